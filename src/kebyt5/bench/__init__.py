@@ -1,0 +1,1 @@
+"""Side-by-side benchmarks and what they compare against."""

@@ -1,0 +1,69 @@
+"""GBST as Charformer's equations read, without any economy: the reference for tests and benchmarks.
+
+Pads to the least common multiple of the block sizes, stacks one copy of the sequence per block
+and holds the L x L consensus matrix, all in float32.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from kebyt5.models.gbst import GBST
+
+
+def naive_gbst(gbst: GBST, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Computes what `gbst` computes, from the same parameters.
+
+    Args:
+        gbst: The layer, in evaluation mode if it has batch normalization.
+        input_ids: (B, L) byte ids.
+        attention_mask: (B, L), ones followed by zeros.
+
+    Returns:
+        The output (B, n, D) and its mask (B, n), n = ceil(L / downsample_factor).
+    """
+    length, d = input_ids.shape[1], gbst.downsample_factor
+    multiple = math.lcm(d, *(size for size, _ in gbst.blocks))
+    mask = F.pad(attention_mask.float(), (0, -length % multiple))
+    ids = F.pad(input_ids, (0, -length % multiple))
+
+    # Step 1: embed, convolve ahead, project.
+    convolution = gbst.convolution
+    kernel_size = convolution.convol.kernel_size[0]
+    x = gbst.embeds(ids) * mask[:, :, None]
+    x = F.pad(x, (0, 0, 0, kernel_size - 1)).transpose(1, 2)
+    x = convolution.convol(x)
+    if convolution.bn is not None:
+        x = convolution.bn(x)
+    x = convolution.proj(x).transpose(1, 2) * mask[:, :, None]
+
+    # Step 2: one copy of the sequence per block, each byte replaced by the mean of its block.
+    means, present = [], []
+    for size, offset in gbst.blocks:
+        shift = size - offset if offset else 0
+        blocks = F.pad(x, (0, 0, shift, size - shift)).unflatten(1, (-1, size))
+        counts = F.pad(mask, (shift, size - shift)).unflatten(1, (-1, size)).sum(dim=2)
+        mean = blocks.sum(dim=2) / counts.clamp(min=1)[:, :, None]
+        inside = slice(shift, shift + x.shape[1])
+        means.append(mean.repeat_interleave(size, dim=1)[:, inside])
+        present.append((counts > 0).repeat_interleave(size, dim=1)[:, inside])
+    candidates = torch.stack(means, dim=2)  # (B, L, M, D)
+
+    # Steps 3 and 4: score, choose softly, let the choices agree.
+    lowest = torch.finfo(candidates.dtype).min
+    scores = gbst.scoring(candidates)[..., 0]
+    scores = scores.masked_fill(~torch.stack(present, dim=2), lowest).softmax(dim=2)
+    if gbst.consensus:
+        similarity = scores @ scores.transpose(1, 2)
+        pairs = (mask[:, :, None] * mask[:, None, :]).bool()
+        scores = similarity.masked_fill(~pairs, lowest).softmax(dim=2) @ scores
+
+    # Step 5: mix and pool.
+    mixed = (candidates * scores[..., None]).sum(dim=2) * mask[:, :, None]
+    pooled = mixed.unflatten(1, (-1, d)).sum(dim=2)
+    counts = mask.unflatten(1, (-1, d)).sum(dim=2)
+    n = -(-length // d)
+    output = pooled / counts.clamp(min=1)[:, :, None]
+    return output[:, :n], (counts > 0)[:, :n]

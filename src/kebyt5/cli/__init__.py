@@ -1,0 +1,67 @@
+"""The `kebyt5` command. Each command is one file here that parses, calls and prints."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.config import Yaml
+from rich.console import Console
+
+from kebyt5.cli.convert import convert
+from kebyt5.cli.evaluate import evaluate
+from kebyt5.cli.export import export
+from kebyt5.cli.finetune import finetune
+from kebyt5.cli.predict import predict
+from kebyt5.cli.tasks import tasks
+from kebyt5.errors import InputError
+from kebyt5.models.loading import CheckpointError
+
+app = App(
+    name="kebyt5",
+    help="""Korean token-free language models: fine-tune, evaluate, predict, convert.
+
+    Start here, offline: `kebyt5 predict --help`, or `bash scripts/demo.sh` in the repository.
+    """,
+    help_format="markdown",
+)
+for command in (finetune, evaluate, predict, tasks, convert, export):
+    app.command(command)
+
+
+@app.meta.default
+def launch(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    config: Path | None = None,
+) -> None:
+    """Runs a command.
+
+    Args:
+        tokens: The command and its options.
+        config: YAML file with options, as every run writes beside its output; options on the
+            command line win over it.
+    """
+    if config is not None:
+        if not config.is_file():
+            raise InputError(f"{config}: no such file; give a YAML file with options")
+        app.config = (Yaml(config, must_exist=True),)
+    app(tokens, exit_on_error=False, print_error=False)
+
+
+def main() -> None:
+    """Runs the command line; any mistake in the input is one line on stderr and exit code 2."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        app.meta(exit_on_error=False, print_error=False)
+    except (InputError, CheckpointError, CycloptsError) as error:
+        message = " ".join(str(error).split())
+        Console(stderr=True).print(
+            f"[red]error:[/red] {message}".replace("[/red] ", "[/red] "), soft_wrap=True
+        )
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+__all__ = ["app", "main"]

@@ -1,0 +1,58 @@
+"""`kebyt5 convert`."""
+
+from pathlib import Path
+
+from kebyt5.errors import InputError
+
+
+def convert(
+    checkpoint: str,
+    output: Path,
+    *,
+    gbst: bool = False,
+    blocks: str = "1,2,3,6,9",
+    downsample: int = 3,
+    seed: int = 0,
+) -> None:
+    """Rewrite a checkpoint as float32 safetensors, or warm-start a GBST model from a plain one.
+
+    With `--gbst`, GBST is put in front of a ByT5 or KEByT5 encoder, as mean pooling to begin
+    with; every tensor of the plain model is kept. The result wants further pretraining.
+
+    Examples:
+        kebyt5 convert google/byt5-base byt5-base-gbst --gbst
+
+        kebyt5 convert google/byt5-base byt5-base-faster --gbst --blocks 1,2,3,4,5,6,7,8,9
+        --downsample 6
+
+        kebyt5 convert old-folder-with-pytorch_model.bin new-folder
+
+    Args:
+        checkpoint: A folder or a name on the hub.
+        output: A new folder.
+        gbst: Put GBST in front of the encoder.
+        blocks: Candidate block sizes in bytes, with commas; `4:1` is a size with an offset.
+        downsample: Bytes per encoder position.
+        seed: Decides the noise that GBST's parameters start with.
+    """
+    from kebyt5.models.conversion import add_gbst
+    from kebyt5.models.loading import load
+    from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
+    from kebyt5.output import make_output_folder, whole_folder
+
+    try:
+        pairs = [[int(number) for number in block.split(":")] for block in blocks.split(",")]
+        sizes = [pair if len(pair) == 2 else [*pair, 0] for pair in pairs]
+    except ValueError as error:
+        raise InputError(f"--blocks {blocks}: give sizes such as 1,2,3,6,9") from error
+    model = load(checkpoint)
+    if gbst:
+        try:
+            model = add_gbst(model, sizes, downsample, seed)
+        except ValueError as error:
+            raise InputError(f"{checkpoint}: {error}") from error
+    make_output_folder(output)
+    with whole_folder(output) as folder:
+        model.save_pretrained(folder)
+        ByteTokenizer().save_pretrained(folder)
+    print(f"Written to {output}: {sum(p.numel() for p in model.parameters()):,} parameters")

@@ -1,0 +1,27 @@
+"""`kebyt5 export`."""
+
+from pathlib import Path
+
+
+def export(checkpoint: str, output: Path) -> None:
+    """Write a hub folder that loads with plain Transformers where kebyt5 is not installed.
+
+    Examples:
+        kebyt5 export runs/ner my-ner-model
+
+        python -c "from transformers import AutoModelForSeq2SeqLM as A;
+        A.from_pretrained('my-ner-model', trust_remote_code=True)"
+
+    Args:
+        checkpoint: A folder or a name on the hub.
+        output: A new folder.
+    """
+    from kebyt5.models.conversion import export as write
+    from kebyt5.models.loading import load
+    from kebyt5.output import make_output_folder, whole_folder
+
+    model = load(checkpoint)
+    make_output_folder(output)
+    with whole_folder(output) as folder:
+        write(model, folder)
+    print(f"Written to {output}")

@@ -1,0 +1,72 @@
+"""`kebyt5 predict`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from kebyt5.errors import InputError
+
+
+def predict(
+    checkpoint: str,
+    *,
+    task: str,
+    text: Annotated[list[str] | None, Parameter(negative="")] = None,
+    input: Path | None = None,
+    output: Path | None = None,
+    max_input_bytes: int = 1024,
+    strict: bool = False,
+    batch_size: int = 32,
+    num_beams: int = 1,
+) -> None:
+    """Answer new inputs with a fine-tuned checkpoint.
+
+    Examples:
+        kebyt5 predict runs/ner --task ner --text "김하늘 씨는 서울에 산다."
+
+        kebyt5 predict runs/ner --task ner --input sentences.txt --output predictions.jsonl
+
+        cat sentences.txt | kebyt5 predict runs/ner --task ner --input -
+
+    Args:
+        checkpoint: A folder or a name on the hub.
+        task: Name of the task; `kebyt5 tasks` lists them.
+        text: An input; repeat the option for more.
+        input: A UTF-8 file with an input a line, `-` for standard input. Tasks with several
+            input fields take a JSON object a line.
+        output: A JSONL file for the answers; they are printed where it is not given.
+        max_input_bytes: Longer inputs are cut at a character boundary and counted.
+        strict: Refuse longer inputs instead.
+        batch_size: Inputs per batch.
+        num_beams: 1 for greedy search.
+    """
+    from kebyt5.evaluation import evaluate
+    from kebyt5.evaluation.inputs import read_inputs
+    from kebyt5.models.loading import load
+    from kebyt5.tasks import get_task
+
+    the_task = get_task(task)
+    if (input is None) == (text is None):
+        raise InputError("give either --text or --input")
+    examples = read_inputs(the_task, input if input is not None else (text or []))
+    if output and not output.parent.is_dir():
+        raise InputError(f"{output}: its folder does not exist; make it first")
+    predictions = evaluate.predict(
+        load(checkpoint),
+        the_task,
+        examples,
+        max_input_bytes,
+        strict,
+        batch_size,
+        num_beams,
+        "Predicting" if len(examples) > batch_size else "",
+    )
+    if predictions.truncated:
+        print(f"{predictions.truncated} inputs were cut to the length limit.", file=sys.stderr)
+    if output:
+        evaluate.write_predictions(output, the_task, predictions)
+        return
+    for example, generated in zip(examples, predictions.texts, strict=True):
+        print(the_task.show(the_task.parse(generated, example), example))

@@ -1,0 +1,1 @@
+"""From a checkpoint and a data file to scores and a predictions file."""

@@ -1,0 +1,61 @@
+"""New inputs from a command line or a file, as examples without gold."""
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from kebyt5.errors import InputError
+from kebyt5.tasks import Example, Task
+
+
+def read_inputs(task: Task, source: Path | Iterable[str]) -> list[Example]:
+    """Makes examples of texts, or of the lines of a file that are not blank.
+
+    A task with one input field takes plain text, others a JSON object with their fields.
+
+    Args:
+        task: What the inputs are for.
+        source: A UTF-8 file, `-` for standard input, or the texts themselves.
+
+    Raises:
+        InputError: The file cannot be read, or a line lacks a field; names file and line.
+    """
+    if isinstance(source, Path):
+        name = "standard input" if str(source) == "-" else str(source)
+        try:
+            data = sys.stdin.buffer.read() if str(source) == "-" else source.read_bytes()
+        except OSError as error:
+            raise InputError(f"{source}: cannot be read: {error.strerror}") from error
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            raise InputError(f"{name}:{line}: not UTF-8; convert the file first") from error
+        texts = enumerate((line.rstrip("\r") for line in text.split("\n")), 1)
+    else:
+        name, texts = "input", enumerate(source, 1)
+    examples = [_example(task, text, f"{name}:{line}") for line, text in texts if text.strip()]
+    if not examples:
+        raise InputError(f"{name}: holds no input; give at least one line of text")
+    return examples
+
+
+def _example(task: Task, text: str, place: str) -> Example:
+    fields = task.input_fields
+    if len(fields) == 1:
+        inputs = {fields[0]: text}
+    else:
+        try:
+            inputs = json.loads(text)
+            if not isinstance(inputs, dict):
+                raise ValueError("not an object")
+            task.example(**inputs)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"{place}: expected a JSON object with the fields {', '.join(fields)}: {error}"
+            ) from error
+    return Example(id=place.rpartition(":")[2], inputs=inputs, place=place)
+
+
+__all__ = ["read_inputs"]

@@ -1,0 +1,43 @@
+"""Which parameters fine-tuning leaves as they are."""
+
+from typing import Literal
+
+from transformers import PreTrainedModel
+
+Freeze = Literal["none", "gbst", "gbst+embedding"]
+
+GBST_PARAMETERS = (
+    "positional_convol.2.convol.weight",
+    "positional_convol.2.convol.bias",
+    "positional_convol.2.proj.weight",
+    "positional_convol.2.proj.bias",
+    "cand_scoring.0.weight",
+    "cand_scoring.0.bias",
+)
+"""What the published runs froze, below `encoder.embed_tokens.`. Their list also names
+`embeds.weight`, but that is `shared.weight`, which stayed trainable in effect."""
+
+
+def freeze(model: PreTrainedModel, what: Freeze) -> list[str]:
+    """Stops gradients to GBST, or to GBST and the shared byte embedding.
+
+    Args:
+        model: A GBST model; for a plain one, "gbst" names nothing.
+        what: "gbst" for its six tensors, "gbst+embedding" for `shared.weight` as well.
+
+    Returns:
+        The names of the frozen parameters.
+    """
+    names = [f"encoder.embed_tokens.{name}" for name in GBST_PARAMETERS]
+    if what == "gbst+embedding":
+        names.append("shared.weight")
+    if what == "none":
+        names = []
+    parameters = dict(model.named_parameters())
+    frozen = [name for name in names if name in parameters]
+    for name in frozen:
+        parameters[name].requires_grad = False
+    return frozen
+
+
+__all__ = ["GBST_PARAMETERS", "Freeze", "freeze"]

@@ -1,0 +1,1 @@
+"""From input texts to output texts."""

@@ -1,0 +1,55 @@
+"""Generating answers for many inputs, in batches of like length."""
+
+from collections.abc import Sequence
+
+import torch
+from rich.progress import track
+from transformers import PreTrainedModel
+
+from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
+
+
+@torch.inference_mode()
+def generate_texts(
+    model: PreTrainedModel,
+    inputs: Sequence[str],
+    max_new_bytes: Sequence[int],
+    batch_size: int = 32,
+    num_beams: int = 1,
+    progress: str = "",
+) -> list[str]:
+    """Generates one text per input by greedy or beam search.
+
+    Args:
+        model: A KEByT5, GBST-KEByT5 or ByT5 model.
+        inputs: The texts that the model reads.
+        max_new_bytes: For each input, how many bytes the answer may have.
+        batch_size: Inputs per batch; inputs of similar length share one.
+        num_beams: 1 for greedy search.
+        progress: Title of a progress bar; none is shown where it is empty.
+
+    Returns:
+        The texts in the order of the inputs.
+    """
+    tokenizer = ByteTokenizer()
+    was_training = model.training
+    model.eval()
+    by_length = sorted(range(len(inputs)), key=lambda i: len(inputs[i]), reverse=True)
+    batches = [by_length[i : i + batch_size] for i in range(0, len(by_length), batch_size)]
+    texts = [""] * len(inputs)
+    for batch in track(batches, progress, disable=not progress, transient=True):
+        encoded = tokenizer([inputs[i] for i in batch], padding=True, return_tensors="pt")
+        generated = model.generate(
+            **encoded.to(model.device),
+            # The end of sequence needs a place of its own.
+            max_new_tokens=max(max_new_bytes[i] for i in batch) + 1,
+            num_beams=num_beams,
+            do_sample=False,
+        )
+        for i, ids in zip(batch, generated.cpu(), strict=True):
+            texts[i] = tokenizer.decode(ids, skip_special_tokens=True)
+    model.train(was_training)
+    return texts
+
+
+__all__ = ["generate_texts"]

@@ -1,0 +1,88 @@
+"""Configuration of GBST-KEByT5: T5 with gradient-based subword tokenization (GBST) in front."""
+
+from typing import Any
+
+from transformers import T5Config
+
+PUBLISHED_DEFAULT_BLOCKS = (1, 2, 3, 4, 6, 9)
+"""What a published config.json means when it names no blocks at all."""
+
+
+class GBSWT5Config(T5Config):
+    r"""A `T5Config` with the parameters of GBST, read from published `config.json` files as is.
+
+    Unlike `T5Config` of Transformers 5, which ties every embedding whatever it is given, this
+    class keeps `tie_word_embeddings`. As in T5, the decoder's output is scaled by
+    $d_{model}^{-1/2}$ exactly when `lm_head` is tied.
+
+    Args:
+        subword_blocks: Candidate blocks, each a size or a pair of size and offset, as
+            `[[1, 0], [2, 0], [3, 0], [6, 0], [9, 0]]`; offsets are smaller than their size.
+        max_subword_block_size: Stands for the blocks 1, 2, … up to this size where
+            `subword_blocks` is not given; otherwise it has to be their largest size.
+        downsample_factor: How many bytes are pooled to one encoder position, 1 to the largest
+            block size.
+        score_consensus_attn: Whether block scores attend to each other (Charformer, eq. 5).
+        gbst_batchnorm: Whether the positional convolution is followed by batch normalization.
+        z_loss: Weight of the mean squared log partition function that is added to the loss.
+
+    Raises:
+        ValueError: The blocks or the downsampling factor contradict each other.
+    """
+
+    model_type = "gbswt5"
+
+    d_model: int = 512
+    vocab_size: int = 384
+    decoder_start_token_id: int | None = 0
+    subword_blocks: list[Any] | tuple[Any, ...] | None = None
+    max_subword_block_size: int | None = None
+    downsample_factor: int = 1
+    score_consensus_attn: bool = True
+    gbst_batchnorm: bool = False
+    z_loss: float = 1e-4
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        tied = kwargs.get("tie_word_embeddings")
+        tied = tied is None or bool(tied)
+        kwargs.pop("scale_decoder_outputs", None)
+        super().__post_init__(**kwargs)
+        self.tie_word_embeddings = tied
+        self.scale_decoder_outputs = tied
+        if self.subword_blocks is not None:
+            self.subword_blocks = [
+                [block, 0] if isinstance(block, int) else list(block)
+                for block in self.subword_blocks
+            ]
+
+    @property
+    def blocks(self) -> tuple[tuple[int, int], ...]:
+        """The candidate blocks as pairs of size and offset."""
+        if self.subword_blocks is not None:
+            return tuple((size, offset) for size, offset in self.subword_blocks)
+        if self.max_subword_block_size is not None:
+            return tuple((size, 0) for size in range(1, self.max_subword_block_size + 1))
+        return tuple((size, 0) for size in PUBLISHED_DEFAULT_BLOCKS)
+
+    def validate_architecture(self) -> None:
+        """Part of the validation that Transformers runs on every new configuration."""
+        super().validate_architecture()
+        if not all(len(pair) == 2 for pair in self.subword_blocks or ()) or not self.blocks:
+            raise ValueError(f"subword_blocks: {self.subword_blocks} are not [size, offset] pairs")
+        for size, offset in self.blocks:
+            if not 0 <= offset < size:
+                raise ValueError(f"subword_blocks: offset {offset} is not in 0…{size - 1}")
+        largest = max(size for size, _ in self.blocks)
+        if self.max_subword_block_size not in (None, largest):
+            raise ValueError(
+                f"max_subword_block_size {self.max_subword_block_size} contradicts"
+                f" subword_blocks, whose largest size is {largest}; leave one of them out"
+            )
+        if not 1 <= self.downsample_factor <= largest:
+            raise ValueError(
+                f"downsample_factor {self.downsample_factor} is not in 1…{largest}, the largest"
+                " block size"
+            )
+
+
+__all__ = ["GBSWT5Config"]

@@ -1,0 +1,114 @@
+"""Making checkpoints from checkpoints: GBST put in front of a plain model, hub folders."""
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, T5Config
+
+from .configuration_gbswt5 import GBSWT5Config
+from .gbst import GBST
+from .modeling_gbswt5 import GBSWT5ForConditionalGeneration
+from .tokenization_kebyt5 import ByteTokenizer
+
+REMOTE_CODE = (
+    "configuration_gbswt5.py",
+    "gbst.py",
+    "modeling_gbswt5.py",
+    "modeling_kebyt5.py",
+    "tokenization_kebyt5.py",
+)
+AUTO_MAP = {
+    "AutoConfig": "configuration_gbswt5.GBSWT5Config",
+    "AutoModel": "modeling_gbswt5.GBSWT5Model",
+    "AutoModelForSeq2SeqLM": "modeling_gbswt5.GBSWT5ForConditionalGeneration",
+    "AutoModelForTextEncoding": "modeling_gbswt5.GBSWT5EncoderModel",
+}
+
+
+def add_gbst(
+    model: PreTrainedModel,
+    blocks: Sequence[int | Sequence[int]] = (1, 2, 3, 6, 9),
+    downsample_factor: int = 3,
+    seed: int = 0,
+) -> GBSWT5ForConditionalGeneration:
+    """Puts GBST in front of a plain model's encoder; every other tensor is copied.
+
+    GBST starts as mean pooling of `downsample_factor` bytes, so the encoder sees vectors it
+    knows from the first step on.
+
+    Args:
+        model: A ByT5 or KEByT5 model.
+        blocks: Candidate blocks, sizes or pairs of size and offset.
+        downsample_factor: Bytes per encoder position.
+        seed: Decides the noise that GBST's parameters start with.
+
+    Raises:
+        ValueError: `model` has GBST already, or blocks and factor contradict each other.
+    """
+    if isinstance(model.config, GBSWT5Config):
+        raise ValueError("the model has GBST already")
+    shape = {
+        key: value
+        for key, value in model.config.to_dict().items()
+        if key in T5Config().to_dict() and key not in ("model_type", "architectures")
+    }
+    config = GBSWT5Config(
+        **shape, subword_blocks=list(blocks), downsample_factor=downsample_factor, z_loss=0.0
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        converted = GBSWT5ForConditionalGeneration(config)
+        _start_as_mean_pooling(converted.encoder.embed_tokens)
+    tensors = model.state_dict()
+    tensors.pop("encoder.embed_tokens.weight")
+    converted.load_state_dict(tensors, strict=False)
+    converted.tie_weights()
+    return converted.eval()
+
+
+@torch.no_grad()
+def _start_as_mean_pooling(gbst: GBST) -> None:
+    """Lets X be the embedding plus a little noise from the bytes ahead."""
+    weight = gbst.convolution.convol.weight
+    weight *= 0.02
+    weight[:, 0, 0] += 1
+
+
+def export(model: PreTrainedModel, directory: str | os.PathLike[str]) -> None:
+    """Writes a folder for the hub that needs nothing but Transformers to load.
+
+    A GBST model brings its own code along, for `trust_remote_code=True`; a plain one is a T5
+    to Transformers and needs none.
+
+    Args:
+        model: What to write.
+        directory: An existing empty folder or one to make; see `kebyt5.cli` for checks.
+    """
+    directory = Path(directory)
+    model.save_pretrained(directory)
+    ByteTokenizer().save_pretrained(directory)
+    # Without trust_remote_code the tokenizer of Transformers serves: it gives the same ids.
+    tokenizer_changes: dict[str, Any] = {"tokenizer_class": "ByT5Tokenizer"}
+    config_changes: dict[str, Any] = {"architectures": ["T5ForConditionalGeneration"]}
+    if isinstance(model.config, GBSWT5Config):
+        for name in REMOTE_CODE:
+            shutil.copy(Path(__file__).parent / name, directory / name)
+        tokenizer_changes["auto_map"] = {
+            "AutoTokenizer": ["tokenization_kebyt5.ByteTokenizer", None]
+        }
+        config_changes = {"auto_map": AUTO_MAP}
+    _update_json(directory / "tokenizer_config.json", tokenizer_changes)
+    _update_json(directory / "config.json", config_changes)
+
+
+def _update_json(path: Path, changes: dict[str, Any]) -> None:
+    content = json.loads(path.read_text(encoding="utf-8")) | changes
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+__all__ = ["add_gbst", "export"]

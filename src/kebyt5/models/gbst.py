@@ -1,0 +1,308 @@
+"""Gradient-based subword tokenization (GBST) in linear memory.
+
+Charformer (Tay et al., 2022, sec. 2.1) scores candidate blocks of bytes, mixes their means
+softly at every byte and pools the result. Written down directly, that stacks one copy of the
+sequence per block size. Three observations make it cheap, and none changes the result:
+
+* A block is scored by a linear form of its mean, so its score is the block mean of one scalar
+  sequence.
+* Mixing and pooling are linear in the byte representations X, with weights that depend on the
+  scores: output = A X, where row j of A covers bytes near j * downsample_factor only.
+* Consensus (eq. 5) is an attention of the block distributions to themselves, for which fused
+  kernels need no L x L matrix.
+
+The batch is laid out as one long sequence with gaps of zeros between the examples, wide enough
+for the convolution and for A never to reach from one example into the next. Hence an output
+cannot depend on padding or on its neighbours in the batch.
+
+Shapes: B examples, L bytes, D model dimensions, V vocabulary, M blocks (size b, offset o),
+d downsampling factor, n = ceil(L / d) output positions.
+"""
+
+from typing import Any, NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+TILE_ROWS = 16
+"""Output positions per dense tile of the banded product; tiles of A are small enough for cache."""
+
+
+class Layout(NamedTuple):
+    """Where the batch stands in the long sequence; `reach` zeros precede every example."""
+
+    reach: int  # the largest block size - 1: how far a block or the convolution looks
+    tile: int  # bytes per tile, TILE_ROWS * d or more
+    stride: int  # bytes from one example to the next, a multiple of `tile`
+
+
+class BandedProduct(torch.autograd.Function):
+    """Multiplies a banded matrix, given by dense tiles, with a long sequence of vectors.
+
+    Tile i covers the `width` rows of `x` from `i * step` on; consecutive tiles overlap by
+    `width - step` rows. The windows are strided views, so `x` is never copied.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, tiles: Tensor, x: Tensor, step: int) -> Tensor:
+        """Maps tiles (T, rows, width) and x (T * step + width - step, D) to (T, rows, D)."""
+        ctx.save_for_backward(tiles, x)
+        ctx.step = step
+        return torch.bmm(tiles, BandedProduct.windows(tiles, x, step))
+
+    @staticmethod
+    def windows(tiles: Tensor, x: Tensor, step: int) -> Tensor:
+        """Views x as overlapping windows (T, width, D)."""
+        count, _, width = tiles.shape
+        dim = x.shape[1]
+        return x.as_strided((count, width, dim), (step * dim, dim, 1))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        """Differentiates with respect to tiles and x."""
+        tiles, x = ctx.saved_tensors
+        step = ctx.step
+        count, _, width = tiles.shape
+        grad_tiles = grad_x = None
+        if ctx.needs_input_grad[0]:
+            grad_tiles = torch.bmm(grad, BandedProduct.windows(tiles, x, step).transpose(1, 2))
+        if ctx.needs_input_grad[1]:
+            grad_x = torch.zeros_like(x)
+            dim = x.shape[1]
+            for start in range(0, width, step):  # each slice of the windows is free of overlaps
+                part = tiles[:, :, start : start + step].transpose(1, 2)
+                rows = grad_x.as_strided(
+                    (count, part.shape[1], dim), (step * dim, dim, 1), start * dim
+                )
+                rows.baddbmm_(part, grad)
+        return grad_tiles, grad_x, None
+
+
+class PositionalConvolution(nn.Module):
+    """A depthwise convolution that looks ahead, and a projection: X_t = P (sum_k w_k e_{t+k})."""
+
+    def __init__(self, d_model: int, kernel_size: int, batchnorm: bool) -> None:
+        super().__init__()
+        self.convol = nn.Conv1d(d_model, d_model, kernel_size, groups=d_model)
+        self.bn = nn.BatchNorm1d(d_model) if batchnorm else None
+        self.proj = nn.Conv1d(d_model, d_model, 1)
+
+    def forward(self, embeds: Tensor, mask: Tensor) -> Tensor:
+        """Maps embeddings (N + kernel_size - 1, D), zero where masked, to X (N, D).
+
+        Args:
+            embeds: Byte embeddings.
+            mask: (N,), which positions batch statistics are taken over.
+        """
+        # As a two-dimensional convolution the sequence stays in (position, channel) order, for
+        # which there are fast depthwise kernels; conv1d would transpose it and back.
+        x = F.conv2d(
+            embeds.t()[None, :, None],
+            self.convol.weight[:, :, None],
+            self.convol.bias,
+            groups=self.convol.groups,
+        )[0, :, 0].t()
+        if self.bn is not None:
+            x = torch.where(mask[:, None], self._normalize(x, mask), 0)
+        return F.linear(x, self.proj.weight[:, :, 0], self.proj.bias)
+
+    def _normalize(self, x: Tensor, mask: Tensor) -> Tensor:
+        assert self.bn is not None
+        if not self.bn.training:
+            return self.bn(x)
+        # Padding must not shift the batch statistics.
+        return x.masked_scatter(mask[:, None], self.bn(x[mask]))
+
+
+class GBST(nn.Module):
+    """Scores, mixes and pools blocks of bytes (Charformer, sec. 2.1); see the module docstring.
+
+    The parameters carry the names of the published checkpoints.
+
+    Args:
+        vocab_size: V.
+        d_model: D.
+        blocks: Pairs of size and offset. With offset o > 0 the first block ends after o bytes.
+        downsample_factor: d.
+        consensus: Whether block scores attend to each other (eq. 5).
+        batchnorm: Whether the convolution is followed by batch normalization.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        d_model: int,
+        blocks: tuple[tuple[int, int], ...],
+        downsample_factor: int,
+        consensus: bool = True,
+        batchnorm: bool = False,
+    ) -> None:
+        super().__init__()
+        self.blocks = blocks
+        self.downsample_factor = downsample_factor
+        self.consensus = consensus
+        kernel_size = max(size for size, _ in blocks)
+        self.embeds = nn.Embedding(vocab_size, d_model)
+        # The keys "2" and "0" are places in the published nn.Sequential, whose other members
+        # have no parameters.
+        self.positional_convol = nn.ModuleDict(
+            {"2": PositionalConvolution(d_model, kernel_size, batchnorm)}
+        )
+        self.cand_scoring = nn.ModuleDict({"0": nn.Linear(d_model, 1)})
+
+    @property
+    def convolution(self) -> PositionalConvolution:
+        """The layer that turns byte embeddings into X."""
+        return cast(PositionalConvolution, self.positional_convol["2"])
+
+    @property
+    def scoring(self) -> nn.Linear:
+        """The linear form by which blocks are scored."""
+        return cast(nn.Linear, self.cand_scoring["0"])
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Turns bytes into soft subwords.
+
+        Args:
+            input_ids: (B, L) byte ids, or
+            inputs_embeds: (B, L, D) embeddings in their place.
+            attention_mask: (B, L), non-zero for bytes that count; all do where it is None.
+                Left padding and holes are closed up, so that position 0 of the output always
+                starts at the first byte that counts.
+
+        Returns:
+            The mixed blocks (B, n, D) and their mask (B, n), true where any byte counts.
+
+        Raises:
+            ValueError: Both or neither input given, an empty sequence, or a mask of another shape.
+        """
+        inputs = input_ids if input_ids is not None else inputs_embeds
+        if inputs is None or (input_ids is not None and inputs_embeds is not None):
+            raise ValueError("give exactly one of input_ids and inputs_embeds")
+        if inputs.shape[1] == 0:
+            raise ValueError("GBST needs at least one byte per example, got a sequence of length 0")
+        if attention_mask is None:
+            mask = torch.ones(inputs.shape[:2], dtype=torch.bool, device=inputs.device)
+        elif attention_mask.shape != inputs.shape[:2]:
+            raise ValueError(
+                f"attention_mask has shape {tuple(attention_mask.shape)}, the input"
+                f" {tuple(inputs.shape[:2])}; GBST takes one mask value per byte"
+            )
+        else:
+            inputs, mask = _close_holes(inputs, attention_mask != 0)
+
+        layout = self._layout(mask.shape[1])
+        x = self._represent(inputs, mask, layout)
+        dtype = self.embeds.weight.dtype if inputs_embeds is None else inputs_embeds.dtype
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.float()
+            weights = self.block_weights(self._scores(x, mask, layout), mask)
+            mixed = self._mix(x, weights, mask, layout)
+        return mixed.to(dtype), self.downsample_mask(mask)
+
+    def downsample_mask(self, mask: Tensor) -> Tensor:
+        """Maps a byte mask (B, L) to the mask (B, n) of the output positions."""
+        d = self.downsample_factor
+        mask = mask.sort(dim=1, descending=True).values != 0
+        return F.pad(mask, (0, -mask.shape[1] % d)).unflatten(1, (-1, d)).any(dim=2)
+
+    def block_weights(self, scores: Tensor, mask: Tensor) -> Tensor:
+        """The soft choice between blocks at every byte (steps 3 and 4 of the Charformer paper).
+
+        Args:
+            scores: (B, L, M) in float32, -inf for blocks without a byte that counts.
+            mask: (B, L).
+
+        Returns:
+            (B, L, M), a distribution over blocks at every byte that counts.
+        """
+        # Where nothing counts every score is -inf, and softmax would be undefined.
+        weights = scores.masked_fill(~mask[:, :, None], 0).softmax(dim=-1)
+        if not self.consensus:
+            return weights
+        heads = weights[:, None]
+        if heads.is_cuda:  # fused kernels want a head dimension that is a multiple of 8
+            heads = F.pad(heads, (0, -heads.shape[-1] % 8))
+        # An example without any byte attends to its padding: no result, but no NaN either.
+        keys = (mask | ~mask.any(dim=1, keepdim=True))[:, None, None]
+        heads = F.scaled_dot_product_attention(heads, heads, heads, attn_mask=keys, scale=1.0)
+        return heads[:, 0, :, : len(self.blocks)]
+
+    def _layout(self, length: int) -> Layout:
+        reach = max(size for size, _ in self.blocks) - 1
+        rows = max(TILE_ROWS, -(-2 * reach // self.downsample_factor))
+        tile = rows * self.downsample_factor
+        return Layout(reach, tile, tile * -(-(length + reach) // tile))
+
+    def _represent(self, inputs: Tensor, mask: Tensor, layout: Layout) -> Tensor:
+        """X (B * stride + 2 * reach, D) of ids (B, L) or embeddings (B, L, D); 0 in the gaps."""
+        reach, _, stride = layout
+        gap = (reach, stride - reach - mask.shape[1])
+        flat_mask = F.pad(F.pad(mask, gap).flatten(), (0, 3 * reach))
+        if inputs.dim() == 2:
+            flat = F.pad(F.pad(inputs, gap).flatten(), (0, 3 * reach))
+            embeds = self.embeds(flat)
+        else:
+            embeds = F.pad(F.pad(inputs, (0, 0, *gap)).flatten(0, 1), (0, 0, 0, 3 * reach))
+        embeds = embeds * flat_mask[:, None]
+        positions = flat_mask[: flat_mask.shape[0] - reach]
+        return self.convolution(embeds, positions) * positions[:, None]
+
+    def _scores(self, x: Tensor, mask: Tensor, layout: Layout) -> Tensor:
+        """Scores (B, L, M) of the block around every byte, -inf where no byte of it counts."""
+        batch, length = mask.shape
+        reach, _, stride = layout
+        scalars = x[: batch * stride] @ self.scoring.weight[0].float()
+        scalars = scalars.view(batch, stride)[:, reach : reach + length]
+        scores = []
+        for size, offset in self.blocks:
+            count = _block_sum(mask.float(), size, offset)
+            mean = _block_sum(scalars, size, offset) / count.clamp(min=1)
+            scores.append(mean.masked_fill(count == 0, -torch.inf))
+        return torch.stack(scores, dim=-1) + self.scoring.bias.float()
+
+    def _mix(self, x: Tensor, weights: Tensor, mask: Tensor, layout: Layout) -> Tensor:
+        """Mixes block means by weights (B, L, M) and pools d bytes: (B, n, D)."""
+        batch, length = mask.shape
+        reach, tile, stride = layout
+        d = self.downsample_factor
+        width = tile + 2 * reach
+        pooled = _block_sum(mask.float(), d, 0).clamp(min=1)
+        origin = torch.arange(0, stride, tile, device=mask.device)[:, None]
+        at = origin + torch.arange(tile, device=mask.device)
+        near = origin + torch.arange(-reach, tile + reach, device=mask.device)
+        band = x.new_zeros(batch, stride // tile, tile, width)
+        for m, (size, offset) in enumerate(self.blocks):
+            count = _block_sum(mask.float(), size, offset).clamp(min=1)
+            share = weights[:, :, m] * mask / (pooled * count)
+            share = F.pad(share, (0, stride - length)).view(batch, -1, tile, 1)
+            shift = (size - offset) % size
+            same_block = ((at + shift) // size)[:, :, None] == ((near + shift) // size)[:, None]
+            band = band + share * same_block
+        band = band.view(-1, tile // d, d, width).sum(dim=2)
+        mixed = BandedProduct.apply(band, x, tile)
+        return mixed.view(batch, stride // d, -1)[:, : -(-length // d)]
+
+
+def _close_holes(inputs: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Moves what counts to the left, in order, and the rest behind it."""
+    mask, order = mask.to(torch.uint8).sort(dim=1, descending=True, stable=True)
+    order = order if inputs.dim() == 2 else order[:, :, None]
+    return inputs.take_along_dim(order, dim=1), mask.bool()
+
+
+def _block_sum(values: Tensor, size: int, offset: int) -> Tensor:
+    """Replaces every value of (B, L) by the sum over its block."""
+    length = values.shape[1]
+    shift = (size - offset) % size
+    values = F.pad(values, (shift, -(shift + length) % size))
+    sums = values.unflatten(1, (-1, size)).sum(dim=2)
+    return sums.repeat_interleave(size, dim=1)[:, shift : shift + length]

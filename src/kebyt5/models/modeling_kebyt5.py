@@ -1,0 +1,114 @@
+"""The plain KEByT5 and ByT5 models: T5 whose lm_head is what the checkpoint says."""
+
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import T5Config, T5ForConditionalGeneration
+from transformers import initialization as init
+from transformers.modeling_outputs import Seq2SeqLMOutput
+from transformers.utils.generic import can_return_tuple
+
+
+class ByteModelMixin:
+    """What plain and GBST models do otherwise than a model of Transformers."""
+
+    config: T5Config
+    _tied_weights_keys: ClassVar[dict[str, str] | None]
+
+    def get_expanded_tied_weights_keys(self, all_submodels: bool = False) -> dict[str, str]:
+        """Shares the byte embedding everywhere, and with `lm_head` only if the config says so.
+
+        Transformers 5 knows only all or nothing, and its T5 always takes all.
+        """
+        if all_submodels:
+            return super().get_expanded_tied_weights_keys(all_submodels=True)  # type: ignore[misc]
+        keys = dict(self._tied_weights_keys or {})
+        if not self.config.tie_word_embeddings:
+            keys.pop("lm_head.weight", None)
+        return keys
+
+    @classmethod
+    def is_custom_code(cls) -> bool:
+        """Has fresh weights drawn as in T5.
+
+        In classes from outside Transformers, 5.23 takes a module without parameters of its own,
+        such as an attention, as initialized, which leaves all matrices with deviation 1.
+        """
+        return False
+
+
+class KEByT5ForConditionalGeneration(ByteModelMixin, T5ForConditionalGeneration):
+    r"""`T5ForConditionalGeneration` with an untied `lm_head` where ByT5 and KEByT5 have one.
+
+    The loss is the mean cross entropy over labels that are not -100, plus, where the config
+    has `z_loss`, that coefficient times the mean of $\log^2 Z$ over the same labels, Z the
+    partition function of one position. (The published code took a single Z over all logits of
+    the batch, which makes the term depend on the batch size.)
+    """
+
+    def __init__(self, config: T5Config) -> None:
+        # T5Config ties whatever it is told, but remembers what it was told in this flag.
+        config.tie_word_embeddings = config.scale_decoder_outputs
+        super().__init__(config)
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Initializes as T5, but an untied `lm_head` so that the first logits are of unit size.
+
+        Transformers draws it with standard deviation 1, which starts training at a loss of
+        d_model^0.5 instead of log V.
+        """
+        super()._init_weights(module)
+        if isinstance(module, KEByT5ForConditionalGeneration) and hasattr(module, "lm_head"):
+            std = self.config.initializer_factor * self.config.d_model**-0.5
+            if not self.config.tie_word_embeddings:
+                init.normal_(module.lm_head.weight, std=std)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        decoder_input_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+        decoder_inputs_embeds: Tensor | None = None,
+        **kwargs: Any,
+    ) -> Seq2SeqLMOutput:
+        """Computes logits (B, T, V) and, given labels (B, T), the loss; else as in T5."""
+        if labels is not None and decoder_input_ids is None and decoder_inputs_embeds is None:
+            decoder_input_ids = self._shift_right(labels)
+        output = super().forward(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            decoder_input_ids=decoder_input_ids,
+            decoder_inputs_embeds=decoder_inputs_embeds,
+            return_dict=True,
+            **kwargs,
+        )
+        if labels is not None:
+            z_loss = getattr(self.config, "z_loss", 0.0)
+            output.loss = seq2seq_loss(output.logits, labels, z_loss)
+        return output
+
+
+def seq2seq_loss(logits: Tensor, labels: Tensor, z_loss: float = 0.0) -> Tensor:
+    """Cross entropy plus z-loss in float32, both means over labels that are not -100.
+
+    Args:
+        logits: (B, T, V).
+        labels: (B, T), contiguous or not.
+        z_loss: Coefficient of the mean squared log partition function.
+    """
+    logits = logits.float().flatten(0, 1)
+    labels = labels.to(logits.device).reshape(-1)
+    loss = F.cross_entropy(logits, labels, ignore_index=-100)
+    if z_loss:
+        counted = labels != -100
+        log_z = torch.logsumexp(logits, dim=-1)
+        loss = loss + z_loss * (log_z.square() * counted).sum() / counted.sum()
+    return loss
+
+
+__all__ = ["KEByT5ForConditionalGeneration"]

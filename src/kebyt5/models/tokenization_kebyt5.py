@@ -1,0 +1,422 @@
+"""The byte tokenizer of KEByT5: the ids of `ByT5Tokenizer`, by numpy instead of Python loops.
+
+A text is its UTF-8 bytes, and id = byte + 3. Of the 384 ids, 0 is `<pad>`, 1 `</s>`, 2 `<unk>`
+(never produced), 3-258 are the bytes and 259-383 the extra ids. Two conventions mark the blanks of
+a text, and what reads or writes them takes a convention by name:
+
+- `"huggingface"`: the string `<extra_id_i>` is id 259 + i. This is what `ByT5Tokenizer` does.
+- `"pretraining"`: the string `<extra_id_i>` is id 258 - i, as ByT5 and KEByT5 were pretrained. They
+  are the ids of the bytes 0xFF, 0xFE, ...; only the first 11 of these never occur in UTF-8.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from transformers import BatchEncoding, ByT5Tokenizer
+from transformers.tokenization_utils_base import TruncationStrategy
+from transformers.utils import PaddingStrategy
+
+Sentinels = Literal["huggingface", "pretraining"]
+
+_OFFSET = 3
+_LAST_BYTE_ID = _OFFSET + 255
+# Ids below 256 as bytes. Those that are not text wrap to bytes that never occur in UTF-8, so that
+# names can be put in their place: pad, eos, unk are 0xFD-0xFF, the sentinels 0xF5-0xFC.
+_ID_TO_BYTE = bytes((i - _OFFSET) % 256 for i in range(256))
+_OUTSIDE_UTF8 = (0, 1, 2, *range(248, 256))
+_EXTRA_ID = re.compile(rb"<extra_id_(\d+)>")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_CUTS_FIRST_TEXT = (TruncationStrategy.LONGEST_FIRST, TruncationStrategy.ONLY_FIRST)
+_UNCOMMON_OPTIONS = (  # left to Transformers
+    "is_split_into_words",
+    "return_length",
+    "return_overflowing_tokens",
+    "return_special_tokens_mask",
+    "return_token_type_ids",
+    "sanitize_control_tokens",
+)
+
+
+class ByteTokenizer(ByT5Tokenizer):
+    """`ByT5Tokenizer`, but fast, with both sentinel conventions and offsets, decoding anything.
+
+    Encoding gives the ids of `ByT5Tokenizer` on any text. Decoding gives its text wherever the ids
+    are valid UTF-8; elsewhere, bytes that are not UTF-8 become U+FFFD instead of vanishing, and ids
+    without a token (negative ones such as the label padding -100, and ids beyond the vocabulary)
+    are dropped instead of raising. Blanks are never "cleaned up".
+
+    Args:
+        errors: what becomes of lone surrogates, which UTF-8 cannot express: `"replace"` encodes
+            each as U+FFFD, `"strict"` raises UnicodeEncodeError. Saved with the tokenizer.
+        **kwargs: those of `ByT5Tokenizer`.
+
+    Raises:
+        ValueError: `errors` is neither of the two.
+
+    Example:
+        >>> tokenizer = ByteTokenizer()
+        >>> tokenizer("한")["input_ids"]
+        [240, 152, 159, 1]
+        >>> tokenizer.decode([240, 152, 159, 258, 1], sentinels="pretraining")
+        '한<extra_id_0></s>'
+    """
+
+    NUM_PRETRAINING_SENTINELS = 11
+
+    def __init__(self, *, errors: Literal["replace", "strict"] = "replace", **kwargs: Any) -> None:
+        if errors not in ("replace", "strict"):
+            raise ValueError(f"errors must be 'replace' or 'strict', not {errors!r}")
+        self.errors = errors
+        super().__init__(errors=errors, **kwargs)
+
+    @staticmethod
+    def pretraining_sentinel_id(index: int) -> int:
+        """The id, 258 - index, that marks blank `index` in pretraining: 258, 257, ..., 248.
+
+        Raises:
+            ValueError: `index` is not in 0..10; the next id would be a byte of real text.
+        """
+        if not 0 <= index < ByteTokenizer.NUM_PRETRAINING_SENTINELS:
+            raise ValueError(
+                f"there is no pretraining sentinel {index}: only 0 to 10 (ids 258 to 248) never "
+                "collide with text, the ids below them are bytes of UTF-8; use at most 11 blanks"
+            )
+        return _LAST_BYTE_ID - index
+
+    @staticmethod
+    def char_to_byte(text: str) -> np.ndarray:
+        """Where each character begins in the UTF-8 bytes of the text.
+
+        Returns:
+            int64, (characters + 1,): the offset of every character, then the number of bytes.
+        """
+        begins = _begins_character(text)
+        return np.append(np.flatnonzero(begins), len(begins))
+
+    @staticmethod
+    def byte_to_char(text: str) -> np.ndarray:
+        """The character to which each of the UTF-8 bytes of the text belongs.
+
+        Returns:
+            int64, (bytes + 1,): the index of the character of every byte, then the number of
+            characters; bytes [a, b) that cut no character are characters [map[a], map[b]).
+        """
+        return np.append(np.cumsum(_begins_character(text)) - 1, len(text))
+
+    @staticmethod
+    def truncate(text: str, max_bytes: int) -> str:
+        """The longest prefix of at most `max_bytes` UTF-8 bytes; no character (code point) is cut.
+
+        Raises:
+            ValueError: `max_bytes` is negative.
+        """
+        if max_bytes < 0:
+            raise ValueError(f"max_bytes must not be negative, but is {max_bytes}")
+        offsets = ByteTokenizer.char_to_byte(text[:max_bytes])
+        return text[: int(np.searchsorted(offsets, max_bytes, side="right")) - 1]
+
+    def encode_array(
+        self, text: str, add_eos: bool = True, sentinels: Sentinels = "huggingface"
+    ) -> np.ndarray:
+        """The ids of one text, without the overhead of a `BatchEncoding`.
+
+        Args:
+            text: any string; `</s>`, `<extra_id_0>` and the like inside it are tokens.
+            add_eos: end with `</s>`, unless the text does so itself.
+            sentinels: the convention for `<extra_id_i>`; `encode` and calling the tokenizer take
+                the same argument.
+
+        Returns:
+            int64, (ids,).
+
+        Raises:
+            ValueError: an unknown convention, or `<extra_id_11>` and above with `"pretraining"`.
+            UnicodeEncodeError: a lone surrogate, with `errors="strict"`.
+        """
+        return self._encode_flat([text], add_eos, sentinels=sentinels)[0]
+
+    def decode(
+        self,
+        token_ids: Any,
+        skip_special_tokens: bool = False,
+        sentinels: Sentinels = "huggingface",
+        **_: Any,
+    ) -> Any:
+        """The text of a sequence of ids, or the texts of a batch; `batch_decode` takes the same.
+
+        Args:
+            token_ids: an id; a list, tuple, array or tensor of ids; or a batch of such.
+            skip_special_tokens: leave out `<pad>`, `</s>`, `<unk>` and the extra ids from 259 on.
+            sentinels: `"huggingface"` renders id 259 + i as `<extra_id_i>`, while 248-258 are bytes
+                that are not UTF-8. `"pretraining"` renders id 258 - i as `<extra_id_i>`, also when
+                special tokens are skipped, and drops the extra ids from 259 on.
+            **_: ignored; what Transformers passes here would alter the text.
+
+        Returns:
+            str, or list of str for a batch. No id raises, see the class.
+
+        Raises:
+            ValueError: an unknown convention.
+        """
+        _check_convention(sentinels)
+        names = dict(self._added_names)
+        if skip_special_tokens:
+            names.update(dict.fromkeys(self.all_special_ids, b""))
+        if sentinels == "pretraining":
+            names = {i: b"" if _EXTRA_ID.fullmatch(name) else name for i, name in names.items()}
+            for i in range(self.NUM_PRETRAINING_SENTINELS):
+                names[self.pretraining_sentinel_id(i)] = b"<extra_id_%d>" % i
+        marks = [(_ID_TO_BYTE[i : i + 1], names[i]) for i in _OUTSIDE_UTF8 if i in names]
+        return self._decode_nested(token_ids, names, marks)
+
+    def _decode_nested(
+        self, token_ids: Any, names: Mapping[int, bytes], marks: Sequence[tuple[bytes, bytes]]
+    ) -> Any:
+        first = token_ids[0] if isinstance(token_ids, (list, tuple)) and token_ids else None
+        if isinstance(first, (list, tuple)) or getattr(first, "ndim", 0) > 0:
+            return [self._decode_nested(row, names, marks) for row in token_ids]
+        if isinstance(token_ids, (list, tuple)):
+            try:
+                raw: bytes | bytearray = bytearray(token_ids)  # far faster than np.array(token_ids)
+            except (TypeError, ValueError):
+                in_range = [i if 0 <= i < 2**31 else -1 for i in token_ids]
+                return _decode_with_names(np.array(in_range, np.int64), names)
+        else:
+            ids = _narrow(token_ids.cpu() if hasattr(token_ids, "cpu") else token_ids)
+            if ids.ndim > 1:
+                return [self._decode_nested(row, names, marks) for row in ids]
+            if ids.dtype != np.uint8:
+                return _decode_with_names(ids, names)
+            raw = ids.tobytes()
+        if self._added_are_bytes:
+            return _decode_with_names(np.frombuffer(raw, np.uint8), names)
+        raw = raw.translate(_ID_TO_BYTE)
+        for byte, name in marks:
+            raw = raw.replace(byte, name)
+        return raw.decode(errors="replace")
+
+    def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
+        """The text of tokens, as `decode` gives it for their ids."""
+        added = self._added_tokens_encoder
+        parts = (t.encode() if t in added else t.encode("latin-1") for t in tokens)
+        return b"".join(parts).decode(errors="replace")
+
+    def _encode_flat(
+        self,
+        texts: Sequence[str],
+        add_eos: bool,
+        max_length: int | None = None,
+        sentinels: Sentinels = "huggingface",
+        split_special_tokens: bool | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The ids of all texts one after the other, (ids,), and how many each has, (texts,)."""
+        _check_convention(sentinels)
+        if split_special_tokens is None:
+            split_special_tokens = self.split_special_tokens
+        if split_special_tokens or not any(map(self._added_pattern.search, texts)):
+            # Many short texts would cost a few numpy calls each, so numpy sees them as one.
+            end = b"\0" if add_eos else b""
+            raw = [self._cut(self._utf8(text), add_eos, max_length) + end for text in texts]
+            lengths = np.fromiter(map(len, raw), np.int64, len(raw))
+            ids = _bytes_to_ids(raw)
+            if add_eos:
+                ids[np.cumsum(lengths) - 1] = self.eos_token_id
+            return ids, lengths
+
+        rows = [
+            self._cut(self._encode_with_added_tokens(text, sentinels), add_eos, max_length)
+            for text in texts
+        ]
+        if add_eos:
+            eos = self.eos_token_id
+            rows = [row if row[-1:].tolist() == [eos] else np.append(row, eos) for row in rows]
+        return np.concatenate(rows), np.fromiter(map(len, rows), np.int64, len(rows))
+
+    def _encode_with_added_tokens(self, text: str, sentinels: Sentinels) -> np.ndarray:
+        added = self._added_tokens_encoder
+
+        def added_id(token: str) -> int:
+            if sentinels == "pretraining" and (match := _EXTRA_ID.fullmatch(token.encode())):
+                return self.pretraining_sentinel_id(int(match[1]))
+            return added[token]
+
+        if not self._added_are_bracketed:
+            ids = [added_id(t) if t in added else ord(t) + _OFFSET for t in self.tokenize(text)]
+            return np.array(ids, np.int64)
+
+        text = self._utf8(text).decode()  # surrogates are dealt with here
+        pieces = self._added_pattern.split(text)  # text, token, text, ..., token, text
+        found = [i for i in range(1, len(pieces), 2) if pieces[i] in added]
+        added_ids = []
+        for i in found:
+            token = self._added_tokens_decoder[added[pieces[i]]]
+            if token.lstrip:
+                pieces[i - 1] = pieces[i - 1].rstrip()
+            if token.rstrip:
+                pieces[i + 1] = pieces[i + 1].lstrip()
+            added_ids.append(added_id(pieces[i]))
+            pieces[i] = ""
+        raw = [piece.encode() for piece in pieces]
+        ends = np.cumsum([len(piece) for piece in raw])
+        return np.insert(_bytes_to_ids(raw), ends[found], added_ids)
+
+    def _cut(self, row: Any, add_eos: bool, max_length: int | None) -> Any:
+        excess = 0 if max_length is None else len(row) + add_eos - max_length
+        if excess <= 0:
+            return row
+        return row[excess:] if self.truncation_side == "left" else row[:-excess]
+
+    def _utf8(self, text: str) -> bytes:
+        try:
+            return text.encode()
+        except UnicodeEncodeError as error:
+            if self.errors == "replace":
+                return _SURROGATE.sub("\ufffd", text).encode()
+            reason = "a lone surrogate is not text (errors='replace' would encode it as U+FFFD)"
+            raise UnicodeEncodeError("utf-8", text, error.start, error.end, reason) from None
+
+    def _tokenize(self, text: str, **_: Any) -> list[str]:
+        return [chr(byte) for byte in self._utf8(text)]
+
+    def _update_trie(self, unique_no_split_tokens: list[str] | None = None) -> None:
+        # Transformers calls this whenever tokens have been added.
+        super()._update_trie(unique_no_split_tokens)
+        added = self._added_tokens_decoder
+        # One alternative stands for all numbers: ten times faster than 125. What it finds too much,
+        # such as <extra_id_999>, is not in the vocabulary and therefore treated as text.
+        forms = {re.sub(r"\d+", r"\\d+", re.escape(name)) for name in self.tokens_trie._tokens}
+        self._added_pattern = re.compile(f"({'|'.join(sorted(forms))})")
+        # Such tokens cannot overlap, so the pattern finds what the trie would.
+        self._added_are_bracketed = all(
+            re.fullmatch(r"<[^<>]+>", token.content) and not token.single_word
+            for token in added.values()
+        )
+        self._added_are_bytes = any(_OFFSET <= i <= _LAST_BYTE_ID for i in added)
+        self._added_names = {i: token.content.encode() for i, token in added.items()}
+
+    def _encode_plus(self, text: Any, text_pair: Any = None, **options: Any) -> BatchEncoding:
+        get = options.get
+        is_batch = isinstance(text, (list, tuple))
+        texts = text if is_batch else [text]
+        add_eos = get("add_special_tokens", True)
+        cuts = get("truncation_strategy") in _CUTS_FIRST_TEXT
+        max_length = (get("max_length") or None) if cuts else None  # Transformers ignores a 0
+        is_common = (
+            text_pair is None
+            and len(texts) > 0
+            and all(isinstance(text, str) for text in texts)
+            and (add_eos or all(texts))  # Transformers does not pad a sequence without ids
+            and (max_length or get("padding_strategy") != PaddingStrategy.MAX_LENGTH)
+            and get("padding_side") in (None, "left", "right")
+            and not any(map(get, _UNCOMMON_OPTIONS))
+            and self.model_input_names == ByT5Tokenizer.model_input_names
+        )
+        conventions = get("sentinels", "huggingface"), get("split_special_tokens")
+        if is_common:
+            flat, lengths = self._encode_flat(texts, add_eos, max_length, *conventions)
+            data = self._pad_texts(flat, lengths, **options)
+            if not (is_batch or get("return_tensors")):
+                data = {name: rows[0] for name, rows in data.items()}
+            return BatchEncoding(data, tensor_type=get("return_tensors"))
+
+        def to_ids(text: Any) -> Any:
+            is_words = get("is_split_into_words") and isinstance(text, (list, tuple))
+            words = text if is_words else [text]
+            if not all(isinstance(word, str) for word in words) or not any(words):
+                return text
+            return self._encode_flat(words, False, None, *conventions)[0].tolist()
+
+        if not get("sanitize_control_tokens"):
+            # Transformers takes ids as they are, without its loops over tokens.
+            text, text_pair = to_ids(text), to_ids(text_pair)
+        return super()._encode_plus(text, text_pair, **options)
+
+    def _pad_texts(
+        self,
+        flat: np.ndarray,
+        lengths: np.ndarray,
+        padding_strategy: PaddingStrategy = PaddingStrategy.DO_NOT_PAD,
+        max_length: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        padding_side: str | None = None,
+        return_tensors: str | None = None,
+        return_attention_mask: bool | None = None,
+        verbose: bool = True,
+        **_: Any,
+    ) -> dict[str, Any]:
+        """What Transformers calls padding: rows of one width, or lists of their own lengths."""
+        width = int(lengths.max())
+        self._eventual_warn_about_too_long_sequence(flat[:width], max_length, verbose)
+        pads = padding_strategy != PaddingStrategy.DO_NOT_PAD
+        if padding_strategy == PaddingStrategy.MAX_LENGTH:
+            width = max_length or width
+        if pads and pad_to_multiple_of:
+            width += -width % pad_to_multiple_of
+
+        ids: Any
+        mask: Any
+        if not pads and (return_tensors is None or lengths.min() < width):
+            every, ends = flat.tolist(), np.cumsum(lengths).tolist()
+            ids = [every[start:end] for start, end in pairwise([0, *ends])]
+            mask = [[1] * len(row) for row in ids]
+        else:
+            if lengths.min() == width:
+                ids = flat.reshape(-1, width)
+                mask = np.ones_like(ids)
+            else:
+                is_real = np.arange(width) < lengths[:, None]
+                if (padding_side or self.padding_side) == "left":
+                    is_real = is_real[:, ::-1]
+                ids = np.full(is_real.shape, self.pad_token_id, np.int64)
+                ids[is_real] = flat
+                mask = is_real.astype(np.int64)
+            if return_tensors is None:
+                ids, mask = ids.tolist(), mask.tolist()
+            elif return_tensors == "pt":
+                ids, mask = torch.from_numpy(ids), torch.from_numpy(mask)
+        data = {"input_ids": ids, "attention_mask": mask}
+        if return_attention_mask is False:
+            del data["attention_mask"]
+        return data
+
+
+def _check_convention(sentinels: str) -> None:
+    if sentinels not in ("huggingface", "pretraining"):
+        raise ValueError(f"sentinels must be 'huggingface' or 'pretraining', not {sentinels!r}")
+
+
+def _begins_character(text: str) -> np.ndarray:
+    # A surrogate passes as three bytes, as many as the U+FFFD that replaces it in encoding.
+    raw = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
+    return (raw & 0xC0) != 0x80
+
+
+def _bytes_to_ids(pieces: Sequence[bytes]) -> np.ndarray:
+    return np.frombuffer(b"".join(pieces), np.uint8) + np.int64(_OFFSET)
+
+
+def _narrow(ids: Any) -> np.ndarray:
+    """The ids as uint8 if all are below 256, else as int64."""
+    ids = np.asarray(ids)
+    fits = ids.dtype == np.uint8 or (ids.size > 0 and ids.min() >= 0 and ids.max() <= 255)
+    return ids.astype(np.uint8 if fits else np.int64, copy=False)
+
+
+def _decode_with_names(ids: np.ndarray, names: Mapping[int, bytes]) -> str:
+    kept = [i for i in (*range(_LAST_BYTE_ID + 1), *names) if names.get(i) != b""]
+    ids = np.atleast_1d(ids)[np.isin(ids, kept).reshape(-1)]
+    raw = (ids - _OFFSET).astype(np.uint8).tobytes()
+    parts, start = [], 0
+    for i in np.flatnonzero(np.isin(ids, list(names))).tolist():
+        parts += [raw[start:i], names[int(ids[i])]]
+        start = i + 1
+    return b"".join([*parts, raw[start:]]).decode(errors="replace")
+
+
+__all__ = ["ByteTokenizer"]

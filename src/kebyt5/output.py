@@ -1,0 +1,106 @@
+"""Outputs that are whole or absent, and what they were made with."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from kebyt5.errors import InputError
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes a file under a temporary name and renames it, so that it is never half there.
+
+    Raises:
+        InputError: The folder does not exist or cannot be written to.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.incomplete")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def write_json(path: str | os.PathLike[str], content: Any) -> None:
+    """Writes JSON that a person can read, whole or not at all."""
+    write_text(path, json.dumps(content, ensure_ascii=False, indent=2) + "\n")
+
+
+def make_output_folder(path: str | os.PathLike[str], may_continue: bool = False) -> Path:
+    """Makes an output folder, or takes an empty one, or one that a run may continue in.
+
+    Raises:
+        InputError: It holds files already, is a file, or cannot be made or written to.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise InputError(f"{path}: cannot be used as output folder: {error.strerror}") from error
+    if not may_continue and any(path.iterdir()):
+        raise InputError(f"{path}: the output folder is not empty; name another one or empty it")
+    return path
+
+
+@contextmanager
+def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yields a temporary folder whose files move to `path` when the block ends without error."""
+    path = Path(path)
+    with tempfile.TemporaryDirectory(dir=path, prefix=".incomplete-") as temporary:
+        yield Path(temporary)
+        for item in sorted(Path(temporary).iterdir()):
+            item.replace(path / item.name)
+
+
+def provenance() -> dict[str, Any]:
+    """What a result was made with: command, commit, machine, date, versions."""
+    packages = ("kebyt5", "torch", "transformers")
+    return {
+        "command": shlex.join(["kebyt5", *sys.argv[1:]]),
+        "commit": _commit(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "system": platform.platform(),
+            "python": platform.python_version(),
+        },
+        "versions": {name: importlib.metadata.version(name) for name in packages},
+    }
+
+
+def _commit() -> str | None:
+    """The commit of the source tree this package runs from, None for an installed package."""
+    git = subprocess.run(
+        ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return git.stdout.strip() or None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+__all__ = ["make_output_folder", "provenance", "whole_folder", "write_json", "write_text"]

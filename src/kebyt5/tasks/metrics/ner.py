@@ -1,0 +1,114 @@
+"""The official KLUE-NER scores, on one IOB2 tag a character."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+TYPES = ("PS", "LC", "OG", "DT", "TI", "QT")
+"""Person, location, organization, date, time, quantity."""
+
+TAGS = (*(f"{prefix}-{type_}" for type_ in TYPES for prefix in "BI"), "O")
+
+
+class Entity(NamedTuple):
+    """A typed span of characters, `end` exclusive."""
+
+    type: str
+    start: int
+    end: int
+
+
+def entities(tags: Sequence[str]) -> list[Entity]:
+    """Reads the entities out of IOB2 tags, strictly.
+
+    An entity is a B- and the I- of the same type that follow it at once. An I- that continues
+    nothing is no entity and belongs to none: so the official score (seqeval's strict IOB2) has it.
+    """
+    found: list[Entity] = []
+    start = None
+    for place, tag in enumerate(chain(tags, ["O"])):
+        if start is not None and tag != f"I-{tags[start][2:]}":
+            found.append(Entity(tags[start][2:], start, place))
+            start = None
+        if tag.startswith("B-"):
+            start = place
+    return found
+
+
+def to_tags(found: Iterable[Entity], length: int) -> tuple[str, ...]:
+    """Writes entities as IOB2 tags, one for each of `length` characters."""
+    tags = ["O"] * length
+    for type_, start, end in found:
+        tags[start:end] = [f"B-{type_}"] + [f"I-{type_}"] * (end - start - 1)
+    return tuple(tags)
+
+
+def without_blanks(sentence: str, tags: Sequence[str]) -> list[str]:
+    """Drops the tags of blanks, which the official scores do not see.
+
+    An entity that begins with a blank loses its B- and with it counts as none, in the gold as in
+    the prediction. Two of the published sentences have one; parity is kept.
+    """
+    return [tag for character, tag in zip(sentence, tags, strict=True) if character != " "]
+
+
+def scores(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> dict[str, float]:
+    """All scores of KLUE-NER in percent.
+
+    Args:
+        gold: For each sentence its tags, blanks dropped (`without_blanks`).
+        predicted: The same for the prediction.
+
+    Returns:
+        entity_macro_f1: Official. F1 of exactly equal entities, averaged over the types that occur
+            in gold or prediction: a type that only one of them has scores 0, a type that neither
+            has is left out. Without any entity at all 0, where seqeval divides 0 by 0.
+        entity_micro_f1: The same over all entities together.
+        char_macro_f1: Official. F1 of the tags, averaged over all 13 of them; a tag that neither
+            gold nor prediction has scores 100. The published code also counts the two special
+            tokens round each sentence as O; a text-to-text model has none.
+        char_macro_f1_no_o: The same over the 12 tags without O, as the paper defines it.
+
+    Raises:
+        ValueError: Gold and prediction differ in shape.
+    """
+    gold_entities, predicted_entities = _all_entities(gold), _all_entities(predicted)
+    both = gold_entities & predicted_entities
+    hits, wanted, given = (
+        Counter(entity.type for _, entity in found)
+        for found in (both, gold_entities, predicted_entities)
+    )
+    seen = sorted(wanted | given)
+
+    characters = Counter(
+        (g, p)
+        for gold_tags, predicted_tags in zip(gold, predicted, strict=True)
+        for g, p in zip(gold_tags, predicted_tags, strict=True)
+    )
+    tag_f1 = {tag: _tag_f1(tag, characters) for tag in TAGS}
+    return {
+        "entity_macro_f1": 100 * _mean([_f1(hits[t], wanted[t], given[t]) for t in seen]),
+        "entity_micro_f1": 100 * _f1(len(both), len(gold_entities), len(predicted_entities)),
+        "char_macro_f1": 100 * _mean(list(tag_f1.values())),
+        "char_macro_f1_no_o": 100 * _mean([f1 for tag, f1 in tag_f1.items() if tag != "O"]),
+    }
+
+
+def _all_entities(sentences: Sequence[Sequence[str]]) -> set[tuple[int, Entity]]:
+    return {(i, entity) for i, tags in enumerate(sentences) for entity in entities(tags)}
+
+
+def _tag_f1(tag: str, characters: Counter[tuple[str, str]]) -> float:
+    wanted = sum(count for (g, _), count in characters.items() if g == tag)
+    given = sum(count for (_, p), count in characters.items() if p == tag)
+    return _f1(characters[tag, tag], wanted, given, of_nothing=1.0)
+
+
+def _f1(hits: int, wanted: int, given: int, of_nothing: float = 0.0) -> float:
+    """2PR / (P + R), reduced to counts."""
+    return 2 * hits / (wanted + given) if wanted + given else of_nothing
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0

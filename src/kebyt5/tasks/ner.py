@@ -1,0 +1,299 @@
+"""Named entities (KLUE-NER): the model copies the sentence and marks the entities in it.
+
+A mark is `<entity:TAG>`. Sentences contain `<` and `:` of their own, so a text is read against the
+sentence it was generated for, never by itself.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any, ClassVar
+
+from rapidfuzz.distance import LCSseq
+
+from kebyt5.errors import InputError
+from kebyt5.tasks.metrics.ner import TAGS, TYPES, Entity, entities, scores, to_tags, without_blanks
+from kebyt5.tasks.ner_lexicon import Lexicon
+from kebyt5.tasks.task import Example, Parsed, Task
+
+_OPEN = re.compile("<")
+_CLOSE = re.compile(rf":({'|'.join(TYPES)})>")
+_MARK = re.compile(rf"{_OPEN.pattern}+|{_CLOSE.pattern}")
+_UNIT = re.compile(r"ㅋ+|;+|[^ㅋ;]")
+_ROW = "'character<TAB>tag'"
+_NAME = re.compile(r"##\s*(\S+)\t(.*)")
+
+
+class NER(Task):
+    """KLUE-NER: six types of entities, gold and answers as one IOB2 tag a character.
+
+    The model sees a run of ㅋ or of ; as one character; the sentence as it was is what is scored.
+
+    Reading back what `target_text` wrote gives the gold again, except where the text is truly
+    ambiguous: an entity right behind a `<` that is not its own (`<` + `<서울:LC>` reads as the
+    entity `<서울`, which is also what the published tags do), and a sentence that has something
+    like `:LC>` of its own in or behind an entity (the first one closes). An I- that continues
+    nothing is not an entity and gets no mark.
+    """
+
+    name: ClassVar[str] = "ner"
+    title: ClassVar[str] = "Named entity recognition (KLUE-NER)"
+    input_fields: ClassVar[tuple[str, ...]] = ("sentence",)
+    main_score: ClassVar[str] = "entity_macro_f1"
+
+    def read(self, path: str | Path) -> list[Example]:
+        """Reads a KLUE-NER tsv.
+
+        A row is `character<TAB>tag`, blank lines divide sentences, lines that begin with `##` are
+        comments; the comment `## name<TAB>marked sentence` names the sentence below it. A BOM,
+        CRLF, several blank lines, no comments and no last newline are all accepted.
+        """
+        # Not splitlines: it also splits at characters that have rows of their own, as U+2028.
+        lines = [line.removesuffix("\r") for line in _read_text(path).split("\n")]
+        examples = []
+        for blank, block in groupby(enumerate(lines, 1), key=lambda line: line[1] in ("", "\t")):
+            if not blank and (example := _read_block(path, list(block), len(lines))):
+                examples.append(example)
+        if not examples:
+            raise InputError(f"{path}:1: no sentence here; expected rows {_ROW}")
+        return examples
+
+    def input_text(self, example: Example) -> str:
+        """The sentence under the published prompt."""
+        return f"task: NER\n\n### 입력\n{_collapse(example.inputs['sentence'])}\n"
+
+    def target_text(self, example: Example) -> str:
+        """The sentence with the gold entities marked."""
+        return _mark(example.inputs["sentence"], entities(_gold(example)))
+
+    def parse(self, text: str, example: Example) -> Parsed:
+        """Reads the tags, one for each character of the example's sentence, off a generated text.
+
+        A text that is not the sentence plus marks is aligned to it by the longest common
+        subsequence; an entity then reaches from its first to its last aligned character, and one
+        without any is dropped.
+        """
+        sentence = example.inputs["sentence"]
+        found, reason = _read_copy(text, sentence), None
+        if found is None:
+            found, reason = _align(text, sentence)
+        return Parsed(to_tags(found, len(sentence)), reason)
+
+    def score(
+        self, examples: Sequence[Example], generated_texts: Sequence[str]
+    ) -> dict[str, float]:
+        """The scores of `metrics.ner.scores` and `unparsed`."""
+        parsed = [self.parse(t, e) for e, t in zip(examples, generated_texts, strict=True)]
+        sentences = [example.inputs["sentence"] for example in examples]
+        gold = [without_blanks(s, _gold(e)) for s, e in zip(sentences, examples, strict=True)]
+        tags = [without_blanks(s, p.value) for s, p in zip(sentences, parsed, strict=True)]
+        return {**scores(gold, tags), "unparsed": float(sum(p.reason is not None for p in parsed))}
+
+    def max_target_bytes(self, example: Example) -> int:
+        """The sentence, a mark (5 bytes) for every word, and a dozen marks more."""
+        sentence = example.inputs["sentence"]
+        return len(sentence.encode(errors="surrogatepass")) + 5 * len(sentence.split()) + 64
+
+    def answer(self, parsed: Parsed, example: Example) -> list[dict[str, Any]]:
+        """The entities with their character offsets in the sentence, `end` exclusive."""
+        sentence = example.inputs["sentence"]
+        return [
+            {"text": sentence[start:end], "type": type_, "start": start, "end": end}
+            for type_, start, end in entities(parsed.value)
+        ]
+
+    def show(self, parsed: Parsed, example: Example) -> str:
+        """The sentence as it was, with marks."""
+        return _mark(example.inputs["sentence"], entities(parsed.value), collapse=False)
+
+    def baseline(self, train: Sequence[Example], examples: Sequence[Example]) -> list[str]:
+        """What a look-up of the training entities would write."""
+        lexicon = Lexicon([(example.inputs["sentence"], _gold(example)) for example in train])
+        sentences = [example.inputs["sentence"] for example in examples]
+        return [_mark(sentence, lexicon.find(sentence)) for sentence in sentences]
+
+
+def _read_text(path: str | Path) -> str:
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        return data.decode().removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        problem = f"not UTF-8 ({error.reason} {data[error.start]:#04x})"
+        raise InputError(f"{path}:{line}: {problem}; expected a text file in UTF-8") from error
+
+
+def _read_block(path: str | Path, block: list[tuple[int, str]], last: int) -> Example | None:
+    """Reads the lines between two blank ones; None where they are but comments."""
+    first, name, marked = None, None, ""
+    characters, tags = [], []
+    for number, line in block:
+        place = f"{path}:{number}"
+        hint = "; the file seems to be cut off here" if number == last else ""
+        if not line.startswith("##"):
+            first = first or number
+            character, tag = _read_row(line, place, hint)
+            characters.append(character)
+            tags.append(tag)
+        elif first:
+            raise InputError(f"{place}: comment inside a sentence; expected a blank line first")
+        elif hint:
+            raise InputError(f"{place}: no rows below the comment; expected {_ROW}{hint}")
+        elif match := _NAME.fullmatch(line):
+            name, marked = match.groups()
+
+    end = f"{path}:{block[-1][0]}"
+    if not first:
+        if name:
+            raise InputError(f"{end}: no rows for {name}; expected {_ROW}")
+        return None
+    sentence = "".join(characters)
+    # A file cut off between two rows looks well formed; only the comment knows the whole sentence.
+    whole = _strip(marked)[0]
+    if block[-1][0] >= last - 1 and whole != sentence and whole.startswith(sentence):
+        raise InputError(f"{end}: the file ends here; expected the other rows of {name}")
+    place = f"{path}:{first}"
+    return Example(name or place, {"sentence": sentence}, tuple(tags), place)
+
+
+def _read_row(line: str, place: str, hint: str) -> tuple[str, str]:
+    # From the right, because the character may itself be a tab.
+    character, tab, tag = line.rpartition("\t")
+    if not tab:
+        problem = "no tab"
+    elif not character:
+        problem = "no character before the tab"
+    elif len(character) > 1:
+        columns = line.count(tab) + 1
+        problem = f"{columns} columns" if columns > 2 else f"{len(character)} characters in a row"
+    elif tag not in TAGS:
+        problem = f"unknown tag {tag[:20]!r}, known are {' '.join(TAGS)}"
+    else:
+        return character, tag
+    raise InputError(f"{place}: {problem}; expected {_ROW}{hint}")
+
+
+def _gold(example: Example) -> Sequence[str]:
+    if example.gold is None:
+        raise ValueError(f"no gold tags for the sentence {example.inputs['sentence']!r}")
+    return example.gold
+
+
+def _units(sentence: str, boundaries: Collection[int] = ()) -> Iterator[tuple[int, int]]:
+    """Yields the spans of a sentence that a text shows as one character each.
+
+    A run with a boundary of an entity inside is not collapsed, or the place of the boundary would
+    be lost. The input, which must not know the gold, collapses it all the same; none of the 4,000
+    sentences at hand has one.
+    """
+    for match in _UNIT.finditer(sentence):
+        start, end = match.span()
+        if any(boundary in boundaries for boundary in range(start + 1, end)):
+            yield from ((place, place + 1) for place in range(start, end))
+        else:
+            yield start, end
+
+
+def _collapse(sentence: str) -> str:
+    return "".join(sentence[start] for start, _ in _units(sentence))
+
+
+def _mark(sentence: str, found: Iterable[Entity], collapse: bool = True) -> str:
+    found = list(found)
+    opens = {entity.start for entity in found}
+    closes = {entity.end: f":{entity.type}>" for entity in found}
+    every = range(len(sentence) + 1)
+    return "".join(
+        ("<" if start in opens else "") + sentence[start] + closes.get(end, "")
+        for start, end in _units(sentence, {*opens, *closes} if collapse else every)
+    )
+
+
+_OUTSIDE, _OPENED, _INSIDE = range(3)
+
+
+def _read_copy(text: str, sentence: str) -> list[Entity] | None:
+    """Reads a text that is the sentence plus marks; None where it is not.
+
+    A depth-first walk over (place in the text, place in the sentence, where that is). It tries
+    `<` as a mark before it tries it as a character, `:TAG>` likewise, and enters no state twice.
+    A few states belong to each place in the text unless the sentence has many `:TAG>` of its own;
+    the limit keeps sentences that are made of them from taking quadratic time.
+    """
+    run_ends = {start: end for start, end in _units(sentence) if end > start + 1}
+    closes = {match.start(): match for match in _CLOSE.finditer(text)}
+    seen: set[tuple[int, int, int]] = set()
+    nothing: tuple[Entity, ...] = ()
+    waiting = [((0, 0, _OUTSIDE), 0, nothing)]
+    while waiting and len(seen) <= 16 * (len(text) + 1):
+        state, opened, found = waiting.pop()
+        if state in seen:
+            continue
+        seen.add(state)
+        here, there, where = state
+        if here == len(text):
+            if there == len(sentence) and where == _OUTSIDE:
+                return list(found)
+            continue
+        # What is added last is tried first.
+        if there < len(sentence) and text[here] == sentence[there]:
+            after = _OUTSIDE if where == _OUTSIDE else _INSIDE
+            waiting.append(((here + 1, there + 1, after), opened, found))
+            if there in run_ends:
+                waiting.append(((here + 1, run_ends[there], after), opened, found))
+        if where == _OUTSIDE and text[here] == "<":
+            waiting.append(((here + 1, there, _OPENED), there, found))
+        if where == _INSIDE and (close := closes.get(here)):
+            entity = Entity(close[1], opened, there)
+            waiting.append(((close.end(), there, _OUTSIDE), there, (*found, entity)))
+    return None
+
+
+def _align(text: str, sentence: str) -> tuple[list[Entity], str]:
+    """Reads whatever a text says about the sentence, and why it is not simply a copy."""
+    plain, marked = _strip(text)
+    units = list(_units(sentence))
+    shown = _collapse(sentence)
+    unit_of: dict[int, tuple[int, int]] = {}
+    for step in LCSseq.opcodes(plain, shown):
+        if step.tag == "equal":
+            unit_of.update(enumerate(units[step.dest_start : step.dest_end], step.src_start))
+    found = []
+    for type_, start, end in marked:
+        aligned = [unit_of[place] for place in range(start, end) if place in unit_of]
+        if aligned:
+            found.append(Entity(type_, aligned[0][0], aligned[-1][1]))
+
+    if not text.strip():
+        return found, "empty"
+    # Halves of marks that the sentence itself does not have.
+    if any(len(half.findall(plain)) > len(half.findall(shown)) for half in (_OPEN, _CLOSE)):
+        return found, "unbalanced mark"
+    return found, "the sentence was changed"
+
+
+def _strip(text: str) -> tuple[str, list[Entity]]:
+    """Takes the marks out of a text and returns where in the rest they were.
+
+    A close belongs to the nearest `<` before it, of several in a row to the first, as in
+    `_read_copy`. What has no partner, or nothing in between, stays as text.
+    """
+    pieces: list[str] = []
+    marked = []
+    opened, copied, removed = None, 0, 0
+    for match in _MARK.finditer(text):
+        start = match.start()
+        if not match[1]:
+            opened = start
+            continue
+        if opened is not None and opened + 1 < start:
+            pieces += [text[copied:opened], text[opened + 1 : start]]
+            marked.append(Entity(match[1], opened - removed, start - removed - 1))
+            copied = match.end()
+            removed += 1 + len(match[0])
+        opened = None
+    return "".join([*pieces, text[copied:]]), marked

@@ -1,0 +1,104 @@
+"""What a task is: how to read it, what the model sees and says, and how that is scored."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One example, the same object from the reader to the score.
+
+    Attributes:
+        id: The name the file gives it, else its place in the file.
+        inputs: What the model may see, by the names in `Task.input_fields`.
+        gold: The right answer in the task's own terms; None where it is not known.
+        place: `file:line` for error messages.
+    """
+
+    id: str
+    inputs: Mapping[str, str]
+    gold: Any = None
+    place: str = ""
+
+
+class Parsed(NamedTuple):
+    """What a generated text says, in the terms of `Example.gold`.
+
+    Attributes:
+        value: Comparable with the gold; a best effort where the text is malformed.
+        reason: Why the text is not an answer as it should be, or None where it is; `value`
+            may be right all the same.
+    """
+
+    value: Any
+    reason: str | None = None
+
+
+class Task(ABC):
+    """A text-to-text task. A subclass and one line in the registry add one to every command."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    input_fields: ClassVar[tuple[str, ...]]
+    main_score: ClassVar[str]
+    """The key of `score` by which the best checkpoint is chosen; higher is better."""
+
+    @abstractmethod
+    def read(self, path: str | Path) -> Iterable[Example]:
+        """Yields the examples of a data file.
+
+        Raises:
+            InputError: Names file and line of what is malformed.
+        """
+
+    @abstractmethod
+    def input_text(self, example: Example) -> str:
+        """What the model reads."""
+
+    @abstractmethod
+    def target_text(self, example: Example) -> str:
+        """What the model should write; no randomness, the reference of the evaluation."""
+
+    def training_pair(self, example: Example, seed: int) -> tuple[str, str]:
+        """Input and target for one training step; `seed` decides whatever is random in them."""
+        return self.input_text(example), self.target_text(example)
+
+    @abstractmethod
+    def parse(self, text: str, example: Example) -> Parsed:
+        """Reads any string as an answer to `example`. Never raises."""
+
+    @abstractmethod
+    def score(
+        self, examples: Sequence[Example], generated_texts: Sequence[str]
+    ) -> dict[str, float]:
+        """The official metrics in percent, and `unparsed`, the number of unreadable texts."""
+
+    @abstractmethod
+    def max_target_bytes(self, example: Example) -> int:
+        """A bound on the bytes of a sensible answer, where generation stops at the latest."""
+
+    @abstractmethod
+    def answer(self, parsed: Parsed, example: Example) -> Any:
+        """The parsed answer as JSON for `predictions.jsonl`."""
+
+    def show(self, parsed: Parsed, example: Example) -> str:
+        """The parsed answer as a person reads it in a terminal."""
+        return str(parsed.value)
+
+    def baseline(self, train: Sequence[Example], examples: Sequence[Example]) -> list[str] | None:
+        """Texts that a trivial method learnt from `train` would generate, or None without one."""
+        return None
+
+    def example(self, **inputs: str) -> Example:
+        """An example without gold, made from its input fields."""
+        missing = [field for field in self.input_fields if field not in inputs]
+        unknown = [field for field in inputs if field not in self.input_fields]
+        if missing or unknown:
+            raise ValueError(
+                f"task {self.name} takes the fields {', '.join(self.input_fields)}"
+                f"; missing: {missing}, unknown: {unknown}"
+            )
+        return Example(id="", inputs=inputs)

@@ -1,0 +1,68 @@
+"""Fixtures for all tests."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+
+from kebyt5 import GBSWT5Config, GBSWT5ForConditionalGeneration
+
+# A time limit for one example fails by chance on a busy machine.
+settings.register_profile("kebyt5", deadline=None)
+settings.load_profile("kebyt5")
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+def shared_folder(folder: Path, what: str) -> Path:
+    """The folder; its tests are skipped where it is missing, except in CI."""
+    if not folder.is_dir():
+        if os.environ.get("CI"):
+            pytest.fail(f"no {what} at {folder}")
+        pytest.skip(f"no {what} at {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def klue_data() -> Path:
+    """The folder of the real data, from the environment variable KEBYT5_DATA."""
+    default = PROJECT.parent / "shared" / "data"
+    return shared_folder(Path(os.environ.get("KEBYT5_DATA") or default), "real data (KEBYT5_DATA)")
+
+
+@pytest.fixture(
+    scope="session",
+    params=["ds1_1-2-3-4_noconsensus", "ds2_max4", "ds3_1-2-3-6-9", "ds6_1to9"],
+)
+def golden_folder(request: pytest.FixtureRequest) -> Path:
+    """A checkpoint with outputs of the published implementation."""
+    return shared_folder(PROJECT.parent / "shared" / "golden" / request.param, "golden vectors")
+
+
+TINY = {
+    "d_model": 32,
+    "d_ff": 48,
+    "d_kv": 8,
+    "num_heads": 4,
+    "num_layers": 2,
+    "num_decoder_layers": 2,
+    "feed_forward_proj": "gated-gelu",
+    "tie_word_embeddings": False,
+    "subword_blocks": [1, 2, 3, 6, 9],
+    "downsample_factor": 3,
+    "dropout_rate": 0.0,
+}
+
+
+@pytest.fixture
+def tiny_model() -> Callable[..., GBSWT5ForConditionalGeneration]:
+    """Makes a small random GBST model; arguments change its configuration."""
+
+    def make(**changes: object) -> GBSWT5ForConditionalGeneration:
+        torch.manual_seed(0)
+        return GBSWT5ForConditionalGeneration(GBSWT5Config(**(TINY | changes))).eval()
+
+    return make

@@ -1,0 +1,186 @@
+"""GBST computes Charformer's equations, whatever the padding, the batch and the precision."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.profiler import ProfilerActivity, profile
+
+from kebyt5.bench.naive_gbst import naive_gbst
+from kebyt5.models.gbst import GBST, BandedProduct
+
+PUBLISHED_BLOCKS = ((1, 0), (2, 0), (3, 0), (6, 0), (9, 0))
+
+
+def make_gbst(blocks=PUBLISHED_BLOCKS, downsample=3, dim=16, consensus=True, batchnorm=False):
+    torch.manual_seed(1)
+    gbst = GBST(384, dim, tuple(blocks), downsample, consensus, batchnorm).eval()
+    # Large scores tell the blocks apart; fresh ones are nearly equal.
+    torch.nn.init.normal_(gbst.scoring.weight)
+    if batchnorm:
+        bn = gbst.convolution.bn
+        torch.nn.init.normal_(bn.running_mean)
+        torch.nn.init.uniform_(bn.running_var, 0.5, 2)
+    return gbst
+
+
+@st.composite
+def configurations(draw):
+    sizes = draw(st.lists(st.integers(1, 7), min_size=1, max_size=4, unique=True))
+    blocks = [(size, draw(st.integers(0, size - 1))) for size in sizes]
+    return {
+        "blocks": blocks,
+        "downsample": draw(st.integers(1, max(sizes))),
+        "consensus": draw(st.booleans()),
+        "batchnorm": draw(st.booleans()),
+    }
+
+
+@given(configurations(), st.lists(st.integers(1, 60), min_size=1, max_size=4))
+def test_equals_the_equations_for_any_blocks_offsets_and_right_padding(configuration, lengths):
+    gbst = make_gbst(**configuration)
+    ids = torch.randint(3, 259, (len(lengths), max(lengths)))
+    mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+
+    states, states_mask = gbst(ids, mask)
+    expected, expected_mask = naive_gbst(gbst, ids, mask)
+
+    assert torch.equal(states_mask, expected_mask)
+    torch.testing.assert_close(states, expected, atol=2e-5, rtol=1e-4)
+
+
+@given(configurations())
+def test_gradients_equal_those_of_the_equations(configuration):
+    gbst = make_gbst(**configuration)
+    ids = torch.randint(3, 259, (2, 40))
+    mask = torch.arange(40) < torch.tensor([[40], [23]])
+    weights = torch.randn_like(gbst(ids, mask)[0])
+    gradients = []
+    for compute in (gbst, lambda *inputs: naive_gbst(gbst, *inputs)):
+        gbst.zero_grad()
+        (compute(ids, mask)[0] * weights).sum().backward()
+        gradients.append([p.grad.clone() for p in gbst.parameters()])
+    for ours, expected in zip(*gradients, strict=True):
+        assert (ours - expected).norm() <= 1e-3 * expected.norm() + 1e-5
+
+
+@given(st.integers(1, 40), st.lists(st.integers(1, 50), max_size=3), st.integers(0, 2**31))
+def test_output_does_not_depend_on_padding_or_neighbours(padding, neighbours, seed):
+    gbst = make_gbst()
+    generator = torch.Generator().manual_seed(seed)
+    alone = torch.randint(3, 259, (1, 31), generator=generator)
+    length = max([31 + padding, *neighbours])
+    ids = torch.randint(0, 384, (1 + len(neighbours), length), generator=generator)
+    ids[0, :31] = alone[0]
+    mask = torch.arange(length) < torch.tensor([31, *neighbours])[:, None]
+
+    states, states_mask = gbst(ids, mask)
+
+    expected = gbst(alone)[0][0]
+    torch.testing.assert_close(states[0, : len(expected)], expected, atol=1e-5, rtol=0)
+    assert states_mask[0].tolist() == [True] * 11 + [False] * (states_mask.shape[1] - 11)
+
+
+@pytest.mark.parametrize("as_embeddings", [False, True])
+def test_left_padding_and_holes_are_closed_up(as_embeddings):
+    gbst = make_gbst()
+    ids = torch.randint(3, 259, (1, 30))
+    spread, mask = torch.full((1, 50), 7), torch.zeros(1, 50)
+    places = torch.randperm(50)[:30].sort().values
+    spread[0, places], mask[0, places] = ids[0], 1
+    if as_embeddings:
+        states, states_mask = gbst(attention_mask=mask, inputs_embeds=gbst.embeds(spread))
+    else:
+        states, states_mask = gbst(spread, mask)
+    torch.testing.assert_close(states[:, :10], gbst(ids)[0], atol=1e-5, rtol=0)
+    assert states_mask.sum() == 10
+    assert torch.equal(states_mask, gbst.downsample_mask(mask))
+
+
+def test_batch_statistics_leave_padding_out():
+    gbst = make_gbst(batchnorm=True).train()
+    ids = torch.randint(3, 259, (1, 30))
+    alone = gbst(ids)[0]
+    padded = torch.nn.functional.pad(ids, (0, 20), value=9)
+    states = gbst(padded, torch.arange(50)[None] < 30)[0]
+    torch.testing.assert_close(states[:, :10], alone, atol=1e-5, rtol=1e-4)
+
+
+def test_an_example_without_bytes_harms_no_other():
+    gbst = make_gbst()
+    ids = torch.randint(3, 259, (2, 20))
+    states, mask = gbst(ids, torch.tensor([[1], [0]]).expand(2, 20))
+    torch.testing.assert_close(states[0], gbst(ids[:1])[0][0], atol=1e-5, rtol=0)
+    assert states.isfinite().all()
+    assert not mask[1].any()
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.bfloat16, 6e-3), (torch.float16, 8e-4)])
+@pytest.mark.parametrize("downsample", [3, 6])
+def test_half_precision_weights_stay_close_to_float64_on_long_inputs(dtype, bound, downsample):
+    # The bound is a few roundings of the representation; prefix sums in half precision or one
+    # lost carry would miss it by orders of magnitude.
+    blocks = PUBLISHED_BLOCKS if downsample == 3 else [(size, 0) for size in range(1, 10)]
+    gbst = make_gbst(blocks, downsample, dim=64).to(dtype)
+    ids = torch.randint(3, 259, (1, 6800))
+    with torch.no_grad():
+        states = gbst(ids)[0]
+        whole = copy.deepcopy(gbst).float()(ids)[0]
+    assert states.dtype == dtype
+    assert (states.double() - whole.double()).norm() <= bound * whole.norm()
+    # Consensus looks at the whole sequence, so a part is compared without it.
+    gbst.consensus = False
+    with torch.no_grad():
+        part = gbst(ids)[0][:, : 882 // downsample].double()  # sees nothing beyond byte 900
+        exact = naive_gbst(copy.deepcopy(gbst).double(), ids[:, :900], torch.ones(1, 900))[0]
+    exact = exact[:, : part.shape[1]]
+    assert (part - exact).norm() <= bound * exact.norm()
+
+
+def peak_bytes(gbst, length):
+    """The most memory that tensors held at once in a forward pass."""
+    ids = torch.randint(3, 259, (1, length))
+    with (
+        torch.no_grad(),
+        profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler,
+    ):
+        gbst(ids)
+    allocations = list(profiler.profiler.kineto_results.events())
+    held = peak = 0
+    for event in sorted(allocations, key=lambda e: e.start_ns()):
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            peak = max(peak, held)
+    return peak
+
+
+def test_memory_is_linear_in_length():
+    gbst = make_gbst(dim=32)
+    peak_bytes(gbst, 100)
+    short, long = peak_bytes(gbst, 2000), peak_bytes(gbst, 8000)
+    assert short > 2000 * 32 * 4
+    assert long < 4.5 * short
+
+
+def test_banded_product_is_differentiated_exactly():
+    tiles = torch.randn(4, 3, 10, dtype=torch.float64, requires_grad=True)
+    x = torch.randn(4 * 6 + 4, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda a, b: BandedProduct.apply(a, b, 6), (tiles, x))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({}, "exactly one"),
+        ({"input_ids": torch.ones(1, 3, dtype=torch.long), "inputs_embeds": torch.ones(1, 3, 16)},
+         "exactly one"),
+        ({"input_ids": torch.ones(1, 0, dtype=torch.long)}, "at least one byte"),
+        ({"input_ids": torch.ones(1, 3, dtype=torch.long), "attention_mask": torch.ones(1, 4)},
+         "one mask value per byte"),
+    ],
+)  # fmt: skip
+def test_unusable_inputs_are_refused(inputs, message):
+    with pytest.raises(ValueError, match=message):
+        make_gbst()(**inputs)

@@ -30,7 +30,7 @@ SOURCES = ("nsmc_reviews", "petitions", "news_titles_kocohub", "ud_gsd_train_tex
 SENTINEL = ByteTokenizer.pretraining_sentinel_id(0)
 MAX_BYTES = 110
 BATCH = 16
-PEAK_LEARNING_RATE = 2e-3
+PEAK_LEARNING_RATE = 5e-4
 WARMUP_STEPS = 200
 
 

@@ -66,3 +66,32 @@ def tiny_model() -> Callable[..., GBSWT5ForConditionalGeneration]:
         return GBSWT5ForConditionalGeneration(GBSWT5Config(**(TINY | changes))).eval()
 
     return make
+
+
+SAMPLE = PROJECT / "src" / "kebyt5" / "assets" / "sample_ner"
+
+
+def head_of_sample(name: str, sentences: int, path: Path) -> Path:
+    """Writes the first sentences of the shipped sample data to a file of their own."""
+    blocks = (SAMPLE / name).read_text(encoding="utf-8").split("\n\n")
+    path.write_text("\n\n".join(blocks[:sentences]) + "\n\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def train_file(tmp_path: Path) -> Path:
+    """Twenty-four sentences in the KLUE-NER format."""
+    return head_of_sample("train.tsv", 24, tmp_path / "train.tsv")
+
+
+@pytest.fixture
+def dev_file(tmp_path: Path) -> Path:
+    """Six sentences in the KLUE-NER format."""
+    return head_of_sample("dev.tsv", 6, tmp_path / "dev.tsv")
+
+
+@pytest.fixture
+def checkpoint(tiny_model: Callable[..., GBSWT5ForConditionalGeneration], tmp_path: Path) -> Path:
+    """A folder with a small random GBST checkpoint."""
+    tiny_model().save_pretrained(tmp_path / "checkpoint")
+    return tmp_path / "checkpoint"

@@ -1,6 +1,5 @@
 """The `kebyt5` command. Each command is one file here that parses, calls and prints."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +7,8 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Yaml
 from rich.console import Console
+from rich.text import Text
+from transformers.utils.logging import disable_progress_bar
 
 from kebyt5.cli.convert import convert
 from kebyt5.cli.evaluate import evaluate
@@ -51,14 +52,12 @@ def launch(
 
 def main() -> None:
     """Runs the command line; any mistake in the input is one line on stderr and exit code 2."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    disable_progress_bar()  # those of loading and saving weights, which come between messages
     try:
         app.meta(exit_on_error=False, print_error=False)
     except (InputError, CheckpointError, CycloptsError) as error:
-        message = " ".join(str(error).split())
-        Console(stderr=True).print(
-            f"[red]error:[/red] {message}".replace("[/red] ", "[/red] "), soft_wrap=True
-        )
+        message = Text.assemble(("error: ", "red"), " ".join(str(error).split()))
+        Console(stderr=True).print(message, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

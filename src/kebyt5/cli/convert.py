@@ -14,18 +14,17 @@ def convert(
     downsample: int = 3,
     seed: int = 0,
 ) -> None:
-    """Rewrite a checkpoint as float32 safetensors, or warm-start a GBST model from a plain one.
+    r"""Rewrite a checkpoint as float32 safetensors, or warm-start a GBST model from a plain one.
 
     With `--gbst`, GBST is put in front of a ByT5 or KEByT5 encoder, as mean pooling to begin
     with; every tensor of the plain model is kept. The result wants further pretraining.
 
-    Examples:
-        kebyt5 convert google/byt5-base byt5-base-gbst --gbst
-
-        kebyt5 convert google/byt5-base byt5-base-faster --gbst --blocks 1,2,3,4,5,6,7,8,9
-        --downsample 6
-
-        kebyt5 convert old-folder-with-pytorch_model.bin new-folder
+    ```bash
+    kebyt5 convert google/byt5-base byt5-base-gbst --gbst
+    kebyt5 convert google/byt5-base byt5-base-faster --gbst --blocks \
+      1,2,3,4,5,6,7,8,9 --downsample 6
+    kebyt5 convert old-folder-with-pytorch_model.bin new-folder
+    ```
 
     Args:
         checkpoint: A folder or a name on the hub.

@@ -20,8 +20,9 @@ def evaluate(
 ) -> None:
     """Score a checkpoint on a data file with the task's official metrics.
 
-    Examples:
-        kebyt5 evaluate runs/ner --task ner --data klue-ner-v1.1_dev.tsv
+    ```bash
+    kebyt5 evaluate runs/ner --task ner --data klue-ner-v1.1_dev.tsv
+    ```
 
     Args:
         checkpoint: A folder or a name on the hub.

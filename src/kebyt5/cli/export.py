@@ -4,13 +4,13 @@ from pathlib import Path
 
 
 def export(checkpoint: str, output: Path) -> None:
-    """Write a hub folder that loads with plain Transformers where kebyt5 is not installed.
+    r"""Write a hub folder that loads with plain Transformers where kebyt5 is not installed.
 
-    Examples:
-        kebyt5 export runs/ner my-ner-model
-
-        python -c "from transformers import AutoModelForSeq2SeqLM as A;
-        A.from_pretrained('my-ner-model', trust_remote_code=True)"
+    ```bash
+    kebyt5 export runs/ner my-ner-model
+    python -c "from transformers import AutoModelForSeq2SeqLM as A; \
+      A.from_pretrained('my-ner-model', trust_remote_code=True)"
+    ```
 
     Args:
         checkpoint: A folder or a name on the hub.

@@ -21,14 +21,14 @@ def predict(
     batch_size: int = 32,
     num_beams: int = 1,
 ) -> None:
-    """Answer new inputs with a fine-tuned checkpoint.
+    r"""Answer new inputs with a fine-tuned checkpoint.
 
-    Examples:
-        kebyt5 predict runs/ner --task ner --text "김하늘 씨는 서울에 산다."
-
-        kebyt5 predict runs/ner --task ner --input sentences.txt --output predictions.jsonl
-
-        cat sentences.txt | kebyt5 predict runs/ner --task ner --input -
+    ```bash
+    kebyt5 predict runs/ner --task ner --text "김하늘 씨는 서울에 산다."
+    kebyt5 predict runs/ner --task ner --input sentences.txt --output \
+      predictions.jsonl
+    cat sentences.txt | kebyt5 predict runs/ner --task ner --input -
+    ```
 
     Args:
         checkpoint: A folder or a name on the hub.

@@ -14,7 +14,6 @@ from accelerate import PartialState
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import (
     EvalPrediction,
-    GenerationConfig,
     PreTrainedModel,
     Seq2SeqTrainer,
     Seq2SeqTrainingArguments,
@@ -40,9 +39,14 @@ LORA_TARGETS = ["q", "k", "v", "o", "wi_0", "wi_1", "wo"]
 class FinetuneTrainer(Seq2SeqTrainer):
     """A `Seq2SeqTrainer` with the order and the learning rate of `FinetuneConfig`."""
 
-    def __init__(self, config: FinetuneConfig, **kwargs: Any) -> None:
+    def __init__(self, config: FinetuneConfig, max_new_bytes: int, **kwargs: Any) -> None:
         super().__init__(data_collator=collate, **kwargs)
         self.config = config
+        self.max_new_bytes = max_new_bytes
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Scores the validation sample by what the model generates."""
+        return super().evaluate(*args, max_new_tokens=self.max_new_bytes + 1, **kwargs)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
         dataset = train_dataset or self.train_dataset
@@ -110,7 +114,9 @@ def prepare_model(config: FinetuneConfig) -> PreTrainedModel:
     """Loads the checkpoint with its frozen parts, adapters and dropout as configured."""
     model = load(config.checkpoint)
     if config.gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        # Renamed in the course of Transformers 5.
+        old_name = model.gradient_checkpointing_enable
+        getattr(model, "activation_checkpointing_enable", old_name)({"use_reentrant": False})
     if config.dropout is not None:
         model.config.dropout_rate = config.dropout
         for module in model.modules():
@@ -170,6 +176,7 @@ def make_trainer(
         max_grad_norm=config.max_grad_norm,
         optim="adafactor" if config.optimizer == "adafactor" else "adamw_torch_fused",
         bf16=config.bf16,
+        use_cpu=not torch.accelerator.is_available(),
         eval_strategy=when,
         eval_steps=config.eval_steps,
         save_strategy=when,
@@ -179,12 +186,6 @@ def make_trainer(
         metric_for_best_model=task.main_score,
         greater_is_better=True,
         predict_with_generate=True,
-        generation_config=GenerationConfig(
-            max_new_tokens=max(map(task.max_target_bytes, sample), default=0) + 1,
-            decoder_start_token_id=0,
-            pad_token_id=0,
-            eos_token_id=1,
-        ),
         logging_steps=10,
         report_to=["tensorboard"],
         remove_unused_columns=False,
@@ -195,6 +196,7 @@ def make_trainer(
     )
     return FinetuneTrainer(
         config,
+        max_new_bytes=max(map(task.max_target_bytes, sample)),
         model=model,
         args=arguments,
         train_dataset=dataset,

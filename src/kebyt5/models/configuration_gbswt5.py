@@ -54,6 +54,7 @@ class GBSWT5Config(T5Config):
                 [block, 0] if isinstance(block, int) else list(block)
                 for block in self.subword_blocks
             ]
+        self._check_blocks()
 
     @property
     def blocks(self) -> tuple[tuple[int, int], ...]:
@@ -64,9 +65,7 @@ class GBSWT5Config(T5Config):
             return tuple((size, 0) for size in range(1, self.max_subword_block_size + 1))
         return tuple((size, 0) for size in PUBLISHED_DEFAULT_BLOCKS)
 
-    def validate_architecture(self) -> None:
-        """Part of the validation that Transformers runs on every new configuration."""
-        super().validate_architecture()
+    def _check_blocks(self) -> None:
         if not all(len(pair) == 2 for pair in self.subword_blocks or ()) or not self.blocks:
             raise ValueError(f"subword_blocks: {self.subword_blocks} are not [size, offset] pairs")
         for size, offset in self.blocks:

@@ -19,6 +19,10 @@ ARCHITECTURES: dict[str, type[T5ForConditionalGeneration]] = {
 }
 
 
+SHIPPED = {"tiny": Path(__file__).parents[1] / "assets" / "tiny"}
+"""Checkpoints that come with the package, by name."""
+
+
 class CheckpointError(ValueError):
     """A checkpoint cannot be loaded; the message names it, the cause and the remedy."""
 
@@ -33,7 +37,8 @@ def load(
     A LoRA adapter is merged into its base model.
 
     Args:
-        name_or_path: A folder, read without any network call, or a name on the hub.
+        name_or_path: A folder, read without any network call, a name on the hub, or "tiny", the
+            small GBST model that comes with the package.
         dtype: Of the weights. Checkpoints are stored in half precision to save space, which
             is too coarse to fine-tune in; hence float32 unless asked otherwise.
         **kwargs: As for `from_pretrained`, e.g. `device_map`, `attn_implementation`.
@@ -45,7 +50,7 @@ def load(
         CheckpointError: No such checkpoint, another architecture, tensors that are missing, left
             over or misshapen, or a pickle that holds more than tensors.
     """
-    source = str(name_or_path)
+    source = str(SHIPPED.get(str(name_or_path), name_or_path))
     if is_local := os.path.isdir(source):
         kwargs["local_files_only"] = True
         adapter = Path(source) / "adapter_config.json"
@@ -63,7 +68,7 @@ def load(
             raise
         raise CheckpointError(_explain(source, is_local, error)) from error
     _require_all_tensors(source, info)
-    model.name_or_path = source
+    model.name_or_path = str(name_or_path)
     return model.eval()
 
 

@@ -87,10 +87,10 @@ class KEByT5ForConditionalGeneration(ByteModelMixin, T5ForConditionalGeneration)
             return_dict=True,
             **kwargs,
         )
-        if labels is not None:
-            z_loss = getattr(self.config, "z_loss", 0.0)
-            output.loss = seq2seq_loss(output.logits, labels, z_loss)
-        return output
+        if labels is None:
+            return output
+        loss = seq2seq_loss(output.logits, labels, getattr(self.config, "z_loss", 0.0))
+        return Seq2SeqLMOutput(loss=loss, **output)  # the loss has to be the first entry
 
 
 def seq2seq_loss(logits: Tensor, labels: Tensor, z_loss: float = 0.0) -> Tensor:

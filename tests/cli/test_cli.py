@@ -1,0 +1,215 @@
+"""The commands end to end, and one clear line with exit code 2 for whatever is wrong."""
+
+import json
+import re
+import sys
+
+import pytest
+import yaml
+
+import kebyt5
+from kebyt5.cli import app, main
+
+
+@pytest.fixture(autouse=True)
+def short_answers(monkeypatch):
+    """An untrained model never ends its answer; a low bound keeps the tests fast."""
+    monkeypatch.setattr("kebyt5.tasks.ner.NER.max_target_bytes", lambda self, example: 12)
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs a command line; returns exit code, stdout and stderr."""
+
+    def command(*arguments):
+        monkeypatch.setattr("sys.argv", ["kebyt5", *map(str, arguments)])
+        app.config = ()
+        capsys.readouterr()
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return command
+
+
+def refused(result, *parts):
+    """The command failed with one line that has all these parts."""
+    code, _, error = result
+    assert code == 2, error
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    for part in parts:
+        assert str(part) in error
+
+
+# What works
+
+
+def test_help_names_every_command_and_its_use(run):
+    code, out, _ = run("--help")
+    assert code == 0
+    for name in ("finetune", "evaluate", "predict", "tasks", "convert", "export"):
+        assert re.search(rf"│ {name} ", out)
+        code, text, _ = run(name, "--help")
+        assert code == 0
+        assert name == "tasks" or f"kebyt5 {name}" in text
+
+
+def test_finetune_evaluate_predict(run, checkpoint, train_file, dev_file, tmp_path):
+    settings = {
+        "task": "ner", "train": str(train_file), "dev": str(dev_file), "epochs": 1,
+        "checkpoint": str(checkpoint), "eval_examples": 2, "limit": 8,
+    }  # fmt: skip
+    preset = tmp_path / "preset.yaml"
+    preset.write_text(yaml.safe_dump({"finetune": settings}))
+    output = tmp_path / "run"
+    code, out, error = run("finetune", "--config", preset, "--output", output, "--limit", 16)
+    assert code == 0, error
+    assert "entity_macro_f1" in out
+    assert "baseline" in out
+    resolved = yaml.safe_load((output / "config.yaml").read_text())["finetune"]
+    assert resolved["limit"] == 16
+    assert resolved["eval_examples"] == 2
+
+    scores = tmp_path / "scores"
+    code, out, error = run(
+        "evaluate", output, "--task", "ner", "--data", dev_file, "--baseline", train_file,
+        "--output", scores,
+    )  # fmt: skip
+    assert code == 0, error
+    assert json.loads((scores / "metrics.json").read_text())["examples"] == 6
+    assert len((scores / "predictions.jsonl").read_text().splitlines()) == 6
+
+    code, out, error = run("predict", output, "--task", "ner", "--text", "서울에 간다.")
+    assert code == 0, error
+    assert out == "서울에 간다.\n"
+
+
+def test_predict_reads_lines_and_writes_json(run, checkpoint, tmp_path):
+    lines = tmp_path / "lines.txt"
+    lines.write_bytes("\ufeff첫 문장이다.\r\n\r\n둘째 문장이다.".encode())
+    answers = tmp_path / "answers.jsonl"
+    code, _, error = run(
+        "predict", checkpoint, "--task", "ner", "--input", lines, "--output", answers
+    )
+    assert code == 0, error
+    records = [json.loads(line) for line in answers.read_text().splitlines()]
+    assert [record["input"]["sentence"] for record in records] == ["첫 문장이다.", "둘째 문장이다."]
+    assert records[0].keys() == {"id", "input", "text", "answer", "unparsed"}
+
+
+def test_convert_and_export(run, tiny_model, tmp_path):
+    from transformers import T5Config
+
+    from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
+
+    config = T5Config(vocab_size=384, d_model=16, d_ff=16, d_kv=4, num_heads=4, num_layers=1,
+                      tie_word_embeddings=False, decoder_start_token_id=0)  # fmt: skip
+    KEByT5ForConditionalGeneration(config).save_pretrained(tmp_path / "plain")
+    code, _, error = run(
+        "convert", tmp_path / "plain", tmp_path / "gbst", "--gbst", "--blocks", "1,2,4:1",
+        "--downsample", 2,
+    )  # fmt: skip
+    assert code == 0, error
+    assert kebyt5.load(tmp_path / "gbst").config.blocks == ((1, 0), (2, 0), (4, 1))
+    code, _, error = run("export", tmp_path / "gbst", tmp_path / "hub")
+    assert code == 0, error
+    assert (tmp_path / "hub" / "modeling_gbswt5.py").exists()
+
+
+def test_over_long_inputs_are_cut_and_counted(run, checkpoint):
+    code, out, error = run(
+        "predict", checkpoint, "--task", "ner", "--text", "가나다라마바사", "--max-input-bytes", 40
+    )
+    assert code == 0
+    assert "1 inputs were cut" in error
+    assert out == "가나다라마바사\n"
+
+
+# What is refused
+
+
+def test_unknown_names_and_options(run, checkpoint, dev_file):
+    refused(run("evaluate", checkpoint, "--task", "nre", "--data", dev_file), "'nre'", "'ner'")
+    refused(run("finetun"), "finetun")
+    refused(run("predict", checkpoint, "--task", "ner", "--txt", "a"), "--txt")
+    refused(run("predict", checkpoint, "--task", "ner"), "--text or --input")
+    refused(run("tasks", "--config", "nowhere.yaml"), "nowhere.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "problem"),
+    [
+        ("가\tO\n나 O\n\n", 2, "character<TAB>tag"),
+        ("가\tO\n나\tB-XX\n\n", 2, "B-XX"),
+        ("가\tO\n나\n", 2, "character<TAB>tag"),
+        (b"\xea\xb0\x80\tO\n\xb0\xa1\tO\n\n", 2, "UTF-8"),
+        ("", 1, "no sentence"),
+    ],
+)
+def test_malformed_data_names_file_and_line(run, checkpoint, tmp_path, content, line, problem):
+    data = tmp_path / "data.tsv"
+    data.write_bytes(content if isinstance(content, bytes) else content.encode())
+    result = run("evaluate", checkpoint, "--task", "ner", "--data", data)
+    refused(result, f"{data}:{line}", problem)
+
+
+def test_missing_data(run, checkpoint, tmp_path):
+    data = tmp_path / "none.tsv"
+    refused(run("evaluate", checkpoint, "--task", "ner", "--data", data), data)
+    refused(run("predict", checkpoint, "--task", "ner", "--input", data), data)
+
+
+def test_unusable_checkpoints(run, tmp_path):
+    refused(run("predict", tmp_path / "none", "--task", "ner", "--text", "a"), "no such folder")
+    refused(run("export", tmp_path, tmp_path / "out"), tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+def test_unusable_output_folders(run, checkpoint, train_file, dev_file, tmp_path):
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "precious.txt").write_text("mine")
+    a_file = tmp_path / "file"
+    a_file.touch()
+    finetune = ("finetune", "--task", "ner", "--train", train_file, "--dev", dev_file,
+                "--checkpoint", checkpoint, "--output")  # fmt: skip
+    for command in (finetune, ("export", checkpoint), ("convert", checkpoint)):
+        refused(run(*command, full), full, "not empty")
+        refused(run(*command, a_file), a_file)
+        assert [path.name for path in full.iterdir()] == ["precious.txt"]
+    nowhere = tmp_path / "no folder" / "out.jsonl"
+    refused(
+        run("predict", checkpoint, "--task", "ner", "--text", "a", "--output", nowhere), nowhere
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file system that root cannot write")
+def test_unwritable_output_folder(run, checkpoint):
+    refused(run("export", checkpoint, "/proc/out"), "/proc/out", "cannot be used")
+
+
+def test_strict_refuses_over_long_sentences(run, checkpoint, train_file, dev_file, tmp_path):
+    result = run("evaluate", checkpoint, "--task", "ner", "--data", dev_file,
+                 "--max-input-bytes", 50, "--strict")  # fmt: skip
+    refused(result, dev_file, "over the limit of 50")
+    result = run("finetune", "--task", "ner", "--train", train_file, "--dev", dev_file,
+                 "--output", tmp_path / "run", "--max-target-bytes", 20, "--strict")  # fmt: skip
+    refused(result, train_file, "over the limit of 20")
+    assert not (tmp_path / "run").exists()
+
+
+def test_batch_sizes_that_do_not_divide(run, checkpoint, train_file, dev_file, tmp_path):
+    result = run("finetune", "--task", "ner", "--train", train_file, "--dev", dev_file,
+                 "--checkpoint", checkpoint, "--output", tmp_path / "run",
+                 "--batch-size", 10, "--device-batch-size", 4)  # fmt: skip
+    refused(result, "batch_size 10 is not a multiple")
+
+
+def test_unusable_block_sizes(run, checkpoint, tmp_path):
+    refused(run("convert", checkpoint, tmp_path / "out", "--gbst"), "has GBST already")
+    refused(run("convert", checkpoint, tmp_path / "out", "--gbst", "--blocks", "1,x"), "1,x")

@@ -1,0 +1,166 @@
+"""A fine-tuning run leaves a folder that holds all about it, also when it was killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+import kebyt5
+from kebyt5.finetuning.config import FinetuneConfig
+from kebyt5.finetuning.finetune import finetune
+
+SHORT = {"max_input_bytes": 60, "max_target_bytes": 60, "eval_examples": 2, "epochs": 2.0}
+
+
+@pytest.fixture(autouse=True)
+def short_answers(monkeypatch):
+    """An untrained model never ends its answer; a low bound keeps the tests fast."""
+    monkeypatch.setattr("kebyt5.tasks.ner.NER.max_target_bytes", lambda self, example: 12)
+
+
+@pytest.fixture
+def config(checkpoint, train_file, dev_file, tmp_path):
+    return FinetuneConfig(
+        task="ner", train=train_file, dev=dev_file, checkpoint=str(checkpoint),
+        output=tmp_path / "run", learning_rate=1e-2, batch_size=8, device_batch_size=4, **SHORT,
+    )  # fmt: skip
+
+
+def test_the_folder_holds_checkpoint_scores_curves_and_card(config, tmp_path):
+    metrics = finetune(config)
+    output = tmp_path / "run"
+    assert metrics == json.loads((output / "metrics.json").read_text())
+    assert {"entity_macro_f1", "char_macro_f1"} <= metrics["scores"].keys()
+    assert metrics["baseline"].keys() == metrics["scores"].keys()
+    assert metrics["training"]["examples"] == 24
+    assert metrics["training"]["steps"] == 6
+    assert metrics["training"]["truncated"] > 0
+    assert metrics["made"]["versions"]["torch"] == torch.__version__
+    predictions = [
+        json.loads(line) for line in (output / "predictions.jsonl").read_text().splitlines()
+    ]
+    assert len(predictions) == 6
+    assert predictions[0]["target"]
+    assert (output / "training.png").read_bytes().startswith(b"\x89PNG")
+    assert list(output.glob("runs/*/events.out.tfevents.*"))
+    card = (output / "README.md").read_text()
+    assert "entity_macro_f1" in card
+    assert str(config.checkpoint) in card
+    assert not list(output.glob("*incomplete*"))
+    settings = yaml.safe_load((output / "config.yaml").read_text())["finetune"]
+    assert settings["learning_rate"] == 1e-2
+    assert settings["freeze"] == "gbst"
+    # What is saved is a checkpoint: the one with the best score.
+    model = kebyt5.load(output)
+    best = metrics["training"]["best_checkpoint_step"]
+    saved = load_file(output / f"checkpoint-{best}" / "model.safetensors")
+    assert torch.equal(model.lm_head.weight, saved["lm_head.weight"])
+    # The seed decides everything.
+    config.output = tmp_path / "again"
+    finetune(config)
+    first, second = (load_file(folder / "model.safetensors") for folder in (output, config.output))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_gbst_stays_as_it_was_and_the_rest_is_trained(config, checkpoint):
+    finetune(config)
+    before, after = (
+        load_file(folder / "model.safetensors") for folder in (checkpoint, config.output)
+    )
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert {name for name in before if name not in moved} == {
+        name for name in before if "positional_convol" in name or "cand_scoring" in name
+    }
+    assert "shared.weight" in moved
+
+
+def test_lora_writes_an_adapter_that_loads_as_a_model(config):
+    config.lora = 2
+    metrics = finetune(config)
+    assert (config.output / "adapter_model.safetensors").exists()
+    assert not (config.output / "model.safetensors").exists()
+    assert 0 < metrics["training"]["trained_parameters"] < metrics["training"]["parameters"] / 4
+    assert type(kebyt5.load(config.output)) is kebyt5.GBSWT5ForConditionalGeneration
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"bf16": True, "gradient_checkpointing": True},
+        {"optimizer": "adafactor", "freeze": "none", "dropout": 0.1, "eval_steps": 2},
+    ],
+    ids=str,
+)
+def test_other_ways_to_train(config, options):
+    for name, value in (options | {"epochs": 1.0}).items():
+        setattr(config, name, value)
+    assert finetune(config)["training"]["steps"] == 3
+
+
+def run_in_a_process(config: FinetuneConfig, *options: str) -> subprocess.Popen[bytes]:
+    code = (
+        "from kebyt5.tasks.ner import NER\n"
+        "NER.max_target_bytes = lambda self, example: 12\n"
+        "from kebyt5.cli import main\n"
+        "main()"
+    )
+    arguments = [
+        "finetune", "--task", config.task, "--train", str(config.train), "--dev", str(config.dev),
+        "--checkpoint", config.checkpoint, "--output", str(config.output), "--dropout", "0.1",
+        "--learning-rate", "1e-2", "--batch-size", "4", "--device-batch-size", "4",
+        "--eval-examples", "2", "--eval-steps", "3", "--epochs", "3", *options,
+    ]  # fmt: skip
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def test_a_killed_run_resumes_to_the_same_weights(config, tmp_path):
+    config.output = tmp_path / "whole"
+    whole = run_in_a_process(config)
+    config.output = tmp_path / "killed"
+    killed = run_in_a_process(config)
+    deadline = time.monotonic() + 120
+    while not list(config.output.glob("checkpoint-*/trainer_state.json")):
+        assert killed.poll() is None, killed.communicate()[0].decode()
+        assert time.monotonic() < deadline, "no checkpoint in two minutes"
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert not (config.output / "model.safetensors").exists()
+    # A checkpoint that a kill cut off has no trainer state yet.
+    (config.output / "checkpoint-999").mkdir()
+
+    resumed = run_in_a_process(config, "--resume")
+    for process in (whole, resumed):
+        log = process.communicate()[0].decode()
+        assert process.returncode == 0, log
+    first, second = (
+        load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed")
+    )
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    histories = [history(tmp_path / name) for name in ("whole", "killed")]
+    assert histories[0] == histories[1]
+
+
+def history(output: Path) -> list[dict[str, float]]:
+    """The last checkpoint's log without times.
+
+    And without the training loss, which is a mean since the last entry: a resumed run has not
+    seen the steps before its checkpoint.
+    """
+    last = max(output.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    log = json.loads((last / "trainer_state.json").read_text())["log_history"]
+    left_out = ("runtime", "per_second", "loss")
+    return [{k: v for k, v in entry.items() if not k.endswith(left_out)} for entry in log]

@@ -1,0 +1,231 @@
+"""Checkpoints load as published, or are refused with a reason."""
+
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForSeq2SeqLM, BertConfig, BertModel, T5Config
+
+import kebyt5
+from kebyt5 import GBSWT5ForConditionalGeneration
+from kebyt5.models.loading import CheckpointError
+from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
+
+TIED = {
+    "encoder.embed_tokens.embeds.weight": "shared.weight",
+    "decoder.embed_tokens.weight": "shared.weight",
+}
+
+
+@pytest.fixture
+def checkpoint(tiny_model, tmp_path):
+    folder = tmp_path / "checkpoint"
+    model = tiny_model()
+    model.save_pretrained(folder)
+    return folder, model
+
+
+def tensors(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def write_tensors(folder, content):
+    save_file(content, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def edit_config(folder, **changes):
+    path = folder / "config.json"
+    config = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({k: v for k, v in config.items() if v != "absent"}))
+
+
+def same_weights(model, expected):
+    state, expected = model.state_dict(), expected.state_dict()
+    return all(torch.equal(state[name], expected[name]) for name in expected)
+
+
+# What loads
+
+
+@pytest.mark.parametrize("duplicates", [False, True])
+@pytest.mark.parametrize("as_pickle", [False, True])
+def test_legacy_files_load_with_and_without_duplicate_tied_tensors(
+    checkpoint, duplicates, as_pickle
+):
+    folder, model = checkpoint
+    content = tensors(folder)
+    assert not TIED.keys() & content.keys()
+    if duplicates:
+        content |= {name: content[source].clone() for name, source in TIED.items()}
+    (folder / "model.safetensors").unlink()
+    if as_pickle:
+        torch.save(content, folder / "pytorch_model.bin")
+    else:
+        write_tensors(folder, content)
+    loaded = kebyt5.load(folder)
+    assert same_weights(loaded, model)
+    assert loaded.encoder.embed_tokens.embeds.weight is loaded.shared.weight
+
+
+@pytest.mark.parametrize("largest", ["absent", None, 9])
+def test_block_settings_of_published_configs_load(checkpoint, largest):
+    folder, _ = checkpoint
+    edit_config(folder, max_subword_block_size=largest, subword_blocks=[[1, 0], [2, 0], [9, 0]])
+    assert kebyt5.load(folder).config.blocks == ((1, 0), (2, 0), (9, 0))
+
+
+def test_weights_in_half_precision_are_loaded_in_float32_unless_asked_otherwise(checkpoint):
+    folder, _ = checkpoint
+    write_tensors(folder, {name: t.bfloat16() for name, t in tensors(folder).items()})
+    edit_config(folder, dtype="bfloat16")
+    assert kebyt5.load(folder).shared.weight.dtype == torch.float32
+    assert kebyt5.load(folder, dtype=torch.bfloat16).shared.weight.dtype == torch.bfloat16
+
+
+def test_plain_model_keeps_its_own_lm_head(tmp_path):
+    config = T5Config(vocab_size=384, d_model=16, d_ff=16, d_kv=4, num_heads=4, num_layers=1,
+                      tie_word_embeddings=False, decoder_start_token_id=0)  # fmt: skip
+    model = KEByT5ForConditionalGeneration(config)
+    model.save_pretrained(tmp_path)
+    loaded = kebyt5.load(tmp_path)
+    assert same_weights(loaded, model)
+    assert loaded.lm_head.weight is not loaded.shared.weight
+    assert not loaded.config.scale_decoder_outputs
+
+
+def test_the_published_call_with_remote_code_uses_ours_and_runs_none(checkpoint):
+    folder, model = checkpoint
+    marker = folder / "remote code has run"
+    (folder / "modeling_gbst5.py").write_text(f"open({str(marker)!r}, 'w')\n")
+    (folder / "configuration_gbst5.py").write_text(f"open({str(marker)!r}, 'w')\n")
+    edit_config(
+        folder,
+        auto_map={
+            "AutoConfig": "configuration_gbst5.GBSWT5Config",
+            "AutoModelForSeq2SeqLM": "modeling_gbst5.GBSWT5ForConditionalGeneration",
+        },
+    )
+    loaded = AutoModelForSeq2SeqLM.from_pretrained(folder, trust_remote_code=True)
+    assert type(loaded) is GBSWT5ForConditionalGeneration
+    assert same_weights(loaded, model)
+    assert same_weights(kebyt5.load(folder), model)
+    assert not marker.exists()
+
+
+def test_an_adapter_is_merged_into_its_base(checkpoint, tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    folder, _ = checkpoint
+    base = kebyt5.load(folder)
+    lora = LoraConfig(task_type="SEQ_2_SEQ_LM", r=2, target_modules=["q"], init_lora_weights=False)
+    adapted = get_peft_model(base, lora).eval()
+    adapted.save_pretrained(tmp_path / "adapter")
+    ids = torch.randint(3, 259, (1, 20))
+    expected = adapted(input_ids=ids, labels=ids).logits
+    loaded = kebyt5.load(tmp_path / "adapter")
+    assert type(loaded) is GBSWT5ForConditionalGeneration
+    torch.testing.assert_close(loaded(ids, labels=ids).logits, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_local_folder_needs_no_network(checkpoint):
+    folder, _ = checkpoint
+    code = f"""
+import socket
+def refuse(*args, **kwargs):
+    raise AssertionError("a network call")
+socket.socket.connect = socket.getaddrinfo = refuse
+import kebyt5
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+kebyt5.load({str(folder)!r})
+AutoModelForSeq2SeqLM.from_pretrained({str(folder)!r})
+kebyt5.ByteTokenizer().save_pretrained({str(folder)!r})
+AutoTokenizer.from_pretrained({str(folder)!r})
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# What is refused
+
+
+def test_missing_tensors_are_refused(checkpoint):
+    folder, _ = checkpoint
+    content = tensors(folder)
+    del content["decoder.final_layer_norm.weight"], content["lm_head.weight"]
+    write_tensors(folder, content)
+    with pytest.raises(CheckpointError, match=r"2 tensors are missing \(decoder.final_layer_norm"):
+        kebyt5.load(folder)
+
+
+def test_misshapen_tensors_are_refused(checkpoint):
+    folder, _ = checkpoint
+    edit_config(folder, d_ff=64)
+    with pytest.raises(CheckpointError, match=r"tensors have another shape than config.json says"):
+        kebyt5.load(folder)
+
+
+def test_left_over_tensors_are_refused(checkpoint):
+    folder, _ = checkpoint
+    write_tensors(folder, tensors(folder) | {"encoder.extra.weight": torch.zeros(2)})
+    with pytest.raises(CheckpointError, match=r"1 tensors belong to no parameter"):
+        kebyt5.load(folder)
+
+
+def test_another_architecture_is_refused(tmp_path):
+    config = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, vocab_size=9)
+    BertModel(config).save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match="'bert'"):
+        kebyt5.load(tmp_path)
+
+
+class Harmful:
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self):
+        return (Path.touch, (self.marker,))
+
+
+def test_a_pickle_with_code_is_refused_and_not_run(checkpoint):
+    folder, _ = checkpoint
+    (folder / "model.safetensors").unlink()
+    marker = folder / "code has run"
+    torch.save({"shared.weight": Harmful(marker)}, folder / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match="could run code"):
+        kebyt5.load(folder)
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Harmful(marker)))
+    with pytest.raises(CheckpointError):
+        kebyt5.load(folder)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("damage", ["truncated", "no weights", "no config", "broken config"])
+def test_damaged_folders_are_refused_in_one_line(checkpoint, damage):
+    folder, _ = checkpoint
+    weights, config = folder / "model.safetensors", folder / "config.json"
+    if damage == "truncated":
+        weights.write_bytes(weights.read_bytes()[:5000])
+    elif damage == "no weights":
+        weights.unlink()
+    elif damage == "no config":
+        config.unlink()
+    else:
+        config.write_text("{")
+    with pytest.raises(CheckpointError, match=str(folder)) as error:
+        kebyt5.load(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_that_does_not_exist_is_not_looked_up_on_the_hub(tmp_path):
+    with pytest.raises(CheckpointError, match="no such folder"):
+        kebyt5.load(tmp_path / "nothing")
+
+
+def test_a_hub_name_that_cannot_be_had_is_explained(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(CheckpointError, match="cannot be had from the hub"):
+        kebyt5.load("etri-lirs/no-such-model")

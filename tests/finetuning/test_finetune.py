@@ -58,6 +58,7 @@ def test_the_folder_holds_checkpoint_scores_curves_and_card(config, tmp_path):
     settings = yaml.safe_load((output / "config.yaml").read_text())["finetune"]
     assert settings["learning_rate"] == 1e-2
     assert settings["freeze"] == "gbst"
+    assert "max_length" not in json.loads((output / "generation_config.json").read_text())
     # What is saved is a checkpoint: the one with the best score.
     model = kebyt5.load(output)
     best = metrics["training"]["best_checkpoint_step"]

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 from transformers.utils.logging import disable_progress_bar
 
+from kebyt5.cli.bench import bench
 from kebyt5.cli.convert import convert
 from kebyt5.cli.evaluate import evaluate
 from kebyt5.cli.export import export
@@ -27,7 +28,7 @@ app = App(
     """,
     help_format="markdown",
 )
-for command in (finetune, evaluate, predict, tasks, convert, export):
+for command in (finetune, evaluate, predict, tasks, convert, export, bench):
     app.command(command)
 
 

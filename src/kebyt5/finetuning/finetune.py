@@ -1,5 +1,6 @@
 """One fine-tuning run, from settings to a folder with checkpoint, scores, curves and card."""
 
+import copy
 import json
 import shutil
 import time
@@ -46,7 +47,11 @@ class FinetuneTrainer(Seq2SeqTrainer):
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Scores the validation sample by what the model generates."""
-        return super().evaluate(*args, max_new_tokens=self.max_new_bytes + 1, **kwargs)
+        # Transformers writes its defaults into the model's own settings as it generates.
+        generation_config = copy.deepcopy(self.model.generation_config)
+        scores = super().evaluate(*args, max_new_tokens=self.max_new_bytes + 1, **kwargs)
+        self.model.generation_config = generation_config
+        return scores
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
         dataset = train_dataset or self.train_dataset

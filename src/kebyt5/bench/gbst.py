@@ -1,0 +1,70 @@
+"""The GBST layer against the equations written down naively: time and peak memory.
+
+Run as a module it is one fresh process that measures its own memory:
+`python -m kebyt5.bench.gbst {ours|naive} LENGTH {forward|backward}`.
+"""
+
+import argparse
+import statistics
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from kebyt5.bench.measure import Ratio, interleave, peak_memory, ratio, resident_peak
+from kebyt5.bench.naive_gbst import naive_gbst
+from kebyt5.models.gbst import GBST
+
+BATCH = 4
+D_MODEL = 1536
+BLOCKS = ((1, 0), (2, 0), (3, 0), (6, 0), (9, 0))
+DOWNSAMPLE = 3
+
+
+def make_case(which: str, length: int, backward: bool) -> Callable[[], Tensor]:
+    """Makes a function that runs one forward pass of the base shape, or forward and backward."""
+    torch.manual_seed(0)
+    gbst = GBST(384, D_MODEL, BLOCKS, DOWNSAMPLE)
+    ids = torch.randint(3, 259, (BATCH, length))
+    mask = torch.ones_like(ids)
+
+    def run() -> Tensor:
+        with torch.set_grad_enabled(backward):
+            output, _ = gbst(ids, mask) if which == "ours" else naive_gbst(gbst, ids, mask)
+            if backward:
+                gbst.zero_grad()
+                output.sum().backward()
+        return output
+
+    return run
+
+
+def bench_gbst(
+    length: int, backward: bool, rounds: int = 5
+) -> tuple[list[float], Ratio, list[int]]:
+    """Compares time in one run and memory in fresh processes.
+
+    Returns:
+        Median seconds of the naive and of our layer, their ratio, and the peak bytes of both
+        beyond what the process holds before.
+    """
+    cases = {which: make_case(which, length, backward) for which in ("naive", "ours")}
+    seconds = interleave(cases, rounds)
+    memory = [
+        peak_memory("kebyt5.bench.gbst", which, str(length), "backward" if backward else "forward")
+        for which in cases
+    ]
+    medians = [statistics.median(values) for values in seconds.values()]
+    return medians, ratio(seconds["naive"], seconds["ours"]), memory
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("which", choices=["ours", "naive"])
+    parser.add_argument("length", type=int)
+    parser.add_argument("mode", choices=["forward", "backward"])
+    arguments = parser.parse_args()
+    case = make_case(arguments.which, arguments.length, arguments.mode == "backward")
+    before = resident_peak()
+    case()
+    print(resident_peak() - before)

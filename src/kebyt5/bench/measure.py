@@ -1,0 +1,60 @@
+"""Timing alternatives side by side, and the memory of a fresh process."""
+
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+
+class Ratio(NamedTuple):
+    """How many times as long one alternative took as another, over rounds of one run."""
+
+    median: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.median:.3g} ({self.low:.3g} to {self.high:.3g})"
+
+
+def interleave(cases: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """Runs every case once a round, after one round to warm up.
+
+    Shared machines drift; what is compared has to run under the same conditions.
+
+    Returns:
+        Seconds per round for each case.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in cases}
+    for number in range(rounds + 1):
+        for name, case in cases.items():
+            began = time.perf_counter()
+            case()
+            if number:
+                seconds[name].append(time.perf_counter() - began)
+    return seconds
+
+
+def ratio(slow: list[float], fast: list[float]) -> Ratio:
+    """The ratio of two cases, round by round."""
+    ratios = [a / b for a, b in zip(slow, fast, strict=True)]
+    return Ratio(statistics.median(ratios), min(ratios), max(ratios))
+
+
+def peak_memory(module: str, *arguments: str) -> int:
+    """Runs `python -m module arguments` and returns the bytes that it prints last."""
+    process = subprocess.run(
+        [sys.executable, "-m", module, *arguments], capture_output=True, text=True, check=True
+    )
+    return int(process.stdout.split()[-1])
+
+
+def resident_peak() -> int:
+    """The most memory this process has held, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+__all__ = ["Ratio", "interleave", "peak_memory", "ratio", "resident_peak"]

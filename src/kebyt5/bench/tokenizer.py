@@ -1,0 +1,54 @@
+"""`ByteTokenizer` against Transformers' `ByT5Tokenizer`."""
+
+import statistics
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from transformers import ByT5Tokenizer
+
+from kebyt5.bench.measure import Ratio, interleave, ratio
+from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
+
+HANGUL = (0xAC00, 0xD7A4)
+
+
+def bench_tokenizer(size: int = 300_000, rounds: int = 5) -> list[tuple[str, float, float, Ratio]]:
+    """Encodes and decodes random Hangul.
+
+    Args:
+        size: Bytes of text.
+        rounds: Interleaved rounds.
+
+    Returns:
+        For each case its name, the median milliseconds of `ByT5Tokenizer` and of `ByteTokenizer`,
+        and the ratio.
+    """
+    characters = np.random.default_rng(0).integers(*HANGUL, size // 3)
+    text = "".join(map(chr, characters))
+    ids = ByteTokenizer()(text).input_ids
+    cases: dict[str, Callable[[Any], Any]] = {
+        "encode to numpy": lambda tokenizer: tokenizer(text, return_tensors="np"),
+        "encode to torch": lambda tokenizer: tokenizer(text, return_tensors="pt"),
+        "encode to a list": lambda tokenizer: tokenizer(text),
+        "decode a list": lambda tokenizer: tokenizer.decode(ids),
+        "decode lists of 1 kB": lambda tokenizer: tokenizer.batch_decode(
+            [ids[i : i + 1000] for i in range(0, len(ids), 1000)]
+        ),
+    }
+    rows = []
+    for name, case in cases.items():
+        theirs, ours = interleave(
+            {
+                "theirs": partial(case, ByT5Tokenizer()),
+                "ours": partial(case, ByteTokenizer()),
+            },
+            rounds,
+        ).values()
+        medians = [1000 * statistics.median(values) for values in (theirs, ours)]
+        rows.append((name, medians[0], medians[1], ratio(theirs, ours)))
+    return rows
+
+
+__all__ = ["bench_tokenizer"]

@@ -43,6 +43,8 @@ def read_inputs(task: Task, source: Path | Iterable[str]) -> list[Example]:
 
 def _example(task: Task, text: str, place: str) -> Example:
     fields = task.input_fields
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise InputError(f"{place}: not UTF-8; the text holds bytes that are no characters")
     if len(fields) == 1:
         inputs = {fields[0]: text}
     else:

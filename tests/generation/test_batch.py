@@ -1,0 +1,31 @@
+"""Generated texts do not depend on batches, and come back in the order of the inputs."""
+
+from kebyt5 import ByteTokenizer
+from kebyt5.generation.batch import generate_texts
+
+INPUTS = ["가", "서울에서 부산까지 기차를 탔다.", "b", "오늘은 비가 온다.", "", "긴 문장 " * 9]
+
+
+def test_batches_change_nothing(tiny_model):
+    model = tiny_model()
+    limits = [12] * len(INPUTS)
+    together = generate_texts(model, INPUTS, limits, batch_size=4)
+    tokenizer = ByteTokenizer()
+    for text, generated in zip(INPUTS, together, strict=True):
+        ids = model.generate(**tokenizer(text, return_tensors="pt"), max_new_tokens=13)[0]
+        assert tokenizer.decode(ids, skip_special_tokens=True) == generated
+
+
+def test_no_text_is_longer_than_its_bound_allows(tiny_model):
+    texts = generate_texts(tiny_model(), INPUTS, [5] * len(INPUTS), batch_size=2)
+    assert 1 <= max(map(len, texts)) <= 6  # an invalid byte counts as one character
+
+
+def test_training_mode_is_left_as_it_was(tiny_model):
+    model = tiny_model().train()
+    generate_texts(model, ["가"], [2])
+    assert model.training
+
+
+def test_nothing_to_generate(tiny_model):
+    assert generate_texts(tiny_model(), [], []) == []

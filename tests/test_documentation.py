@@ -1,0 +1,38 @@
+"""The commands that the documentation shows exist with the options it shows."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from kebyt5.cli import app
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "README.ko.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def commands(page: Path) -> list[str]:
+    """The `kebyt5` command lines in the page's shell blocks, continued lines joined."""
+    blocks = re.findall(r"```bash\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [line.strip() for line in lines if line.strip().startswith("kebyt5 ")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_parse(page):
+    for command in commands(page):
+        tokens = shlex.split(command, comments=True)[1:]
+        app.parse_args(tokens, exit_on_error=False, print_error=False)
+
+
+def test_both_readmes_show_the_same_commands():
+    english, korean = (commands(page) for page in PAGES[:2])
+    assert english == korean
+    assert len(english) >= 4
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_to_files_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target

@@ -1,0 +1,53 @@
+"""Outputs are whole or absent."""
+
+import pytest
+
+from kebyt5.errors import InputError
+from kebyt5.output import make_output_folder, provenance, whole_folder, write_json, write_text
+
+
+def test_a_file_is_replaced_only_by_a_whole_one(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(path, "new \ud800")
+    assert path.read_text() == "old"
+    assert [item.name for item in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_folder_gets_its_files_when_all_are_written(tmp_path):
+
+    def fail_half_way():
+        with whole_folder(tmp_path) as folder:
+            (folder / "half.txt").write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_half_way()
+    assert not list(tmp_path.iterdir())
+    with whole_folder(tmp_path) as folder:
+        write_json(folder / "a.json", {"가": 1})
+        (folder / "b.txt").touch()
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["a.json", "b.txt"]
+    assert '"가"' in (tmp_path / "a.json").read_text()
+
+
+def test_output_folders_are_made_or_refused(tmp_path):
+    new = make_output_folder(tmp_path / "a" / "b")
+    assert new.is_dir()
+    (new / "file").touch()
+    with pytest.raises(InputError, match="not empty"):
+        make_output_folder(new)
+    assert make_output_folder(new, may_continue=True) == new
+    with pytest.raises(InputError, match="cannot be used"):
+        make_output_folder(new / "file")
+    with pytest.raises(InputError, match="cannot be written"):
+        write_text(tmp_path / "none" / "a.txt", "")
+
+
+def test_results_say_what_they_were_made_with():
+    made = provenance()
+    assert made["command"].startswith("kebyt5")
+    assert made["versions"].keys() >= {"kebyt5", "torch", "transformers"}
+    assert made["machine"]["cores"] >= 1
+    assert len(made["date"]) == len("2026-01-01T00:00:00+00:00")

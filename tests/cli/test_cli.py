@@ -210,6 +210,15 @@ def test_batch_sizes_that_do_not_divide(run, checkpoint, train_file, dev_file, t
     refused(result, "batch_size 10 is not a multiple")
 
 
+@pytest.mark.parametrize("option", ["--limit", "--epochs", "--batch-size", "--lora"])
+def test_numbers_that_have_to_be_positive(run, train_file, dev_file, tmp_path, option):
+    result = run("finetune", "--task", "ner", "--train", train_file, "--dev", dev_file,
+                 "--output", tmp_path / "run", option, 0)  # fmt: skip
+    refused(result, option, "has to be more than 0")
+    result = run("evaluate", "tiny", "--task", "ner", "--data", dev_file, "--batch-size", 0)
+    refused(result, "--batch-size", "> 0")
+
+
 def test_unusable_block_sizes(run, checkpoint, tmp_path):
     refused(run("convert", checkpoint, tmp_path / "out", "--gbst"), "has GBST already")
     refused(run("convert", checkpoint, tmp_path / "out", "--gbst", "--blocks", "1,x"), "1,x")

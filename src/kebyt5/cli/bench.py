@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cyclopts import App
+from cyclopts.types import PositiveInt
 from rich.console import Console
 from rich.markdown import Markdown
 
@@ -14,7 +15,7 @@ bench = App(
 
 
 @bench.command
-def tokenizer(*, rounds: int = 5, output: Path | None = None) -> None:
+def tokenizer(*, rounds: PositiveInt = 5, output: Path | None = None) -> None:
     """Compare ByteTokenizer with Transformers' ByT5Tokenizer on 300 kB of Hangul.
 
     Args:
@@ -33,7 +34,10 @@ def tokenizer(*, rounds: int = 5, output: Path | None = None) -> None:
 
 @bench.command
 def gbst(
-    *, lengths: tuple[int, ...] = (1024, 3072, 6800), rounds: int = 5, output: Path | None = None
+    *,
+    lengths: tuple[int, ...] = (1024, 3072, 6800),
+    rounds: PositiveInt = 5,
+    output: Path | None = None,
 ) -> None:
     """Compare the GBST layer with the naive one: base shape, batch 4, time and peak memory.
 

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from cyclopts.types import PositiveInt
+
 from kebyt5.cli.display import print_scores
 
 
@@ -12,11 +14,11 @@ def evaluate(
     data: Path,
     baseline: Path | None = None,
     output: Path | None = None,
-    limit: int | None = None,
-    max_input_bytes: int = 1024,
+    limit: PositiveInt | None = None,
+    max_input_bytes: PositiveInt = 1024,
     strict: bool = False,
-    batch_size: int = 32,
-    num_beams: int = 1,
+    batch_size: PositiveInt = 32,
+    num_beams: PositiveInt = 1,
 ) -> None:
     """Score a checkpoint on a data file with the task's official metrics.
 

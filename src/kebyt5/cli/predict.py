@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from cyclopts.types import PositiveInt
 
 from kebyt5.errors import InputError
 
@@ -16,10 +17,10 @@ def predict(
     text: Annotated[list[str] | None, Parameter(negative="")] = None,
     input: Path | None = None,
     output: Path | None = None,
-    max_input_bytes: int = 1024,
+    max_input_bytes: PositiveInt = 1024,
     strict: bool = False,
-    batch_size: int = 32,
-    num_beams: int = 1,
+    batch_size: PositiveInt = 32,
+    num_beams: PositiveInt = 1,
 ) -> None:
     r"""Answer new inputs with a fine-tuned checkpoint.
 

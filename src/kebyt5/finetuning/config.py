@@ -4,7 +4,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from kebyt5.errors import InputError
 from kebyt5.finetuning.freezing import Freeze
+
+POSITIVE = (
+    "epochs",
+    "batch_size",
+    "device_batch_size",
+    "learning_rate",
+    "cycles",
+    "max_grad_norm",
+    "lora",
+    "max_input_bytes",
+    "max_target_bytes",
+    "limit",
+    "eval_examples",
+    "eval_steps",
+)
 
 
 @dataclass(kw_only=True)
@@ -97,6 +113,12 @@ class FinetuneConfig:
 
     resume: bool = False
     """Go on where a killed run with the same settings and output folder left off."""
+
+    def __post_init__(self) -> None:
+        for name in POSITIVE:
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise InputError(f"--{name.replace('_', '-')} {value}: has to be more than 0")
 
 
 __all__ = ["FinetuneConfig"]

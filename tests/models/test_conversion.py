@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 import torch
-from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration
+from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration, T5Model
 
 import kebyt5
 from kebyt5 import ByteTokenizer
@@ -41,6 +41,24 @@ def test_warm_start_copies_every_tensor_and_begins_as_mean_pooling(plain):
     pooled = plain.shared(IDS).unflatten(1, (-1, 3)).mean(2)
     subwords = model.encoder.embed_tokens(IDS)[0]
     assert torch.cosine_similarity(subwords, pooled, dim=-1).mean() > 0.5
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_warm_start_from_a_model_of_transformers(tied):
+    config = T5Config(vocab_size=384, d_model=16, d_ff=16, d_kv=4, num_heads=4, num_layers=1,
+                      tie_word_embeddings=tied, decoder_start_token_id=0)  # fmt: skip
+    theirs = T5ForConditionalGeneration(config)
+    if not tied:
+        theirs.lm_head.weight = torch.nn.Parameter(torch.randn(384, 16))
+    model = add_gbst(theirs)
+    assert torch.equal(model.shared.weight, theirs.shared.weight)
+    assert torch.equal(model.lm_head.weight, theirs.lm_head.weight)
+    assert (model.lm_head.weight is model.shared.weight) == tied
+
+
+def test_a_part_of_a_model_is_refused():
+    with pytest.raises(ValueError, match="T5Model is no T5 with"):
+        add_gbst(T5Model(T5Config(d_model=16, d_ff=16, num_layers=1, vocab_size=384)))
 
 
 def test_warm_start_is_a_function_of_its_seed(plain):

@@ -203,21 +203,89 @@ def test_a_pickle_with_code_is_refused_and_not_run(checkpoint):
     assert not marker.exists()
 
 
-@pytest.mark.parametrize("damage", ["truncated", "no weights", "no config", "broken config"])
+def test_tied_tensors_that_differ_are_refused(checkpoint):
+    folder, _ = checkpoint
+    content = tensors(folder)
+    write_tensors(folder, content | {"decoder.embed_tokens.weight": content["shared.weight"] + 1})
+    with pytest.raises(CheckpointError, match=r"decoder.embed_tokens.weight and shared.weight dif"):
+        kebyt5.load(folder)
+
+
+def test_a_t5_that_reads_subwords_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "t5", "vocab_size": 32128}')
+    with pytest.raises(CheckpointError, match="32128 subwords"):
+        kebyt5.load(tmp_path)
+
+
+DAMAGES = {
+    "weights cut off": lambda folder: cut(folder / "model.safetensors", 5000),
+    "no weights": lambda folder: (folder / "model.safetensors").unlink(),
+    "empty pickle": lambda folder: only_pickle(folder, b""),
+    "garbage pickle": lambda folder: only_pickle(folder, b"garbage"),
+    "pickled list": lambda folder: only_pickle(folder, [1]),
+    "no config": lambda folder: (folder / "config.json").unlink(),
+    "config cut off": lambda folder: (folder / "config.json").write_text("{"),
+    "config is a list": lambda folder: (folder / "config.json").write_text("[]"),
+    "config is null": lambda folder: (folder / "config.json").write_text("null"),
+    "config is not UTF-8": lambda folder: (folder / "config.json").write_bytes(b"\xff{}"),
+    "width is text": lambda folder: edit_config(folder, d_model="32"),
+    "no heads": lambda folder: edit_config(folder, num_heads=0),
+    "odd blocks": lambda folder: edit_config(folder, subword_blocks=[["a", 0]]),
+    "no factor": lambda folder: edit_config(folder, downsample_factor=None),
+    "odd type": lambda folder: edit_config(folder, model_type=[1]),
+    "odd dtype": lambda folder: edit_config(folder, dtype="foo"),
+    "shard index without shards": lambda folder: only_index(folder, "{}"),
+    "shard index is a list": lambda folder: only_index(folder, "[]"),
+    "adapter without base": lambda folder: (folder / "adapter_config.json").write_text("{}"),
+    "adapter cut off": lambda folder: (folder / "adapter_config.json").write_text("{"),
+}
+
+
+def cut(path, size):
+    path.write_bytes(path.read_bytes()[:size])
+
+
+def only_pickle(folder, content):
+    (folder / "model.safetensors").unlink()
+    path = folder / "pytorch_model.bin"
+    path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
+
+
+def only_index(folder, content):
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(content)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_folders_are_refused_in_one_line(checkpoint, damage):
     folder, _ = checkpoint
-    weights, config = folder / "model.safetensors", folder / "config.json"
-    if damage == "truncated":
-        weights.write_bytes(weights.read_bytes()[:5000])
-    elif damage == "no weights":
-        weights.unlink()
-    elif damage == "no config":
-        config.unlink()
-    else:
-        config.write_text("{")
+    DAMAGES[damage](folder)
     with pytest.raises(CheckpointError, match=str(folder)) as error:
         kebyt5.load(folder)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("damage", ["no weights", "fewer weights", "itself as base"])
+def test_damaged_adapters_are_refused(checkpoint, tmp_path, damage):
+    from peft import LoraConfig, get_peft_model
+
+    folder, _ = checkpoint
+    lora = LoraConfig(task_type="SEQ_2_SEQ_LM", r=2, target_modules=["q"])
+    adapter = tmp_path / "adapter"
+    get_peft_model(kebyt5.load(folder), lora).save_pretrained(adapter)
+    weights = adapter / "adapter_model.safetensors"
+    if damage == "no weights":
+        weights.unlink()
+    elif damage == "fewer weights":
+        content = load_file(weights)
+        content.popitem()
+        save_file(content, weights)
+    else:
+        path = adapter / "adapter_config.json"
+        config = json.loads(path.read_text()) | {"base_model_name_or_path": str(adapter)}
+        path.write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=str(adapter)):
+        kebyt5.load(adapter)
 
 
 def test_a_folder_that_does_not_exist_is_not_looked_up_on_the_hub(tmp_path):

@@ -144,6 +144,20 @@ def test_z_loss_is_the_mean_square_of_log_z_over_counted_labels(tiny_model):
     close(output.loss, plain + 0.5 * log_z.square().mean())
 
 
+def test_losses_of_parts_add_up_to_that_of_the_batch(tiny_model):
+    # As the trainer does when it accumulates gradients; the parts have unequal labels.
+    model = tiny_model(z_loss=0.1)
+    labels = LABELS.clone()
+    labels[1, 4:] = -100
+    whole = model(IDS, MASK, labels=labels).loss
+    count = (labels != -100).sum()
+    parts = [
+        model(IDS[i : i + 1], MASK[i : i + 1], labels=labels[i : i + 1], num_items_in_batch=count)
+        for i in range(2)
+    ]
+    close(sum(part.loss for part in parts), whole)
+
+
 # What Transformers offers
 
 
@@ -263,6 +277,21 @@ def test_lora_trains_adapters_alone(tiny_model):
     assert generated.shape[0] == 2
 
 
+def test_lora_in_gbst_is_the_same_merged_and_unmerged(tiny_model):
+    from peft import LoraConfig, get_peft_model
+
+    lora = LoraConfig(
+        task_type="SEQ_2_SEQ_LM", r=2, target_modules=["proj", "q"], init_lora_weights=False
+    )
+    model = get_peft_model(tiny_model(), lora).eval()
+    unmerged = model(input_ids=IDS, attention_mask=MASK, labels=LABELS).logits
+    with model.disable_adapter():
+        without = model(input_ids=IDS, attention_mask=MASK, labels=LABELS).logits
+    assert (unmerged - without).abs().max() > 1e-2
+    merged = model.merge_and_unload()
+    close(merged(IDS, MASK, labels=LABELS).logits, unmerged, 1e-4)
+
+
 # Other model classes
 
 
@@ -320,8 +349,13 @@ def test_blocks_are_read_as_published(given, blocks, tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"subword_blocks": [[2, 2]]}, "offset 2"),
-        ({"subword_blocks": []}, "pairs"),
+        ({"subword_blocks": [[2, 2]]}, "size 2 with offset 2"),
+        ({"subword_blocks": [-1]}, "size -1"),
+        ({"subword_blocks": []}, "no block"),
+        ({"subword_blocks": [1, 2.5]}, "no size and offset"),
+        ({"subword_blocks": [["a", 0]]}, "no size and offset"),
+        ({"max_subword_block_size": 0}, "no block"),
+        ({"tie_word_embeddings": "false"}, "neither true nor false"),
         ({"subword_blocks": [1, 3], "max_subword_block_size": 4}, "contradicts"),
         ({"subword_blocks": [1, 3], "downsample_factor": 4}, "downsample_factor 4"),
     ],

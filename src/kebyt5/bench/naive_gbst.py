@@ -34,10 +34,13 @@ def naive_gbst(gbst: GBST, input_ids: Tensor, attention_mask: Tensor) -> tuple[T
     kernel_size = convolution.convol.kernel_size[0]
     x = gbst.embeds(ids) * mask[:, :, None]
     x = F.pad(x, (0, 0, 0, kernel_size - 1)).transpose(1, 2)
-    x = convolution.convol(x)
+    x = F.conv1d(x, convolution.convol.weight, convolution.convol.bias, groups=x.shape[1])
     if convolution.bn is not None:
         x = convolution.bn(x)
-    x = convolution.proj(x).transpose(1, 2) * mask[:, :, None]
+    x = (
+        F.conv1d(x, convolution.proj.weight, convolution.proj.bias).transpose(1, 2)
+        * mask[:, :, None]
+    )
 
     # Step 2: one copy of the sequence per block, each byte replaced by the mean of its block.
     means, present = [], []
@@ -53,7 +56,7 @@ def naive_gbst(gbst: GBST, input_ids: Tensor, attention_mask: Tensor) -> tuple[T
 
     # Steps 3 and 4: score, choose softly, let the choices agree.
     lowest = torch.finfo(candidates.dtype).min
-    scores = gbst.scoring(candidates)[..., 0]
+    scores = F.linear(candidates, gbst.scoring.weight, gbst.scoring.bias)[..., 0]
     scores = scores.masked_fill(~torch.stack(present, dim=2), lowest).softmax(dim=2)
     if gbst.consensus:
         similarity = scores @ scores.transpose(1, 2)

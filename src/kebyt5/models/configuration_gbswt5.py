@@ -1,5 +1,6 @@
 """Configuration of GBST-KEByT5: T5 with gradient-based subword tokenization (GBST) in front."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from transformers import T5Config
@@ -44,43 +45,52 @@ class GBSWT5Config(T5Config):
 
     def __post_init__(self, **kwargs: Any) -> None:
         tied = kwargs.get("tie_word_embeddings")
-        tied = tied is None or bool(tied)
+        if tied not in (None, True, False):
+            raise ValueError(f"tie_word_embeddings: {tied!r} is neither true nor false")
         kwargs.pop("scale_decoder_outputs", None)
         super().__post_init__(**kwargs)
-        self.tie_word_embeddings = tied
-        self.scale_decoder_outputs = tied
+        self.tie_word_embeddings = self.scale_decoder_outputs = tied is not False
         if self.subword_blocks is not None:
-            self.subword_blocks = [
-                [block, 0] if isinstance(block, int) else list(block)
-                for block in self.subword_blocks
-            ]
+            self.subword_blocks = [list(pair) for pair in self.blocks]
         self._check_blocks()
 
     @property
     def blocks(self) -> tuple[tuple[int, int], ...]:
-        """The candidate blocks as pairs of size and offset."""
+        """The candidate blocks as pairs of size and offset.
+
+        Raises:
+            ValueError: `subword_blocks` holds something else than sizes and pairs.
+        """
+        sizes: Sequence[Any] = PUBLISHED_DEFAULT_BLOCKS
         if self.subword_blocks is not None:
-            return tuple((size, offset) for size, offset in self.subword_blocks)
-        if self.max_subword_block_size is not None:
-            return tuple((size, 0) for size in range(1, self.max_subword_block_size + 1))
-        return tuple((size, 0) for size in PUBLISHED_DEFAULT_BLOCKS)
+            sizes = self.subword_blocks
+        elif self.max_subword_block_size is not None:
+            sizes = range(1, self.max_subword_block_size + 1)
+        blocks = [block if isinstance(block, list | tuple) else (block, 0) for block in sizes]
+        for block in blocks:
+            if len(block) != 2 or any(type(number) is not int for number in block):
+                raise ValueError(f"subword_blocks: {block} is no size and offset in bytes")
+        return tuple((size, offset) for size, offset in blocks)
 
     def _check_blocks(self) -> None:
-        if not all(len(pair) == 2 for pair in self.subword_blocks or ()) or not self.blocks:
-            raise ValueError(f"subword_blocks: {self.subword_blocks} are not [size, offset] pairs")
+        if not self.blocks:
+            raise ValueError("subword_blocks, max_subword_block_size: no block; give sizes from 1")
         for size, offset in self.blocks:
-            if not 0 <= offset < size:
-                raise ValueError(f"subword_blocks: offset {offset} is not in 0…{size - 1}")
+            if size < 1 or not 0 <= offset < size:
+                raise ValueError(
+                    f"subword_blocks: size {size} with offset {offset}; sizes are from 1 on and"
+                    " offsets smaller than their size"
+                )
         largest = max(size for size, _ in self.blocks)
         if self.max_subword_block_size not in (None, largest):
             raise ValueError(
                 f"max_subword_block_size {self.max_subword_block_size} contradicts"
                 f" subword_blocks, whose largest size is {largest}; leave one of them out"
             )
-        if not 1 <= self.downsample_factor <= largest:
+        factor = self.downsample_factor
+        if type(factor) is not int or not 1 <= factor <= largest:
             raise ValueError(
-                f"downsample_factor {self.downsample_factor} is not in 1…{largest}, the largest"
-                " block size"
+                f"downsample_factor {factor} is not in 1…{largest}, the largest block size"
             )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, T5Config
+from transformers import PreTrainedModel, T5Config, T5ForConditionalGeneration
 
 from .configuration_gbswt5 import GBSWT5Config
 from .gbst import GBST
@@ -52,11 +52,15 @@ def add_gbst(
     """
     if isinstance(model.config, GBSWT5Config):
         raise ValueError("the model has GBST already")
+    if not isinstance(model, T5ForConditionalGeneration):
+        raise ValueError(f"{type(model).__name__} is no T5 with encoder, decoder and lm_head")
     shape = {
         key: value
         for key, value in model.config.to_dict().items()
         if key in T5Config().to_dict() and key not in ("model_type", "architectures")
     }
+    # Where T5Config of Transformers forgets what it was told of the tie, this flag knows.
+    shape["tie_word_embeddings"] = model.config.scale_decoder_outputs
     config = GBSWT5Config(
         **shape, subword_blocks=list(blocks), downsample_factor=downsample_factor, z_loss=0.0
     )
@@ -66,7 +70,9 @@ def add_gbst(
         _start_as_mean_pooling(converted.encoder.embed_tokens)
     tensors = model.state_dict()
     tensors.pop("encoder.embed_tokens.weight")
-    converted.load_state_dict(tensors, strict=False)
+    missing, unexpected = converted.load_state_dict(tensors, strict=False)
+    if unexpected or any(not name.startswith("encoder.embed_tokens.") for name in missing):
+        raise ValueError(f"the model's tensors are not those of a ByT5: {missing + unexpected}")
     converted.tie_weights()
     return converted.eval()
 

@@ -19,6 +19,7 @@ Shapes: B examples, L bytes, D model dimensions, V vocabulary, M blocks (size b,
 d downsampling factor, n = ceil(L / d) output positions.
 """
 
+from contextlib import nullcontext
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -42,7 +43,8 @@ class BandedProduct(torch.autograd.Function):
     """Multiplies a banded matrix, given by dense tiles, with a long sequence of vectors.
 
     Tile i covers the `width` rows of `x` from `i * step` on; consecutive tiles overlap by
-    `width - step` rows. The windows are strided views, so `x` is never copied.
+    `width - step` rows. The windows are strided views, so `x` is never copied. It can be
+    differentiated once, in backward mode.
     """
 
     @staticmethod
@@ -81,14 +83,45 @@ class BandedProduct(torch.autograd.Function):
         return grad_tiles, grad_x, None
 
 
+# The layers below own the computation with their weights, so that whatever wraps or hooks a module
+# (LoRA, offloading, sharding, quantization) takes hold; their state has the published shapes.
+
+
+class LookAheadConvolution(nn.Conv1d):
+    """A depthwise convolution of a sequence (N + kernel_size - 1, D) to (N, D)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolves; output n sees inputs n to n + kernel_size - 1."""
+        # As a two-dimensional convolution the sequence stays in (position, channel) order, for
+        # which there are fast depthwise kernels; conv1d would transpose it and back.
+        x = x.t()[None, :, None]
+        return F.conv2d(x, self.weight[:, :, None], self.bias, groups=self.groups)[0, :, 0].t()
+
+
+class PointwiseConvolution(nn.Conv1d):
+    """A linear map (N, D) to (N, D) whose weight has the published shape (D, D, 1)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Projects every position."""
+        return F.linear(x, self.weight[:, :, 0], self.bias)
+
+
+class BlockScore(nn.Linear):
+    """A linear form, computed in float32 or better whatever the dtype of its weight."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps (N, D) to (N, 1)."""
+        return F.linear(x, self.weight.to(x.dtype), self.bias.to(x.dtype))
+
+
 class PositionalConvolution(nn.Module):
     """A depthwise convolution that looks ahead, and a projection: X_t = P (sum_k w_k e_{t+k})."""
 
     def __init__(self, d_model: int, kernel_size: int, batchnorm: bool) -> None:
         super().__init__()
-        self.convol = nn.Conv1d(d_model, d_model, kernel_size, groups=d_model)
+        self.convol = LookAheadConvolution(d_model, d_model, kernel_size, groups=d_model)
         self.bn = nn.BatchNorm1d(d_model) if batchnorm else None
-        self.proj = nn.Conv1d(d_model, d_model, 1)
+        self.proj = PointwiseConvolution(d_model, d_model, 1)
 
     def forward(self, embeds: Tensor, mask: Tensor) -> Tensor:
         """Maps embeddings (N + kernel_size - 1, D), zero where masked, to X (N, D).
@@ -97,17 +130,10 @@ class PositionalConvolution(nn.Module):
             embeds: Byte embeddings.
             mask: (N,), which positions batch statistics are taken over.
         """
-        # As a two-dimensional convolution the sequence stays in (position, channel) order, for
-        # which there are fast depthwise kernels; conv1d would transpose it and back.
-        x = F.conv2d(
-            embeds.t()[None, :, None],
-            self.convol.weight[:, :, None],
-            self.convol.bias,
-            groups=self.convol.groups,
-        )[0, :, 0].t()
+        x = self.convol(embeds)
         if self.bn is not None:
             x = torch.where(mask[:, None], self._normalize(x, mask), 0)
-        return F.linear(x, self.proj.weight[:, :, 0], self.proj.bias)
+        return self.proj(x)
 
     def _normalize(self, x: Tensor, mask: Tensor) -> Tensor:
         assert self.bn is not None
@@ -151,7 +177,7 @@ class GBST(nn.Module):
         self.positional_convol = nn.ModuleDict(
             {"2": PositionalConvolution(d_model, kernel_size, batchnorm)}
         )
-        self.cand_scoring = nn.ModuleDict({"0": nn.Linear(d_model, 1)})
+        self.cand_scoring = nn.ModuleDict({"0": BlockScore(d_model, 1)})
 
     @property
     def convolution(self) -> PositionalConvolution:
@@ -202,8 +228,9 @@ class GBST(nn.Module):
         layout = self._layout(mask.shape[1])
         x = self._represent(inputs, mask, layout)
         dtype = self.embeds.weight.dtype if inputs_embeds is None else inputs_embeds.dtype
-        with torch.autocast(x.device.type, enabled=False):
-            x = x.float()
+        is_known = torch.amp.is_autocast_available(x.device.type)  # not so on meta tensors
+        with torch.autocast(x.device.type, enabled=False) if is_known else nullcontext():
+            x = x.to(torch.promote_types(x.dtype, torch.float32))
             weights = self.block_weights(self._scores(x, mask, layout), mask)
             mixed = self._mix(x, weights, mask, layout)
         return mixed.to(dtype), self.downsample_mask(mask)
@@ -211,7 +238,7 @@ class GBST(nn.Module):
     def downsample_mask(self, mask: Tensor) -> Tensor:
         """Maps a byte mask (B, L) to the mask (B, n) of the output positions."""
         d = self.downsample_factor
-        mask = mask.sort(dim=1, descending=True).values != 0
+        mask = (mask != 0).to(torch.uint8).sort(dim=1, descending=True).values
         return F.pad(mask, (0, -mask.shape[1] % d)).unflatten(1, (-1, d)).any(dim=2)
 
     def block_weights(self, scores: Tensor, mask: Tensor) -> Tensor:
@@ -260,14 +287,14 @@ class GBST(nn.Module):
         """Scores (B, L, M) of the block around every byte, -inf where no byte of it counts."""
         batch, length = mask.shape
         reach, _, stride = layout
-        scalars = x[: batch * stride] @ self.scoring.weight[0].float()
-        scalars = scalars.view(batch, stride)[:, reach : reach + length]
+        scalars = self.scoring(x[: batch * stride]).view(batch, stride)
+        scalars = scalars[:, reach : reach + length] * mask
         scores = []
         for size, offset in self.blocks:
             count = _block_sum(mask.float(), size, offset)
             mean = _block_sum(scalars, size, offset) / count.clamp(min=1)
             scores.append(mean.masked_fill(count == 0, -torch.inf))
-        return torch.stack(scores, dim=-1) + self.scoring.bias.float()
+        return torch.stack(scores, dim=-1)
 
     def _mix(self, x: Tensor, weights: Tensor, mask: Tensor, layout: Layout) -> Tensor:
         """Mixes block means by weights (B, L, M) and pools d bytes: (B, n, D)."""
@@ -283,20 +310,21 @@ class GBST(nn.Module):
         for m, (size, offset) in enumerate(self.blocks):
             count = _block_sum(mask.float(), size, offset).clamp(min=1)
             share = weights[:, :, m] * mask / (pooled * count)
-            share = F.pad(share, (0, stride - length)).view(batch, -1, tile, 1)
+            share = F.pad(share, (0, stride - length)).unflatten(1, (stride // tile, tile))
             shift = (size - offset) % size
             same_block = ((at + shift) // size)[:, :, None] == ((near + shift) // size)[:, None]
-            band = band + share * same_block
-        band = band.view(-1, tile // d, d, width).sum(dim=2)
+            band = band + share[..., None] * same_block
+        band = band.flatten(0, 1).unflatten(1, (tile // d, d)).sum(dim=2)
         mixed = BandedProduct.apply(band, x, tile)
-        return mixed.view(batch, stride // d, -1)[:, : -(-length // d)]
+        return mixed.view(batch, stride // d, x.shape[1])[:, : -(-length // d)]
 
 
 def _close_holes(inputs: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Moves what counts to the left, in order, and the rest behind it."""
     mask, order = mask.to(torch.uint8).sort(dim=1, descending=True, stable=True)
-    order = order if inputs.dim() == 2 else order[:, :, None]
-    return inputs.take_along_dim(order, dim=1), mask.bool()
+    if inputs.dim() == 3:
+        order = order[:, :, None].expand_as(inputs)
+    return inputs.gather(1, order), mask.bool()
 
 
 def _block_sum(values: Tensor, size: int, offset: int) -> Tensor:
@@ -305,4 +333,4 @@ def _block_sum(values: Tensor, size: int, offset: int) -> Tensor:
     shift = (size - offset) % size
     values = F.pad(values, (shift, -(shift + length) % size))
     sums = values.unflatten(1, (-1, size)).sum(dim=2)
-    return sums.repeat_interleave(size, dim=1)[:, shift : shift + length]
+    return sums[:, (torch.arange(length, device=values.device) + shift) // size]

@@ -1,14 +1,12 @@
 """Loading any published or own checkpoint, on a strict reading: all tensors or an error."""
 
-import json
 import os
 import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from transformers import PreTrainedModel, T5ForConditionalGeneration
+from transformers import PreTrainedConfig, PreTrainedModel, T5ForConditionalGeneration
 
 from .modeling_gbswt5 import GBSWT5ForConditionalGeneration
 from .modeling_kebyt5 import KEByT5ForConditionalGeneration
@@ -21,6 +19,11 @@ ARCHITECTURES: dict[str, type[T5ForConditionalGeneration]] = {
 
 SHIPPED = {"tiny": Path(__file__).parents[1] / "assets" / "tiny"}
 """Checkpoints that come with the package, by name."""
+
+
+BYTE_VOCABULARY = 384
+LARGEST_VOCABULARY = 1024
+"""Beyond it a vocabulary holds more than bytes and some extra ids."""
 
 
 class CheckpointError(ValueError):
@@ -53,36 +56,51 @@ def load(
     source = str(SHIPPED.get(str(name_or_path), name_or_path))
     if is_local := os.path.isdir(source):
         kwargs["local_files_only"] = True
-        adapter = Path(source) / "adapter_config.json"
-        if adapter.exists():
-            return _load_adapter(adapter, dtype, kwargs)
     elif os.path.exists(source) or source.startswith((".", "/", "~")) or source.count("/") > 1:
         raise CheckpointError(f"{source}: no such folder; give a checkpoint folder or a hub name")
     try:
-        model_class = ARCHITECTURES[_model_type(source, kwargs)]
-        model, info = model_class.from_pretrained(
-            source, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
-        if isinstance(error, CheckpointError):
-            raise
+        if is_local and (Path(source) / "adapter_config.json").exists():
+            return _load_adapter(Path(source), dtype, kwargs)
+        model = _load_model(source, dtype, kwargs)
+    except CheckpointError:
+        raise
+    except Exception as error:  # a damaged file may raise anything at all
         raise CheckpointError(_explain(source, is_local, error)) from error
-    _require_all_tensors(source, info)
     model.name_or_path = str(name_or_path)
+    return model
+
+
+def _load_model(source: str, dtype: torch.dtype, kwargs: dict[str, Any]) -> PreTrainedModel:
+    model, info = _model_class(source, kwargs).from_pretrained(
+        source,
+        **({"dtype": dtype, "output_loading_info": True, "ignore_mismatched_sizes": True} | kwargs),
+    )
+    _require_all_tensors(source, info)
+    for name, shared_name in model.get_expanded_tied_weights_keys().items():
+        if model.get_parameter(name) is not model.get_parameter(shared_name):
+            raise CheckpointError(
+                f"{source}: {name} and {shared_name} differ, but config.json says they are one;"
+                " the file is damaged or does not belong to this config.json"
+            )
     return model.eval()
 
 
-def _model_type(source: str, kwargs: dict[str, Any]) -> str:
-    from transformers import PreTrainedConfig
-
+def _model_class(source: str, kwargs: dict[str, Any]) -> type[T5ForConditionalGeneration]:
     config, _ = PreTrainedConfig.get_config_dict(source, **kwargs)
+    if not config:
+        raise CheckpointError(f"{source}: no config.json here; give a checkpoint folder")
     model_type = config.get("model_type")
     if model_type not in ARCHITECTURES:
         raise CheckpointError(
             f"{source}: a checkpoint of architecture {model_type!r}, which is none of"
             f" {', '.join(ARCHITECTURES)}; kebyt5 loads ByT5, KEByT5 and GBST-KEByT5 models"
         )
-    return model_type
+    if config.get("vocab_size", BYTE_VOCABULARY) > LARGEST_VOCABULARY:
+        raise CheckpointError(
+            f"{source}: a T5 with a vocabulary of {config['vocab_size']} subwords; kebyt5 loads"
+            " models that read bytes"
+        )
+    return ARCHITECTURES[model_type]
 
 
 def _require_all_tensors(source: str, info: dict[str, Any]) -> None:
@@ -107,18 +125,37 @@ def _explain(source: str, is_local: bool, error: Exception) -> str:
             f"{source}: pytorch_model.bin holds more than tensors and could run code; it is not"
             " loaded. Ask its author for safetensors"
         )
-    cause = " ".join(str(error).split())
+    cause = " ".join(f"{type(error).__name__}: {error}".split())
     if is_local:
         return f"{source}: cannot be loaded as a checkpoint: {cause}"
     return f"{source}: is no folder here and cannot be had from the hub: {cause}"
 
 
-def _load_adapter(adapter: Path, dtype: torch.dtype, kwargs: dict[str, Any]) -> PreTrainedModel:
-    from peft import PeftModel
+def _load_adapter(folder: Path, dtype: torch.dtype, kwargs: dict[str, Any]) -> PreTrainedModel:
+    """Merges an adapter into its base model; all its tensors have to be there."""
+    from peft import (
+        PeftConfig,
+        get_peft_model,
+        get_peft_model_state_dict,
+        load_peft_weights,
+        set_peft_model_state_dict,
+    )
 
-    base = json.loads(adapter.read_text(encoding="utf-8"))["base_model_name_or_path"]
-    kwargs.pop("local_files_only")
-    model = PeftModel.from_pretrained(load(base, dtype, **kwargs), str(adapter.parent))
+    config = PeftConfig.from_pretrained(str(folder))
+    base = config.base_model_name_or_path
+    if not isinstance(base, str) or (Path(base) / "adapter_config.json").exists():
+        raise CheckpointError(f"{folder}: adapter_config.json names no model as its base: {base!r}")
+    kwargs = {key: value for key, value in kwargs.items() if key != "local_files_only"}
+    model = get_peft_model(load(base, dtype, **kwargs), config)
+    if not list(folder.glob("adapter_model.*")):
+        raise CheckpointError(f"{folder}: no adapter_model.safetensors beside adapter_config.json")
+    weights = load_peft_weights(str(folder), device="cpu")
+    wanted = get_peft_model_state_dict(model)
+    if weights.keys() != wanted.keys():
+        raise CheckpointError(
+            f"{folder}: the adapter's tensors are not those that adapter_config.json describes"
+        )
+    set_peft_model_state_dict(model, weights)
     return model.merge_and_unload().eval()
 
 

@@ -275,10 +275,10 @@ class GBSWT5EncoderModel(GBSWT5PreTrainedModel, T5EncoderModel):
                 published module did.
             **kwargs: As in `T5EncoderModel`.
         """
-        output = self.encoder(input_ids, attention_mask, inputs_embeds, **kwargs)
-        if return_resized_attention_mask:
-            return output, output[-1]
-        return output
+        return_dict = kwargs.pop("return_dict", self.config.return_dict)
+        encoded = self.encoder(input_ids, attention_mask, inputs_embeds, return_dict=True, **kwargs)
+        output = encoded if return_dict else encoded.to_tuple()
+        return (output, encoded.attention_mask) if return_resized_attention_mask else output
 
 
 __all__ = [

@@ -74,9 +74,14 @@ class KEByT5ForConditionalGeneration(ByteModelMixin, T5ForConditionalGeneration)
         decoder_input_ids: Tensor | None = None,
         labels: Tensor | None = None,
         decoder_inputs_embeds: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
         **kwargs: Any,
     ) -> Seq2SeqLMOutput:
-        """Computes logits (B, T, V) and, given labels (B, T), the loss; else as in T5."""
+        """Computes logits (B, T, V) and, given labels (B, T), the loss; else as in T5.
+
+        The trainer gives `num_items_in_batch`, the labels counted in all parts of a batch whose
+        gradients it accumulates, so that their losses add up to that of the whole.
+        """
         if labels is not None and decoder_input_ids is None and decoder_inputs_embeds is None:
             decoder_input_ids = self._shift_right(labels)
         output = super().forward(
@@ -89,26 +94,29 @@ class KEByT5ForConditionalGeneration(ByteModelMixin, T5ForConditionalGeneration)
         )
         if labels is None:
             return output
-        loss = seq2seq_loss(output.logits, labels, getattr(self.config, "z_loss", 0.0))
+        z_loss = getattr(self.config, "z_loss", 0.0)
+        loss = seq2seq_loss(output.logits, labels, z_loss, num_items_in_batch)
         return Seq2SeqLMOutput(loss=loss, **output)  # the loss has to be the first entry
 
 
-def seq2seq_loss(logits: Tensor, labels: Tensor, z_loss: float = 0.0) -> Tensor:
+def seq2seq_loss(
+    logits: Tensor, labels: Tensor, z_loss: float = 0.0, count: Tensor | int | None = None
+) -> Tensor:
     """Cross entropy plus z-loss in float32, both means over labels that are not -100.
 
     Args:
         logits: (B, T, V).
         labels: (B, T), contiguous or not.
         z_loss: Coefficient of the mean squared log partition function.
+        count: What to divide the sums by, in place of the number of labels that count.
     """
     logits = logits.float().flatten(0, 1)
     labels = labels.to(logits.device).reshape(-1)
-    loss = F.cross_entropy(logits, labels, ignore_index=-100)
+    counted = labels != -100
+    loss = F.cross_entropy(logits, labels, ignore_index=-100, reduction="sum")
     if z_loss:
-        counted = labels != -100
-        log_z = torch.logsumexp(logits, dim=-1)
-        loss = loss + z_loss * (log_z.square() * counted).sum() / counted.sum()
-    return loss
+        loss = loss + z_loss * (logits.logsumexp(dim=-1).square() * counted).sum()
+    return loss / (counted.sum() if count is None else count)
 
 
 __all__ = ["KEByT5ForConditionalGeneration"]

@@ -1,0 +1,237 @@
+"""Dependency parsing (KLUE-DP): the model writes head and label of each word, in their order."""
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any, ClassVar
+
+from kebyt5.errors import InputError
+from kebyt5.tasks.files import read_lines, read_parquet
+from kebyt5.tasks.metrics.dp import LABELS, MISSING, Arc, scores
+from kebyt5.tasks.task import Example, Parsed, Task
+
+_SEPARATOR = "▁"
+# The published evaluation knows the line by five characters and cuts off eight.
+_LINE = re.compile(r"^depre.{0,3}(.*)", re.MULTILINE)
+# What stands before the head is not looked at: published outputs have the number of the word, also
+# with its length, or the word itself there. No more digits than Python is willing to convert.
+_ENTRY = re.compile(r"\(.+?, ([0-9]{1,1000}), ([A-Z_]+)\)")
+_NUMBER = re.compile("[0-9]{1,4}")
+_NAME = re.compile(r"##\s*(\S+)\t(.*)")
+_ROW = "'index<TAB>word<TAB>lemmas<TAB>tags<TAB>head<TAB>label'"
+_WORD = "'word<TAB>lemmas<TAB>tags'"
+_COLUMNS = ("index", "word_form", "lemma", "pos", "head", "deprel")
+
+Row = tuple[str, str, str, str, str, str]
+
+
+class DP(Task):
+    """KLUE-DP: gold and answers are one `Arc` a word.
+
+    The input field `words` has a line `word<TAB>lemmas<TAB>tags` for each word: the lemmas of its
+    morphemes divided by blanks, their tags by +.
+    """
+
+    name: ClassVar[str] = "dp"
+    title: ClassVar[str] = "Dependency parsing (KLUE-DP)"
+    input_fields: ClassVar[tuple[str, ...]] = ("sentence", "words")
+    main_score: ClassVar[str] = "las_macro_f1"
+
+    def read(self, path: str | Path) -> list[Example]:
+        """Reads a KLUE-DP tsv, or the `.parquet` table on the hub.
+
+        In a tsv blank lines divide sentences, lines that begin with `##` are comments; the comment
+        `## name<TAB>sentence` names the sentence below it. Without it the sentence is its words.
+        """
+        parquet = Path(path).suffix.lower() == ".parquet"
+        examples = list(_read_parquet(path) if parquet else _read_table(path))
+        if not examples:
+            raise InputError(f"{path}:1: no sentence here; expected rows {_ROW}")
+        return examples
+
+    def input_text(self, example: Example) -> str:
+        """The sentence and its morphemes under the published prompt."""
+        rows = (
+            f"{number}/{word}/{len(word)}/{lemmas}/{tags}/{_first_and_last(lemmas, tags)}\n"
+            for number, (word, lemmas, tags) in enumerate(_words(example), 1)
+        )
+        sentence = example.inputs["sentence"]
+        return f"task: Dependency Parsing\n\nInput: {sentence}\nLemmas: {''.join(rows)}"
+
+    def target_text(self, example: Example) -> str:
+        """The arcs of all words, each with the number and the length of its word."""
+        entries = [
+            f"({number}/{len(word)}, {head}, {label})"
+            for number, ((word, *_), (head, label)) in enumerate(
+                zip(_words(example), _gold(example), strict=True), 1
+            )
+        ]
+        return f"deprel: {_SEPARATOR.join(entries)}\nword_counts: {len(entries)}"
+
+    def parse(self, text: str, example: Example) -> Parsed:
+        """Reads one arc for each word of the sentence, as the published evaluation does.
+
+        The entries belong to the words in their order, whatever number they give. What cannot be
+        read, or is not there, is `MISSING`; entries beyond the words are left out.
+        """
+        length = _count(example)
+        line = _LINE.search(text)
+        entries = (line[1] if line else text).split(_SEPARATOR)
+        arcs = [_arc(entry) for entry in entries[:length]]
+        missing = [MISSING] * (length - len(arcs))
+        if not text.strip():
+            reason = "empty"
+        elif not line:
+            reason = "no line of arcs"
+        elif missing:
+            reason = "too few arcs"
+        elif len(entries) > length:
+            reason = "too many arcs"
+        elif MISSING in arcs:
+            reason = "unreadable arc"
+        else:
+            unknown = any(arc.label not in LABELS for arc in arcs)
+            return Parsed(tuple(arcs), "unknown label" if unknown else None)
+        return Parsed((*arcs, *missing), reason)
+
+    def score(
+        self, examples: Sequence[Example], generated_texts: Sequence[str]
+    ) -> dict[str, float]:
+        """The scores of `metrics.dp.scores` and `unparsed`."""
+        parsed = [self.parse(t, e) for e, t in zip(examples, generated_texts, strict=True)]
+        result = scores([_gold(example) for example in examples], [p.value for p in parsed])
+        return {**result, "unparsed": float(sum(p.reason is not None for p in parsed))}
+
+    def split_texts(self, lines: Sequence[str]) -> list[str]:
+        """The texts in the lines of a plain predictions file: those that are not word counts.
+
+        Only their first line is scored, and published files are with and without the second.
+        """
+        return [line for line in lines if not line.startswith("word_counts:")]
+
+    def max_target_bytes(self, example: Example) -> int:
+        """The longest entry there may be for each word, and the text around them."""
+        words = [word for word, *_ in _words(example)]
+        digits = len(str(len(words)))
+        label = max(map(len, LABELS))
+        entry = len("(/, , )") + 2 * digits + label + len(_SEPARATOR.encode())
+        around = len("deprel: \nword_counts: ") + digits
+        return around + sum(entry + len(str(len(word))) for word in words)
+
+    def answer(self, parsed: Parsed, example: Example) -> list[dict[str, Any]]:
+        """The words with their heads and labels; both are null where nothing could be read."""
+        return [
+            {"word": word, "head": None, "label": None}
+            if arc == MISSING
+            else {"word": word, "head": arc.head, "label": arc.label}
+            for (word, *_), arc in zip(_words(example), parsed.value, strict=True)
+        ]
+
+    def show(self, parsed: Parsed, example: Example) -> str:
+        """A line `word → head (label)` for each word."""
+        words = [word for word, *_ in _words(example)]
+        heads = {0: "ROOT", MISSING.head: "?", **dict(enumerate(words, 1))}
+        return "\n".join(
+            f"{word} → {heads.get(head, head)} ({label})"
+            for word, (head, label) in zip(words, parsed.value, strict=True)
+        )
+
+
+def _gold(example: Example) -> Sequence[Arc]:
+    if example.gold is None:
+        raise ValueError(f"no gold arcs for the sentence {example.inputs['sentence']!r}")
+    return example.gold
+
+
+def _words(example: Example) -> list[list[str]]:
+    words = [line.split("\t") for line in example.inputs["words"].split("\n") if line]
+    for number, word in enumerate(words, 1):
+        if len(word) != 3:
+            problem = f"line {number} of the field 'words' has {len(word)} columns"
+            raise InputError(f"{example.place or 'input'}: {problem}; expected {_WORD}")
+    return words
+
+
+def _count(example: Example) -> int:
+    return sum(1 for line in example.inputs["words"].split("\n") if line)
+
+
+def _first_and_last(lemmas: str, tags: str) -> str:
+    # The tags decide whether a word has several morphemes: a few published rows have fewer lemmas.
+    lemma, tag = lemmas.split(" "), tags.split("+")
+    return f"{lemma[0]}:{tag[0]}/" + (f"{lemma[-1]}:{tag[-1]}" if len(tag) > 1 else "NONE")
+
+
+def _arc(entry: str) -> Arc:
+    match = _ENTRY.match(entry)
+    return Arc(int(match[1]), match[2]) if match else MISSING
+
+
+def _read_table(path: str | Path) -> Iterator[Example]:
+    for blank, block in groupby(read_lines(path), key=lambda line: not line[1].strip()):
+        if blank:
+            continue
+        name, sentence, rows, first = None, None, [], 0
+        for number, line in block:
+            if not line.startswith("##"):
+                first = first or number
+                rows.append(_read_row(line, f"{path}:{number}"))
+            elif rows:
+                problem = "comment inside a sentence; expected a blank line first"
+                raise InputError(f"{path}:{number}: {problem}")
+            elif match := _NAME.fullmatch(line):
+                name, sentence = match.groups()
+        if rows:
+            yield _example(name, sentence, rows, path, first)
+
+
+def _read_row(line: str, place: str) -> Row:
+    try:
+        index, word, lemmas, tags, head, label = line.split("\t")
+    except ValueError as error:
+        columns = line.count("\t") + 1
+        raise InputError(f"{place}: {columns} column(s); expected 6: {_ROW}") from error
+    return index, word, lemmas, tags, head, label
+
+
+def _read_parquet(path: str | Path) -> Iterator[Example]:
+    for place, record in enumerate(read_parquet(path), 1):
+        try:
+            columns = [[str(value) for value in record[column]] for column in _COLUMNS]
+            rows = list(zip(*columns, strict=True))
+            sentence = record["sentence"]
+        except (KeyError, TypeError, ValueError) as error:
+            expected = f"expected lists {', '.join(_COLUMNS)} of one length, and sentence"
+            raise InputError(f"{path}:{place}: not the columns of KLUE-DP; {expected}") from error
+        yield _example(record.get("guid"), sentence, rows, path, place, step=0)
+
+
+def _example(
+    name: str | None,
+    sentence: str | None,
+    rows: Sequence[Row],
+    path: str | Path,
+    first: int,
+    step: int = 1,
+) -> Example:
+    """Makes an example of a sentence whose rows begin in line `first`, `step` lines apart."""
+    gold = []
+    for number, (index, word, _, _, head, label) in enumerate(rows, 1):
+        if index != str(number):
+            problem = f"index {index[:20]!r}; expected {number}"
+        elif not word:
+            problem = f"no word; expected {_ROW}"
+        elif not (_NUMBER.fullmatch(head) and int(head) <= len(rows)):
+            problem = f"head {head[:20]!r}; expected a number from 0 to {len(rows)}, the last word"
+        elif label not in LABELS:
+            problem = f"unknown label {label[:20]!r}; expected one of {' '.join(LABELS)}"
+        else:
+            gold.append(Arc(int(head), label))
+            continue
+        raise InputError(f"{path}:{first + step * (number - 1)}: {problem}")
+    if sentence is None:
+        sentence = " ".join(word for _, word, *_ in rows)
+    words = "\n".join("\t".join(row[1:4]) for row in rows)
+    place = f"{path}:{first}"
+    return Example(name or place, {"sentence": sentence, "words": words}, tuple(gold), place)

@@ -1,0 +1,188 @@
+"""Reading the file formats the tasks come in; what is wrong with a file is told with its place."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kebyt5.errors import InputError
+
+_NO_VALUE = re.compile(r"[\s,]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One row of a table, or one object of a JSON file.
+
+    Attributes:
+        fields: Its values by the name of the column or key.
+        place: `file:line` for error messages, in Parquet `file:row`.
+    """
+
+    fields: Mapping[str, Any]
+    place: str
+
+    @property
+    def id(self) -> str:
+        """The name the file gives it, else its place."""
+        return str(self.fields.get("guid") or self.fields.get("id") or self.place)
+
+    def get(self, *names: str) -> Any:
+        """The value of the first of the names that the record has.
+
+        Raises:
+            InputError: It has none of them.
+        """
+        for name in names:
+            if name in self.fields:
+                return self.fields[name]
+        wanted = " or ".join(repr(name) for name in names)
+        raise InputError(f"{self.place}: no {wanted} here; expected it beside {_list(self.fields)}")
+
+    def text(self, *names: str) -> str:
+        """As `get`, for a value that has to be text."""
+        value = self.get(*names)
+        if isinstance(value, str):
+            return value
+        raise InputError(f"{self.place}: {names[0]!r} is {_short(value)}; expected text")
+
+    def part(self, name: str) -> "Record":
+        """As `get`, for a value that has to be a record of its own."""
+        value = self.get(name)
+        if isinstance(value, Mapping):
+            return Record(value, self.place)
+        raise InputError(f"{self.place}: {name!r} is {_short(value)}; expected an object")
+
+
+def read_records(path: str | Path) -> list[Record]:
+    """Reads `.json`, `.parquet`, or a table in any other file.
+
+    Raises:
+        InputError: The file cannot be read, is malformed, or holds no record.
+    """
+    readers = {".json": _json_records, ".parquet": _parquet_records}
+    records = list(readers.get(Path(path).suffix.lower(), _table_records)(path))
+    if not records:
+        raise InputError(f"{path}:1: the file holds no examples; expected at least one")
+    return records
+
+
+def read_text(path: str | Path) -> str:
+    """Reads a UTF-8 file without its byte order mark.
+
+    Raises:
+        InputError: It cannot be read, or is not UTF-8.
+    """
+    data = _read_bytes(path)
+    try:
+        return data.decode().removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        problem = f"not UTF-8 ({error.reason} {data[error.start]:#04x})"
+        raise InputError(f"{path}:{line}: {problem}; expected a text file in UTF-8") from error
+
+
+def read_lines(path: str | Path) -> list[tuple[int, str]]:
+    """Reads the lines of a UTF-8 file, numbered from 1.
+
+    Only LF and CRLF end a line: characters such as U+2028 and U+0085 belong to the sentences.
+    """
+    lines = read_text(path).split("\n")
+    return [(number, line.removesuffix("\r")) for number, line in enumerate(lines, 1)]
+
+
+def read_json(path: str | Path) -> Any:
+    """Reads a JSON file as a whole.
+
+    Raises:
+        InputError: It is not JSON; names the line.
+    """
+    return _parse_json(read_text(path), path)
+
+
+def read_parquet(path: str | Path) -> list[dict[str, Any]]:
+    """Reads the rows of a Parquet file as `klue/klue` on the hub has them.
+
+    Raises:
+        InputError: pyarrow is not installed, or the file is not Parquet.
+    """
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise InputError(
+            f"{path}: Parquet files need pyarrow; expected it installed (pip install pyarrow)"
+        ) from error
+    data = _read_bytes(path)
+    try:
+        return parquet.read_table(pyarrow.BufferReader(data)).to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}:1: {reason}; expected a whole Parquet file") from error
+
+
+def _read_bytes(path: str | Path) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _parse_json(text: str, path: str | Path) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        problem = f"not JSON ({error.msg} at column {error.colno})"
+        raise InputError(f"{path}:{error.lineno}: {problem}; expected a whole JSON file") from error
+    except RecursionError as error:
+        raise InputError(f"{path}:1: nested too deeply; expected a list of objects") from error
+
+
+def _json_records(path: str | Path) -> Iterator[Record]:
+    text = read_text(path)
+    records = _parse_json(text, path)
+    if not isinstance(records, list):
+        raise InputError(f"{path}:1: not a list at the top; expected a list of objects")
+    # The parser does not tell where an object was, so each is read once more by itself.
+    decoder = json.JSONDecoder()
+    position, line, counted = text.index("[") + 1, 1, 0
+    for number, record in enumerate(records, 1):
+        if match := _NO_VALUE.match(text, position):
+            position = match.end()
+        line += text.count("\n", counted, position)
+        counted = position
+        if not isinstance(record, dict):
+            raise InputError(f"{path}:{line}: record {number} is {_short(record)}; expected object")
+        yield Record(record, f"{path}:{line}")
+        _, position = decoder.raw_decode(text, position)
+
+
+def _parquet_records(path: str | Path) -> Iterator[Record]:
+    for row, fields in enumerate(read_parquet(path), 1):
+        yield Record(fields, f"{path}:{row}")
+
+
+def _table_records(path: str | Path) -> Iterator[Record]:
+    """Reads columns divided by tabs below a line of their names; quotes are plain characters."""
+    lines = ((number, line) for number, line in read_lines(path) if line.strip())
+    _, head = next(lines, (1, ""))
+    columns = head.split("\t")
+    for number, line in lines:
+        values = line.split("\t")
+        place = f"{path}:{number}"
+        if len(values) != len(columns):
+            expected = f"expected {len(columns)}, divided by tabs: {_list(columns)}"
+            raise InputError(f"{place}: {len(values)} column(s); {expected}")
+        yield Record(dict(zip(columns, values, strict=True)), place)
+
+
+def _list(names: Any) -> str:
+    return _short(", ".join(str(name) for name in names), 100)
+
+
+def _short(value: Any, length: int = 40) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    text = " ".join(text.split())
+    return text if len(text) <= length else text[: length - 1] + "…"

@@ -1,0 +1,134 @@
+"""Tasks whose answer is one of a few labels; a subclass states columns, labels and the prompt."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+from rapidfuzz import fuzz, process
+
+from kebyt5.errors import InputError
+from kebyt5.tasks.files import Record, read_records
+from kebyt5.tasks.metrics.classification import accuracy
+from kebyt5.tasks.task import Example, Parsed, Task
+
+
+class LabelTask(Task):
+    """A classification task; the gold is the text of the label.
+
+    A subclass sets the class attributes below and writes `input_text`; one with other scores than
+    accuracy overrides `metrics`, one whose inputs are not simply columns overrides `inputs`.
+    """
+
+    labels: ClassVar[tuple[str, ...]]
+    """All texts that may be generated; a number in a file counts them from 0."""
+
+    names: ClassVar[Mapping[str, str]] = {}
+    """The labels that files call by other names."""
+
+    columns: ClassVar[Mapping[str, str]] = {}
+    """The input fields that some files call by another name."""
+
+    label_columns: ClassVar[tuple[str, ...]] = ("label",)
+    """What files call the label."""
+
+    main_score: ClassVar[str] = "accuracy"
+
+    def read(self, path: str | Path) -> list[Example]:
+        """Reads the official file formats of the task, told apart by the name's end.
+
+        `.json` is a list of objects, `.parquet` the table on the hub, anything else a table of
+        columns divided by tabs below a line of their names.
+        """
+        return [
+            Example(record.id, self.inputs(record), self.gold(record), record.place)
+            for record in read_records(path)
+        ]
+
+    def inputs(self, record: Record) -> dict[str, str]:
+        """The input fields of a record."""
+        return {field: record.text(*self._columns(field)) for field in self.input_fields}
+
+    def _columns(self, field: str) -> tuple[str, ...]:
+        return (field, self.columns[field]) if field in self.columns else (field,)
+
+    def gold(self, record: Record) -> str:
+        """The label of a record."""
+        value = record.get(*self.label_columns)
+        if isinstance(value, str):
+            label = self.names.get(value, value)
+            if label in self.labels:
+                return label
+        number = _number(value)
+        if number is not None and number < len(self.labels):
+            return self.labels[number]
+        known = ", ".join(self.names or self.labels)
+        raise InputError(f"{record.place}: unknown label {str(value)[:40]!r}; expected {known}")
+
+    def target_text(self, example: Example) -> str:
+        """The label."""
+        if example.gold is None:
+            raise ValueError(f"no gold label for {dict(example.inputs)}")
+        return example.gold
+
+    def parse(self, text: str, example: Example) -> Parsed:
+        """The label that the text is, or the one most similar to it, the first of equals."""
+        if text in self.labels:
+            return Parsed(text)
+        nearest = process.extractOne(text, self.labels, scorer=fuzz.ratio)
+        return Parsed(nearest[0], "repaired" if text.strip() else "empty")
+
+    def score(
+        self, examples: Sequence[Example], generated_texts: Sequence[str]
+    ) -> dict[str, float]:
+        """The scores of `metrics` and `unparsed`, the number of texts that are not a label."""
+        gold = [self.target_text(example) for example in examples]
+        parsed = [self.parse(t, e) for e, t in zip(examples, generated_texts, strict=True)]
+        unparsed = sum(p.reason is not None for p in parsed)
+        return {**self.metrics(gold, [p.value for p in parsed]), "unparsed": float(unparsed)}
+
+    def metrics(self, gold: Sequence[str], predicted: Sequence[str]) -> dict[str, float]:
+        """The scores of predicted labels."""
+        return {"accuracy": accuracy(gold, predicted)}
+
+    def score_likelihoods(
+        self, examples: Sequence[Example], log_likelihoods: ArrayLike
+    ) -> dict[str, float]:
+        """The scores where the likeliest label is the answer, which then always is a label.
+
+        Args:
+            examples: With gold.
+            log_likelihoods: Of every label for each example, shape (examples, labels).
+
+        Raises:
+            ValueError: The shape is another.
+        """
+        likelihoods = np.asarray(log_likelihoods, np.float64)
+        if likelihoods.shape != (len(examples), len(self.labels)):
+            shape = (len(examples), len(self.labels))
+            raise ValueError(f"log likelihoods have the shape {likelihoods.shape}, not {shape}")
+        return self.score(examples, [self.labels[best] for best in likelihoods.argmax(1)])
+
+    def max_target_bytes(self, example: Example) -> int:
+        """The longest label, and a few bytes more that show an answer to be none."""
+        return max(len(label.encode()) for label in self.labels) + 8
+
+    def answer(self, parsed: Parsed, example: Example) -> Any:
+        """The label."""
+        return parsed.value
+
+    def baseline(self, train: Sequence[Example], examples: Sequence[Example]) -> list[str]:
+        """The most frequent label of the training set."""
+        ((label, _),) = Counter(self.target_text(example) for example in train).most_common(1)
+        return [label] * len(examples)
+
+
+def _number(value: Any) -> int | None:
+    """The number that a file writes as an integer or, in a table, as digits."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if value >= 0 else None
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 5:
+        return int(value)
+    return None

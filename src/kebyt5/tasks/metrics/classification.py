@@ -1,0 +1,84 @@
+"""Scores of one class an example, as scikit-learn defines them with `zero_division` 0, in percent.
+
+A score of no examples is 0.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Hashable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def accuracy(gold: Sequence[Hashable], predicted: Sequence[Hashable]) -> float:
+    """The share of equal classes; it is also the micro F1 over all classes.
+
+    Raises:
+        ValueError: There are not as many predictions as gold classes.
+    """
+    hits = [g == p for g, p in zip(gold, predicted, strict=True)]
+    return 100 * sum(hits) / len(hits) if hits else 0.0
+
+
+def macro_f1(gold: Sequence[Hashable], predicted: Sequence[Hashable]) -> float:
+    """The mean of the F1 of the classes that occur in gold or prediction.
+
+    Raises:
+        ValueError: There are not as many predictions as gold classes.
+    """
+    hits, both = _count(gold, predicted)
+    return 100 * sum(2 * hits[c] / both[c] for c in both) / len(both) if both else 0.0
+
+
+def micro_f1(
+    gold: Sequence[Hashable], predicted: Sequence[Hashable], classes: Collection[Hashable]
+) -> float:
+    """The F1 of all decisions for one of the `classes`; 0 where there is none.
+
+    Raises:
+        ValueError: There are not as many predictions as gold classes.
+    """
+    hits, both = _count(gold, predicted)
+    decisions = sum(both[c] for c in classes)
+    return 100 * 2 * sum(hits[c] for c in classes) / decisions if decisions else 0.0
+
+
+def auprc(probabilities: ArrayLike, gold: Sequence[int], only_present: bool = False) -> float:
+    """The mean over the classes of the area under precision and recall (trapezoid rule).
+
+    Args:
+        probabilities: Of each class for each example, shape (examples, classes).
+        gold: The index of the right class of each example.
+        only_present: Leaves out the classes that no example has. The official score keeps them:
+            their area is 0.5 by scikit-learn's definition, where recall falls from 1 to 0 as
+            precision rises from 0 to 1.
+
+    Raises:
+        ValueError: The shapes do not agree.
+    """
+    scores, right = np.asarray(probabilities, np.float64), np.asarray(gold, np.int64)
+    if scores.ndim != 2 or len(scores) != len(right):
+        raise ValueError(f"probabilities {scores.shape} do not fit {len(right)} gold classes")
+    classes = np.unique(right) if only_present else np.arange(scores.shape[1])
+    if not len(right):
+        return 0.0
+    return 100 * float(np.mean([_area(scores[:, c], right == c) for c in classes]))
+
+
+def _count(
+    gold: Sequence[Hashable], predicted: Sequence[Hashable]
+) -> tuple[Counter[Hashable], Counter[Hashable]]:
+    """Counts by class the hits, and the gold and predicted decisions together."""
+    hits = Counter(g for g, p in zip(gold, predicted, strict=True) if g == p)
+    return hits, Counter(gold) + Counter(predicted)
+
+
+def _area(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
+    order = np.argsort(-scores, kind="stable")
+    ranked, found = scores[order], np.cumsum(positive[order])
+    # Equal scores are one threshold.
+    last = np.flatnonzero(np.append(np.diff(ranked) != 0, True))
+    hits = found[last]
+    precision = np.concatenate([[1.0], hits / (last + 1)])
+    recall = np.concatenate([[0.0], hits / hits[-1] if hits[-1] else np.ones(len(last))])
+    return float(np.sum(np.diff(recall) * (precision[1:] + precision[:-1]) / 2))

@@ -1,0 +1,71 @@
+"""The official KLUE-DP scores, on one arc a word."""
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import NamedTuple
+
+from kebyt5.tasks.metrics.classification import accuracy, macro_f1
+
+# fmt: off
+LABELS = (
+    "NP", "NP_AJT", "VP", "NP_SBJ", "VP_MOD", "NP_OBJ", "AP", "NP_CNJ", "NP_MOD", "VNP",
+    "DP", "VP_AJT", "VNP_MOD", "NP_CMP", "VP_SBJ", "VP_CMP", "VP_OBJ", "VNP_CMP", "AP_MOD", "X_AJT",
+    "VP_CNJ", "VNP_AJT", "IP", "X", "X_SBJ", "VNP_OBJ", "VNP_SBJ", "X_OBJ", "AP_AJT", "L",
+    "X_MOD", "X_CNJ", "VNP_CNJ", "X_CMP", "AP_CMP", "AP_SBJ", "R", "NP_SVJ",
+)
+# fmt: on
+"""The dependency labels; the official order matters, since the rare ones are scored as one."""
+
+_WRONG, _RARE = -2, -3
+_FREQUENT = 15
+_CLASSES = {label: i if i < _FREQUENT else _RARE for i, label in enumerate(LABELS)}
+
+
+class Arc(NamedTuple):
+    """The dependency of one word.
+
+    Attributes:
+        head: The number of the word it depends on, from 1; 0 for the root.
+        label: The kind of dependency.
+    """
+
+    head: int
+    label: str
+
+
+MISSING = Arc(_WRONG, "")
+"""What is scored for a word about which nothing can be read; wrong for every gold arc."""
+
+
+def scores(gold: Sequence[Sequence[Arc]], predicted: Sequence[Sequence[Arc]]) -> dict[str, float]:
+    """All scores of KLUE-DP in percent.
+
+    Args:
+        gold: For each sentence its arcs.
+        predicted: As many for each sentence, `MISSING` where there is none.
+
+    Returns:
+        uas_macro_f1: Official. F1 of the heads, averaged over the head numbers that occur in gold
+            or prediction.
+        las_macro_f1: Official. The same for the labels: those from the 16th on are one class, an
+            unknown label and the label of an arc with a wrong head are another, which no gold arc
+            has.
+        uas_micro_f1: The share of right heads.
+        las_micro_f1: The share of right labels, by the same classes.
+
+    Raises:
+        ValueError: Gold and prediction differ in shape.
+    """
+    pairs = list(
+        chain.from_iterable(zip(g, p, strict=True) for g, p in zip(gold, predicted, strict=True))
+    )
+    gold_heads = [arc.head for arc, _ in pairs]
+    heads = [arc.head for _, arc in pairs]
+    gold_labels = [_CLASSES.get(arc.label, _WRONG) for arc, _ in pairs]
+    labels = [_CLASSES.get(p.label, _WRONG) if p.head == g.head else _WRONG for g, p in pairs]
+    return {
+        "uas_macro_f1": macro_f1(gold_heads, heads),
+        "las_macro_f1": macro_f1(gold_labels, labels),
+        "uas_micro_f1": accuracy(gold_heads, heads),
+        "las_micro_f1": accuracy(gold_labels, labels),
+    }

@@ -1,0 +1,147 @@
+"""Reading comprehension (KLUE-MRC): the model answers, says that it cannot, and judges itself."""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from kebyt5.tasks.fitting import Fitted
+from kebyt5.tasks.metrics.mrc import scores
+from kebyt5.tasks.squad import Answers, fit_context, gold_answers, read_questions
+from kebyt5.tasks.task import Example, Parsed, Task
+
+UNKNOWN = "[알 수 없음]"
+"""The answer to a question that the context does not answer."""
+
+_SAYS, _RIGHT, _WRONG, _INSTEAD = "출력: ", "정답임", "정답이 아님", ", 새 정답: "
+_FINAL = f"\n{_RIGHT}"
+_CORRECTION = f"\n{_WRONG}{_INSTEAD}"
+_DIGITS = "0123456789"
+
+
+class MRC(Task):
+    """KLUE-MRC: a question about a context, gold the `Answers` of which each is right.
+
+    Reading back what `target_text` wrote gives the first gold answer again, whatever lines it has;
+    only one that is not in the context and has a line that begins with a verdict does not.
+    """
+
+    name: ClassVar[str] = "mrc"
+    title: ClassVar[str] = "Machine reading comprehension (KLUE-MRC)"
+    input_fields: ClassVar[tuple[str, ...]] = ("question", "context")
+    main_score: ClassVar[str] = "rouge_w"
+
+    corrupted_share: ClassVar[float] = 0.03
+    corrupted_numeric_share: ClassVar[float] = 0.10
+    corrected_share: ClassVar[float] = 0.20
+
+    def read(self, path: str | Path) -> list[Example]:
+        """Reads a KLUE-MRC v1.1 JSON file, or a Parquet file with its questions as rows."""
+        examples = []
+        for question in read_questions(path):
+            gold = question.answers
+            if question.is_impossible:
+                # The published Parquet files keep the plausible answers in place of the right ones.
+                gold = Answers((UNKNOWN,), gold.plausible or gold.texts)
+            examples.append(question.example(gold))
+        return examples
+
+    def input_text(self, example: Example) -> str:
+        """The question and the context under the published prompt."""
+        question, context = (example.inputs[field] for field in self.input_fields)
+        return (
+            f"task: MRC, 지문을 읽고 질문에 답을 할 수 없다면 '{UNKNOWN}'을 출력한다.\n\n"
+            f"### 질문\n{question}\n\n### 지문\n{context}\n"
+        )
+
+    def target_text(self, example: Example) -> str:
+        """The first gold answer, judged right."""
+        return f"{_SAYS}{gold_answers(example).texts[0]}{_FINAL}"
+
+    def training_pair(self, example: Example, seed: int) -> tuple[str, str]:
+        """A share of the targets gives a wrong answer first, and corrects it.
+
+        Of the questions with an answer, 3 % (10 % where it has a digit) give it corrupted and 20 %
+        call it unknown; of those without, 20 % give an answer that is only plausible, where the
+        data has one.
+        """
+        # With the example in it, one seed for all examples is as good as one for each.
+        rng = random.Random(f"{seed} {example.id} {example.inputs['question']}")
+        wrong = _wrong_answer(gold_answers(example), rng)
+        target = self.target_text(example)
+        if wrong is not None:
+            target = f"{_SAYS}{wrong}{_CORRECTION}{gold_answers(example).texts[0]}"
+        return self.input_text(example), target
+
+    def parse(self, text: str, example: Example) -> Parsed:
+        """Reads the answer that a text settles on.
+
+        That is what it judges right, else what it says after the last `, 새 정답: `, else its first
+        line.
+        """
+        reason = None if text.startswith(_SAYS) else f"no {_SAYS!r}"
+        said = text.removeprefix(_SAYS)
+        whole = said.removesuffix(_FINAL)
+        if whole != said:
+            # Answers are copied: one with lines like ours was if the context has it as a whole.
+            ambiguous = _FINAL in whole or _CORRECTION in whole
+            if not ambiguous or whole in example.inputs["context"]:
+                return Parsed(whole, reason)
+        answer, _, verdict = said.partition("\n")
+        if verdict.startswith(_RIGHT):
+            return Parsed(answer, reason)
+        if _INSTEAD in said:
+            if _CORRECTION not in said:
+                reason = reason or f"no {_WRONG!r}"
+            return Parsed(said.rpartition(_INSTEAD)[2].removesuffix(_FINAL), reason)
+        if not text.strip():
+            return Parsed("", "empty")
+        return Parsed(answer, reason or "no verdict")
+
+    def score(
+        self, examples: Sequence[Example], generated_texts: Sequence[str]
+    ) -> dict[str, float]:
+        """The scores of `metrics.mrc.scores` and `unparsed`."""
+        parsed = [self.parse(t, e) for e, t in zip(examples, generated_texts, strict=True)]
+        gold = [gold_answers(example).texts for example in examples]
+        unparsed = sum(p.reason is not None for p in parsed)
+        return {**scores(gold, [p.value for p in parsed]), "unparsed": float(unparsed)}
+
+    def max_target_bytes(self, example: Example) -> int:
+        """Room for two answers of 350 bytes; the longest of the data has 228."""
+        return 768
+
+    def answer(self, parsed: Parsed, example: Example) -> str:
+        """The answer."""
+        return parsed.value
+
+    def fit(self, example: Example, max_bytes: int, stride: int) -> list[Fitted]:
+        """Windows over the context, see `squad.fit_context`."""
+        return fit_context(self, example, max_bytes, stride)
+
+
+def _wrong_answer(gold: Answers, rng: random.Random) -> str | None:
+    """Draws what to answer before the right answer; None for nothing."""
+    right = gold.texts[0]
+    draw = rng.random()
+    if right == UNKNOWN:
+        has_one = gold.plausible and draw < MRC.corrected_share
+        return rng.choice(gold.plausible) if has_one else None
+    numeric = any(character in _DIGITS for character in right)
+    corrupted = MRC.corrupted_numeric_share if numeric else MRC.corrupted_share
+    if draw < corrupted:
+        return _corrupt(gold, rng)
+    return UNKNOWN if draw < corrupted + MRC.corrected_share else None
+
+
+def _corrupt(gold: Answers, rng: random.Random) -> str | None:
+    """Changes one digit of an answer, or loses or doubles a character of one without digits."""
+    right = gold.texts[0]
+    places = [place for place, character in enumerate(right) if character in _DIGITS]
+    changed = [(place, digit) for place in places for digit in _DIGITS] or [
+        (place, character * times) for place, character in enumerate(right) for times in (0, 2)
+    ]
+    texts = {right[:place] + edit + right[place + 1 :] for place, edit in changed}
+    # Sorted, as the order of a set differs from run to run.
+    wrong = sorted(texts - {*gold.texts, ""})
+    return rng.choice(wrong) if wrong else None

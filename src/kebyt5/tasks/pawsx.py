@@ -1,0 +1,20 @@
+"""Paraphrases with high lexical overlap (PAWS-X)."""
+
+from typing import ClassVar
+
+from kebyt5.tasks.label import LabelTask
+from kebyt5.tasks.task import Example
+
+
+class PAWSX(LabelTask):
+    """Whether two sentences say the same (1 in the files) or not (0)."""
+
+    name: ClassVar[str] = "pawsx"
+    title: ClassVar[str] = "Paraphrase detection (PAWS-X)"
+    input_fields: ClassVar[tuple[str, ...]] = ("sentence1", "sentence2")
+    labels = ("different", "paraphrase")
+
+    def input_text(self, example: Example) -> str:
+        """Both sentences under the published prompt."""
+        first, second = (example.inputs[field] for field in self.input_fields)
+        return f"paraphrase detection task:\n\nsentence-1: {first}\nsentence-2: {second}\n"

@@ -1,0 +1,104 @@
+"""Relations between two entities of a sentence (KLUE-RE)."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from kebyt5.tasks.files import Record
+from kebyt5.tasks.label import LabelTask
+from kebyt5.tasks.metrics.classification import auprc, micro_f1
+from kebyt5.tasks.task import Example
+
+NO_RELATION = "no_relation"
+
+RELATIONS = (
+    NO_RELATION,
+    "org:dissolved",
+    "org:founded",
+    "org:place_of_headquarters",
+    "org:alternate_names",
+    "org:member_of",
+    "org:members",
+    "org:political/religious_affiliation",
+    "org:product",
+    "org:founded_by",
+    "org:top_members/employees",
+    "org:number_of_employees/members",
+    "per:date_of_birth",
+    "per:date_of_death",
+    "per:place_of_birth",
+    "per:place_of_death",
+    "per:place_of_residence",
+    "per:origin",
+    "per:employee_of",
+    "per:schools_attended",
+    "per:alternate_names",
+    "per:parents",
+    "per:children",
+    "per:siblings",
+    "per:spouse",
+    "per:other_family",
+    "per:colleagues",
+    "per:product",
+    "per:religion",
+    "per:title",
+)
+"""The 30 classes in the official order."""
+
+
+class RE(LabelTask):
+    """KLUE-RE: what the object is to the subject."""
+
+    name: ClassVar[str] = "re"
+    title: ClassVar[str] = "Relation extraction (KLUE-RE)"
+    input_fields: ClassVar[tuple[str, ...]] = (
+        "sentence",
+        "subject",
+        "subject_type",
+        "object",
+        "object_type",
+    )
+    main_score: ClassVar[str] = "micro_f1"
+    labels = RELATIONS
+
+    def inputs(self, record: Record) -> dict[str, str]:
+        """The sentence and what `subject_entity` and `object_entity` say, without the offsets."""
+        found = {"sentence": record.text("sentence")}
+        for role in ("subject", "object"):
+            entity = record.part(f"{role}_entity")
+            found |= {role: entity.text("word"), f"{role}_type": entity.text("type")}
+        return found
+
+    def input_text(self, example: Example) -> str:
+        """The sentence, then both entities."""
+        return (
+            "task: RE\n\n### 문장\n{sentence}\n### 주어: {subject} ({subject_type})\n"
+            "### 목적어: {object} ({object_type})\n"
+        ).format_map(example.inputs)
+
+    def metrics(self, gold: Sequence[str], predicted: Sequence[str]) -> dict[str, float]:
+        """Official: micro F1 over the 29 relations, without `no_relation`."""
+        return {"micro_f1": micro_f1(gold, predicted, RELATIONS[1:])}
+
+    def score_likelihoods(
+        self, examples: Sequence[Example], log_likelihoods: ArrayLike
+    ) -> dict[str, float]:
+        """As for any label task, and the area under precision and recall.
+
+        Returns:
+            auprc: Official, the mean over all 30 classes.
+            auprc_present: The mean over the classes that occur in the gold.
+        """
+        found = super().score_likelihoods(examples, log_likelihoods)
+        likelihoods = np.asarray(log_likelihoods, np.float64)
+        # The likeliest label is always finite; the others may be impossible.
+        weights = np.exp(likelihoods - likelihoods.max(1, keepdims=True, initial=-np.inf))
+        probabilities = weights / weights.sum(1, keepdims=True)
+        gold = [RELATIONS.index(self.target_text(example)) for example in examples]
+        return {
+            **found,
+            "auprc": auprc(probabilities, gold),
+            "auprc_present": auprc(probabilities, gold, only_present=True),
+        }

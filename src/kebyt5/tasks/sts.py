@@ -1,0 +1,102 @@
+"""Semantic textual similarity (KLUE-STS, KorSTS)."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from kebyt5.errors import InputError
+from kebyt5.tasks.files import Record, read_records
+from kebyt5.tasks.metrics.sts import paraphrase_f1, pearson
+from kebyt5.tasks.task import Example, Parsed, Task
+
+_NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+_MOST = 5.0
+
+
+class STS(Task):
+    """How similar two sentences are, from 0.0 to 5.0 in tenths.
+
+    KLUE-STS gives tenths. KorSTS gives up to three decimals; they are rounded when read, so that
+    gold and target text say the same. On its files that changes Pearson's r by less than a
+    hundredth of a point, and the side of the threshold of no pair.
+    """
+
+    name: ClassVar[str] = "sts"
+    title: ClassVar[str] = "Semantic textual similarity (KLUE-STS, KorSTS)"
+    input_fields: ClassVar[tuple[str, ...]] = ("sentence1", "sentence2")
+    main_score: ClassVar[str] = "pearson"
+    labels: ClassVar[tuple[str, ...]] = tuple(f"{tenths / 10:.1f}" for tenths in range(51))
+    """All texts that may be generated."""
+
+    def read(self, path: str | Path) -> list[Example]:
+        """Reads KLUE-STS (`.json`, `.parquet`) or KorSTS (a table with the column `score`)."""
+        return [
+            Example(
+                record.id,
+                {field: record.text(field) for field in self.input_fields},
+                _gold(record),
+                record.place,
+            )
+            for record in read_records(path)
+        ]
+
+    def input_text(self, example: Example) -> str:
+        """Both sentences."""
+        first, second = (example.inputs[field] for field in self.input_fields)
+        return f"task: STS\n\n문장1: {first}\n문장2: {second}\n"
+
+    def target_text(self, example: Example) -> str:
+        """The score with one decimal."""
+        if example.gold is None:
+            raise ValueError(f"no gold score for {dict(example.inputs)}")
+        return f"{example.gold:.1f}"
+
+    def parse(self, text: str, example: Example) -> Parsed:
+        """The score that the text is, or else the first number in it, at most 5; else 0."""
+        if text in self.labels:
+            return Parsed(float(text))
+        if match := _NUMBER.search(text):
+            return Parsed(min(float(match[0]), _MOST), "repaired")
+        return Parsed(0.0, "no number" if text.strip() else "empty")
+
+    def score(
+        self, examples: Sequence[Example], generated_texts: Sequence[str]
+    ) -> dict[str, float]:
+        """Pearson's r and F1 of the paraphrases, both official, and `unparsed`."""
+        gold = [float(self.target_text(example)) for example in examples]
+        parsed = [self.parse(t, e) for e, t in zip(examples, generated_texts, strict=True)]
+        predicted = [p.value for p in parsed]
+        return {
+            "pearson": pearson(gold, predicted),
+            "f1": paraphrase_f1(gold, predicted),
+            "unparsed": float(sum(p.reason is not None for p in parsed)),
+        }
+
+    def max_target_bytes(self, example: Example) -> int:
+        """Three bytes, and a few more that show an answer to be none."""
+        return 8
+
+    def answer(self, parsed: Parsed, example: Example) -> Any:
+        """The score as a number."""
+        return parsed.value
+
+    def baseline(self, train: Sequence[Example], examples: Sequence[Example]) -> list[str]:
+        """The mean of the training set."""
+        mean = sum(example.gold for example in train) / len(train)
+        return [f"{mean:.1f}"] * len(examples)
+
+
+def _gold(record: Record) -> float:
+    value = record.get("score", "labels")
+    if isinstance(value, dict):
+        value = record.part("labels").get("label")
+    try:
+        score = float(value)
+    except (TypeError, ValueError):
+        score = -1.0
+    if not 0 <= score <= _MOST:
+        raise InputError(
+            f"{record.place}: score {str(value)[:40]!r}; expected a number from 0 to {_MOST:.0f}"
+        )
+    return round(score, 1)

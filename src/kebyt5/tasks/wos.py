@@ -1,0 +1,150 @@
+"""Dialogue state tracking (WoS): the model writes what the user wants so far."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+from kebyt5.errors import InputError
+from kebyt5.tasks.files import Record, read_records
+from kebyt5.tasks.fitting import Fitted, size
+from kebyt5.tasks.metrics.wos import scores
+from kebyt5.tasks.task import Example, Parsed, Task
+
+_SPEAKERS = {"user": "사용자: ", "sys": "시스템: "}
+_BETWEEN, _NOTHING = "▁", "없음"
+_LINE_END = re.compile(r"\r?\n")
+
+
+class WOS(Task):
+    """Wizard of Seoul: a dialogue up to a user turn, gold the state after that turn.
+
+    A state is a frozenset of texts `도메인-슬롯=값`. No slot has a `=`, so the first one divides
+    the pair, whatever the value holds. No value has a `▁`.
+    """
+
+    name: ClassVar[str] = "wos"
+    title: ClassVar[str] = "Dialogue state tracking (WoS)"
+    input_fields: ClassVar[tuple[str, ...]] = ("dialogue",)
+    main_score: ClassVar[str] = "jga"
+
+    def read(self, path: str | Path) -> list[Example]:
+        """Reads a WoS v1.1 JSON or Parquet file, of each dialogue one example a user turn."""
+        examples = [example for record in read_records(path) for example in _turns(record)]
+        if not examples:
+            raise InputError(f"{path}:1: no user turn here; expected at least one")
+        return examples
+
+    def input_text(self, example: Example) -> str:
+        """The dialogue so far."""
+        return f"task: DST\n\n### 대화\n{example.inputs['dialogue']}\n"
+
+    def target_text(self, example: Example) -> str:
+        """The sorted pairs of the state."""
+        return _write(_gold(example))
+
+    def parse(self, text: str, example: Example) -> Parsed:
+        """Reads the pairs of a state, passing over what is none."""
+        if text.strip() == _NOTHING:
+            return Parsed(frozenset())
+        pieces = text.split(_BETWEEN)
+        pairs = frozenset(piece for piece in pieces if "=" in piece)
+        wrong = [piece for piece in pieces if "=" not in piece]
+        reason = f"not a pair: {wrong[0][:20]!r}" if wrong else None
+        return Parsed(pairs, reason if text.strip() else "empty")
+
+    def score(
+        self, examples: Sequence[Example], generated_texts: Sequence[str]
+    ) -> dict[str, float]:
+        """The scores of `metrics.wos.scores` and `unparsed`."""
+        parsed = [self.parse(t, e) for e, t in zip(examples, generated_texts, strict=True)]
+        unparsed = sum(p.reason is not None for p in parsed)
+        result = scores([_gold(example) for example in examples], [p.value for p in parsed])
+        return {**result, "unparsed": float(unparsed)}
+
+    def max_target_bytes(self, example: Example) -> int:
+        """Twice the longest state of the data at hand."""
+        return 1280
+
+    def answer(self, parsed: Parsed, example: Example) -> dict[str, str]:
+        """The values by their slots."""
+        return dict(pair.split("=", 1) for pair in sorted(parsed.value))
+
+    def show(self, parsed: Parsed, example: Example) -> str:
+        """The state as a target."""
+        return _write(parsed.value)
+
+    def fit(self, example: Example, max_bytes: int) -> Fitted:
+        """Drops the oldest turns of a dialogue, as few as possible.
+
+        The last turn stays; where it is too long by itself, its beginning is cut.
+
+        Raises:
+            InputError: The limit has no room for a turn.
+        """
+        dialogue = example.inputs["dialogue"]
+        room = max_bytes - size(self.input_text(replace(example, inputs={"dialogue": ""})))
+        kept = dialogue
+        while size(kept) > room and "\n" in kept:
+            kept = kept.partition("\n")[2]
+        if size(kept) > room:
+            speaker = next((s for s in _SPEAKERS.values() if kept.startswith(s)), "")
+            room -= size(speaker)
+            if room < 4:
+                raise InputError(
+                    f"{example.place or example.id}: no room for a turn within {max_bytes} bytes;"
+                    " raise the limit"
+                )
+            # An incomplete character at the cut is dropped.
+            tail = kept.encode(errors="surrogatepass")[-room:].decode(errors="ignore")
+            kept = speaker + tail
+        cut = size(dialogue) - size(kept)
+        return Fitted(replace(example, inputs={"dialogue": kept}) if cut else example, cut)
+
+
+def _turns(dialogue: Record) -> Iterator[Example]:
+    name = dialogue.id
+    turns = dialogue.get("dialogue")
+    if not isinstance(turns, list):
+        raise InputError(f"{dialogue.place}: 'dialogue' of {name} is no list; expected its turns")
+    lines: list[str] = []
+    count = 0
+    for number, fields in enumerate(turns):
+        place = f"{dialogue.place}: turn {number} of {name}"
+        if not isinstance(fields, dict):
+            raise InputError(f"{place}: no object; expected one with role and text")
+        turn = Record(fields, place)
+        role = turn.text("role")
+        if role not in _SPEAKERS:
+            raise InputError(f"{place}: unknown role {role!r}; expected {' or '.join(_SPEAKERS)}")
+        lines.append(_SPEAKERS[role] + _LINE_END.sub(" ", turn.text("text")))
+        if role == "user":
+            # Named as in the official code.
+            inputs = {"dialogue": "\n".join(lines)}
+            yield Example(f"{name}-{count}", inputs, _state(turn), dialogue.place)
+            count += 1
+
+
+def _state(turn: Record) -> frozenset[str]:
+    """Reads pairs `domain-slot-value`; values may have a `-`, domains and slots have none."""
+    pairs = turn.get("state")
+    if not isinstance(pairs, list):
+        raise InputError(f"{turn.place}: 'state' is no list; expected one, empty for no state")
+    state = set()
+    for pair in pairs:
+        parts = pair.split("-", 2) if isinstance(pair, str) else []
+        if len(parts) != 3 or not all(parts[:2]):
+            raise InputError(f"{turn.place}: state {pair!r}; expected 'domain-slot-value'")
+        state.add("{}-{}={}".format(*parts))
+    return frozenset(state)
+
+
+def _gold(example: Example) -> frozenset[str]:
+    if example.gold is None:
+        raise ValueError(f"no gold state for the dialogue {example.inputs['dialogue']!r}")
+    return example.gold
+
+
+def _write(state: frozenset[str]) -> str:
+    return _BETWEEN.join(sorted(state)) or _NOTHING

@@ -1,0 +1,122 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from kebyt5.errors import InputError
+from kebyt5.tasks.files import read_lines, read_records
+
+TABLE = 'id\tdocument\tlabel\n1\t좋다 "참"\t1\n2\t\t0\n'
+ROWS = [
+    {"id": "1", "document": '좋다 "참"', "label": "1"},
+    {"id": "2", "document": "", "label": "0"},
+]
+
+
+def write(folder: Path, content: str | bytes, name: str = "data.txt") -> Path:
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(TABLE, id="as published"),
+        pytest.param("\ufeff" + TABLE, id="BOM"),
+        pytest.param(TABLE.replace("\n", "\r\n"), id="CRLF"),
+        pytest.param(TABLE.replace("1\n", "1\r\n"), id="mixed line ends"),
+        pytest.param(TABLE.rstrip("\n"), id="no last line end"),
+        pytest.param("\n \n" + TABLE.replace("\n", "\n\r\n"), id="blank lines"),
+    ],
+)
+def test_harmless_variants_of_a_table_read_the_same(tmp_path: Path, content: str) -> None:
+    assert [record.fields for record in read_records(write(tmp_path, content))] == ROWS
+
+
+def test_a_record_knows_its_name_and_place(tmp_path: Path) -> None:
+    path = write(tmp_path, "\n" + TABLE)
+    assert [(r.id, r.place) for r in read_records(path)] == [("1", f"{path}:3"), ("2", f"{path}:4")]
+
+    path = write(tmp_path, '\ufeff [ {"guid":\n"a"},\r\n\n {"b": [1,\n2]}, {} ]\n', "data.json")
+    assert [(record.id, record.place) for record in read_records(path)] == [
+        ("a", f"{path}:1"),
+        (f"{path}:4", f"{path}:4"),
+        (f"{path}:5", f"{path}:5"),
+    ]
+
+
+def test_only_line_feeds_end_a_line(tmp_path: Path) -> None:
+    line = "가\u2028나\x85다\x0b라\x0c마\x1c바\r사"
+    assert read_lines(write(tmp_path, f"{line}\r\n{line}")) == [(1, line), (2, line)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line", "problem"),
+    [
+        ("a.tsv", "", 1, "no examples"),
+        ("a.tsv", "id\tlabel\n\n", 1, "no examples"),
+        ("a.tsv", "id\tlabel\n\n1\n", 3, "1 column(s); expected 2, divided by tabs: id, label"),
+        ("a.tsv", "id\tlabel\n1\t2\t3\n", 2, "3 column(s); expected 2"),
+        ("a.tsv", "id\n" + "가\n", 2, ""),
+        ("a.tsv", "id\n가\n".encode("cp949"), 2, "not UTF-8 (invalid"),
+        ("a.json", "", 1, "not JSON (Expecting value at column 1)"),
+        ("a.json", '[\n{"a": 1},\n{"a" 2}]', 3, "not JSON (Expecting ':' delimiter at column 6)"),
+        ("a.json", '[\n{"a": 1},\n', 3, "not JSON"),
+        ("a.json", '{"data": []}', 1, "not a list at the top; expected a list of objects"),
+        ("a.json", "[" * 100_000, 1, "expected"),
+        ("a.json", "[]", 1, "no examples"),
+        ("a.json", '[{},\n{},\n\n["x"], {}]', 4, "record 3 is ['x']; expected object"),
+    ],
+)
+def test_bad_input_names_file_line_and_problem(
+    tmp_path: Path, name: str, content: str | bytes, line: int, problem: str
+) -> None:
+    path = write(tmp_path, content, name)
+    with pytest.raises(InputError) as caught:
+        read_records(path)[0].text("label")
+    message = str(caught.value)
+    assert message.startswith(f"{path}:{line}: ")
+    assert problem in message
+    assert "expected" in message
+    assert len(message.splitlines()) == 1
+
+
+def test_a_value_of_another_kind_is_told_with_its_place(tmp_path: Path) -> None:
+    path = write(tmp_path, '[{},\n{"title": 3, "entity": "x"}]', "a.json")
+    _, record = read_records(path)
+    for wrong, problem in (
+        (lambda: record.text("title"), "'title' is 3; expected text"),
+        (lambda: record.part("entity"), "'entity' is x; expected an object"),
+        (lambda: record.get("label", "gold"), "no 'label' or 'gold' here; expected it beside"),
+    ):
+        with pytest.raises(InputError, match=problem) as caught:
+            wrong()
+        assert str(caught.value).startswith(f"{path}:2: ")
+
+
+@pytest.mark.parametrize("name", ["missing.tsv", "missing.json", "missing.parquet"])
+def test_a_file_that_cannot_be_read(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match="cannot be read: "):
+        read_records(tmp_path / name)
+
+
+def test_parquet_reads_as_json_does(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow.parquet")
+    rows = [{"guid": "a", "labels": {"label": 3.5}}, {"guid": "b", "labels": {"label": 0.0}}]
+    path = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    records = read_records(path)
+    other = read_records(write(tmp_path, json.dumps(rows), "a.json"))
+    assert [record.fields for record in records] == [record.fields for record in other]
+    assert [record.place for record in records] == [f"{path}:1", f"{path}:2"]
+
+    with pytest.raises(InputError, match=r"a\.parquet:1: .*expected a whole Parquet file"):
+        read_records(write(tmp_path, path.read_bytes()[:-8], "a.parquet"))
+
+
+def test_parquet_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    with pytest.raises(InputError, match=r"a\.parquet: .*pip install pyarrow"):
+        read_records(write(tmp_path, b"", "a.parquet"))

@@ -1,0 +1,28 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kebyt5.tasks.fitting import size, windows
+
+
+@given(st.text(st.characters()), st.integers(4, 40), st.integers(4, 40))
+def test_windows_cover_the_text(text: str, one: int, other: int) -> None:
+    stride, max_bytes = sorted((one, other))
+    pieces = windows(text, max_bytes, stride)
+    place = 0
+    for piece in pieces:
+        # Where the next begins, which is not after the end of this one.
+        assert size(piece) <= max_bytes
+        assert text[place:].startswith(piece)
+        end = place + len(piece)
+        while place < end and size(text[end - len(piece) : place + 1]) <= stride:
+            place += 1
+    assert end == len(text)
+    if size(text) <= max_bytes:
+        assert pieces == [text]
+
+
+@pytest.mark.parametrize(("max_bytes", "stride"), [(10, 11), (10, 3), (3, 3)])
+def test_windows_with_gaps_or_without_room_are_refused(max_bytes: int, stride: int) -> None:
+    with pytest.raises(ValueError, match="stride"):
+        windows("가나다", max_bytes, stride)

@@ -134,7 +134,7 @@ def test_over_long_inputs_are_cut_and_counted(run, checkpoint):
 
 
 def test_unknown_names_and_options(run, checkpoint, dev_file):
-    refused(run("evaluate", checkpoint, "--task", "nre", "--data", dev_file), "'nre'", "'ner'")
+    refused(run("evaluate", checkpoint, "--task", "nerr", "--data", dev_file), "'nerr'", "'ner'")
     refused(run("finetun"), "finetun")
     refused(run("predict", checkpoint, "--task", "ner", "--txt", "a"), "--txt")
     refused(run("predict", checkpoint, "--task", "ner"), "--text or --input")
@@ -222,3 +222,35 @@ def test_numbers_that_have_to_be_positive(run, train_file, dev_file, tmp_path, o
 def test_unusable_block_sizes(run, checkpoint, tmp_path):
     refused(run("convert", checkpoint, tmp_path / "out", "--gbst"), "has GBST already")
     refused(run("convert", checkpoint, tmp_path / "out", "--gbst", "--blocks", "1,x"), "1,x")
+
+
+def test_predictions_made_elsewhere_are_scored(run, dev_file, tmp_path):
+    from kebyt5.tasks import get_task
+
+    task = get_task("ner")
+    texts = [task.target_text(example) for example in task.read(dev_file)]
+    path = tmp_path / "texts.txt"
+    path.write_text("\n".join(texts) + "\n")
+    code, out, error = run("evaluate", "--predictions", path, "--task", "ner", "--data", dev_file)
+    assert code == 0, error
+    assert "100.00" in out
+    refused(run("evaluate", "--task", "ner", "--data", dev_file), "checkpoint or --predictions")
+
+
+def test_label_tasks_answer_with_a_label(run, checkpoint, tmp_path):
+    data = tmp_path / "ynat.json"
+    data.write_text(json.dumps([{"guid": "1", "title": "새 전화기 나왔다", "label": "IT과학"}]))
+    code, _, error = run(
+        "evaluate", checkpoint, "--task", "ynat", "--data", data, "--output", tmp_path / "out"
+    )
+    assert code == 0, error
+    record = json.loads((tmp_path / "out" / "predictions.jsonl").read_text())
+    assert record["unparsed"] is None
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["scores"]["unparsed"] == 0
+
+
+def test_examples_are_shown_as_the_model_sees_them(run, dev_file):
+    code, out, error = run("tasks", "show", "ner", "--data", dev_file, "-n", 1)
+    assert code == 0, error
+    assert "### 입력" in out
+    refused(run("tasks", "show", "nerr", "--data", dev_file), "'ner'")

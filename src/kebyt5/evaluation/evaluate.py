@@ -5,10 +5,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from transformers import PreTrainedModel
 
 from kebyt5.errors import InputError
 from kebyt5.generation.batch import generate_texts
+from kebyt5.generation.likelihood import log_likelihoods
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 from kebyt5.output import write_text
 from kebyt5.tasks import Example, Task
@@ -22,11 +24,19 @@ class Predictions:
         examples: The examples.
         texts: The generated texts, one each.
         truncated: How many inputs were cut to the length limit.
+        log_likelihoods: Of the task's labels for each example, where these were compared.
     """
 
     examples: Sequence[Example]
     texts: Sequence[str]
     truncated: int
+    log_likelihoods: np.ndarray | None = None
+
+    def score(self, task: Task) -> dict[str, float]:
+        """The task's official scores."""
+        if self.log_likelihoods is not None:
+            return task.score_likelihoods(self.examples, self.log_likelihoods)
+        return task.score(self.examples, self.texts)
 
 
 def predict(
@@ -38,8 +48,11 @@ def predict(
     batch_size: int = 32,
     num_beams: int = 1,
     progress: str = "",
+    free: bool = False,
 ) -> Predictions:
-    """Generates an answer to every example.
+    """Answers every example.
+
+    Where a task has labels, the likeliest of them is the answer, so it always is one.
 
     Args:
         model: A fine-tuned model.
@@ -50,20 +63,21 @@ def predict(
         batch_size: Examples per batch.
         num_beams: 1 for greedy search.
         progress: Title of a progress bar; none where it is empty.
+        free: Generates freely also where a task has labels.
 
     Raises:
         InputError: With `strict`, an input is over the limit.
     """
     inputs = [fit(task.input_text(e), max_input_bytes, strict, e.place or e.id) for e in examples]
-    texts = generate_texts(
-        model,
-        [text for text, _ in inputs],
-        [task.max_target_bytes(example) for example in examples],
-        batch_size,
-        num_beams,
-        progress,
-    )
-    return Predictions(examples, texts, sum(was_cut for _, was_cut in inputs))
+    read = [text for text, _ in inputs]
+    truncated = sum(was_cut for _, was_cut in inputs)
+    if task.labels and not free:
+        likelihoods = log_likelihoods(model, read, task.labels, batch_size, progress)
+        texts = [task.labels[best] for best in likelihoods.argmax(1)]
+        return Predictions(examples, texts, truncated, likelihoods)
+    limits = [task.max_target_bytes(example) for example in examples]
+    texts = generate_texts(model, read, limits, batch_size, num_beams, progress)
+    return Predictions(examples, texts, truncated)
 
 
 def fit(text: str, max_bytes: int, strict: bool, place: str) -> tuple[str, bool]:

@@ -225,7 +225,7 @@ def finish(
     baseline = task.baseline(train, dev)
     metrics = {
         "task": task.name,
-        "scores": task.score(dev, predictions.texts),
+        "scores": predictions.score(task),
         "baseline": task.score(dev, baseline) if baseline else None,
         "examples": len(dev),
         "truncated": predictions.truncated,

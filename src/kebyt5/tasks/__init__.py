@@ -3,11 +3,33 @@
 from difflib import get_close_matches
 
 from kebyt5.errors import InputError
+from kebyt5.tasks.dp import DP
+from kebyt5.tasks.korquad import KorQuAD
+from kebyt5.tasks.mrc import MRC
 from kebyt5.tasks.ner import NER
+from kebyt5.tasks.nli import NLI
+from kebyt5.tasks.nsmc import NSMC
+from kebyt5.tasks.pawsx import PAWSX
+from kebyt5.tasks.relation import RE
+from kebyt5.tasks.seq2seq import Seq2Seq
+from kebyt5.tasks.sts import STS
 from kebyt5.tasks.task import Example, Parsed, Task
+from kebyt5.tasks.wos import WOS
+from kebyt5.tasks.ynat import YNAT
 
 TASKS: dict[str, type[Task]] = {
+    "ynat": YNAT,
     "ner": NER,
+    "dp": DP,
+    "mrc": MRC,
+    "wos": WOS,
+    "re": RE,
+    "nli": NLI,
+    "sts": STS,
+    "nsmc": NSMC,
+    "pawsx": PAWSX,
+    "korquad": KorQuAD,
+    "seq2seq": Seq2Seq,
 }
 
 

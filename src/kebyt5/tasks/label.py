@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-from numpy.typing import ArrayLike
 from rapidfuzz import fuzz, process
 
 from kebyt5.errors import InputError
@@ -92,24 +90,6 @@ class LabelTask(Task):
     def metrics(self, gold: Sequence[str], predicted: Sequence[str]) -> dict[str, float]:
         """The scores of predicted labels."""
         return {"accuracy": accuracy(gold, predicted)}
-
-    def score_likelihoods(
-        self, examples: Sequence[Example], log_likelihoods: ArrayLike
-    ) -> dict[str, float]:
-        """The scores where the likeliest label is the answer, which then always is a label.
-
-        Args:
-            examples: With gold.
-            log_likelihoods: Of every label for each example, shape (examples, labels).
-
-        Raises:
-            ValueError: The shape is another.
-        """
-        likelihoods = np.asarray(log_likelihoods, np.float64)
-        if likelihoods.shape != (len(examples), len(self.labels)):
-            shape = (len(examples), len(self.labels))
-            raise ValueError(f"log likelihoods have the shape {likelihoods.shape}, not {shape}")
-        return self.score(examples, [self.labels[best] for best in likelihoods.argmax(1)])
 
     def max_target_bytes(self, example: Example) -> int:
         """The longest label, and a few bytes more that show an answer to be none."""

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from rapidfuzz.distance import LCSseq
 
 from kebyt5.errors import InputError
+from kebyt5.tasks.files import read_text
 from kebyt5.tasks.metrics.ner import TAGS, TYPES, Entity, entities, scores, to_tags, without_blanks
 from kebyt5.tasks.ner_lexicon import Lexicon
 from kebyt5.tasks.task import Example, Parsed, Task
@@ -50,7 +51,7 @@ class NER(Task):
         CRLF, several blank lines, no comments and no last newline are all accepted.
         """
         # Not splitlines: it also splits at characters that have rows of their own, as U+2028.
-        lines = [line.removesuffix("\r") for line in _read_text(path).split("\n")]
+        lines = [line.removesuffix("\r") for line in read_text(path).split("\n")]
         examples = []
         for blank, block in groupby(enumerate(lines, 1), key=lambda line: line[1] in ("", "\t")):
             if not blank and (example := _read_block(path, list(block), len(lines))):
@@ -112,19 +113,6 @@ class NER(Task):
         lexicon = Lexicon([(example.inputs["sentence"], _gold(example)) for example in train])
         sentences = [example.inputs["sentence"] for example in examples]
         return [_mark(sentence, lexicon.find(sentence)) for sentence in sentences]
-
-
-def _read_text(path: str | Path) -> str:
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    try:
-        return data.decode().removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        problem = f"not UTF-8 ({error.reason} {data[error.start]:#04x})"
-        raise InputError(f"{path}:{line}: {problem}; expected a text file in UTF-8") from error
 
 
 def _read_block(path: str | Path, block: list[tuple[int, str]], last: int) -> Example | None:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from kebyt5.tasks.files import Record
 from kebyt5.tasks.label import LabelTask
@@ -83,7 +82,7 @@ class RE(LabelTask):
         return {"micro_f1": micro_f1(gold, predicted, RELATIONS[1:])}
 
     def score_likelihoods(
-        self, examples: Sequence[Example], log_likelihoods: ArrayLike
+        self, examples: Sequence[Example], log_likelihoods: np.ndarray
     ) -> dict[str, float]:
         """As for any label task, and the area under precision and recall.
 
@@ -92,9 +91,8 @@ class RE(LabelTask):
             auprc_present: The mean over the classes that occur in the gold.
         """
         found = super().score_likelihoods(examples, log_likelihoods)
-        likelihoods = np.asarray(log_likelihoods, np.float64)
         # The likeliest label is always finite; the others may be impossible.
-        weights = np.exp(likelihoods - likelihoods.max(1, keepdims=True, initial=-np.inf))
+        weights = np.exp(log_likelihoods - log_likelihoods.max(1, keepdims=True, initial=-np.inf))
         probabilities = weights / weights.sum(1, keepdims=True)
         gold = [RELATIONS.index(self.target_text(example)) for example in examples]
         return {

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
@@ -46,6 +48,9 @@ class Task(ABC):
     main_score: ClassVar[str]
     """The key of `score` by which the best checkpoint is chosen; higher is better."""
 
+    labels: ClassVar[tuple[str, ...]] = ()
+    """All texts that may be an answer; empty where answers are free."""
+
     @abstractmethod
     def read(self, path: str | Path) -> Iterable[Example]:
         """Yields the examples of a data file.
@@ -76,6 +81,23 @@ class Task(ABC):
     ) -> dict[str, float]:
         """The official metrics in percent, and `unparsed`, the number of unreadable texts."""
 
+    def score_likelihoods(
+        self, examples: Sequence[Example], log_likelihoods: np.ndarray
+    ) -> dict[str, float]:
+        """The scores where the likeliest of `labels` is the answer.
+
+        Args:
+            examples: With gold.
+            log_likelihoods: Of every label for each example, shape (examples, labels).
+
+        Raises:
+            ValueError: The shape is another.
+        """
+        shape = (len(examples), len(self.labels))
+        if log_likelihoods.shape != shape:
+            raise ValueError(f"log likelihoods of shape {log_likelihoods.shape}, not {shape}")
+        return self.score(examples, [self.labels[best] for best in log_likelihoods.argmax(1)])
+
     @abstractmethod
     def max_target_bytes(self, example: Example) -> int:
         """A bound on the bytes of a sensible answer, where generation stops at the latest."""
@@ -87,6 +109,10 @@ class Task(ABC):
     def show(self, parsed: Parsed, example: Example) -> str:
         """The parsed answer as a person reads it in a terminal."""
         return str(parsed.value)
+
+    def split_texts(self, lines: Sequence[str]) -> list[str]:
+        """The generated texts in the lines of a plain predictions file: one a line."""
+        return list(lines)
 
     def baseline(self, train: Sequence[Example], examples: Sequence[Example]) -> list[str] | None:
         """Texts that a trivial method learnt from `train` would generate, or None without one."""

@@ -1,0 +1,64 @@
+"""Reading predictions that were made elsewhere."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from kebyt5.errors import InputError
+from kebyt5.tasks import Example, Task
+from kebyt5.tasks.files import read_lines
+
+
+def read_predictions(task: Task, path: Path, examples: Sequence[Example]) -> list[str]:
+    """Reads one generated text for each example, in their order.
+
+    Args:
+        task: Knows whether a text of its own has several lines.
+        path: A `.jsonl` file whose objects have `text`, and `id` if they are to be matched by it,
+            or plain text with a prediction a line.
+        examples: What the predictions are for.
+
+    Raises:
+        InputError: Not as many predictions as examples, or not for the same ones.
+    """
+    if path.suffix.lower() == ".jsonl":
+        return _read_jsonl(path, examples)
+    lines = [line for _, line in read_lines(path)]
+    while lines and not lines[-1]:
+        lines.pop()
+    texts = task.split_texts(lines)
+    if len(texts) != len(examples):
+        raise InputError(
+            f"{path}: {len(texts)} predictions for {len(examples)} examples; give one a line, in"
+            " the order of the data"
+        )
+    return texts
+
+
+def _read_jsonl(path: Path, examples: Sequence[Example]) -> list[str]:
+    records = []
+    for number, line in read_lines(path):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+            text = record["text"]
+            if not isinstance(text, str):
+                raise TypeError("'text' is no string")
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(
+                f"{path}:{number}: expected a JSON object with the field 'text': {error}"
+            ) from error
+        records.append((number, record.get("id"), text))
+    if len(records) != len(examples):
+        raise InputError(f"{path}: {len(records)} predictions for {len(examples)} examples")
+    for (number, name, _), example in zip(records, examples, strict=True):
+        if name is not None and name != example.id:
+            raise InputError(
+                f"{path}:{number}: a prediction for {name!r}, but the data has {example.id!r}"
+                f" here ({example.place}); the order has to be that of the data"
+            )
+    return [text for _, _, text in records]
+
+
+__all__ = ["read_predictions"]

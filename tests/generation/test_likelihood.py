@@ -1,0 +1,37 @@
+"""Likelihoods of given texts are those that the model's loss says, in any batch."""
+
+import numpy as np
+import pytest
+import torch
+
+from kebyt5 import ByteTokenizer
+from kebyt5.generation.likelihood import log_likelihoods
+
+INPUTS = ["가", "서울에서 부산까지 기차를 탔다.", "b"]
+TARGETS = ["정치", "IT과학", "x", ""]
+
+
+@pytest.mark.parametrize("batch_size", [1, 8, 100])
+def test_equal_the_loss_of_each_pair(tiny_model, batch_size):
+    model = tiny_model(z_loss=0.0)
+    found = log_likelihoods(model, INPUTS, TARGETS, batch_size)
+    assert found.shape == (3, 4)
+    tokenizer = ByteTokenizer()
+    for i, source in enumerate(INPUTS):
+        for j, target in enumerate(TARGETS):
+            ids, labels = (tokenizer(t, return_tensors="pt").input_ids for t in (source, target))
+            with torch.no_grad():
+                loss = model(input_ids=ids, labels=labels).loss.item()
+            assert found[i, j] == pytest.approx(-loss * labels.shape[1], abs=1e-4)
+
+
+def test_all_continuations_have_probability_one_together(tiny_model):
+    model = tiny_model()
+    # Every text of at most one byte, and what is left for longer ones.
+    one_byte = [chr(byte) for byte in range(128)]
+    found = np.exp(log_likelihoods(model, ["가"], ["", *one_byte]))
+    assert 0 < found.sum() < 1
+
+
+def test_nothing_to_judge(tiny_model):
+    assert log_likelihoods(tiny_model(), [], ["a"]).shape == (0, 1)

@@ -1,0 +1,69 @@
+"""What holds for every task."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kebyt5.errors import InputError
+from kebyt5.tasks import TASKS, get_task
+
+REAL_FILES = {
+    "ynat": "klue/ynat-v1.1/ynat-v1.1_{}.json",
+    "ner": "klue/klue-ner-v1.1/klue-ner-v1.1_{}.tsv",
+    "dp": "klue/klue-dp-v1.1/klue-dp-v1.1_{}.tsv",
+    "mrc": "klue/klue-mrc-v1.1/klue-mrc-v1.1_{}.json",
+    "wos": "klue/wos-v1.1/wos-v1.1_{}.json",
+    "re": "klue/klue-re-v1.1/klue-re-v1.1_{}.json",
+    "nli": "klue/klue-nli-v1.1/klue-nli-v1.1_{}.json",
+    "sts": "klue/klue-sts-v1.1/klue-sts-v1.1_{}.json",
+    "nsmc": "nsmc_rebuilt/ratings_{}.txt",
+}
+
+
+@pytest.mark.parametrize("split", ["train", "dev"])
+@pytest.mark.parametrize("name", REAL_FILES)
+def test_what_is_written_is_read_back(klue_data: Path, name: str, split: str):
+    task = get_task(name)
+    examples = list(task.read(klue_data / REAL_FILES[name].format(split)))
+    assert len({example.id for example in examples}) == len(examples)
+    texts = [task.target_text(example) for example in examples]
+    for example, text in zip(examples, texts, strict=True):
+        assert len(text.encode()) <= task.max_target_bytes(example), example.place
+        assert task.parse(text, example).reason is None, example.place
+        assert not task.labels or text in task.labels
+    scores = task.score(examples, texts)
+    assert scores.pop("unparsed") == 0
+    scores = {key: value for key, value in scores.items() if key != "auprc"}
+    assert scores == pytest.approx(dict.fromkeys(scores, 100.0)), name
+
+
+@given(st.data())
+def test_any_text_is_read_without_an_error(data):
+    task = get_task(data.draw(st.sampled_from(list(TASKS))))
+    inputs = dict.fromkeys(task.input_fields, "서울 ㅋㅋ < : > ▁ =")
+    if task.name == "dp":
+        inputs["words"] = "서울\t서울\tNNP\n간다\t가 ㄴ다\tVV+EF"
+    example = task.example(**inputs)
+    parsed = task.parse(data.draw(st.text()), example)
+    task.answer(parsed, example)
+    task.show(parsed, example)
+
+
+def test_an_unknown_name_suggests_the_nearest():
+    with pytest.raises(InputError, match="did you mean 'ynat'"):
+        get_task("ynta")
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_missing_and_unreadable_files_are_refused(name: str, tmp_path: Path):
+    task = get_task(name)
+    suffix = ".tsv" if name in ("ner", "dp", "nsmc", "pawsx", "seq2seq") else ".json"
+    with pytest.raises(InputError, match="nowhere"):
+        list(task.read(tmp_path / f"nowhere{suffix}"))
+    path = tmp_path / f"data{suffix}"
+    for content in (b"", b"\n\n", b"\xff\xfe\n", b"[1, 2", b"one\ntwo\tthree\tfour\n"):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match="data"):
+            list(task.read(path))

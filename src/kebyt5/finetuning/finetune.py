@@ -47,11 +47,18 @@ class FinetuneTrainer(Seq2SeqTrainer):
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Scores the validation sample by what the model generates."""
-        # Transformers writes its defaults into the model's own settings as it generates.
+        return super().evaluate(*args, max_new_tokens=self.max_new_bytes + 1, **kwargs)
+
+    def prediction_step(self, *args: Any, **kwargs: Any) -> Any:
+        """Generates for a batch and leaves the model's own generation settings as they were.
+
+        Transformers writes its defaults into them, which every checkpoint would then carry.
+        """
         generation_config = copy.deepcopy(self.model.generation_config)
-        scores = super().evaluate(*args, max_new_tokens=self.max_new_bytes + 1, **kwargs)
-        self.model.generation_config = generation_config
-        return scores
+        try:
+            return super().prediction_step(*args, **kwargs)
+        finally:
+            self.model.generation_config = generation_config
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
         dataset = train_dataset or self.train_dataset

@@ -4,16 +4,23 @@
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 extra="${1:-}"
 
-if [ ! -x .venv/bin/python ]; then
-    python=$(command -v python3.12 || command -v python3.11 || command -v python3 || true)
-    if [ -z "$python" ] || ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
-        echo "error: kebyt5 needs Python 3.11 or later; install it and run this again" >&2
+if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+    made=
+    # A name may be there and not run, or run and lack what makes environments.
+    for python in python3.11 python3.12 python3.13 python3.14 python3 python; do
+        "$python" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue
+        "$python" -m venv --clear .venv && made=1 && break
+    done
+    if [ -z "$made" ]; then
+        echo "error: kebyt5 needs Python 3.11 or later with venv; install it and run this again" >&2
         exit 2
     fi
-    "$python" -m venv .venv
 fi
-# Installed once for each version of pyproject.toml and each extra.
+# Installed once for each version of pyproject.toml and each extra; each includes the core.
 stamp=".venv/installed-${extra:-core}"
+if [ -z "$extra" ] && cmp -s pyproject.toml .venv/installed-dev; then
+    stamp=.venv/installed-dev
+fi
 if ! cmp -s pyproject.toml "$stamp"; then
     echo "Installing kebyt5 into .venv (PyTorch and Transformers, a few minutes)"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".${extra:+[$extra]}"

@@ -33,6 +33,12 @@ def test_both_readmes_show_the_same_commands():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_blank_is_left_to_fill_in(page):
+    blanks = r"\b[A-Z]+_(?:MINUTES|OUTPUT\w*|TABLE|LINE|PICTURE)\b|TODO"
+    assert not re.search(blanks, page.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_to_files_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), target

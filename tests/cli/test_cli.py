@@ -203,18 +203,51 @@ def test_strict_refuses_over_long_sentences(run, checkpoint, train_file, dev_fil
     assert not (tmp_path / "run").exists()
 
 
-def test_batch_sizes_that_do_not_divide(run, checkpoint, train_file, dev_file, tmp_path):
+def test_resuming_what_is_no_run_or_another_one(run, checkpoint, train_file, dev_file, tmp_path):
+    finetune = ("finetune", "--task", "ner", "--train", train_file, "--dev", dev_file,
+                "--checkpoint", checkpoint, "--output", tmp_path / "mine", "--resume")  # fmt: skip
+    precious = tmp_path / "mine" / "checkpoint-best" / "model.bin"
+    precious.parent.mkdir(parents=True)
+    precious.write_text("mine")
+    refused(run(*finetune), tmp_path / "mine", "holds no run to resume")
+    settings = {"finetune": {"task": "ner", "epochs": 9}}
+    (tmp_path / "mine" / "config.yaml").write_text(yaml.safe_dump(settings))
+    refused(run(*finetune), "other settings", "epochs")
+    assert precious.read_text() == "mine"
+
+
+def test_malformed_settings_name_file_and_line(run, tmp_path):
+    path = tmp_path / "settings.yaml"
+    path.write_text("finetune:\n  task: [ner\n")
+    refused(run("finetune", "--config", path), f"{path}:3")
+    path.write_bytes(b"\xff")
+    refused(run("finetune", "--config", path), path)
+
+
+def test_batch_sizes_that_do_not_divide(
+    run, checkpoint, train_file, dev_file, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     result = run("finetune", "--task", "ner", "--train", train_file, "--dev", dev_file,
                  "--checkpoint", checkpoint, "--output", tmp_path / "run",
-                 "--batch-size", 10, "--device-batch-size", 4)  # fmt: skip
-    refused(result, "batch_size 10 is not a multiple")
+                 "--batch-size", 1)  # fmt: skip
+    refused(result, "--batch-size 1: not a multiple of 2 devices")
+    assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("option", ["--limit", "--epochs", "--batch-size", "--lora"])
-def test_numbers_that_have_to_be_positive(run, train_file, dev_file, tmp_path, option):
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--limit", 0), ("--epochs", 0), ("--batch-size", 0), ("--lora", 0), ("--dropout", 2),
+        ("--learning-rate", "nan"), ("--weight-decay", -1), ("--warmup-steps", -3),
+        ("--seed", -1), ("--seed", 5_000_000_000_000),
+    ],
+)  # fmt: skip
+def test_numbers_out_of_range(run, train_file, dev_file, tmp_path, option, value):
     result = run("finetune", "--task", "ner", "--train", train_file, "--dev", dev_file,
-                 "--output", tmp_path / "run", option, 0)  # fmt: skip
-    refused(result, option, "has to be more than 0")
+                 "--output", tmp_path / "run", option, value)  # fmt: skip
+    refused(result, option, "has to be")
+    assert not (tmp_path / "run").exists()
     result = run("evaluate", "tiny", "--task", "ner", "--data", dev_file, "--batch-size", 0)
     refused(result, "--batch-size", "> 0")
 

@@ -17,8 +17,11 @@ def test_batches_change_nothing(tiny_model):
 
 
 def test_no_text_is_longer_than_its_bound_allows(tiny_model):
-    texts = generate_texts(tiny_model(), INPUTS, [5] * len(INPUTS), batch_size=2)
-    assert 1 <= max(map(len, texts)) <= 6  # an invalid byte counts as one character
+    limits = [3, 30, 3, 30, 3, 30]
+    together = generate_texts(tiny_model(), INPUTS, limits, batch_size=6)
+    alone = generate_texts(tiny_model(), INPUTS, limits, batch_size=1)
+    assert together == alone
+    assert max(len(text) for text, limit in zip(together, limits, strict=True) if limit == 3) <= 4
 
 
 def test_training_mode_is_left_as_it_was(tiny_model):

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import yaml
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Yaml
 from rich.console import Console
@@ -45,8 +46,13 @@ def launch(
             command line win over it.
     """
     if config is not None:
-        if not config.is_file():
-            raise InputError(f"{config}: no such file; give a YAML file with options")
+        try:
+            yaml.safe_load(config.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            mark = getattr(error, "problem_mark", None)
+            place = f"{config}:{mark.line + 1}" if mark else str(config)
+            cause = getattr(error, "problem", None) or getattr(error, "strerror", None) or error
+            raise InputError(f"{place}: no YAML file with options: {cause}") from error
         app.config = (Yaml(config, must_exist=True),)
     app(tokens, exit_on_error=False, print_error=False)
 

@@ -19,8 +19,8 @@ def finetune(config: Annotated[FinetuneConfig, Parameter(name="*")]) -> None:
     kebyt5 finetune --task ner --train klue-ner-v1.1_train.tsv --dev \
       klue-ner-v1.1_dev.tsv --checkpoint etri-lirs/gbst-kebyt5-base-preview \
       --output runs/ner
-    accelerate launch --num-processes 4 -m kebyt5 finetune --config \
-      runs/ner/config.yaml
+    accelerate launch --num-processes 4 -m kebyt5 finetune \
+      --config runs/ner/config.yaml --output runs/ner-again
     ```
     """
     from kebyt5.finetuning.finetune import finetune as run

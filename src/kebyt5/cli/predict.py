@@ -52,8 +52,8 @@ def predict(
     if (input is None) == (text is None):
         raise InputError("give either --text or --input")
     examples = read_inputs(the_task, input if input is not None else (text or []))
-    if output and not output.parent.is_dir():
-        raise InputError(f"{output}: its folder does not exist; make it first")
+    if output and (output.is_dir() or not output.parent.is_dir()):
+        raise InputError(f"{output}: give a file in a folder that exists")
     predictions = evaluate.predict(
         load(checkpoint),
         the_task,

@@ -52,6 +52,8 @@ def _example(task: Task, text: str, place: str) -> Example:
             inputs = json.loads(text)
             if not isinstance(inputs, dict):
                 raise ValueError("not an object")
+            if not all(isinstance(value, str) for value in inputs.values()):
+                raise TypeError("not all of them are text")
             task.example(**inputs)
         except (TypeError, ValueError) as error:
             raise InputError(

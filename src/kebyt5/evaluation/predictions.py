@@ -24,8 +24,8 @@ def read_predictions(task: Task, path: Path, examples: Sequence[Example]) -> lis
     if path.suffix.lower() == ".jsonl":
         return _read_jsonl(path, examples)
     lines = [line for _, line in read_lines(path)]
-    while lines and not lines[-1]:
-        lines.pop()
+    if lines and not lines[-1]:
+        lines.pop()  # what stands behind the last line end
     texts = task.split_texts(lines)
     if len(texts) != len(examples):
         raise InputError(

@@ -1,5 +1,7 @@
 """The model card of a fine-tuned checkpoint."""
 
+import json
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +11,7 @@ TEMPLATE = """\
 ---
 language: ko
 library_name: kebyt5
-base_model: {base}
+base_model: {base_as_yaml}
 tags: [kebyt5, byte-level, {task}]
 ---
 
@@ -18,12 +20,12 @@ tags: [kebyt5, byte-level, {task}]
 Reads and writes UTF-8 bytes; needs no tokenizer files.
 
 ```bash
-kebyt5 predict {output} --task {task} --text "…"
+kebyt5 predict {folder} --task {task} --text "…"
 ```
 
 ## Scores
 
-On `{dev}` ({examples} examples), in percent, from the generated texts.
+On `{dev}` ({examples} examples), in percent; `unparsed` is a number of answers.
 
 | score | this model{baseline_head} |
 |---|---|{baseline_rule}
@@ -36,7 +38,7 @@ On `{dev}` ({examples} examples), in percent, from the generated texts.
 | data | `{train}`, {train_examples} examples |
 | base checkpoint | `{base}` |
 | trained parameters | {trained:,} of {parameters:,} |
-| seconds | {seconds:.0f} |
+| seconds since start or resume | {seconds:.0f} |
 | date | {date} |
 | commit | {commit} |
 
@@ -56,7 +58,8 @@ def model_card(task: Task, config: Mapping[str, Any], metrics: Mapping[str, Any]
         title=task.title,
         task=task.name,
         base=config["checkpoint"],
-        output=config["output"],
+        base_as_yaml=json.dumps(config["checkpoint"], ensure_ascii=False),
+        folder=shlex.quote(config["output"]),
         dev=config["dev"],
         train=config["train"],
         scores="\n".join(rows),
@@ -66,7 +69,7 @@ def model_card(task: Task, config: Mapping[str, Any], metrics: Mapping[str, Any]
         train_examples=metrics["training"]["examples"],
         trained=metrics["training"]["trained_parameters"],
         parameters=metrics["training"]["parameters"],
-        seconds=metrics["training"]["seconds"],
+        seconds=metrics["training"]["seconds_since_start_or_resume"],
         date=metrics["made"]["date"],
         commit=metrics["made"]["commit"],
     )

@@ -1,5 +1,6 @@
 """The settings of a fine-tuning run; each field's docstring is its help on the command line."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,6 +22,7 @@ POSITIVE = (
     "eval_examples",
     "eval_steps",
 )
+NOT_NEGATIVE = ("warmup_steps", "cycle_decay", "min_learning_rate", "weight_decay")
 
 
 @dataclass(kw_only=True)
@@ -49,7 +51,7 @@ class FinetuneConfig:
     """Examples per optimizer step, over all devices."""
 
     device_batch_size: int = 16
-    """Examples that one device computes at a time; gradients accumulate up to batch_size."""
+    """Examples that one device computes at a time, at most; gradients add up to batch_size."""
 
     learning_rate: float = 6e-5
     """Peak of the first cosine cycle; the published runs used 4e-5 to 8e-5."""
@@ -82,7 +84,7 @@ class FinetuneConfig:
     """What to keep as it is: nothing, GBST's six tensors, or also the shared byte embedding."""
 
     lora: int | None = None
-    """Rank of LoRA adapters in all attention and feed-forward matrices; else all is trained."""
+    """Rank of LoRA adapters in all attention and feed-forward matrices, which alone are trained."""
 
     bf16: bool = False
     """Compute in bfloat16; weights stay in float32."""
@@ -115,10 +117,17 @@ class FinetuneConfig:
     """Go on where a killed run with the same settings and output folder left off."""
 
     def __post_init__(self) -> None:
-        for name in POSITIVE:
+        for name in POSITIVE + NOT_NEGATIVE:
             value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise InputError(f"--{name.replace('_', '-')} {value}: has to be more than 0")
+            if value is None or (math.isfinite(value) and value > 0):
+                continue
+            if value != 0 or name in POSITIVE:
+                least = "more than 0" if name in POSITIVE else "0 or more"
+                raise InputError(f"--{name.replace('_', '-')} {value}: has to be {least}")
+        if self.dropout is not None and not 0 <= self.dropout < 1:
+            raise InputError(f"--dropout {self.dropout}: has to be 0 or more and less than 1")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"--seed {self.seed}: has to be 0 or more and less than 2 to the 32nd")
 
 
 __all__ = ["FinetuneConfig"]

@@ -18,11 +18,13 @@ from transformers import (
     PreTrainedModel,
     Seq2SeqTrainer,
     Seq2SeqTrainingArguments,
+    TrainerCallback,
+    TrainerState,
     set_seed,
 )
 
 from kebyt5.errors import InputError
-from kebyt5.evaluation.evaluate import predict, write_predictions
+from kebyt5.evaluation.evaluate import fit, predict, write_predictions
 from kebyt5.finetuning.card import model_card
 from kebyt5.finetuning.config import FinetuneConfig
 from kebyt5.finetuning.data import LengthGroupedSampler, TaskDataset, collate
@@ -37,12 +39,27 @@ from kebyt5.tasks import Example, Task, get_task
 LORA_TARGETS = ["q", "k", "v", "o", "wi_0", "wi_1", "wo"]
 
 
+class ChooseEpoch(TrainerCallback):
+    """Tells sampler and dataset the epoch; Accelerate forgets one of them in resumed epochs."""
+
+    def __init__(self, sampler: LengthGroupedSampler, dataset: TaskDataset) -> None:
+        self.listeners = (sampler, dataset)
+
+    def on_epoch_begin(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
+        """Chooses the epoch that the run is in, also in its midst."""
+        for listener in self.listeners:
+            listener.set_epoch(int((state.epoch or 0) + 1e-6))
+
+
 class FinetuneTrainer(Seq2SeqTrainer):
     """A `Seq2SeqTrainer` with the order and the learning rate of `FinetuneConfig`."""
 
     def __init__(self, config: FinetuneConfig, max_new_bytes: int, **kwargs: Any) -> None:
         super().__init__(data_collator=collate, **kwargs)
         self.config = config
+        dataset = kwargs["train_dataset"]
+        self.sampler = LengthGroupedSampler(dataset.lengths, config.batch_size, config.seed)
+        self.add_callback(ChooseEpoch(self.sampler, dataset))
         self.max_new_bytes = max_new_bytes
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
@@ -61,8 +78,7 @@ class FinetuneTrainer(Seq2SeqTrainer):
             self.model.generation_config = generation_config
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
-        dataset = train_dataset or self.train_dataset
-        return LengthGroupedSampler(dataset.lengths, self.config.batch_size, self.config.seed)
+        return self.sampler
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
@@ -94,6 +110,11 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
     task = get_task(config.task)
     train, dev = list(task.read(config.train)), list(task.read(config.dev))
     train = train[: config.limit]
+    for example in dev if config.strict else ():
+        place = example.place or example.id
+        fit(task.input_text(example), config.max_input_bytes, True, place)
+    device_batch_size(config)
+    check_resume(config)
     dataset = TaskDataset(
         task, train, config.max_input_bytes, config.max_target_bytes, config.strict, config.seed
     )
@@ -114,7 +135,7 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
         "examples": len(train),
         "truncated": dataset.truncated,
         "steps": trainer.state.global_step,
-        "seconds": round(seconds, 1),
+        "seconds_since_start_or_resume": round(seconds, 1),
         "best_checkpoint_step": trainer.state.best_global_step,
         "parameters": sum(size for size, _ in parameters),
         "trained_parameters": sum(size for size, is_trained in parameters if is_trained),
@@ -167,21 +188,13 @@ def make_trainer(
         texts = [tokenizer.decode(row, skip_special_tokens=True) for row in rows]
         return task.score(sample, texts)
 
-    world = PartialState().num_processes
-    if world == 1:
-        world = max(1, torch.cuda.device_count())
-    accumulation, rest = divmod(config.batch_size, config.device_batch_size * world)
-    if rest or not accumulation:
-        raise InputError(
-            f"batch_size {config.batch_size} is not a multiple of device_batch_size"
-            f" {config.device_batch_size} times {world} devices; change one of them"
-        )
+    size, accumulation = device_batch_size(config)
     when = "steps" if config.eval_steps else "epoch"
     arguments = Seq2SeqTrainingArguments(
         output_dir=str(config.output),
         num_train_epochs=config.epochs,
-        per_device_train_batch_size=config.device_batch_size,
-        per_device_eval_batch_size=config.device_batch_size,
+        per_device_train_batch_size=size,
+        per_device_eval_batch_size=size,
         gradient_accumulation_steps=accumulation,
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
@@ -227,7 +240,12 @@ def finish(
 ) -> dict[str, Any]:
     """Scores the best checkpoint on all validation data and writes what describes the run."""
     predictions = predict(
-        trainer.model, task, dev, config.max_input_bytes, progress="Predicting validation data"
+        trainer.model,
+        task,
+        dev,
+        config.max_input_bytes,
+        batch_size=config.device_batch_size,
+        progress="Predicting validation data",
     )
     baseline = task.baseline(train, dev)
     metrics = {
@@ -257,6 +275,44 @@ def resolved_config(config: FinetuneConfig) -> str:
     return yaml.safe_dump({"finetune": values}, allow_unicode=True, sort_keys=False)
 
 
+def device_batch_size(config: FinetuneConfig) -> tuple[int, int]:
+    """Divides a batch: examples that one device computes at a time, and how often it does.
+
+    Raises:
+        InputError: The batch cannot be divided among the devices.
+    """
+    world = PartialState().num_processes
+    if world == 1:
+        world = max(1, torch.cuda.device_count())
+    share, rest = divmod(config.batch_size, world)
+    if rest or not share:
+        raise InputError(f"--batch-size {config.batch_size}: not a multiple of {world} devices")
+    largest = min(share, config.device_batch_size)
+    size = next(size for size in range(largest, 0, -1) if share % size == 0)
+    return size, share // size
+
+
+def check_resume(config: FinetuneConfig) -> None:
+    """Refuses to go on in a folder that holds no run, or a run with other settings.
+
+    Raises:
+        InputError: Names what differs.
+    """
+    if not config.resume or not config.output.is_dir() or not any(config.output.iterdir()):
+        return
+    settings = config.output / "config.yaml"
+    if not settings.is_file():
+        raise InputError(f"{config.output}: holds no run to resume; name an empty folder")
+    before = yaml.safe_load(settings.read_text(encoding="utf-8"))["finetune"]
+    now = yaml.safe_load(resolved_config(config))["finetune"]
+    changed = [name for name in now if now[name] != before.get(name) and name != "output"]
+    if changed:
+        raise InputError(
+            f"{config.output}: --resume with other settings than the run began with:"
+            f" {', '.join(changed)}; begin a new run for these"
+        )
+
+
 def last_checkpoint(output: Path) -> str | None:
     """The newest complete checkpoint in a run's folder; incomplete ones are removed.
 
@@ -264,14 +320,15 @@ def last_checkpoint(output: Path) -> str | None:
     """
     complete = []
     for folder in output.glob("checkpoint-*"):
+        if not (folder.is_dir() and folder.name.removeprefix("checkpoint-").isdecimal()):
+            continue
         try:
-            json.loads((folder / "trainer_state.json").read_text())
-        except (OSError, ValueError):
-            shutil.rmtree(folder)
-        else:
-            complete.append(folder)
-    newest = max(complete, key=lambda folder: int(folder.name.split("-")[1]), default=None)
-    return str(newest) if newest else None
+            state = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
+            complete.append((state["global_step"], str(folder)))
+        except (OSError, ValueError, LookupError, TypeError):
+            if PartialState().is_main_process:
+                shutil.rmtree(folder)
+    return max(complete, default=(0, None))[1]
 
 
 __all__ = ["FinetuneTrainer", "finetune"]

@@ -47,7 +47,8 @@ def generate_texts(
             do_sample=False,
         )
         for i, ids in zip(batch, generated.cpu(), strict=True):
-            texts[i] = tokenizer.decode(ids, skip_special_tokens=True)
+            # The start of the decoder and the end of sequence come on top.
+            texts[i] = tokenizer.decode(ids[: max_new_bytes[i] + 2], skip_special_tokens=True)
     model.train(was_training)
     return texts
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from kebyt5.bench.measure import Ratio, interleave, peak_memory, ratio, resident_peak
+from kebyt5.bench.measure import Ratio, interleave, memory_of, peak_memory, ratio
 from kebyt5.bench.naive_gbst import naive_gbst
 from kebyt5.models.gbst import GBST
 
@@ -64,7 +64,4 @@ if __name__ == "__main__":
     parser.add_argument("length", type=int)
     parser.add_argument("mode", choices=["forward", "backward"])
     arguments = parser.parse_args()
-    case = make_case(arguments.which, arguments.length, arguments.mode == "backward")
-    before = resident_peak()
-    case()
-    print(resident_peak() - before)
+    print(memory_of(make_case(arguments.which, arguments.length, arguments.mode == "backward")))

@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -59,11 +60,17 @@ def make_output_folder(path: str | os.PathLike[str], may_continue: bool = False)
 
 @contextmanager
 def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yields a temporary folder whose files move to `path` when the block ends without error."""
+    """Yields a temporary folder whose content moves to `path` when the block ends without error.
+
+    `metrics.json` moves last: where it stands, the rest does too.
+    """
     path = Path(path)
     with tempfile.TemporaryDirectory(dir=path, prefix=".incomplete-") as temporary:
         yield Path(temporary)
-        for item in sorted(Path(temporary).iterdir()):
+        items = Path(temporary).iterdir()
+        for item in sorted(items, key=lambda item: (item.name == "metrics.json", item.name)):
+            if item.is_dir():  # a folder does not replace one that a killed run left
+                shutil.rmtree(path / item.name, ignore_errors=True)
             item.replace(path / item.name)
 
 

@@ -126,7 +126,7 @@ def test_over_long_inputs_are_cut_and_counted(run, checkpoint):
         "predict", checkpoint, "--task", "ner", "--text", "가나다라마바사", "--max-input-bytes", 40
     )
     assert code == 0
-    assert "1 inputs were cut" in error
+    assert "1 inputs were shortened" in error
     assert out == "가나다라마바사\n"
 
 
@@ -210,7 +210,7 @@ def test_resuming_what_is_no_run_or_another_one(run, checkpoint, train_file, dev
     precious.parent.mkdir(parents=True)
     precious.write_text("mine")
     refused(run(*finetune), tmp_path / "mine", "holds no run to resume")
-    settings = {"finetune": {"task": "ner", "epochs": 9}}
+    settings = {"finetune": {"task": ["ner"], "epochs": 9}}
     (tmp_path / "mine" / "config.yaml").write_text(yaml.safe_dump(settings))
     refused(run(*finetune), "other settings", "epochs")
     assert precious.read_text() == "mine"

@@ -1,75 +1,70 @@
-"""Predictions are made within limits and written as anyone can read them."""
+"""A result says how a score falls with length and with noise."""
 
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from kebyt5.errors import InputError
-from kebyt5.evaluation.evaluate import fit, predict, write_predictions
-from kebyt5.evaluation.inputs import read_inputs
-from kebyt5.tasks import get_task
-
-
-@pytest.fixture(autouse=True)
-def short_answers(monkeypatch):
-    monkeypatch.setattr("kebyt5.tasks.ner.NER.max_target_bytes", lambda self, example: 12)
+from kebyt5.evaluation.evaluate import describe, scores_under_noise, write_result
+from kebyt5.evaluation.options import PredictOptions
+from kebyt5.evaluation.predict import Predictions, predict
+from kebyt5.tasks import Example, get_task
 
 
-def test_predictions_keep_the_order_of_the_examples(tiny_model, dev_file, tmp_path):
-    task = get_task("ner")
-    examples = task.read(dev_file)
-    predictions = predict(tiny_model(), task, examples, batch_size=4)
-    assert len(predictions.texts) == 6
-    assert predictions.truncated == 0
-    backwards = predict(tiny_model(), task, examples[::-1], batch_size=4)
-    assert predictions.texts == backwards.texts[::-1]
-
-    path = tmp_path / "predictions.jsonl"
-    write_predictions(path, task, predictions)
-    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    assert [record["id"] for record in records] == [example.id for example in examples]
-    assert [record["text"] for record in records] == predictions.texts
-    assert records[0]["target"] == task.target_text(examples[0])
+@pytest.fixture
+def ynat():
+    task = get_task("ynat")
+    titles = ["가" * n for n in (1, 2, 30, 40, 200)]
+    examples = [Example(title, {"title": title}, "경제") for title in titles]
+    return task, examples
 
 
-def test_texts_are_cut_between_characters_or_refused():
-    assert fit("가나다", 9, False, "here") == ("가나다", False)
-    assert fit("가나다", 8, False, "here") == ("가나", True)
-    with pytest.raises(InputError, match=r"here: 9 bytes, over the limit of 8"):
-        fit("가나다", 8, True, "here")
+def test_scores_by_length_are_those_of_the_examples_of_that_length(ynat):
+    task, examples = ynat
+    texts = ["경제", "사회", "경제", "경제", "세계"]
+    found = describe(task, Predictions(examples, texts, 0))["by_length"]
+    rows = [(*row["bytes"], row["examples"], row["scores"]["accuracy"]) for row in found]
+    # The prompt has 17 bytes.
+    assert rows == [(0, 64, 2, 50), (64, 128, 1, 100), (128, 256, 1, 100), (512, 1024, 1, 0)]
 
 
-def test_inputs_come_from_texts_or_lines(tmp_path):
-    task = get_task("ner")
-    path = tmp_path / "lines.txt"
-    path.write_bytes("\ufeff하나\r\n\n 둘 \n".encode())
-    assert [e.inputs["sentence"] for e in read_inputs(task, path)] == ["하나", " 둘 "]
-    assert [e.place for e in read_inputs(task, path)] == [f"{path}:1", f"{path}:3"]
-    assert [e.inputs["sentence"] for e in read_inputs(task, ["셋"])] == ["셋"]
+@given(st.lists(st.integers(0, 3000), min_size=1, max_size=20))
+def test_every_example_is_in_the_bin_of_its_length(lengths):
+    task = get_task("nsmc")
+    prompt = len(task.input_text(task.example(document="")))
+    examples = [Example("", {"document": "a" * n}, "positive") for n in lengths]
+    rows = describe(task, Predictions(examples, ["positive"] * len(lengths), 0))["by_length"]
+    for row in rows:
+        low, high = row["bytes"]
+        assert row["examples"] == sum(low <= n + prompt < high for n in lengths) > 0
+    assert sum(row["examples"] for row in rows) == len(lengths)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [(b"\n \n", "holds no input"), (b"a\n\xff\n", r":2: not UTF-8")],
-)
-def test_unreadable_inputs_are_refused(tmp_path, content, message):
-    path = tmp_path / "lines.txt"
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=message):
-        read_inputs(get_task("ner"), path)
+def test_the_model_reads_noise_and_is_scored_against_what_was_meant(ynat, tiny_model, monkeypatch):
+    task, examples = ynat
+    model = tiny_model()
+    clean = predict(model, task, examples)
+    rows = scores_under_noise(model, task, clean, [0.5, 1.0], PredictOptions(), seed=1)
+    assert [row["rate"] for row in rows] == [0, 0.5, 1]
+    assert rows == scores_under_noise(model, task, clean, [0.5, 1.0], PredictOptions(), seed=1)
+    seen = []
+
+    def record(model, task, noisy, *arguments):
+        seen.extend(noisy)
+        return clean
+
+    monkeypatch.setattr("kebyt5.evaluation.evaluate.predict", record)
+    assert scores_under_noise(model, task, clean, [1.0])[1]["scores"] == rows[0]["scores"]
+    assert all(n.inputs != e.inputs for n, e in zip(seen, examples, strict=True))
+    assert [n.gold for n in seen] == [e.gold for e in examples]
 
 
-def test_bytes_that_are_no_characters_are_refused_on_the_command_line():
-    with pytest.raises(InputError, match="not UTF-8"):
-        read_inputs(get_task("ner"), ["\udcff"])
-
-
-def test_tasks_with_several_fields_take_objects():
-    class Pair(type(get_task("ner"))):
-        input_fields = ("first", "second")
-
-    examples = read_inputs(Pair(), ['{"first": "a", "second": "b"}'])
-    assert examples[0].inputs == {"first": "a", "second": "b"}
-    for text in ('{"first": "a"}', "[1]", "plain"):
-        with pytest.raises(InputError, match=r"input:1: expected a JSON object"):
-            read_inputs(Pair(), [text])
+def test_a_result_is_a_folder_with_scores_predictions_and_a_curve(ynat, tmp_path):
+    task, examples = ynat
+    predictions = Predictions(examples, ["경제"] * 5, 0)
+    metrics = describe(task, predictions, examples)
+    write_result(tmp_path, task, predictions, metrics)
+    assert json.loads((tmp_path / "metrics.json").read_text())["baseline"]["accuracy"] == 100
+    assert len((tmp_path / "predictions.jsonl").read_text().splitlines()) == 5
+    assert (tmp_path / "robustness.png").read_bytes().startswith(b"\x89PNG")

@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from statistics import mean, stdev
 
 import pytest
 import torch
@@ -17,7 +19,9 @@ from transformers import TrainerState
 import kebyt5
 from kebyt5.finetuning.config import FinetuneConfig
 from kebyt5.finetuning.data import LengthGroupedSampler, TaskDataset
-from kebyt5.finetuning.finetune import ChooseEpoch, device_batch_size, finetune
+from kebyt5.finetuning.finetune import finetune
+from kebyt5.finetuning.repeat import finetune_repeatedly
+from kebyt5.finetuning.trainer import ChooseEpoch, device_batch_size
 from kebyt5.tasks import get_task
 
 SHORT = {"max_input_bytes": 60, "max_target_bytes": 60, "eval_examples": 2, "epochs": 2.0}
@@ -32,7 +36,7 @@ def short_answers(monkeypatch):
 @pytest.fixture
 def config(checkpoint, train_file, dev_file, tmp_path):
     return FinetuneConfig(
-        task="ner", train=train_file, dev=dev_file, checkpoint=str(checkpoint),
+        task=["ner"], train=[train_file], dev=[dev_file], checkpoint=str(checkpoint),
         output=tmp_path / "run", learning_rate=1e-2, batch_size=8, device_batch_size=4, **SHORT,
     )  # fmt: skip
 
@@ -54,6 +58,8 @@ def test_the_folder_holds_checkpoint_scores_curves_and_card(config, tmp_path):
     assert predictions[0]["target"]
     assert (output / "training.png").read_bytes().startswith(b"\x89PNG")
     assert list(output.glob("runs/*/events.out.tfevents.*"))
+    history = json.loads((output / "history.json").read_text())
+    assert {"eval_loss", "eval_entity_macro_f1", "eval_main_score"} <= set().union(*history)
     card = (output / "README.md").read_text()
     assert "entity_macro_f1" in card
     assert str(config.checkpoint) in card
@@ -120,11 +126,71 @@ def test_batches_are_divided_among_devices(config, monkeypatch, batch, device, w
 
 
 def test_resumed_epochs_draw_what_they_would_have_drawn(config):
-    dataset = TaskDataset(get_task("ner"), get_task("ner").read(config.train), 60, 60)
+    task = get_task("ner")
+    dataset = TaskDataset([(task, task.read(config.train[0]))], 60, 60)
     sampler = LengthGroupedSampler(dataset.lengths, 8, 0)
     for epoch in (0, 1.0, 1.66, 2.9999999):
         ChooseEpoch(sampler, dataset).on_epoch_begin(None, TrainerState(epoch=epoch), None)
         assert sampler.epoch == dataset.epoch == int(epoch + 1e-6)
+
+
+@pytest.fixture
+def label_file(tmp_path):
+    """Twelve headlines in the KLUE-TC format."""
+    path = tmp_path / "ynat.json"
+    labels = ("경제", "정치", "세계")
+    records = [{"guid": f"{n}", "title": f"새 소식 {n}", "label": labels[n % 3]} for n in range(12)]
+    path.write_text(json.dumps(records), encoding="utf-8")
+    return path
+
+
+def test_one_checkpoint_learns_several_tasks_with_scores_for_each(config, label_file):
+    config.task, config.temperature = ["ner", "ynat"], 3.0
+    config.train, config.dev = [*config.train, label_file], [*config.dev, label_file]
+    metrics = finetune(config)
+    assert metrics == json.loads((config.output / "metrics.json").read_text())
+    assert list(metrics["tasks"]) == ["ner", "ynat"]
+    for name, examples in (("ner", 6), ("ynat", 12)):
+        alone = json.loads((config.output / name / "metrics.json").read_text())
+        assert alone == metrics["tasks"][name]
+        assert alone["task"] == name
+        predictions = (config.output / name / "predictions.jsonl").read_text().splitlines()
+        assert len(predictions) == examples == alone["examples"]
+    main = [
+        metrics["tasks"][n]["scores"][s]
+        for n, s in (("ner", "entity_macro_f1"), ("ynat", "macro_f1"))
+    ]
+    assert metrics["main_score"] == sum(main) / 2
+    card = (config.output / "README.md").read_text()
+    assert "entity_macro_f1" in card
+    assert "Topic of a headline" in card
+    # 36 examples an epoch, drawn by temperature from 24 and 12.
+    assert metrics["training"]["steps"] == 10
+
+
+def test_seeds_and_folds_give_mean_and_deviation(config, label_file):
+    config.task, config.train, config.dev = ["ynat"], [label_file], []
+    config = replace(config, seeds=2, folds=3, epochs=1.0)
+    metrics = finetune_repeatedly(config)
+    assert metrics == json.loads((config.output / "metrics.json").read_text())
+    names = [f"seed-{seed}-fold-{fold}" for seed in (0, 1) for fold in range(3)]
+    assert metrics["summary"]["runs"] == names
+    runs = [json.loads((config.output / name / "metrics.json").read_text()) for name in names]
+    assert sum(run["examples"] for run in runs) == 24
+    scores = [run["scores"]["accuracy"] for run in runs]
+    found = metrics["summary"]["tasks"]["ynat"]["accuracy"]
+    assert found == {"mean": pytest.approx(mean(scores)), "std": pytest.approx(stdev(scores))}
+    # What is finished is not run again; what is not, is.
+    weights = {name: (config.output / name / "model.safetensors").stat().st_ino for name in names}
+    (config.output / names[2] / "metrics.json").unlink()
+    again = finetune_repeatedly(replace(config, resume=True))
+    assert again["summary"] == metrics["summary"]
+    changed = {
+        name
+        for name in names
+        if (config.output / name / "model.safetensors").stat().st_ino != weights[name]
+    }
+    assert changed == {names[2]}
 
 
 def run_in_a_process(config: FinetuneConfig, *options: str) -> subprocess.Popen[bytes]:
@@ -135,7 +201,7 @@ def run_in_a_process(config: FinetuneConfig, *options: str) -> subprocess.Popen[
         "main()"
     )
     arguments = [
-        "finetune", "--task", config.task, "--train", str(config.train), "--dev", str(config.dev),
+        "finetune", "--task", "ner", "--train", str(config.train[0]), "--dev", str(config.dev[0]),
         "--checkpoint", config.checkpoint, "--output", str(config.output), "--dropout", "0.1",
         "--learning-rate", "1e-2", "--batch-size", "4", "--device-batch-size", "4",
         "--eval-examples", "2", "--eval-steps", "3", "--epochs", "3", *options,

@@ -2,15 +2,24 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kebyt5.finetuning.data import LengthGroupedSampler, TaskDataset, collate
+from kebyt5.finetuning.data import (
+    LengthGroupedSampler,
+    TaskData,
+    TaskDataset,
+    collate,
+    mixture_counts,
+)
 from kebyt5.finetuning.freezing import freeze
+from kebyt5.finetuning.repeat import folds
 from kebyt5.finetuning.schedule import cosine_cycles
-from kebyt5.tasks import get_task
+from kebyt5.tasks import Example, get_task
+from kebyt5.tasks.squad import Answers
 
 # The list on the published model card, with `embeds.weight`, and the loop beside it.
 MODEL_CARD_LIST = [
@@ -104,7 +113,7 @@ def test_epochs_differ_and_batches_are_of_like_length():
 def test_long_texts_are_cut_between_characters_and_counted(train_file):
     task = get_task("ner")
     examples = task.read(train_file)
-    dataset = TaskDataset(task, examples, 40, 30)
+    dataset = TaskDataset([(task, examples)], 40, 30)
     assert dataset.truncated == sum(
         len(task.input_text(e).encode()) > 40 or len(task.target_text(e).encode()) > 30
         for e in examples
@@ -113,6 +122,66 @@ def test_long_texts_are_cut_between_characters_and_counted(train_file):
         assert len(item["input_ids"]) <= 41
         assert len(item["labels"]) <= 31
         assert "\ufffd" not in dataset.tokenizer.decode(item["labels"])
+
+
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=6), st.floats(1, 100))
+def test_a_mixture_has_as_many_examples_as_its_tasks_in_the_shares_of_the_temperature(sizes, t):
+    counts = mixture_counts(sizes, t)
+    assert sum(counts) == sum(sizes)
+    shares = [size ** (1 / t) for size in sizes]
+    for count, share in zip(counts, shares, strict=True):
+        assert abs(count - share / sum(shares) * sum(sizes)) <= 1
+    assert mixture_counts(sizes, 1) == sizes
+
+
+def headlines(count):
+    return [Example(f"{n}", {"title": f"{n}"}, "경제") for n in range(count)]
+
+
+@pytest.mark.parametrize(("sizes", "temperature"), [((30, 6), 4.0), ((5,), 1.0), ((7, 7, 90), 2.0)])
+def test_every_example_is_drawn_before_any_is_drawn_again(sizes, temperature):
+    parts = [(get_task("ynat"), headlines(size)) for size in sizes]
+    dataset = TaskDataset(parts, 99, 99, temperature=temperature)
+    drawn = np.zeros(sum(sizes), int)
+    for epoch in range(7):
+        dataset.set_epoch(epoch)
+        assert len(dataset) == sum(sizes) == len(dataset.lengths)
+        drawn += np.bincount(dataset.order, minlength=len(drawn))
+        begin = 0
+        for size in sizes:
+            part = drawn[begin : begin + size]
+            assert part.max() - part.min() <= 1
+            begin += size
+    order = dataset.order
+    dataset.set_epoch(0)
+    dataset.set_epoch(6)
+    assert (dataset.order == order).all()
+
+
+def test_windows_of_long_contexts_are_examples_of_their_own():
+    task = get_task("korquad")
+    inputs = {"question": "어디?", "context": "가" * 300 + "제주" + "나" * 300}
+    dataset = TaskDataset([(task, [Example("q", inputs, Answers(("제주",)))])], 300, 99, stride=150)
+    assert dataset.truncated == 1
+    texts = [dataset.tokenizer.decode(item["input_ids"]) for item in dataset]
+    assert 1 <= len(texts) <= 2
+    assert all("제주" in text for text in texts)
+
+
+def test_each_example_is_held_out_once():
+    data = [TaskData(get_task("ynat"), headlines(n), []) for n in (11, 4)]
+    for fold_count in (2, 4):
+        parts = list(folds(data, fold_count, seed=3))
+        assert len(parts) == fold_count
+        for task in range(2):
+            held_out = [example.id for fold in parts for example in fold[task].dev]
+            assert sorted(held_out) == sorted(e.id for e in data[task].train)
+            sizes = [len(fold[task].dev) for fold in parts]
+            assert max(sizes) - min(sizes) <= 1
+            for fold in parts:
+                ids = {e.id for e in fold[task].train} | {e.id for e in fold[task].dev}
+                assert len(ids) == len(fold[task].train) + len(fold[task].dev)
+    assert list(folds(data, 2, 3)) == list(folds(data, 2, 3)) != list(folds(data, 2, 4))
 
 
 def test_batches_are_padded_on_the_right():

@@ -14,24 +14,27 @@ TARGETS = ["정치", "IT과학", "x", ""]
 @pytest.mark.parametrize("batch_size", [1, 8, 100])
 def test_equal_the_loss_of_each_pair(tiny_model, batch_size):
     model = tiny_model(z_loss=0.0)
-    found = log_likelihoods(model, INPUTS, TARGETS, batch_size)
-    assert found.shape == (3, 4)
+    found = log_likelihoods(model, INPUTS, [TARGETS[: i + 2] for i in range(3)], batch_size)
+    assert [len(row) for row in found] == [2, 3, 4]
     tokenizer = ByteTokenizer()
     for i, source in enumerate(INPUTS):
-        for j, target in enumerate(TARGETS):
+        for j, target in enumerate(TARGETS[: i + 2]):
             ids, labels = (tokenizer(t, return_tensors="pt").input_ids for t in (source, target))
             with torch.no_grad():
                 loss = model(input_ids=ids, labels=labels).loss.item()
-            assert found[i, j] == pytest.approx(-loss * labels.shape[1], abs=1e-4)
+            assert found[i][j] == pytest.approx(-loss * labels.shape[1], abs=1e-4)
 
 
 def test_all_continuations_have_probability_one_together(tiny_model):
     model = tiny_model()
     # Every text of at most one byte, and what is left for longer ones.
     one_byte = [chr(byte) for byte in range(128)]
-    found = np.exp(log_likelihoods(model, ["가"], ["", *one_byte]))
+    found = np.exp(log_likelihoods(model, ["가"], [["", *one_byte]])[0])
     assert 0 < found.sum() < 1
 
 
 def test_nothing_to_judge(tiny_model):
-    assert log_likelihoods(tiny_model(), [], ["a"]).shape == (0, 1)
+    assert log_likelihoods(tiny_model(), [], []) == []
+    assert log_likelihoods(tiny_model(), ["가"], [[]])[0].shape == (0,)
+    with pytest.raises(ValueError, match="1 inputs, but candidates for 0"):
+        log_likelihoods(tiny_model(), ["가"], [])

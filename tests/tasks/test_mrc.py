@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -173,20 +174,39 @@ def test_windows_keep_the_question_and_cover_the_context() -> None:
     example = ask("귤", context="가나다라마바사아자차" * 20)
     frame = size(mrc.input_text(ask("귤", context="")))
     fitted = mrc.fit(example, frame + 100, 50)
-    contexts = [part.inputs["context"] for part, _ in fitted]
+    contexts = [part.inputs["context"] for part in fitted]
     assert contexts[0] == example.inputs["context"][:33]
     assert "".join(text[:16] for text in contexts[:-1]) + contexts[-1] == example.inputs["context"]
-    for part, cut in fitted:
+    for part in fitted:
         assert size(mrc.input_text(part)) <= frame + 100
         assert part.inputs["question"] == example.inputs["question"]
-        assert part.gold is example.gold
-        assert cut == 600 - size(part.inputs["context"])
 
-    assert mrc.fit(example, frame + 600, 50) == [(example, 0)]
+    assert mrc.fit(example, frame + 600, 50) == [example]
     # A stride over what there is room for would leave gaps.
     assert len(mrc.fit(example, frame + 100, 500)) == 7
     with pytest.raises(InputError, match="q: the question leaves no room"):
         mrc.fit(example, frame + 3, 50)
+
+
+def test_a_window_is_to_be_answered_from_what_it_shows() -> None:
+    gold = Answers(("귤", "밀감"), ("배",))
+    example = ask("귤", context="가" * 30 + "밀감" + "나" * 30 + "배" + "다" * 30)
+    example = replace(example, gold=gold)
+    frame = size(mrc.input_text(ask("귤", context="")))
+    golds = [part.gold for part in mrc.fit(example, frame + 102, 102)]
+    assert golds == [
+        Answers(("밀감",), ("배",)),
+        Answers((UNKNOWN,), ("배",)),
+        Answers((UNKNOWN,)),
+    ]
+
+
+def test_the_likeliest_answer_of_all_windows_counts() -> None:
+    example = ask("귤")
+    unknown = f"출력: {UNKNOWN}\n정답임"
+    texts = [unknown, "출력: 배\n정답임", "출력: 귤\n정답임"]
+    assert mrc.choose(example, texts, [-0.1, -3.0, -2.0]) == 2
+    assert mrc.choose(example, [unknown] * 2, [-2.0, -1.0]) == 1
 
 
 # --- the reader ----------------------------------------------------------------------------------

@@ -124,29 +124,27 @@ def test_the_score_counts_what_could_not_be_read() -> None:
 
 def test_the_oldest_turns_are_dropped() -> None:
     whole = size(wos.input_text(DINNER))
-    assert wos.fit(DINNER, whole) == (DINNER, 0)
+    assert wos.fit(DINNER, whole, 9) == [DINNER]
     first = size("사용자: 한식당을 찾아요.\n")
-    example, cut = wos.fit(DINNER, whole - 1)
+    (example,) = wos.fit(DINNER, whole - 1, 9)
     assert example.inputs["dialogue"] == "시스템: 어디에서요?\n사용자: 강남이요."
-    assert (example.id, example.gold, cut) == ("w", DINNER.gold, first)
-    assert wos.fit(DINNER, whole - first) == (example, first)
-    example, _ = wos.fit(DINNER, whole - first - 1)
+    assert (example.id, example.gold) == ("w", DINNER.gold)
+    assert wos.fit(DINNER, whole - first, 9) == [example]
+    (example,) = wos.fit(DINNER, whole - first - 1, 9)
     assert example.inputs["dialogue"] == "사용자: 강남이요."
     # Of the last turn the end is kept, in whole characters.
-    example, cut = wos.fit(DINNER, size(wos.input_text(example)) - 1)
+    (example,) = wos.fit(DINNER, size(wos.input_text(example)) - 1, 9)
     assert example.inputs["dialogue"] == "사용자: 남이요."
-    assert cut == size(DINNER.inputs["dialogue"]) - size("사용자: 남이요.")
     with pytest.raises(InputError, match="w: no room for a turn within 30 bytes"):
-        wos.fit(DINNER, 30)
+        wos.fit(DINNER, 30, 9)
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\n")), min_size=1), st.integers(38, 200))
 def test_a_fitted_dialogue_fits(lines: list[str], limit: int) -> None:
     dialogue = "\n".join(f"사용자: {line}" for line in lines)
-    example, cut = wos.fit(wos.example(dialogue=dialogue), limit)
+    (example,) = wos.fit(wos.example(dialogue=dialogue), limit, 9)
     kept = example.inputs["dialogue"]
     assert size(wos.input_text(example)) <= limit
-    assert cut == size(dialogue) - size(kept)
     assert dialogue.endswith(kept.removeprefix("사용자: "))
     assert kept.startswith("사용자: ")
 

@@ -8,19 +8,35 @@ from rich.table import Table
 
 
 def print_scores(metrics: Mapping[str, Any], title: str) -> None:
-    """Prints scores in percent, beside the baseline's where there is one."""
+    """Prints scores in percent, beside the baseline's and those under noise where there are any."""
     table = Table(title=f"{metrics['task']} on {title}, {metrics['examples']} examples")
     table.add_column("score")
-    table.add_column("model", justify="right")
-    baseline = metrics["baseline"]
-    if baseline:
-        table.add_column("baseline", justify="right")
-    for name, value in metrics["scores"].items():
-        cells = [f"{value:.2f}"] + ([f"{baseline[name]:.2f}"] if baseline else [])
+    columns = [("model", metrics["scores"])]
+    if metrics["baseline"]:
+        columns.append(("baseline", metrics["baseline"]))
+    for row in metrics.get("noise", [])[1:]:
+        columns.append((f"noise {row['rate']:g}", row["scores"]))
+    for name, _ in columns:
+        table.add_column(name, justify="right")
+    for name in metrics["scores"]:
+        cells = [f"{scores[name]:.2f}" if name in scores else "" for _, scores in columns]
         table.add_row(name, *cells)
-    Console().print(table)
+    console = Console()
+    console.print(table)
     if metrics["truncated"]:
-        Console().print(f"{metrics['truncated']} inputs were cut to the length limit.")
+        console.print(f"{metrics['truncated']} inputs were shortened to the length limit.")
 
 
-__all__ = ["print_scores"]
+def print_summary(summary: Mapping[str, Any]) -> None:
+    """Prints mean and standard deviation of the scores of repeated runs."""
+    table = Table(title=f"mean ± standard deviation of {len(summary['runs'])} runs")
+    table.add_column("task")
+    table.add_column("score")
+    table.add_column("percent", justify="right")
+    for task, scores in summary["tasks"].items():
+        for name, value in scores.items():
+            table.add_row(task, name, f"{value['mean']:.2f} ± {value['std']:.2f}")
+    Console().print(table)
+
+
+__all__ = ["print_scores", "print_summary"]

@@ -1,11 +1,14 @@
 """`kebyt5 evaluate`."""
 
 from pathlib import Path
+from typing import Annotated
 
+from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 
 from kebyt5.cli.display import print_scores
 from kebyt5.errors import InputError
+from kebyt5.evaluation.options import PredictOptions
 
 
 def evaluate(
@@ -17,16 +20,16 @@ def evaluate(
     baseline: Path | None = None,
     output: Path | None = None,
     limit: PositiveInt | None = None,
-    max_input_bytes: PositiveInt = 1024,
-    strict: bool = False,
-    batch_size: PositiveInt = 32,
-    num_beams: PositiveInt = 1,
-    free: bool = False,
+    noise: Annotated[list[float] | None, Parameter(negative="", consume_multiple=True)] = None,
+    seed: int = 0,
+    options: Annotated[PredictOptions | None, Parameter(name="*")] = None,
 ) -> None:
-    """Score a checkpoint on a data file with the task's official metrics.
+    r"""Score a checkpoint on a data file with the task's official metrics.
 
     ```bash
     kebyt5 evaluate runs/ner --task ner --data klue-ner-v1.1_dev.tsv
+    kebyt5 evaluate runs/ner --task ner --data klue-ner-v1.1_dev.tsv \
+      --noise 0.02 0.05 0.1 --output scores/ner
     kebyt5 evaluate --predictions predictions.txt --task dp --data klue-dp-v1.1_dev.tsv
     ```
 
@@ -38,58 +41,46 @@ def evaluate(
             that kebyt5 writes.
         baseline: Training data from which the task's trivial baseline is learnt, to print its
             scores beside the model's.
-        output: A new folder for `metrics.json` and `predictions.jsonl`.
+        output: A new folder for `metrics.json`, `predictions.jsonl` and `robustness.png`.
         limit: Use only so many examples, the first ones.
-        max_input_bytes: Longer inputs are cut at a character boundary and counted.
-        strict: Refuse longer inputs instead.
-        batch_size: Examples per batch.
-        num_beams: 1 for greedy search.
-        free: Generate freely where a task has labels, in place of taking the likeliest; what is
-            no label is repaired to the nearest and counted.
+        noise: Also score inputs in which this share of the syllables and blanks is hit by typos
+            in jamo, spacing errors and lost bytes.
+        seed: Decides what the noise hits.
+        options: How answers are made.
     """
-    from kebyt5.evaluation.evaluate import Predictions, predict, write_predictions
+    from kebyt5.evaluation.evaluate import describe, scores_under_noise, write_result
+    from kebyt5.evaluation.predict import Predictions, predict
     from kebyt5.evaluation.predictions import read_predictions
     from kebyt5.models.loading import load
-    from kebyt5.output import make_output_folder, provenance, whole_folder, write_json
+    from kebyt5.output import make_output_folder, whole_folder
     from kebyt5.tasks import get_task
 
     if (checkpoint is None) == (predictions is None):
         raise InputError("give either a checkpoint or --predictions")
+    if predictions is not None and noise:
+        raise InputError("--noise needs a checkpoint, which is to read the damaged inputs")
+    if not all(0 < rate <= 1 for rate in noise or ()):
+        raise InputError("--noise: give rates above 0, at most 1")
     the_task = get_task(task)
     examples = list(the_task.read(data))[:limit]
-    trivial = the_task.baseline(list(the_task.read(baseline)), examples) if baseline else None
-    if predictions is not None:
-        result = Predictions(examples, read_predictions(the_task, predictions, examples), 0)
-    else:
-        model = load(checkpoint or "")
+    train = list(the_task.read(baseline)) if baseline else None
+    texts = read_predictions(the_task, predictions, examples) if predictions else []
+    model = load(checkpoint) if checkpoint else None
     if output:
         make_output_folder(output)
-    if predictions is None:
-        result = predict(
-            model,
-            the_task,
-            examples,
-            max_input_bytes,
-            strict,
-            batch_size,
-            num_beams,
-            "Predicting",
-            free,
-        )
-    metrics = {
-        "task": task,
-        "scores": result.score(the_task),
-        "baseline": the_task.score(examples, trivial) if trivial else None,
-        "examples": len(examples),
-        "truncated": result.truncated,
+    if model is None:
+        result = Predictions(examples, texts, 0)
+    else:
+        result = predict(model, the_task, examples, options, "Predicting")
+    metrics = describe(the_task, result, train) | {
         "checkpoint": checkpoint,
         "predictions": str(predictions) if predictions else None,
         "data": str(data),
-        "made": provenance(),
     }
+    if noise:
+        metrics["noise"] = scores_under_noise(model, the_task, result, noise, options, seed)
     print_scores(metrics, str(data))
     if output:
         with whole_folder(output) as folder:
-            write_predictions(folder / "predictions.jsonl", the_task, result)
-            write_json(folder / "metrics.json", metrics)
+            write_result(folder, the_task, result, metrics)
         print(f"Written to {output}")

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from kebyt5.cli.display import print_scores
+from kebyt5.cli.display import print_scores, print_summary
 from kebyt5.finetuning.config import FinetuneConfig
 
 
@@ -19,13 +19,24 @@ def finetune(config: Annotated[FinetuneConfig, Parameter(name="*")]) -> None:
     kebyt5 finetune --task ner --train klue-ner-v1.1_train.tsv --dev \
       klue-ner-v1.1_dev.tsv --checkpoint etri-lirs/gbst-kebyt5-base-preview \
       --output runs/ner
+    kebyt5 finetune --task ynat --train ynat-v1.1_train.json --dev ynat-v1.1_dev.json \
+      --task nli --train klue-nli-v1.1_train.json --dev klue-nli-v1.1_dev.json \
+      --temperature 2 --output runs/both
+    kebyt5 finetune --task sts --train klue-sts-v1.1_train.json --folds 5 --seeds 3 \
+      --output runs/sts
     accelerate launch --num-processes 4 -m kebyt5 finetune \
       --config runs/ner/config.yaml --output runs/ner-again
     ```
     """
-    from kebyt5.finetuning.finetune import finetune as run
+    if config.seeds > 1 or config.folds:
+        from kebyt5.finetuning.repeat import finetune_repeatedly
 
-    metrics = run(config)
-    if metrics:
-        print_scores(metrics, f"{config.dev}")
-        print(f"Written to {config.output}")
+        print_summary(finetune_repeatedly(config)["summary"])
+    else:
+        from kebyt5.finetuning.finetune import finetune as run
+
+        metrics = run(config)
+        results = metrics["tasks"].values() if "tasks" in metrics else [metrics] * bool(metrics)
+        for result, dev in zip(results, config.dev, strict=False):
+            print_scores(result, str(dev))
+    print(f"Written to {config.output}")

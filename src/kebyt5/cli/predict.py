@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
-from cyclopts.types import PositiveInt
 
 from kebyt5.errors import InputError
+from kebyt5.evaluation.options import PredictOptions
 
 
 def predict(
@@ -17,10 +17,7 @@ def predict(
     text: Annotated[list[str] | None, Parameter(negative="")] = None,
     input: Path | None = None,
     output: Path | None = None,
-    max_input_bytes: PositiveInt = 1024,
-    strict: bool = False,
-    batch_size: PositiveInt = 32,
-    num_beams: PositiveInt = 1,
+    options: Annotated[PredictOptions | None, Parameter(name="*")] = None,
 ) -> None:
     r"""Answer new inputs with a fine-tuned checkpoint.
 
@@ -38,13 +35,11 @@ def predict(
         input: A UTF-8 file with an input a line, `-` for standard input. Tasks with several
             input fields take a JSON object a line.
         output: A JSONL file for the answers; they are printed where it is not given.
-        max_input_bytes: Longer inputs are cut at a character boundary and counted.
-        strict: Refuse longer inputs instead.
-        batch_size: Inputs per batch.
-        num_beams: 1 for greedy search.
+        options: How answers are made.
     """
-    from kebyt5.evaluation import evaluate
+    from kebyt5.evaluation import predict as prediction
     from kebyt5.evaluation.inputs import read_inputs
+    from kebyt5.evaluation.predictions import write_predictions
     from kebyt5.models.loading import load
     from kebyt5.tasks import get_task
 
@@ -54,20 +49,15 @@ def predict(
     examples = read_inputs(the_task, input if input is not None else (text or []))
     if output and (output.is_dir() or not output.parent.is_dir()):
         raise InputError(f"{output}: give a file in a folder that exists")
-    predictions = evaluate.predict(
-        load(checkpoint),
-        the_task,
-        examples,
-        max_input_bytes,
-        strict,
-        batch_size,
-        num_beams,
-        "Predicting" if len(examples) > batch_size else "",
-    )
+    options = options or PredictOptions()
+    progress = "Predicting" if len(examples) > options.batch_size else ""
+    predictions = prediction.predict(load(checkpoint), the_task, examples, options, progress)
     if predictions.truncated:
-        print(f"{predictions.truncated} inputs were cut to the length limit.", file=sys.stderr)
+        print(
+            f"{predictions.truncated} inputs were shortened to the length limit.", file=sys.stderr
+        )
     if output:
-        evaluate.write_predictions(output, the_task, predictions)
+        write_predictions(output, the_task, predictions)
         return
     for example, generated in zip(examples, predictions.texts, strict=True):
         print(the_task.show(the_task.parse(generated, example), example))

@@ -15,12 +15,13 @@ tasks = App(name="tasks", help="List the tasks, or show examples as the model se
 
 @tasks.default
 def list_tasks() -> None:
-    """List the tasks, what they read and the score that counts."""
+    """List the tasks, the files they read, what the model sees, and the score that counts."""
     from kebyt5.tasks import TASKS
 
-    table = Table("name", "task", "input fields", "main score")
+    table = Table("name", "task", "files", "input fields", "main score")
     for name, task in TASKS.items():
-        table.add_row(name, task.title, ", ".join(task.input_fields), task.main_score)
+        fields = ", ".join(task.input_fields)
+        table.add_row(name, task.title, task.formats, fields, task.main_score)
     Console().print(table)
 
 

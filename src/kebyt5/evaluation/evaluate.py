@@ -1,120 +1,120 @@
-"""Predicting a task's examples and scoring what was predicted."""
+"""Scoring a checkpoint: as a whole, by length of the input, and under noise."""
 
-import json
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from transformers import PreTrainedModel
 
-from kebyt5.errors import InputError
-from kebyt5.generation.batch import generate_texts
-from kebyt5.generation.likelihood import log_likelihoods
-from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
-from kebyt5.output import write_text
+from kebyt5.evaluation.noise import noisy_example
+from kebyt5.evaluation.options import PredictOptions
+from kebyt5.evaluation.plots import plot_robustness
+from kebyt5.evaluation.predict import Predictions, predict
+from kebyt5.evaluation.predictions import write_predictions
+from kebyt5.output import provenance, write_json
 from kebyt5.tasks import Example, Task
+from kebyt5.tasks.fitting import size
+
+SHORTEST_BIN = 64
+"""Bytes of the shortest bin of input lengths; each further one is twice as long."""
 
 
-@dataclass(frozen=True)
-class Predictions:
-    """What a model said to some examples.
-
-    Attributes:
-        examples: The examples.
-        texts: The generated texts, one each.
-        truncated: How many inputs were cut to the length limit.
-        log_likelihoods: Of the task's labels for each example, where these were compared.
-    """
-
-    examples: Sequence[Example]
-    texts: Sequence[str]
-    truncated: int
-    log_likelihoods: np.ndarray | None = None
-
-    def score(self, task: Task) -> dict[str, float]:
-        """The task's official scores."""
-        if self.log_likelihoods is not None:
-            return task.score_likelihoods(self.examples, self.log_likelihoods)
-        return task.score(self.examples, self.texts)
-
-
-def predict(
-    model: PreTrainedModel,
-    task: Task,
-    examples: Sequence[Example],
-    max_input_bytes: int = 1024,
-    strict: bool = False,
-    batch_size: int = 32,
-    num_beams: int = 1,
-    progress: str = "",
-    free: bool = False,
-) -> Predictions:
-    """Answers every example.
-
-    Where a task has labels, the likeliest of them is the answer, so it always is one.
+def describe(
+    task: Task, predictions: Predictions, train: Sequence[Example] | None = None
+) -> dict[str, Any]:
+    """Scores predictions.
 
     Args:
-        model: A fine-tuned model.
-        task: What the examples belong to.
-        examples: With or without gold.
-        max_input_bytes: Longer inputs are cut at a character boundary and counted.
-        strict: Refuses longer inputs instead.
-        batch_size: Examples per batch.
-        num_beams: 1 for greedy search.
-        progress: Title of a progress bar; none where it is empty.
-        free: Generates freely also where a task has labels.
-
-    Raises:
-        InputError: With `strict`, an input is over the limit.
-    """
-    inputs = [fit(task.input_text(e), max_input_bytes, strict, e.place or e.id) for e in examples]
-    read = [text for text, _ in inputs]
-    truncated = sum(was_cut for _, was_cut in inputs)
-    if task.labels and not free:
-        likelihoods = log_likelihoods(model, read, task.labels, batch_size, progress)
-        texts = [task.labels[best] for best in likelihoods.argmax(1)]
-        return Predictions(examples, texts, truncated, likelihoods)
-    limits = [task.max_target_bytes(example) for example in examples]
-    texts = generate_texts(model, read, limits, batch_size, num_beams, progress)
-    return Predictions(examples, texts, truncated)
-
-
-def fit(text: str, max_bytes: int, strict: bool, place: str) -> tuple[str, bool]:
-    """Cuts a text to at most `max_bytes` of UTF-8 at a character boundary.
+        task: What they belong to.
+        predictions: For examples with gold.
+        train: Training data from which the task's trivial baseline is learnt, if there is any.
 
     Returns:
-        The text and whether it was cut.
-
-    Raises:
-        InputError: With `strict`, where it would have to be cut.
+        The content of `metrics.json`.
     """
-    cut = ByteTokenizer.truncate(text, max_bytes)
-    if strict and cut != text:
-        size = len(text.encode("utf-8", "replace"))
-        raise InputError(
-            f"{place}: {size} bytes, over the limit of {max_bytes}; shorten it, raise the limit,"
-            " or leave out --strict to have it cut"
-        )
-    return cut, cut != text
+    examples = predictions.examples
+    baseline = task.baseline(train, examples) if train else None
+    return {
+        "task": task.name,
+        "scores": predictions.score(task),
+        "baseline": task.score(examples, baseline) if baseline else None,
+        "examples": len(examples),
+        "truncated": predictions.truncated,
+        "by_length": scores_by_length(task, predictions),
+        "made": provenance(),
+    }
 
 
-def write_predictions(path: str | os.PathLike[str], task: Task, predictions: Predictions) -> None:
-    """Writes one JSON object a line: id, input fields, generated text, answer and gold text."""
-    lines = []
-    for example, text in zip(predictions.examples, predictions.texts, strict=True):
-        parsed = task.parse(text, example)
-        record = {
-            "id": example.id,
-            "input": dict(example.inputs),
-            "text": text,
-            "answer": task.answer(parsed, example),
-            "unparsed": parsed.reason,
+def scores_by_length(task: Task, predictions: Predictions) -> list[dict[str, Any]]:
+    """The scores of the examples whose whole input text has so many bytes, shortest first.
+
+    Returns:
+        For each bin that is not empty `bytes`, from and below, `examples` and `scores`.
+    """
+    lengths = [size(task.input_text(example)) for example in predictions.examples]
+    bins: dict[int, list[int]] = {}
+    for index, length in enumerate(lengths):
+        bins.setdefault((length // SHORTEST_BIN).bit_length(), []).append(index)
+    return [
+        {
+            "bytes": [(SHORTEST_BIN << number) // 2 * bool(number), SHORTEST_BIN << number],
+            "examples": len(bins[number]),
+            "scores": predictions.select(bins[number]).score(task),
         }
-        if example.gold is not None:
-            record["target"] = task.target_text(example)
-        lines.append(json.dumps(record, ensure_ascii=False) + "\n")
-    write_text(path, "".join(lines))
+        for number in sorted(bins)
+    ]
 
 
-__all__ = ["Predictions", "fit", "predict", "write_predictions"]
+def scores_under_noise(
+    model: PreTrainedModel,
+    task: Task,
+    predictions: Predictions,
+    rates: Sequence[float],
+    options: PredictOptions | None = None,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """Predicts again from damaged inputs and scores against the undamaged examples.
+
+    Args:
+        model: The model.
+        task: What the examples belong to.
+        predictions: What the model said to the undamaged inputs.
+        rates: Share of the characters that are hit, see `noise.add_noise`.
+        options: How answers are made.
+        seed: Decides every hit.
+
+    Returns:
+        For rate 0 and each of the rates `rate` and `scores`.
+    """
+    examples = predictions.examples
+    rows = [{"rate": 0.0, "scores": predictions.score(task)}]
+    for rate in rates:
+        noisy = [noisy_example(example, rate, seed) for example in examples]
+        found = predict(model, task, noisy, options, f"Predicting at noise rate {rate}")
+        rows.append({"rate": rate, "scores": replace(found, examples=examples).score(task)})
+    return rows
+
+
+def write_result(
+    folder: Path, task: Task, predictions: Predictions, metrics: dict[str, Any]
+) -> None:
+    """Writes `metrics.json`, `predictions.jsonl` and, where there is a curve, its plot."""
+    write_predictions(folder / "predictions.jsonl", task, predictions)
+    plot_robustness(metrics, task.main_score, folder / "robustness.png")
+    write_json(folder / "metrics.json", metrics)
+
+
+def mean_main_score(results: Sequence[tuple[Task, dict[str, float]]]) -> float:
+    """The mean over tasks of the score that counts, by which checkpoints are compared."""
+    return float(np.mean([scores[task.main_score] for task, scores in results]))
+
+
+__all__ = [
+    "describe",
+    "mean_main_score",
+    "scores_by_length",
+    "scores_under_noise",
+    "write_result",
+]

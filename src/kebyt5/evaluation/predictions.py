@@ -1,10 +1,13 @@
-"""Reading predictions that were made elsewhere."""
+"""Files of predictions: our own, and those made elsewhere."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from kebyt5.errors import InputError
+from kebyt5.evaluation.predict import Predictions
+from kebyt5.output import write_text
 from kebyt5.tasks import Example, Task
 from kebyt5.tasks.files import read_lines
 
@@ -61,4 +64,22 @@ def _read_jsonl(path: Path, examples: Sequence[Example]) -> list[str]:
     return [text for _, _, text in records]
 
 
-__all__ = ["read_predictions"]
+def write_predictions(path: str | os.PathLike[str], task: Task, predictions: Predictions) -> None:
+    """Writes one JSON object a line: id, input fields, generated text, answer and gold text."""
+    lines = []
+    for example, text in zip(predictions.examples, predictions.texts, strict=True):
+        parsed = task.parse(text, example)
+        record = {
+            "id": example.id,
+            "input": dict(example.inputs),
+            "text": text,
+            "answer": task.answer(parsed, example),
+            "unparsed": parsed.reason,
+        }
+        if example.gold is not None:
+            record["target"] = task.target_text(example)
+        lines.append(json.dumps(record, ensure_ascii=False) + "\n")
+    write_text(path, "".join(lines))
+
+
+__all__ = ["read_predictions", "write_predictions"]

@@ -2,17 +2,17 @@
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kebyt5.tasks import Task
 
-TEMPLATE = """\
+_TEMPLATE = """\
 ---
 language: ko
 library_name: kebyt5
 base_model: {base_as_yaml}
-tags: [kebyt5, byte-level, {task}]
+tags: [kebyt5, byte-level, {tags}]
 ---
 
 # {title}: {base}, fine-tuned with kebyt5
@@ -25,17 +25,14 @@ kebyt5 predict {folder} --task {task} --text "…"
 
 ## Scores
 
-On `{dev}` ({examples} examples), in percent; `unparsed` is a number of answers.
-
-| score | this model{baseline_head} |
-|---|---|{baseline_rule}
+In percent; `unparsed` is a number of answers.
 {scores}
 
 ## Training
 
 | | |
 |---|---|
-| data | `{train}`, {train_examples} examples |
+| data | {train}: {train_examples} examples |
 | base checkpoint | `{base}` |
 | trained parameters | {trained:,} of {parameters:,} |
 | seconds since start or resume | {seconds:.0f} |
@@ -46,32 +43,66 @@ On `{dev}` ({examples} examples), in percent; `unparsed` is a number of answers.
 said to every validation example. The licence follows from the base checkpoint and the data.
 """
 
+_SCORES = """
+### {title}
 
-def model_card(task: Task, config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
-    """Writes the card from the resolved configuration and the content of `metrics.json`."""
+On {dev}: {examples} examples.
+
+| score | this model{baseline_head} |
+|---|---|{baseline_rule}
+{rows}
+"""
+
+
+def model_card(
+    results: Sequence[tuple[Task, Mapping[str, Any]]],
+    settings: Mapping[str, Any],
+    training: Mapping[str, Any],
+) -> str:
+    """Writes the card.
+
+    Args:
+        results: Each task with the content of its `metrics.json`.
+        settings: The resolved configuration as plain values.
+        training: What is known of the training.
+    """
+    tasks = [task for task, _ in results]
+    made = results[0][1]["made"]
+    devs = settings["dev"] or ["a part of the training data held out"]
+    return _TEMPLATE.format(
+        title=", ".join(task.title for task in tasks),
+        task=tasks[0].name,
+        tags=", ".join(task.name for task in tasks),
+        base=settings["checkpoint"],
+        base_as_yaml=json.dumps(settings["checkpoint"], ensure_ascii=False),
+        folder=shlex.quote(settings["output"]),
+        scores="".join(
+            _score_table(task, metrics, devs[min(number, len(devs) - 1)])
+            for number, (task, metrics) in enumerate(results)
+        ),
+        train=", ".join(f"`{path}`" for path in settings["train"]),
+        train_examples=training["examples"],
+        trained=training["trained_parameters"],
+        parameters=training["parameters"],
+        seconds=training["seconds_since_start_or_resume"],
+        date=made["date"],
+        commit=made["commit"],
+    )
+
+
+def _score_table(task: Task, metrics: Mapping[str, Any], dev: str) -> str:
     baseline = metrics["baseline"]
-    rows = [
-        f"| {name} | {value:.2f} |" + (f" {baseline[name]:.2f} |" if baseline else "")
-        for name, value in metrics["scores"].items()
-    ]
-    return TEMPLATE.format(
+    rows = []
+    for name, value in metrics["scores"].items():
+        beside = f" {baseline[name]:.2f} |" if baseline and name in baseline else " |"
+        rows.append(f"| {name} | {value:.2f} |" + (beside if baseline else ""))
+    return _SCORES.format(
         title=task.title,
-        task=task.name,
-        base=config["checkpoint"],
-        base_as_yaml=json.dumps(config["checkpoint"], ensure_ascii=False),
-        folder=shlex.quote(config["output"]),
-        dev=config["dev"],
-        train=config["train"],
-        scores="\n".join(rows),
+        dev=dev,
+        examples=metrics["examples"],
         baseline_head=" | baseline" if baseline else "",
         baseline_rule="---|" if baseline else "",
-        examples=metrics["examples"],
-        train_examples=metrics["training"]["examples"],
-        trained=metrics["training"]["trained_parameters"],
-        parameters=metrics["training"]["parameters"],
-        seconds=metrics["training"]["seconds_since_start_or_resume"],
-        date=metrics["made"]["date"],
-        commit=metrics["made"]["commit"],
+        rows="\n".join(rows),
     )
 
 

@@ -1,9 +1,12 @@
 """The settings of a fine-tuning run; each field's docstring is its help on the command line."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from cyclopts import Parameter
 
 from kebyt5.errors import InputError
 from kebyt5.finetuning.freezing import Freeze
@@ -18,6 +21,9 @@ POSITIVE = (
     "lora",
     "max_input_bytes",
     "max_target_bytes",
+    "stride",
+    "temperature",
+    "seeds",
     "limit",
     "eval_examples",
     "eval_steps",
@@ -25,17 +31,22 @@ POSITIVE = (
 NOT_NEGATIVE = ("warmup_steps", "cycle_decay", "min_learning_rate", "weight_decay")
 
 
+Item = TypeVar("Item")
+Listed = Annotated[list[Item], Parameter(negative="")]
+
+
 @dataclass(kw_only=True)
 class FinetuneConfig:
     """Settings of a fine-tuning run. Defaults are those of the published runs."""
 
-    task: str
-    """Name of the task; `kebyt5 tasks` lists them."""
+    task: Listed[str]
+    """Name of the task; `kebyt5 tasks` lists them. Repeat --task, --train and --dev for each of
+    several tasks that one checkpoint is to learn."""
 
-    train: Path
+    train: Listed[Path]
     """Training data in the task's official file format."""
 
-    dev: Path
+    dev: Listed[Path] = field(default_factory=list)
     """Validation data in the same format; the best checkpoint is chosen by its official score."""
 
     output: Path
@@ -93,16 +104,24 @@ class FinetuneConfig:
     """Recompute activations in the backward pass to save memory."""
 
     max_input_bytes: int = 1024
-    """Longer inputs are cut at a character boundary and counted."""
+    """Longer inputs are shortened and counted: contexts of questions in overlapping windows,
+    dialogues by their oldest turns, others at a character."""
+
+    stride: int = 512
+    """Bytes from the beginning of a window to that of the next."""
 
     max_target_bytes: int = 1024
-    """The same for targets."""
+    """Longer targets are cut at a character and counted."""
 
     strict: bool = False
     """Refuse texts over the limits instead of cutting them."""
 
     limit: int | None = None
-    """Use only so many training examples, the first ones."""
+    """Use only so many training examples of each task, the first ones."""
+
+    temperature: float = 1.0
+    """Of the mixture of several tasks: each is drawn in proportion to its size to the power of
+    1 / temperature, so 1 keeps the sizes and a high one makes all tasks equal."""
 
     eval_examples: int = 200
     """How many validation examples are generated to choose the best checkpoint."""
@@ -113,10 +132,26 @@ class FinetuneConfig:
     seed: int = 0
     """Decides everything random: order, dropout, new parameters."""
 
+    seeds: int = 1
+    """Repeat the run with so many seeds, counted up from --seed, for mean and deviation."""
+
+    folds: int | None = None
+    """Cross-validate: split the training data in so many parts and hold each out once, in place
+    of --dev."""
+
     resume: bool = False
     """Go on where a killed run with the same settings and output folder left off."""
 
     def __post_init__(self) -> None:
+        if not len(self.task) == len(self.train) > 0:
+            raise InputError(f"{len(self.task)} --task and {len(self.train)} --train; pair them")
+        if len(set(self.task)) < len(self.task):
+            raise InputError("--task: the same task twice; put its data into one file")
+        if len(self.dev) != (0 if self.folds else len(self.task)):
+            wanted = "none with --folds" if self.folds else "one for each --task"
+            raise InputError(f"{len(self.dev)} --dev; give {wanted}")
+        if self.folds is not None and self.folds < 2:
+            raise InputError(f"--folds {self.folds}: has to be 2 or more")
         for name in POSITIVE + NOT_NEGATIVE:
             value = getattr(self, name)
             if value is None or (math.isfinite(value) and value > 0):
@@ -130,4 +165,20 @@ class FinetuneConfig:
             raise InputError(f"--seed {self.seed}: has to be 0 or more and less than 2 to the 32nd")
 
 
-__all__ = ["FinetuneConfig"]
+def to_settings(config: FinetuneConfig) -> dict[str, Any]:
+    """The settings as plain values, without whether the run is a resumed one."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, list):
+            return [plain(item) for item in value]
+        return str(value) if isinstance(value, Path) else value
+
+    return {name: plain(value) for name, value in (asdict(config) | {"resume": False}).items()}
+
+
+def to_yaml(config: FinetuneConfig) -> str:
+    """The settings in the form that `--config` takes."""
+    return yaml.safe_dump({"finetune": to_settings(config)}, allow_unicode=True, sort_keys=False)
+
+
+__all__ = ["FinetuneConfig", "to_settings", "to_yaml"]

@@ -1,81 +1,142 @@
 """Task examples as training batches."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch.utils.data import Dataset, Sampler
 
-from kebyt5.evaluation.evaluate import fit
+from kebyt5.evaluation.predict import fit, fit_inputs
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 from kebyt5.tasks import Example, Task
+
+
+class TaskData(NamedTuple):
+    """A task and the examples to learn it from and to validate it on."""
+
+    task: Task
+    train: Sequence[Example]
+    dev: Sequence[Example]
 
 
 class TaskDataset(Dataset[dict[str, list[int]]]):
     """Encoded input and target pairs; an item is a function of (examples, seed, epoch, index).
 
+    Of several tasks each epoch draws in proportion to size ** (1 / temperature), going through
+    the examples of a task in a new order before it takes one again. One task alone, or any number
+    at temperature 1, gives each example once an epoch.
+
     Args:
-        task: What makes texts of the examples.
-        examples: The examples.
-        max_input_bytes: Longer inputs are cut at a character boundary and counted.
-        max_target_bytes: The same for targets.
+        parts: Tasks with their examples.
+        max_input_bytes: Longer inputs are shortened as `Task.fit` does, else at a character, and
+            counted. A window that shows nothing to be learnt is left out.
+        max_target_bytes: Longer targets are cut at a character and counted.
+        stride: Bytes from the beginning of a window to that of the next.
         strict: Refuses longer texts instead.
-        seed: Of whatever is random in the task's training pairs.
+        seed: Of the draws, and of whatever is random in the tasks' training pairs.
+        temperature: Of the mixture.
         training: Whether targets are training pairs or the evaluation's reference.
+
+    Raises:
+        InputError: With `strict`, a text is over its limit.
     """
 
     def __init__(
         self,
-        task: Task,
-        examples: Sequence[Example],
+        parts: Sequence[tuple[Task, Sequence[Example]]],
         max_input_bytes: int,
         max_target_bytes: int,
+        stride: int = 512,
         strict: bool = False,
         seed: int = 0,
+        temperature: float = 1.0,
         training: bool = True,
     ) -> None:
-        self.task = task
-        self.examples = examples
         self.limits = (max_input_bytes, max_target_bytes)
         self.seed = seed
         self.training = training
-        self.epoch = 0
         self.tokenizer = ByteTokenizer()
-        self.lengths = []
         self.truncated = 0
-        for index, example in enumerate(examples):
-            pair = self._texts(index)
-            fitted = [
-                fit(text, limit, strict, example.place or example.id)
-                for text, limit in zip(pair, self.limits, strict=True)
-            ]
-            self.lengths.append(sum(len(text) for text, _ in fitted))
-            self.truncated += any(was_cut for _, was_cut in fitted)
+        self.items: list[tuple[Task, Example]] = []
+        self.sizes: list[int] = []
+        for task, examples in parts:
+            before = len(self.items)
+            for example in examples:
+                shown = task.fit(example, max_input_bytes, stride)
+                _, was_cut = fit_inputs(task, example, shown, max_input_bytes, strict)
+                target = task.target_text(example)
+                place = example.place or example.id
+                self.truncated += fit(target, max_target_bytes, strict, place)[1] or was_cut
+                self.items += [(task, part) for part in shown if part.gold is not None]
+            self.sizes.append(len(self.items) - before)
+        self.counts = mixture_counts(self.sizes, temperature)
+        # Of the evaluation's reference, which is close enough to what is drawn to group by.
+        self.item_lengths = np.array([sum(map(len, self._texts(i, 0))) for i in self._every()])
+        self.set_epoch(0)
 
-    def _texts(self, index: int) -> tuple[str, str]:
-        example = self.examples[index]
-        if not self.training:
-            return self.task.input_text(example), self.task.target_text(example)
-        seed = np.random.SeedSequence((self.seed, self.epoch, index)).generate_state(1)[0]
-        return self.task.training_pair(example, int(seed))
+    def _every(self) -> range:
+        return range(len(self.items))
+
+    def _texts(self, item: int, epoch: int) -> tuple[str, str]:
+        task, example = self.items[item]
+        pair = task.input_text(example), task.target_text(example)
+        if self.training:
+            seed = np.random.SeedSequence((self.seed, epoch, item)).generate_state(1)[0]
+            pair = task.training_pair(example, int(seed))
+        source, target = map(ByteTokenizer.truncate, pair, self.limits)
+        return source, target
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Characters of input and target of this epoch's items, about."""
+        return self.item_lengths[self.order]
 
     def set_epoch(self, epoch: int) -> None:
-        """Draws new training pairs; called by the trainer."""
+        """Draws new items and training pairs; called by the trainer."""
         self.epoch = epoch
+        first = np.concatenate([[0], np.cumsum(self.sizes)[:-1]]).astype(int)
+        self.order = np.concatenate(
+            [
+                start + _draw(size, epoch * count, count, (self.seed, part))
+                for part, (start, size, count) in enumerate(
+                    zip(first, self.sizes, self.counts, strict=True)
+                )
+            ]
+        )
 
     def __len__(self) -> int:
-        return len(self.examples)
+        return len(self.order)
 
     def __getitem__(self, index: int) -> dict[str, list[int]]:
-        source, target = (
-            fit(text, limit, False, "")[0]
-            for text, limit in zip(self._texts(index), self.limits, strict=True)
-        )
+        source, target = self._texts(int(self.order[index]), self.epoch)
         return {
             "input_ids": self.tokenizer(source).input_ids,
             "labels": self.tokenizer(target).input_ids,
         }
+
+
+def mixture_counts(sizes: Sequence[int], temperature: float) -> list[int]:
+    """How many examples of each task an epoch draws; together as many as there are.
+
+    Args:
+        sizes: Examples of each task.
+        temperature: 1 for as many as there are; the higher, the more alike.
+    """
+    shares = np.asarray(sizes, np.float64) ** (1 / temperature)
+    ends = np.round(np.cumsum(shares) / shares.sum() * sum(sizes)).astype(int)
+    return np.diff(ends, prepend=0).tolist()
+
+
+def _draw(size: int, begin: int, count: int, seed: tuple[int, ...]) -> np.ndarray:
+    """Places `begin` to `begin + count` of an endless series of permutations of `size` items."""
+    if not count:
+        return np.zeros(0, int)
+    first, last = begin // size, (begin + count - 1) // size
+    series = [np.random.default_rng((*seed, n)).permutation(size) for n in range(first, last + 1)]
+    start = begin - first * size
+    return np.sort(np.concatenate(series)[start : start + count])
 
 
 def collate(items: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
@@ -107,7 +168,7 @@ class LengthGroupedSampler(Sampler[int]):
 
     CHUNK_BATCHES = 50
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+    def __init__(self, lengths: ArrayLike, batch_size: int, seed: int) -> None:
         self.lengths = np.asarray(lengths)
         self.batch_size = batch_size
         self.seed = seed
@@ -136,4 +197,4 @@ class LengthGroupedSampler(Sampler[int]):
             yield from batch.tolist()
 
 
-__all__ = ["LengthGroupedSampler", "TaskDataset", "collate"]
+__all__ = ["LengthGroupedSampler", "TaskData", "TaskDataset", "collate", "mixture_counts"]

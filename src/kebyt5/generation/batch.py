@@ -1,11 +1,13 @@
 """Generating answers for many inputs, in batches of like length."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from rich.progress import track
+from torch import Tensor
 from transformers import PreTrainedModel
 
+from kebyt5.generation.labels import LabelTrie
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 
 
@@ -17,6 +19,7 @@ def generate_texts(
     batch_size: int = 32,
     num_beams: int = 1,
     progress: str = "",
+    labels: LabelTrie | None = None,
 ) -> list[str]:
     """Generates one text per input by greedy or beam search.
 
@@ -27,6 +30,7 @@ def generate_texts(
         batch_size: Inputs per batch; inputs of similar length share one.
         num_beams: 1 for greedy search.
         progress: Title of a progress bar; none is shown where it is empty.
+        labels: The only texts that may be generated; any may where it is None.
 
     Returns:
         The texts in the order of the inputs.
@@ -45,12 +49,28 @@ def generate_texts(
             max_new_tokens=max(max_new_bytes[i] for i in batch) + 1,
             num_beams=num_beams,
             do_sample=False,
+            prefix_allowed_tokens_fn=_allowed(labels, model) if labels else None,
         )
         for i, ids in zip(batch, generated.cpu(), strict=True):
             # The start of the decoder and the end of sequence come on top.
             texts[i] = tokenizer.decode(ids[: max_new_bytes[i] + 2], skip_special_tokens=True)
     model.train(was_training)
     return texts
+
+
+def _allowed(labels: LabelTrie, model: PreTrainedModel) -> Callable[[int, Tensor], list[int]]:
+    """The automaton in the form in which Transformers asks for it: by all ids so far."""
+    pad_id = model.generation_config.pad_token_id or 0
+
+    def allowed(_: int, ids: Tensor) -> list[int]:
+        state = labels.START
+        for byte_id in ids[1:].tolist():  # the first one starts the decoder
+            if byte_id == pad_id:
+                break
+            state = labels.advance(state, byte_id)
+        return labels.allowed(state) or [pad_id]
+
+    return allowed
 
 
 __all__ = ["generate_texts"]

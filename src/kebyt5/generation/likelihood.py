@@ -1,6 +1,6 @@
 """How likely a model finds given texts as answers: for classification and reranking."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -15,50 +15,78 @@ from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 def log_likelihoods(
     model: PreTrainedModel,
     inputs: Sequence[str],
-    targets: Sequence[str],
+    candidates: Sequence[Sequence[str]],
     batch_size: int = 32,
     progress: str = "",
-) -> np.ndarray:
-    """The log probability of every target, end of sequence included, after every input.
+) -> list[np.ndarray]:
+    """The log probability of every candidate, end of sequence included, after its input.
 
-    An input is encoded once, whatever the number of targets.
+    An input is encoded once, whatever the number of its candidates.
 
     Args:
         model: A KEByT5, GBST-KEByT5 or ByT5 model.
         inputs: The texts that the model reads.
-        targets: The texts to judge, the same for all inputs.
-        batch_size: Pairs of input and target that are decoded at a time, at least.
+        candidates: For each input the texts to judge.
+        batch_size: Candidates that are decoded at a time, at least those of one input.
         progress: Title of a progress bar; none is shown where it is empty.
 
     Returns:
-        Natural logarithms, shape (inputs, targets).
+        Natural logarithms, for each input an array of shape (candidates,).
+
+    Raises:
+        ValueError: There are not as many lists of candidates as inputs.
     """
-    tokenizer = ByteTokenizer()
+    if len(inputs) != len(candidates):
+        raise ValueError(f"{len(inputs)} inputs, but candidates for {len(candidates)}")
     was_training = model.training
     model.eval()
-    labels = tokenizer(list(targets), padding=True, return_tensors="pt").to(model.device)
-    counted = labels.attention_mask.bool()  # (targets, bytes)
-    result = np.zeros((len(inputs), len(targets)))
-    by_length = sorted(range(len(inputs)), key=lambda i: len(inputs[i]), reverse=True)
-    size = max(1, batch_size // len(targets))
-    batches = [by_length[i : i + size] for i in range(0, len(by_length), size)]
+    result = [np.zeros(len(texts)) for texts in candidates]
+    batches = list(_batches(inputs, candidates, batch_size))
     for batch in track(batches, progress, disable=not progress, transient=True):
-        encoded = tokenizer([inputs[i] for i in batch], padding=True, return_tensors="pt")
-        encoded = encoded.to(model.device)
-        states = model.get_encoder()(**encoded).last_hidden_state
-        logits = model(
-            encoder_outputs=BaseModelOutput(states.repeat_interleave(len(targets), dim=0)),
-            attention_mask=encoded.attention_mask.repeat_interleave(len(targets), dim=0),
-            decoder_input_ids=model.prepare_decoder_input_ids_from_labels(
-                labels.input_ids.repeat(len(batch), 1)
-            ),
-        ).logits.float()
-        chosen = logits.log_softmax(dim=-1).unflatten(0, (len(batch), len(targets)))
-        index = labels.input_ids[None, :, :, None].expand(len(batch), -1, -1, 1)
-        chosen = chosen.gather(-1, index)[..., 0] * counted
-        result[batch] = chosen.sum(dim=-1).cpu().numpy()
+        targets = [text for i in batch for text in candidates[i]]
+        owners = [row for row, i in enumerate(batch) for _ in candidates[i]]
+        found = _score(model, [inputs[i] for i in batch], targets, owners)
+        ends = np.cumsum([len(candidates[i]) for i in batch])[:-1]
+        for i, part in zip(batch, np.split(found, ends), strict=True):
+            result[i] = part
     model.train(was_training)
     return result
+
+
+def _batches(
+    inputs: Sequence[str], candidates: Sequence[Sequence[str]], batch_size: int
+) -> Iterator[list[int]]:
+    """Yields the indices of inputs of like length whose candidates fill a batch."""
+    batch: list[int] = []
+    size = 0
+    for i in sorted(range(len(inputs)), key=lambda i: len(inputs[i]), reverse=True):
+        if not candidates[i]:
+            continue
+        if batch and size + len(candidates[i]) > batch_size:
+            yield batch
+            batch, size = [], 0
+        batch.append(i)
+        size += len(candidates[i])
+    if batch:
+        yield batch
+
+
+def _score(
+    model: PreTrainedModel, inputs: Sequence[str], targets: Sequence[str], owners: Sequence[int]
+) -> np.ndarray:
+    """The log probability of every target after the input that `owners` names, (targets,)."""
+    tokenizer = ByteTokenizer()
+    encoded = tokenizer(list(inputs), padding=True, return_tensors="pt").to(model.device)
+    labels = tokenizer(list(targets), padding=True, return_tensors="pt").to(model.device)
+    rows = torch.tensor(owners, device=model.device)
+    states = model.get_encoder()(**encoded).last_hidden_state
+    logits = model(
+        encoder_outputs=BaseModelOutput(states[rows]),
+        attention_mask=encoded.attention_mask[rows],
+        decoder_input_ids=model.prepare_decoder_input_ids_from_labels(labels.input_ids),
+    ).logits.float()
+    chosen = logits.log_softmax(dim=-1).gather(-1, labels.input_ids[:, :, None])[..., 0]
+    return (chosen * labels.attention_mask).sum(dim=-1).cpu().numpy().astype(np.float64)
 
 
 __all__ = ["log_likelihoods"]

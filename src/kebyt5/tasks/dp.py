@@ -35,6 +35,7 @@ class DP(Task):
 
     name: ClassVar[str] = "dp"
     title: ClassVar[str] = "Dependency parsing (KLUE-DP)"
+    formats: ClassVar[str] = "KLUE-DP tsv, parquet"
     input_fields: ClassVar[tuple[str, ...]] = ("sentence", "words")
     main_score: ClassVar[str] = "las_macro_f1"
 

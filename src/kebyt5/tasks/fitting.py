@@ -2,21 +2,6 @@
 
 from bisect import bisect_right
 from itertools import accumulate
-from typing import NamedTuple
-
-from kebyt5.tasks.task import Example
-
-
-class Fitted(NamedTuple):
-    """An example that fits.
-
-    Attributes:
-        example: The example, some of its inputs shortened.
-        cut_bytes: How many bytes of the inputs it lacks; 0 where it is whole.
-    """
-
-    example: Example
-    cut_bytes: int
 
 
 def size(text: str) -> int:

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from kebyt5.tasks.fitting import Fitted
 from kebyt5.tasks.metrics.korquad import scores
-from kebyt5.tasks.squad import fit_context, gold_answers, read_questions
+from kebyt5.tasks.squad import context_windows, gold_answers, read_questions
 from kebyt5.tasks.task import Example, Parsed, Task
 
 
@@ -15,6 +14,7 @@ class KorQuAD(Task):
 
     name: ClassVar[str] = "korquad"
     title: ClassVar[str] = "Machine reading comprehension (KorQuAD 1.0)"
+    formats: ClassVar[str] = "KorQuAD json, parquet"
     input_fields: ClassVar[tuple[str, ...]] = ("question", "context")
     main_score: ClassVar[str] = "f1"
 
@@ -52,6 +52,6 @@ class KorQuAD(Task):
         """The answer."""
         return parsed.value
 
-    def fit(self, example: Example, max_bytes: int, stride: int) -> list[Fitted]:
-        """Windows over the context, see `squad.fit_context`."""
-        return fit_context(self, example, max_bytes, stride)
+    def fit(self, example: Example, max_bytes: int, stride: int) -> list[Example]:
+        """Windows over the context; those without an answer have no gold."""
+        return context_windows(self, example, max_bytes, stride)

@@ -2,12 +2,12 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from kebyt5.tasks.fitting import Fitted
 from kebyt5.tasks.metrics.mrc import scores
-from kebyt5.tasks.squad import Answers, fit_context, gold_answers, read_questions
+from kebyt5.tasks.squad import Answers, context_windows, gold_answers, read_questions
 from kebyt5.tasks.task import Example, Parsed, Task
 
 UNKNOWN = "[알 수 없음]"
@@ -28,6 +28,7 @@ class MRC(Task):
 
     name: ClassVar[str] = "mrc"
     title: ClassVar[str] = "Machine reading comprehension (KLUE-MRC)"
+    formats: ClassVar[str] = "KLUE-MRC json, parquet"
     input_fields: ClassVar[tuple[str, ...]] = ("question", "context")
     main_score: ClassVar[str] = "rouge_w"
 
@@ -115,9 +116,31 @@ class MRC(Task):
         """The answer."""
         return parsed.value
 
-    def fit(self, example: Example, max_bytes: int, stride: int) -> list[Fitted]:
-        """Windows over the context, see `squad.fit_context`."""
-        return fit_context(self, example, max_bytes, stride)
+    def fit(self, example: Example, max_bytes: int, stride: int) -> list[Example]:
+        """Windows over the context; those without an answer are to be called unanswerable."""
+        parts = context_windows(self, example, max_bytes, stride)
+        if example.gold is None or parts == [example]:
+            return parts
+        return [
+            part if part.gold else replace(part, gold=_unknown(part, example)) for part in parts
+        ]
+
+    def choose(
+        self, example: Example, texts: Sequence[str], log_likelihoods: Sequence[float]
+    ) -> int:
+        """The likeliest answer of the windows that give one, else the likeliest `UNKNOWN`.
+
+        A window that does not show the answer is right to call it unknown, so that is no evidence
+        against the answer of another.
+        """
+        answered = [self.parse(text, example).value != UNKNOWN for text in texts]
+        return max(range(len(texts)), key=lambda i: (answered[i], log_likelihoods[i]))
+
+
+def _unknown(part: Example, whole: Example) -> Answers:
+    """The gold of a window without an answer: none, with the plausible ones that it shows."""
+    plausible = gold_answers(whole).plausible
+    return Answers((UNKNOWN,), tuple(text for text in plausible if text in part.inputs["context"]))
 
 
 def _wrong_answer(gold: Answers, rng: random.Random) -> str | None:

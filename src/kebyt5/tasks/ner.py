@@ -40,6 +40,7 @@ class NER(Task):
 
     name: ClassVar[str] = "ner"
     title: ClassVar[str] = "Named entity recognition (KLUE-NER)"
+    formats: ClassVar[str] = "KLUE-NER tsv"
     input_fields: ClassVar[tuple[str, ...]] = ("sentence",)
     main_score: ClassVar[str] = "entity_macro_f1"
 

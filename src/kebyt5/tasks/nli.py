@@ -12,6 +12,7 @@ class NLI(LabelTask):
 
     name: ClassVar[str] = "nli"
     title: ClassVar[str] = "Natural language inference (KLUE-NLI, KorNLI)"
+    formats: ClassVar[str] = "KLUE-NLI json, parquet; KorNLI tsv"
     input_fields: ClassVar[tuple[str, ...]] = ("premise", "hypothesis")
     columns: ClassVar[Mapping[str, str]] = {"premise": "sentence1", "hypothesis": "sentence2"}
     label_columns = ("gold_label", "label")

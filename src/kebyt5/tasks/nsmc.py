@@ -11,6 +11,7 @@ class NSMC(LabelTask):
 
     name: ClassVar[str] = "nsmc"
     title: ClassVar[str] = "Sentiment of film reviews (NSMC)"
+    formats: ClassVar[str] = "NSMC txt"
     input_fields: ClassVar[tuple[str, ...]] = ("document",)
     labels = ("negative", "positive")
 

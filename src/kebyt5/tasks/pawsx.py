@@ -11,6 +11,7 @@ class PAWSX(LabelTask):
 
     name: ClassVar[str] = "pawsx"
     title: ClassVar[str] = "Paraphrase detection (PAWS-X)"
+    formats: ClassVar[str] = "PAWS-X tsv, parquet"
     input_fields: ClassVar[tuple[str, ...]] = ("sentence1", "sentence2")
     labels = ("different", "paraphrase")
 

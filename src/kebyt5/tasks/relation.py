@@ -52,6 +52,7 @@ class RE(LabelTask):
 
     name: ClassVar[str] = "re"
     title: ClassVar[str] = "Relation extraction (KLUE-RE)"
+    formats: ClassVar[str] = "KLUE-RE json, parquet"
     input_fields: ClassVar[tuple[str, ...]] = (
         "sentence",
         "subject",

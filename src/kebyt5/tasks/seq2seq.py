@@ -19,6 +19,7 @@ class Seq2Seq(Task):
 
     name: ClassVar[str] = "seq2seq"
     title: ClassVar[str] = "Free text to text"
+    formats: ClassVar[str] = "tsv, csv, jsonl, json, parquet"
     input_fields: ClassVar[tuple[str, ...]] = ("text",)
     main_score: ClassVar[str] = "chrf"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from kebyt5.errors import InputError
 from kebyt5.tasks.files import Record, read_json, read_records, read_text
-from kebyt5.tasks.fitting import Fitted, size, windows
+from kebyt5.tasks.fitting import size, windows
 from kebyt5.tasks.task import Example, Task
 
 
@@ -80,8 +80,10 @@ def gold_answers(example: Example) -> Answers:
     return example.gold
 
 
-def fit_context(task: Task, example: Example, max_bytes: int, stride: int) -> list[Fitted]:
+def context_windows(task: Task, example: Example, max_bytes: int, stride: int) -> list[Example]:
     """Windows over the context, each under the whole question.
+
+    A window's gold is what of the gold it shows; None where it shows none of the answers.
 
     Args:
         task: Whose input text has to fit.
@@ -96,19 +98,21 @@ def fit_context(task: Task, example: Example, max_bytes: int, stride: int) -> li
     context = example.inputs["context"]
 
     def show(part: str) -> Example:
-        return replace(example, inputs={**example.inputs, "context": part})
+        gold = None
+        if example.gold is not None:
+            texts = tuple(text for text in gold_answers(example).texts if text in part)
+            gold = replace(example.gold, texts=texts) if texts else None
+        return replace(example, inputs={**example.inputs, "context": part}, gold=gold)
 
     room = max_bytes - size(task.input_text(show("")))
-    whole = size(context)
-    if whole <= room:
-        return [Fitted(example, 0)]
+    if size(context) <= room:
+        return [example]
     if room < 4:
         raise InputError(
             f"{example.place or example.id}: the question leaves no room for the context within"
             f" {max_bytes} bytes; shorten it, or raise the limit"
         )
-    parts = windows(context, room, min(stride, room))
-    return [Fitted(show(part), whole - size(part)) for part in parts]
+    return [show(part) for part in windows(context, room, min(stride, room))]
 
 
 def _question(record: Record, context: str, place: str) -> Question:

@@ -24,6 +24,7 @@ class STS(Task):
 
     name: ClassVar[str] = "sts"
     title: ClassVar[str] = "Semantic textual similarity (KLUE-STS, KorSTS)"
+    formats: ClassVar[str] = "KLUE-STS json, parquet; KorSTS tsv"
     input_fields: ClassVar[tuple[str, ...]] = ("sentence1", "sentence2")
     main_score: ClassVar[str] = "pearson"
     labels: ClassVar[tuple[str, ...]] = tuple(f"{tenths / 10:.1f}" for tenths in range(51))

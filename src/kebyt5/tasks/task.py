@@ -48,6 +48,9 @@ class Task(ABC):
     main_score: ClassVar[str]
     """The key of `score` by which the best checkpoint is chosen; higher is better."""
 
+    formats: ClassVar[str] = ""
+    """The files that `read` takes, for the list of tasks."""
+
     labels: ClassVar[tuple[str, ...]] = ()
     """All texts that may be an answer; empty where answers are free."""
 
@@ -70,6 +73,40 @@ class Task(ABC):
     def training_pair(self, example: Example, seed: int) -> tuple[str, str]:
         """Input and target for one training step; `seed` decides whatever is random in them."""
         return self.input_text(example), self.target_text(example)
+
+    def fit(self, example: Example, max_bytes: int, stride: int) -> list[Example]:
+        """Leaves out of an input that is too long what matters least.
+
+        Where it stays too long all the same, the input text is cut at a character.
+
+        Args:
+            example: With or without gold.
+            max_bytes: What the input text may have.
+            stride: From the beginning of a window to that of the next, in bytes.
+
+        Returns:
+            The example, or a shorter one, or several that show overlapping windows of it. The gold
+            of each is what is right for what it shows, None where nothing is.
+
+        Raises:
+            InputError: The limit leaves no room for what has to stay.
+        """
+        return [example]
+
+    def choose(
+        self, example: Example, texts: Sequence[str], log_likelihoods: Sequence[float]
+    ) -> int:
+        """Of the texts generated for the windows of an example, which one is the answer.
+
+        Args:
+            example: The whole example.
+            texts: One for each window that `fit` returned.
+            log_likelihoods: How likely the model finds each text, given its window.
+
+        Returns:
+            The index of the likeliest.
+        """
+        return max(range(len(texts)), key=log_likelihoods.__getitem__)
 
     @abstractmethod
     def parse(self, text: str, example: Example) -> Parsed:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from kebyt5.errors import InputError
 from kebyt5.tasks.files import Record, read_records
-from kebyt5.tasks.fitting import Fitted, size
+from kebyt5.tasks.fitting import size
 from kebyt5.tasks.metrics.wos import scores
 from kebyt5.tasks.task import Example, Parsed, Task
 
@@ -26,6 +26,7 @@ class WOS(Task):
 
     name: ClassVar[str] = "wos"
     title: ClassVar[str] = "Dialogue state tracking (WoS)"
+    formats: ClassVar[str] = "WoS json, parquet"
     input_fields: ClassVar[tuple[str, ...]] = ("dialogue",)
     main_score: ClassVar[str] = "jga"
 
@@ -75,7 +76,7 @@ class WOS(Task):
         """The state as a target."""
         return _write(parsed.value)
 
-    def fit(self, example: Example, max_bytes: int) -> Fitted:
+    def fit(self, example: Example, max_bytes: int, stride: int) -> list[Example]:
         """Drops the oldest turns of a dialogue, as few as possible.
 
         The last turn stays; where it is too long by itself, its beginning is cut.
@@ -99,8 +100,7 @@ class WOS(Task):
             # An incomplete character at the cut is dropped.
             tail = kept.encode(errors="surrogatepass")[-room:].decode(errors="ignore")
             kept = speaker + tail
-        cut = size(dialogue) - size(kept)
-        return Fitted(replace(example, inputs={"dialogue": kept}) if cut else example, cut)
+        return [example if kept == dialogue else replace(example, inputs={"dialogue": kept})]
 
 
 def _turns(dialogue: Record) -> Iterator[Example]:

@@ -13,6 +13,7 @@ class YNAT(LabelTask):
 
     name: ClassVar[str] = "ynat"
     title: ClassVar[str] = "Topic of a headline (KLUE-TC)"
+    formats: ClassVar[str] = "KLUE-TC json, parquet"
     input_fields: ClassVar[tuple[str, ...]] = ("title",)
     main_score: ClassVar[str] = "macro_f1"
     labels = ("IT과학", "경제", "사회", "생활문화", "세계", "스포츠", "정치")

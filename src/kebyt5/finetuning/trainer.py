@@ -1,0 +1,214 @@
+"""The trainer of a fine-tuning run: its order, its learning rate and its validation."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import (
+    PreTrainedModel,
+    Trainer,
+    TrainerCallback,
+    TrainerState,
+    TrainingArguments,
+)
+
+from kebyt5.errors import InputError
+from kebyt5.evaluation.evaluate import mean_main_score
+from kebyt5.evaluation.options import PredictOptions
+from kebyt5.evaluation.predict import predict
+from kebyt5.finetuning.config import FinetuneConfig
+from kebyt5.finetuning.data import LengthGroupedSampler, TaskData, TaskDataset, collate
+from kebyt5.finetuning.freezing import freeze
+from kebyt5.finetuning.schedule import cosine_cycles_schedule
+from kebyt5.models.loading import load
+
+LORA_TARGETS = ["q", "k", "v", "o", "wi_0", "wi_1", "wo"]
+
+
+class ChooseEpoch(TrainerCallback):
+    """Tells sampler and dataset the epoch; Accelerate forgets one of them in resumed epochs."""
+
+    def __init__(self, sampler: LengthGroupedSampler, dataset: TaskDataset) -> None:
+        self.sampler = sampler
+        self.dataset = dataset
+
+    def on_epoch_begin(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
+        """Chooses the epoch that the run is in, also in its midst."""
+        epoch = int((state.epoch or 0) + 1e-6)
+        self.dataset.set_epoch(epoch)
+        self.sampler.set_epoch(epoch)
+        self.sampler.lengths = self.dataset.lengths
+
+
+class FinetuneTrainer(Trainer):
+    """A `Trainer` that validates on what the model answers.
+
+    Args:
+        config: The settings.
+        model: What to train.
+        data: Tasks with their examples.
+        dataset: The training examples.
+    """
+
+    def __init__(
+        self,
+        config: FinetuneConfig,
+        model: PreTrainedModel,
+        data: Sequence[TaskData],
+        dataset: TaskDataset,
+    ) -> None:
+        self.config = config
+        self.samples = [(part.task, part.dev[: config.eval_examples]) for part in data]
+        super().__init__(
+            model=model,
+            args=training_arguments(config),
+            train_dataset=dataset,
+            eval_dataset=TaskDataset(
+                self.samples,
+                config.max_input_bytes,
+                config.max_target_bytes,
+                config.stride,
+                training=False,
+            ),
+            data_collator=collate,
+        )
+        self.sampler = LengthGroupedSampler(dataset.lengths, config.batch_size, config.seed)
+        self.add_callback(ChooseEpoch(self.sampler, dataset))
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Computes the loss and the official scores of the validation sample.
+
+        Of several tasks each score has the task's name before it; `eval_main_score` is the mean of
+        the scores that count.
+        """
+        metrics = super().evaluate(*args, **kwargs)
+        options = predict_options(self.config)
+        results = []
+        scores: dict[str, float] = {}
+        for task, sample in self.samples:
+            found = predict(self.model, task, sample, options).score(task)
+            results.append((task, found))
+            before = f"eval_{task.name}_" if len(self.samples) > 1 else "eval_"
+            scores |= {before + name: value for name, value in found.items()}
+        scores["eval_main_score"] = mean_main_score(results)
+        self.log(scores)
+        return metrics | scores
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
+        return self.sampler
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> LambdaLR:
+        """Creates the schedule of decaying cosine cycles."""
+        self.lr_scheduler: LambdaLR | None
+        if self.lr_scheduler is None:
+            self.lr_scheduler = cosine_cycles_schedule(
+                optimizer or self.optimizer,
+                num_training_steps,
+                self.config.cycles,
+                self.config.cycle_decay,
+                self.config.min_learning_rate / self.config.learning_rate,
+                self.config.warmup_steps,
+            )
+        return self.lr_scheduler
+
+
+def predict_options(config: FinetuneConfig) -> PredictOptions:
+    """How a run answers its validation examples."""
+    return PredictOptions(
+        max_input_bytes=config.max_input_bytes,
+        stride=config.stride,
+        batch_size=config.device_batch_size,
+    )
+
+
+def training_arguments(config: FinetuneConfig) -> TrainingArguments:
+    """The settings in the terms of Transformers."""
+    size, accumulation = device_batch_size(config)
+    when = "steps" if config.eval_steps else "epoch"
+    return TrainingArguments(
+        output_dir=str(config.output),
+        num_train_epochs=config.epochs,
+        per_device_train_batch_size=size,
+        per_device_eval_batch_size=size,
+        gradient_accumulation_steps=accumulation,
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        optim="adafactor" if config.optimizer == "adafactor" else "adamw_torch_fused",
+        bf16=config.bf16,
+        use_cpu=not torch.accelerator.is_available(),
+        eval_strategy=when,
+        eval_steps=config.eval_steps,
+        save_strategy=when,
+        save_steps=config.eval_steps or 500,
+        save_total_limit=2,
+        load_best_model_at_end=True,
+        metric_for_best_model="main_score",
+        greater_is_better=True,
+        prediction_loss_only=True,
+        logging_steps=10,
+        report_to=["tensorboard"],
+        remove_unused_columns=False,
+        label_names=["labels"],
+        dataloader_pin_memory=torch.cuda.is_available(),
+        seed=config.seed,
+        disable_tqdm=False,
+    )
+
+
+def device_batch_size(config: FinetuneConfig) -> tuple[int, int]:
+    """Divides a batch: examples that one device computes at a time, and how often it does.
+
+    Raises:
+        InputError: The batch cannot be divided among the devices.
+    """
+    world = PartialState().num_processes
+    if world == 1:
+        world = max(1, torch.cuda.device_count())
+    share, rest = divmod(config.batch_size, world)
+    if rest or not share:
+        raise InputError(f"--batch-size {config.batch_size}: not a multiple of {world} devices")
+    largest = min(share, config.device_batch_size)
+    size = next(size for size in range(largest, 0, -1) if share % size == 0)
+    return size, share // size
+
+
+def prepare_model(config: FinetuneConfig) -> PreTrainedModel:
+    """Loads the checkpoint with its frozen parts, adapters and dropout as configured."""
+    model = load(config.checkpoint)
+    if config.gradient_checkpointing:
+        # Renamed in the course of Transformers 5.
+        old_name = model.gradient_checkpointing_enable
+        getattr(model, "activation_checkpointing_enable", old_name)({"use_reentrant": False})
+    if config.dropout is not None:
+        model.config.dropout_rate = config.dropout
+        for module in model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = config.dropout
+            elif hasattr(module, "dropout") and isinstance(module.dropout, float):
+                module.dropout = config.dropout  # the attention's, applied as a function
+    if config.lora is None:
+        freeze(model, config.freeze)
+        return model.train()
+    from peft import LoraConfig, get_peft_model
+
+    lora = LoraConfig(
+        task_type="SEQ_2_SEQ_LM",
+        r=config.lora,
+        lora_alpha=2 * config.lora,
+        target_modules=LORA_TARGETS,
+    )
+    return get_peft_model(model, lora).train()
+
+
+__all__ = [
+    "ChooseEpoch",
+    "FinetuneTrainer",
+    "device_batch_size",
+    "predict_options",
+    "prepare_model",
+]

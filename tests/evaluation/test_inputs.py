@@ -1,0 +1,43 @@
+"""New inputs are read from a command line or a file."""
+
+import pytest
+
+from kebyt5.errors import InputError
+from kebyt5.evaluation.inputs import read_inputs
+from kebyt5.tasks import get_task
+
+
+def test_inputs_come_from_texts_or_lines(tmp_path):
+    task = get_task("ner")
+    path = tmp_path / "lines.txt"
+    path.write_bytes("\ufeff하나\r\n\n 둘 \n".encode())
+    assert [e.inputs["sentence"] for e in read_inputs(task, path)] == ["하나", " 둘 "]
+    assert [e.place for e in read_inputs(task, path)] == [f"{path}:1", f"{path}:3"]
+    assert [e.inputs["sentence"] for e in read_inputs(task, ["셋"])] == ["셋"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"\n \n", "holds no input"), (b"a\n\xff\n", r":2: not UTF-8")],
+)
+def test_unreadable_inputs_are_refused(tmp_path, content, message):
+    path = tmp_path / "lines.txt"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_inputs(get_task("ner"), path)
+
+
+def test_bytes_that_are_no_characters_are_refused_on_the_command_line():
+    with pytest.raises(InputError, match="not UTF-8"):
+        read_inputs(get_task("ner"), ["\udcff"])
+
+
+def test_tasks_with_several_fields_take_objects():
+    class Pair(type(get_task("ner"))):
+        input_fields = ("first", "second")
+
+    examples = read_inputs(Pair(), ['{"first": "a", "second": "b"}'])
+    assert examples[0].inputs == {"first": "a", "second": "b"}
+    for text in ('{"first": "a"}', "[1]", "plain"):
+        with pytest.raises(InputError, match=r"input:1: expected a JSON object"):
+            read_inputs(Pair(), [text])

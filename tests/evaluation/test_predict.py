@@ -1,0 +1,83 @@
+"""Predictions are made within limits and written as anyone can read them."""
+
+import json
+
+import pytest
+
+from kebyt5.errors import InputError
+from kebyt5.evaluation.options import PredictOptions
+from kebyt5.evaluation.predict import fit, predict
+from kebyt5.evaluation.predictions import write_predictions
+from kebyt5.tasks import get_task
+
+
+@pytest.fixture(autouse=True)
+def short_answers(monkeypatch):
+    for task in ("ner.NER", "mrc.MRC"):
+        monkeypatch.setattr(f"kebyt5.tasks.{task}.max_target_bytes", lambda self, example: 12)
+
+
+def test_predictions_keep_the_order_of_the_examples(tiny_model, dev_file, tmp_path):
+    task = get_task("ner")
+    examples = task.read(dev_file)
+    options = PredictOptions(batch_size=4)
+    predictions = predict(tiny_model(), task, examples, options)
+    assert len(predictions.texts) == 6
+    assert predictions.truncated == 0
+    backwards = predict(tiny_model(), task, examples[::-1], options)
+    assert predictions.texts == backwards.texts[::-1]
+
+    path = tmp_path / "predictions.jsonl"
+    write_predictions(path, task, predictions)
+    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert [record["id"] for record in records] == [example.id for example in examples]
+    assert [record["text"] for record in records] == predictions.texts
+    assert records[0]["target"] == task.target_text(examples[0])
+
+
+def test_texts_are_cut_between_characters_or_refused():
+    assert fit("가나다", 9, False, "here") == ("가나다", False)
+    assert fit("가나다", 8, False, "here") == ("가나", True)
+    with pytest.raises(InputError, match=r"here: 9 bytes, over the limit of 8"):
+        fit("가나다", 8, True, "here")
+
+
+@pytest.mark.parametrize("decoding", ["likelihood", "constrained"])
+def test_an_answer_is_always_a_label(tiny_model, decoding):
+    task = get_task("ynat")
+    examples = [task.example(title=title) for title in ("새 전화기", "한 골 차 승리", "")]
+    options = PredictOptions(decoding=decoding, batch_size=9)
+    model = tiny_model()
+    predictions = predict(model, task, examples, options)
+    assert set(predictions.texts) <= set(task.labels)
+    # Greedy search may take another path than to the likeliest label, but the scores say which
+    # of them were compared.
+    assert (predictions.log_likelihoods is None) == (decoding == "constrained")
+    free = predict(model, task, examples, PredictOptions(decoding="free"))
+    assert not set(free.texts) & set(task.labels)
+
+
+def test_of_the_windows_of_a_long_context_the_likeliest_answer_counts(tiny_model, monkeypatch):
+    task = get_task("mrc")
+    long = task.example(question="무엇을?", context="보라는 제주에서 귤을 땄다. " * 20)
+    short = task.example(question="무엇을?", context="귤을 땄다.")
+    options = PredictOptions(max_input_bytes=300, stride=64)
+    model = tiny_model()
+    asked = {}
+
+    def choose(self, example, texts, log_likelihoods):
+        asked[example.inputs["context"]] = list(zip(texts, log_likelihoods, strict=True))
+        return len(texts) - 1
+
+    monkeypatch.setattr("kebyt5.tasks.mrc.MRC.choose", choose)
+    predictions = predict(model, task, [long, short], options)
+    assert predictions.truncated == 1
+    windows = task.fit(long, 300, 64)
+    assert len(windows) > 4
+    texts = [text for text, _ in asked[long.inputs["context"]]]
+    alone = predict(model, task, windows, options)
+    assert texts == list(alone.texts)
+    assert predictions.texts[0] == texts[-1]
+    assert all(likelihood < 0 for _, likelihood in asked[long.inputs["context"]])
+    with pytest.raises(InputError, match="over the limit of 300"):
+        predict(model, task, [long], PredictOptions(max_input_bytes=300, strict=True))

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from kebyt5.errors import InputError
 from kebyt5.tasks import TASKS, get_task
+from kebyt5.tasks.squad import Answers
 
 REAL_FILES = {
     "ynat": "klue/ynat-v1.1/ynat-v1.1_{}.json",
@@ -22,6 +23,27 @@ REAL_FILES = {
 }
 
 
+OTHER_FILES = [
+    ("nli", "kor-nlu-datasets/xnli.dev.ko.tsv"),
+    ("sts", "kor-nlu-datasets/sts-train.tsv"),
+    ("sts", "kor-nlu-datasets/sts-dev.tsv"),
+]
+
+
+def is_gold(value: object, gold: object) -> bool:
+    """Of several right answers the target is the first."""
+    return value == gold.texts[0] if isinstance(gold, Answers) else value == gold
+
+
+@pytest.mark.parametrize(("name", "file"), OTHER_FILES)
+def test_other_published_formats_are_read(klue_data: Path, name: str, file: str):
+    task = get_task(name)
+    examples = list(task.read(klue_data / file))
+    assert len(examples) > 1000
+    for example in examples:
+        assert is_gold(task.parse(task.target_text(example), example).value, example.gold)
+
+
 @pytest.mark.parametrize("split", ["train", "dev"])
 @pytest.mark.parametrize("name", REAL_FILES)
 def test_what_is_written_is_read_back(klue_data: Path, name: str, split: str):
@@ -31,7 +53,9 @@ def test_what_is_written_is_read_back(klue_data: Path, name: str, split: str):
     texts = [task.target_text(example) for example in examples]
     for example, text in zip(examples, texts, strict=True):
         assert len(text.encode()) <= task.max_target_bytes(example), example.place
-        assert task.parse(text, example).reason is None, example.place
+        value, reason = task.parse(text, example)
+        assert reason is None, example.place
+        assert is_gold(value, example.gold), example.place
         assert not task.labels or text in task.labels
     scores = task.score(examples, texts)
     assert scores.pop("unparsed") == 0

@@ -3,11 +3,14 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import pyarrow
 import pytest
 from hypothesis import example as explicit
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from kebyt5.errors import InputError
 from kebyt5.tasks import Example, get_task
@@ -398,3 +401,34 @@ def test_a_file_cut_anywhere_is_refused_or_ends_with_a_whole_sentence(tmp_path: 
         with suppress(InputError):
             accepted.add(contents(ner.read(write(tmp_path, data[:cut]))))
     assert accepted == {ONE[:1], ONE}
+
+
+# --- the table on the hub ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tags", [[6, 7, 12, 12], ["B-PS", "I-PS", "O", "O"]])
+def test_a_parquet_table_has_a_row_a_sentence(tmp_path: Path, tags: list[Any]) -> None:
+    path = tmp_path / "ner.parquet"
+    rows = [{"sentence": "<보라:PS> 씨", "tokens": list("보라 씨"), "ner_tags": tags}]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    (example,) = ner.read(path)
+    assert example.inputs == {"sentence": "보라 씨"}
+    assert ner.target_text(example) == "<보라:PS> 씨"
+    assert example.place == f"{path}:1"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"tokens": ["보라"], "ner_tags": [6]},
+        {"tokens": ["보"], "ner_tags": [13]},
+        {"tokens": ["보"], "ner_tags": [6, 7]},
+        {"tokens": [], "ner_tags": []},
+        {"sentence": "보"},
+    ],
+)
+def test_a_malformed_table_is_refused(tmp_path: Path, row: dict[str, Any]) -> None:
+    path = tmp_path / "ner.parquet"
+    parquet.write_table(pyarrow.Table.from_pylist([row]), path)
+    with pytest.raises(InputError, match=r"ner\.parquet:1: "):
+        ner.read(path)

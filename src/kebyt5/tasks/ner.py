@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from rapidfuzz.distance import LCSseq
 
 from kebyt5.errors import InputError
-from kebyt5.tasks.files import read_text
+from kebyt5.tasks.files import read_parquet, read_text
 from kebyt5.tasks.metrics.ner import TAGS, TYPES, Entity, entities, scores, to_tags, without_blanks
 from kebyt5.tasks.ner_lexicon import Lexicon
 from kebyt5.tasks.task import Example, Parsed, Task
@@ -24,6 +24,9 @@ _MARK = re.compile(rf"{_OPEN.pattern}+|{_CLOSE.pattern}")
 _UNIT = re.compile(r"ㅋ+|;+|[^ㅋ;]")
 _ROW = "'character<TAB>tag'"
 _NAME = re.compile(r"##\s*(\S+)\t(.*)")
+# The order in which the table on the hub numbers the tags.
+_HUB_ORDER = (*(f"{prefix}-{type_}" for type_ in sorted(TYPES) for prefix in "BI"), "O")
+_HUB_TAGS: dict[int | str, str] = {**dict(enumerate(_HUB_ORDER)), **{t: t for t in _HUB_ORDER}}
 
 
 class NER(Task):
@@ -40,17 +43,19 @@ class NER(Task):
 
     name: ClassVar[str] = "ner"
     title: ClassVar[str] = "Named entity recognition (KLUE-NER)"
-    formats: ClassVar[str] = "KLUE-NER tsv"
+    formats: ClassVar[str] = "KLUE-NER tsv, parquet"
     input_fields: ClassVar[tuple[str, ...]] = ("sentence",)
     main_score: ClassVar[str] = "entity_macro_f1"
 
     def read(self, path: str | Path) -> list[Example]:
-        """Reads a KLUE-NER tsv.
+        """Reads a KLUE-NER tsv, or the `.parquet` table on the hub.
 
-        A row is `character<TAB>tag`, blank lines divide sentences, lines that begin with `##` are
-        comments; the comment `## name<TAB>marked sentence` names the sentence below it. A BOM,
-        CRLF, several blank lines, no comments and no last newline are all accepted.
+        A row of a tsv is `character<TAB>tag`, blank lines divide sentences, lines that begin with
+        `##` are comments; the comment `## name<TAB>marked sentence` names the sentence below it. A
+        BOM, CRLF, several blank lines, no comments and no last newline are all accepted.
         """
+        if Path(path).suffix.lower() == ".parquet":
+            return _read_parquet(path)
         # Not splitlines: it also splits at characters that have rows of their own, as U+2028.
         lines = [line.removesuffix("\r") for line in read_text(path).split("\n")]
         examples = []
@@ -114,6 +119,25 @@ class NER(Task):
         lexicon = Lexicon([(example.inputs["sentence"], _gold(example)) for example in train])
         sentences = [example.inputs["sentence"] for example in examples]
         return [_mark(sentence, lexicon.find(sentence)) for sentence in sentences]
+
+
+def _read_parquet(path: str | Path) -> list[Example]:
+    """Reads the columns `tokens`, a character each, and `ner_tags`, names or numbers of tags."""
+    examples = []
+    for number, record in enumerate(read_parquet(path), 1):
+        place = f"{path}:{number}"
+        characters, tags = record.get("tokens"), record.get("ner_tags")
+        if not isinstance(characters, list) or not isinstance(tags, list) or not characters:
+            raise InputError(f"{place}: not KLUE-NER; expected the lists 'tokens' and 'ner_tags'")
+        named = tuple(_HUB_TAGS.get(tag, "") for tag in tags)
+        if "" in named or len(tags) != len(characters) or {len(c) for c in characters} != {1}:
+            problem = "tokens and ner_tags are not a character and a known tag each"
+            raise InputError(f"{place}: {problem}; expected {' '.join(_HUB_ORDER)}")
+        name = str(record.get("guid") or place)
+        examples.append(Example(name, {"sentence": "".join(characters)}, named, place))
+    if not examples:
+        raise InputError(f"{path}:1: no sentence here; expected rows with tokens and ner_tags")
+    return examples
 
 
 def _read_block(path: str | Path, block: list[tuple[int, str]], last: int) -> Example | None:

@@ -4,6 +4,8 @@ import string
 from collections import Counter
 from collections.abc import Sequence
 
+from kebyt5.tasks.metrics.answers import best_scores
+
 # Quotation marks and brackets part words, other ASCII punctuation vanishes.
 _MARKS = str.maketrans(
     {**dict.fromkeys(string.punctuation), **dict.fromkeys("'\"《》<>〈〉()‘’", " ")}
@@ -33,11 +35,5 @@ def scores(gold: Sequence[Sequence[str]], predicted: Sequence[str]) -> dict[str,
         exact_match: Share of the answers that equal a gold answer, both normalized.
         f1: Mean of `character_f1` of the normalized answers.
     """
-    exact = f1 = 0.0
-    for answers, answer in zip(gold, predicted, strict=True):
-        given = normalize(answer)
-        wanted = [normalize(text) for text in answers]
-        exact += given in wanted
-        f1 += max(character_f1(given, text) for text in wanted)
-    count = max(1, len(gold))
-    return {"exact_match": 100 * exact / count, "f1": 100 * f1 / count}
+    exact, soft = best_scores(gold, predicted, normalize, character_f1)
+    return {"exact_match": exact, "f1": soft}

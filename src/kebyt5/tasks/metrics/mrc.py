@@ -4,6 +4,8 @@ import string
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 
+from kebyt5.tasks.metrics.answers import best_scores
+
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
@@ -40,11 +42,5 @@ def scores(gold: Sequence[Sequence[str]], predicted: Sequence[str]) -> dict[str,
         exact_match: Share of the answers that equal a gold answer, both normalized.
         rouge_w: Mean of `rouge_w` of the normalized answers.
     """
-    exact = rouge = 0.0
-    for answers, answer in zip(gold, predicted, strict=True):
-        given = normalize(answer)
-        wanted = [normalize(text) for text in answers]
-        exact += given in wanted
-        rouge += max(rouge_w(given, text) for text in wanted)
-    count = max(1, len(gold))
-    return {"exact_match": 100 * exact / count, "rouge_w": 100 * rouge / count}
+    exact, soft = best_scores(gold, predicted, normalize, rouge_w)
+    return {"exact_match": exact, "rouge_w": soft}

@@ -43,7 +43,7 @@ def test_texts_are_cut_between_characters_or_refused():
 
 
 @pytest.mark.parametrize("decoding", ["likelihood", "constrained"])
-def test_an_answer_is_always_a_label(tiny_model, decoding):
+def test_an_answer_is_always_a_label(tiny_model, tmp_path, decoding):
     task = get_task("ynat")
     examples = [task.example(title=title) for title in ("새 전화기", "한 골 차 승리", "")]
     options = PredictOptions(decoding=decoding, batch_size=9)
@@ -53,6 +53,15 @@ def test_an_answer_is_always_a_label(tiny_model, decoding):
     # Greedy search may take another path than to the likeliest label, but the scores say which
     # of them were compared.
     assert (predictions.log_likelihoods is None) == (decoding == "constrained")
+    path = tmp_path / "predictions.jsonl"
+    write_predictions(path, task, predictions)
+    for row, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
+        found = json.loads(line).get("log_likelihoods")
+        if decoding == "likelihood":
+            assert list(found) == list(task.labels)
+            assert list(found.values()) == pytest.approx(predictions.log_likelihoods[row], abs=1e-4)
+        else:
+            assert found is None
     free = predict(model, task, examples, PredictOptions(decoding="free"))
     assert not set(free.texts) & set(task.labels)
 

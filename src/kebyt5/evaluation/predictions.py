@@ -65,9 +65,16 @@ def _read_jsonl(path: Path, examples: Sequence[Example]) -> list[str]:
 
 
 def write_predictions(path: str | os.PathLike[str], task: Task, predictions: Predictions) -> None:
-    """Writes one JSON object a line: id, input fields, generated text, answer and gold text."""
+    """Writes one JSON object a line.
+
+    Its keys are `id`, `input` (the fields), `text`, `answer` (the text as the task reads it),
+    `unparsed` (why it could not be read), `target` where there is gold, and `log_likelihoods` by
+    label where these were compared.
+    """
     lines = []
-    for example, text in zip(predictions.examples, predictions.texts, strict=True):
+    for row, (example, text) in enumerate(
+        zip(predictions.examples, predictions.texts, strict=True)
+    ):
         parsed = task.parse(text, example)
         record = {
             "id": example.id,
@@ -78,6 +85,9 @@ def write_predictions(path: str | os.PathLike[str], task: Task, predictions: Pre
         }
         if example.gold is not None:
             record["target"] = task.target_text(example)
+        if predictions.log_likelihoods is not None:
+            values = predictions.log_likelihoods[row].round(4).tolist()
+            record["log_likelihoods"] = dict(zip(task.labels, values, strict=True))
         lines.append(json.dumps(record, ensure_ascii=False) + "\n")
     write_text(path, "".join(lines))
 

@@ -113,10 +113,11 @@ def finish(
     history = trainer.state.log_history
     with whole_folder(config.output) as folder:
         results = []
-        for task, train, dev in data:
+        files = [str(path) for path in config.dev] or [None] * len(data)
+        for (task, train, dev), file in zip(data, files, strict=True):
             title = f"Predicting validation data ({task.name})"
             predictions = predict(trainer.model, task, dev, predict_options(config), title)
-            metrics = describe(task, predictions, train) | {"training": training}
+            metrics = describe(task, predictions, train) | {"data": file, "training": training}
             results.append((task, metrics))
             place = folder / task.name if len(data) > 1 else folder
             place.mkdir(exist_ok=True)

@@ -113,7 +113,7 @@ def finish(
     history = trainer.state.log_history
     with whole_folder(config.output) as folder:
         results = []
-        files = [str(path) for path in config.dev] or [None] * len(data)
+        files: list[str | None] = [str(path) for path in config.dev] or [None] * len(data)
         for (task, train, dev), file in zip(data, files, strict=True):
             title = f"Predicting validation data ({task.name})"
             predictions = predict(trainer.model, task, dev, predict_options(config), title)

@@ -52,7 +52,7 @@ def refused(result, *parts):
 def test_help_names_every_command_and_its_use(run):
     code, out, _ = run("--help")
     assert code == 0
-    for name in ("finetune", "evaluate", "predict", "tasks", "convert", "export"):
+    for name in ("finetune", "evaluate", "predict", "tasks", "merge", "convert", "export"):
         assert re.search(rf"│ {name} ", out)
         code, text, _ = run(name, "--help")
         assert code == 0
@@ -119,6 +119,26 @@ def test_convert_and_export(run, tiny_model, tmp_path):
     code, _, error = run("export", tmp_path / "gbst", tmp_path / "hub")
     assert code == 0, error
     assert (tmp_path / "hub" / "modeling_gbswt5.py").exists()
+
+
+def test_merge_averages_checkpoints_and_names_them(run, checkpoint, tmp_path):
+    output = tmp_path / "mean"
+    code, out, error = run("merge", checkpoint, checkpoint, "--output", output)
+    assert code == 0, error
+    assert (output / "model.safetensors").exists()
+    assert f"| `{checkpoint}` | 0.5 |" in (output / "README.md").read_text()
+    assert "kebyt5 merge" in (output / "README.md").read_text()
+    code, out, error = run("predict", output, "--task", "ner", "--text", "가")
+    assert code == 0, error
+
+    two, new = (checkpoint, checkpoint), ("--output", tmp_path / "new")
+    refused(run("merge", *two, "--output", output), output, "not empty")
+    refused(run("merge", *two, *new, "--weights", "1,x"), "--weights 1,x")
+    refused(run("merge", *two, *new, "--weights", "1"), "1 weights for 2 checkpoints")
+    refused(run("merge", checkpoint, *new), "nothing to merge")
+    refused(run("merge", *new), "give an adapter's folder or several checkpoints")
+    refused(run("merge", checkpoint, "tiny", *new), "tiny: not the architecture", "tensor")
+    assert not new[1].exists()
 
 
 def test_over_long_inputs_are_cut_and_counted(run, checkpoint):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from kebyt5.errors import InputError
 from kebyt5.tasks import TASKS, get_task
+from kebyt5.tasks.squad import Answers
 
 REAL_FILES = {
     "ynat": "klue/ynat-v1.1/ynat-v1.1_{}.json",
@@ -33,6 +34,8 @@ def test_what_is_written_is_read_back(klue_data: Path, name: str, split: str):
         assert len(text.encode()) <= task.max_target_bytes(example), example.place
         assert task.parse(text, example).reason is None, example.place
         assert not task.labels or text in task.labels
+        gold = task.gold_of_target(text, example)
+        assert gold == (Answers(example.gold.texts[:1]) if name == "mrc" else example.gold)
     scores = task.score(examples, texts)
     assert scores.pop("unparsed") == 0
     scores = {key: value for key, value in scores.items() if key != "auprc"}

@@ -91,7 +91,9 @@ def merge(
         model = load(checkpoint)
         difference = _first_difference(first, model)
         if difference:
-            raise ValueError(f"{checkpoint}: not the architecture of {checkpoints[0]}: {difference}")
+            raise ValueError(
+                f"{checkpoint}: not the architecture of {checkpoints[0]}: {difference}"
+            )
         for name, tensor in model.state_dict().items():
             total[name] += share * tensor.double()
     with torch.no_grad():

@@ -10,9 +10,11 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 _NOT_SCORES = ("eval_loss", "eval_unparsed", "eval_runtime", "_per_second", "eval_gen_len")
 _GRID = 0.3
+_PERCENT = (-2, 102)
 DPI = 150
 
 
@@ -36,7 +38,10 @@ def learning_curves(history: Sequence[Mapping[str, Any]], main_scores: Mapping[s
     for key in [key for key in keys if key in main] or keys:
         _curve(scores, history, key, key.removeprefix("eval_"))
     losses.set(xlabel="step", ylabel="loss (nats per byte)", yscale="log")
-    scores.set(xlabel="step", ylabel="percent", ylim=(0, 100))
+    losses.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    losses.yaxis.set_major_formatter("{x:g}")
+    losses.yaxis.set_minor_formatter(NullFormatter())
+    scores.set(xlabel="step", ylabel="percent", ylim=_PERCENT)
     end = max((entry.get("step", 0) for entry in history), default=0)
     for axes in (losses, scores):
         axes.set_xlim(0, 1.03 * end or 1)
@@ -55,7 +60,7 @@ def score_by_length(bins: Sequence[Mapping[str, Any]], score: str) -> bytes:
     axes.plot(places, [b["scores"].get(score) for b in bins], marker="o", label=score)
     labels = ["–".join("" if n is None else f"{n:,}" for n in b["bytes"]) for b in bins]
     axes.set_xticks(places, labels, rotation=30 if len(bins) > 6 else 0)
-    axes.set(xlabel="input in bytes", ylabel="percent", ylim=(0, 100))
+    axes.set(xlabel="input in bytes", ylabel="percent", ylim=_PERCENT)
     return _png(figure)
 
 
@@ -65,7 +70,7 @@ def score_by_noise(rates: Sequence[Mapping[str, Any]], scores: Sequence[str]) ->
     for score in scores:
         points = [(100 * r["rate"], r["scores"][score]) for r in rates if score in r["scores"]]
         axes.plot(*zip(*points, strict=True), marker="o", label=score)
-    axes.set(xlabel="rate of noise (percent)", ylabel="percent", ylim=(0, 100))
+    axes.set(xlabel="rate of noise (percent)", ylabel="percent", ylim=_PERCENT)
     return _png(figure)
 
 

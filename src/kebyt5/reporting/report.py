@@ -159,11 +159,11 @@ def _main_scores(runs: Runs, history: History) -> dict[str, str]:
 def _check(result: Result) -> str:
     """Whether the predictions give the scores that the run stored, in a sentence."""
     differ, untold = differences(result)
-    scores, anew = result.metrics["scores"], result.scored_anew()
+    stored = result.metrics["scores"]
     if differ:
         changes = ", ".join(
-            f"{name} {show_score(name, anew[name])} instead of {show_score(name, scores[name])}"
-            for name in differ
+            f"{name} {show_score(name, anew)} instead of {show_score(name, stored[name])}"
+            for name, anew in differ.items()
         )
         text = (
             f"Scored anew, predictions.jsonl does not give the scores of the run: {changes}. It"

@@ -64,10 +64,6 @@ class Result:
         """The answers to them."""
         return [line.text for line in self.predicted or ()]
 
-    def scored_anew(self) -> dict[str, float]:
-        """The scores of the predictions file; empty where there is none."""
-        return self.task.score(self.examples, self.texts) if self.predicted else {}
-
 
 @dataclass(frozen=True)
 class Summary:
@@ -131,19 +127,20 @@ def read_runs(folders: Sequence[Path]) -> Runs:
     return Runs(results, summaries, histories)
 
 
-def differences(result: Result) -> tuple[list[str], list[str]]:
+def differences(result: Result) -> tuple[dict[str, float], list[str]]:
     """Compares the scores a run stored with those of its predictions file.
 
     Returns:
-        The names of the scores that differ, and of those that the file cannot tell, as the area
+        The scores of the file that differ, and the names of those that it cannot tell, as the area
         under precision and recall, which needs likelihoods.
     """
-    stored, anew = result.metrics["scores"], result.scored_anew()
-    differ = [
-        name
+    stored = result.metrics["scores"]
+    anew = result.task.score(result.examples, result.texts) if result.predicted else {}
+    differ = {
+        name: anew[name]
         for name in stored
         if name in anew and not math.isclose(stored[name], anew[name], rel_tol=0, abs_tol=_SAME)
-    ]
+    }
     return differ, [name for name in stored if name not in anew]
 
 

@@ -52,7 +52,16 @@ def refused(result, *parts):
 def test_help_names_every_command_and_its_use(run):
     code, out, _ = run("--help")
     assert code == 0
-    for name in ("finetune", "evaluate", "predict", "tasks", "convert", "export"):
+    for name in (
+        "finetune",
+        "evaluate",
+        "predict",
+        "report",
+        "tasks",
+        "merge",
+        "convert",
+        "export",
+    ):
         assert re.search(rf"│ {name} ", out)
         code, text, _ = run(name, "--help")
         assert code == 0
@@ -119,6 +128,26 @@ def test_convert_and_export(run, tiny_model, tmp_path):
     code, _, error = run("export", tmp_path / "gbst", tmp_path / "hub")
     assert code == 0, error
     assert (tmp_path / "hub" / "modeling_gbswt5.py").exists()
+
+
+def test_merge_averages_checkpoints_and_names_them(run, checkpoint, tmp_path):
+    output = tmp_path / "mean"
+    code, _, error = run("merge", checkpoint, checkpoint, "--output", output)
+    assert code == 0, error
+    assert (output / "model.safetensors").exists()
+    assert f"| `{checkpoint}` | 0.5 |" in (output / "README.md").read_text()
+    assert "kebyt5 merge" in (output / "README.md").read_text()
+    code, _, error = run("predict", output, "--task", "ner", "--text", "가")
+    assert code == 0, error
+
+    two, new = (checkpoint, checkpoint), ("--output", tmp_path / "new")
+    refused(run("merge", *two, "--output", output), output, "not empty")
+    refused(run("merge", *two, *new, "--weights", "1,x"), "--weights 1,x")
+    refused(run("merge", *two, *new, "--weights", "1"), "1 weights for 2 checkpoints")
+    refused(run("merge", checkpoint, *new), "nothing to merge")
+    refused(run("merge", *new), "give an adapter's folder or several checkpoints")
+    refused(run("merge", checkpoint, "tiny", *new), "tiny: not the architecture", "tensor")
+    assert not new[1].exists()
 
 
 def test_over_long_inputs_are_cut_and_counted(run, checkpoint):
@@ -268,6 +297,29 @@ def test_predictions_made_elsewhere_are_scored(run, dev_file, tmp_path):
     assert code == 0, error
     assert "100.00" in out
     refused(run("evaluate", "--task", "ner", "--data", dev_file), "checkpoint or --predictions")
+
+
+def test_a_report_of_scores(run, dev_file, tmp_path):
+    from kebyt5.tasks import get_task
+
+    task = get_task("ner")
+    (tmp_path / "texts.txt").write_text(
+        "".join(task.target_text(example) + "\n" for example in task.read(dev_file))
+    )
+    scores, output = tmp_path / "scores", tmp_path / "report"
+    run("evaluate", "--predictions", tmp_path / "texts.txt", "--task", "ner", "--data", dev_file,
+        "--output", scores)  # fmt: skip
+    code, _, error = run("report", scores, "--output", output)
+    assert code == 0, error
+    assert "| **scores** | 100.00 |" in (output / "report.md").read_text()
+    assert str(dev_file) in (output / "report.html").read_text()
+    assert "kebyt5 report" in (output / "report.html").read_text()
+
+    refused(run("report", "--output", tmp_path / "new"), "give the output folders of runs")
+    refused(run("report", tmp_path / "none", "--output", tmp_path / "new"), "no such folder")
+    refused(run("report", output, "--output", tmp_path / "new"), output, "no result here")
+    refused(run("report", scores, "--output", output), output, "not empty")
+    assert not (tmp_path / "new").exists()
 
 
 def test_label_tasks_answer_with_a_label(run, checkpoint, tmp_path):

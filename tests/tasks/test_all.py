@@ -57,6 +57,8 @@ def test_what_is_written_is_read_back(klue_data: Path, name: str, split: str):
         assert reason is None, example.place
         assert is_gold(value, example.gold), example.place
         assert not task.labels or text in task.labels
+        gold = task.gold_of_target(text, example)
+        assert gold == (Answers(example.gold.texts[:1]) if name == "mrc" else example.gold)
     scores = task.score(examples, texts)
     assert scores.pop("unparsed") == 0
     scores = {key: value for key, value in scores.items() if key != "auprc"}

@@ -1,6 +1,7 @@
 import re
 import time
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from sklearn.metrics import f1_score
 from kebyt5.errors import InputError
 from kebyt5.tasks import Example
 from kebyt5.tasks.dp import DP
-from kebyt5.tasks.metrics.dp import LABELS, MISSING, Arc, scores
+from kebyt5.tasks.metrics.dp import LABELS, MISSING, Arc, arc_label_scores, scores
 
 dp = DP()
 
@@ -234,6 +235,21 @@ def test_the_score_agrees_with_scikit_learn(pairs: list[list[tuple[Arc, Arc]]]) 
     gold = [[g for g, _ in sentence] for sentence in pairs]
     predicted = [[p for _, p in sentence] for sentence in pairs]
     assert scores(gold, predicted) == pytest.approx(official(gold, predicted))
+    labels = arc_label_scores(gold, predicted)
+    mean = sum(label.f1 for label in labels) / len(labels)
+    assert mean == pytest.approx(scores(gold, predicted)["las_macro_f1"])
+    assert sum(label.gold for label in labels) == len([*chain.from_iterable(gold)])
+
+
+def test_labels_are_scored_by_the_classes_that_count() -> None:
+    gold = [[Arc(0, "NP"), Arc(1, "VP"), Arc(1, LABELS[15]), Arc(1, LABELS[20])]]
+    guess = [[Arc(0, "NP"), Arc(3, "VP"), Arc(1, LABELS[30]), Arc(1, "NP")]]
+    assert arc_label_scores(gold, guess) == [
+        ("NP", 1, 2, pytest.approx(200 / 3)),
+        ("VP", 1, 0, 0),
+        ("rare labels", 2, 1, pytest.approx(200 / 3)),
+        ("wrong head or label", 0, 1, 0),
+    ]
 
 
 # --- the reader ----------------------------------------------------------------------------------

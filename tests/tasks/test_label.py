@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from kebyt5.errors import InputError
 from kebyt5.tasks import Example
 from kebyt5.tasks.label import LabelTask
-from kebyt5.tasks.metrics.classification import accuracy, macro_f1, micro_f1
+from kebyt5.tasks.metrics.classification import accuracy, label_scores, macro_f1, micro_f1
 from kebyt5.tasks.nli import NLI
 from kebyt5.tasks.nsmc import NSMC
 from kebyt5.tasks.pawsx import PAWSX
@@ -250,6 +250,14 @@ def test_scores_agree_with_scikit_learn(pairs: list[tuple[int, int]]) -> None:
     assert accuracy(gold, predicted) == pytest.approx(100 * accuracy_score(gold, predicted))
     assert macro_f1(gold, predicted) == pytest.approx(100 * macro)
     assert micro_f1(gold, predicted, some) == pytest.approx(100 * micro)
+    names = {number: f"class {number}" for number in range(4, -4, -1)}
+    each = label_scores(gold, predicted, names)
+    seen = [number for number in names if number in {*gold, *predicted}]
+    expected = f1_score(gold, predicted, average=None, labels=seen, zero_division=0)
+    assert [score.label for score in each] == [names[number] for number in seen]
+    assert [score.f1 for score in each] == pytest.approx(100 * expected)
+    assert [score.gold for score in each] == [gold.count(number) for number in seen]
+    assert [score.predicted for score in each] == [predicted.count(number) for number in seen]
 
 
 def test_scores_of_nothing_are_zero() -> None:

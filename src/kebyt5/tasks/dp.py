@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 from kebyt5.errors import InputError
 from kebyt5.tasks.files import read_lines, read_parquet
-from kebyt5.tasks.metrics.dp import LABELS, MISSING, Arc, scores
+from kebyt5.tasks.metrics.classification import LabelScore
+from kebyt5.tasks.metrics.dp import LABELS, MISSING, Arc, arc_label_scores, scores
 from kebyt5.tasks.task import Example, Parsed, Task
 
 _SEPARATOR = "▁"
@@ -103,6 +104,13 @@ class DP(Task):
         parsed = [self.parse(t, e) for e, t in zip(examples, generated_texts, strict=True)]
         result = scores([_gold(example) for example in examples], [p.value for p in parsed])
         return {**result, "unparsed": float(sum(p.reason is not None for p in parsed))}
+
+    def label_scores(
+        self, examples: Sequence[Example], generated_texts: Sequence[str]
+    ) -> list[LabelScore]:
+        """Of the classes of labels that are scored."""
+        parsed = [self.parse(t, e).value for e, t in zip(examples, generated_texts, strict=True)]
+        return arc_label_scores([_gold(example) for example in examples], parsed)
 
     def split_texts(self, lines: Sequence[str]) -> list[str]:
         """The texts in the lines of a plain predictions file: those that are not word counts.

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from kebyt5.tasks.metrics.korquad import scores
-from kebyt5.tasks.squad import context_windows, gold_answers, read_questions
+from kebyt5.tasks.squad import Answers, context_windows, gold_answers, read_questions
 from kebyt5.tasks.task import Example, Parsed, Task
 
 
@@ -43,6 +43,10 @@ class KorQuAD(Task):
         gold = [gold_answers(example).texts for example in examples]
         unparsed = sum(p.reason is not None for p in parsed)
         return {**scores(gold, [p.value for p in parsed]), "unparsed": float(unparsed)}
+
+    def gold_of_target(self, target: str, example: Example) -> Answers:
+        """The one right answer that the target gives; the data may have more."""
+        return Answers((self.parse(target, example).value,))
 
     def max_target_bytes(self, example: Example) -> int:
         """More than any sensible answer has."""

@@ -9,7 +9,7 @@ from rapidfuzz import fuzz, process
 
 from kebyt5.errors import InputError
 from kebyt5.tasks.files import Record, read_records
-from kebyt5.tasks.metrics.classification import accuracy
+from kebyt5.tasks.metrics.classification import LabelScore, accuracy, label_scores
 from kebyt5.tasks.task import Example, Parsed, Task
 
 
@@ -86,6 +86,14 @@ class LabelTask(Task):
         parsed = [self.parse(t, e) for e, t in zip(examples, generated_texts, strict=True)]
         unparsed = sum(p.reason is not None for p in parsed)
         return {**self.metrics(gold, [p.value for p in parsed]), "unparsed": float(unparsed)}
+
+    def label_scores(
+        self, examples: Sequence[Example], generated_texts: Sequence[str]
+    ) -> list[LabelScore]:
+        """Of every label."""
+        gold = [self.target_text(example) for example in examples]
+        parsed = [self.parse(t, e).value for e, t in zip(examples, generated_texts, strict=True)]
+        return label_scores(gold, parsed, dict(zip(self.labels, self.labels, strict=True)))
 
     def metrics(self, gold: Sequence[str], predicted: Sequence[str]) -> dict[str, float]:
         """The scores of predicted labels."""

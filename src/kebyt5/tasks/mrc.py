@@ -108,6 +108,10 @@ class MRC(Task):
         unparsed = sum(p.reason is not None for p in parsed)
         return {**scores(gold, [p.value for p in parsed]), "unparsed": float(unparsed)}
 
+    def gold_of_target(self, target: str, example: Example) -> Answers:
+        """The one right answer that the target gives; the data may have more."""
+        return Answers((self.parse(target, example).value,))
+
     def max_target_bytes(self, example: Example) -> int:
         """Room for two answers of 350 bytes; the longest of the data has 228."""
         return 768

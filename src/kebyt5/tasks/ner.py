@@ -14,7 +14,17 @@ from rapidfuzz.distance import LCSseq
 
 from kebyt5.errors import InputError
 from kebyt5.tasks.files import read_parquet, read_text
-from kebyt5.tasks.metrics.ner import TAGS, TYPES, Entity, entities, scores, to_tags, without_blanks
+from kebyt5.tasks.metrics.classification import LabelScore
+from kebyt5.tasks.metrics.ner import (
+    TAGS,
+    TYPES,
+    Entity,
+    entities,
+    entity_type_scores,
+    scores,
+    to_tags,
+    without_blanks,
+)
 from kebyt5.tasks.ner_lexicon import Lexicon
 from kebyt5.tasks.task import Example, Parsed, Task
 
@@ -92,10 +102,15 @@ class NER(Task):
     ) -> dict[str, float]:
         """The scores of `metrics.ner.scores` and `unparsed`."""
         parsed = [self.parse(t, e) for e, t in zip(examples, generated_texts, strict=True)]
-        sentences = [example.inputs["sentence"] for example in examples]
-        gold = [without_blanks(s, _gold(e)) for s, e in zip(sentences, examples, strict=True)]
-        tags = [without_blanks(s, p.value) for s, p in zip(sentences, parsed, strict=True)]
-        return {**scores(gold, tags), "unparsed": float(sum(p.reason is not None for p in parsed))}
+        unparsed = sum(p.reason is not None for p in parsed)
+        return {**scores(*_scored_tags(examples, parsed)), "unparsed": float(unparsed)}
+
+    def label_scores(
+        self, examples: Sequence[Example], generated_texts: Sequence[str]
+    ) -> list[LabelScore]:
+        """Of the types of entities."""
+        parsed = [self.parse(t, e) for e, t in zip(examples, generated_texts, strict=True)]
+        return entity_type_scores(*_scored_tags(examples, parsed))
 
     def max_target_bytes(self, example: Example) -> int:
         """The sentence, a mark (5 bytes) for every word, and a dozen marks more."""
@@ -194,6 +209,16 @@ def _gold(example: Example) -> Sequence[str]:
     if example.gold is None:
         raise ValueError(f"no gold tags for the sentence {example.inputs['sentence']!r}")
     return example.gold
+
+
+def _scored_tags(
+    examples: Sequence[Example], parsed: Sequence[Parsed]
+) -> tuple[list[list[str]], list[list[str]]]:
+    """The tags that count, of the gold and of the answers."""
+    sentences = [example.inputs["sentence"] for example in examples]
+    gold = [without_blanks(s, _gold(e)) for s, e in zip(sentences, examples, strict=True)]
+    given = [without_blanks(s, p.value) for s, p in zip(sentences, parsed, strict=True)]
+    return gold, given
 
 
 def _units(sentence: str, boundaries: Collection[int] = ()) -> Iterator[tuple[int, int]]:

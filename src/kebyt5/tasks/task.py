@@ -8,6 +8,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from kebyt5.tasks.metrics.classification import LabelScore
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
@@ -117,6 +119,16 @@ class Task(ABC):
         self, examples: Sequence[Example], generated_texts: Sequence[str]
     ) -> dict[str, float]:
         """The official metrics in percent, and `unparsed`, the number of unreadable texts."""
+
+    def label_scores(
+        self, examples: Sequence[Example], generated_texts: Sequence[str]
+    ) -> list[LabelScore]:
+        """How well each label of the task is found; empty where answers consist of none."""
+        return []
+
+    def gold_of_target(self, target: str, example: Example) -> Any:
+        """The gold that `target_text` was written from, as far as the text tells it."""
+        return self.parse(target, example).value
 
     def score_likelihoods(
         self, examples: Sequence[Example], log_likelihoods: np.ndarray

@@ -12,7 +12,16 @@ from seqeval.scheme import IOB2
 from sklearn.metrics import f1_score as sklearn_f1
 
 from kebyt5.tasks import get_task
-from kebyt5.tasks.metrics.ner import TAGS, Entity, entities, scores, to_tags, without_blanks
+from kebyt5.tasks.metrics.ner import (
+    TAGS,
+    TYPES,
+    Entity,
+    entities,
+    entity_type_scores,
+    scores,
+    to_tags,
+    without_blanks,
+)
 
 Tags = list[list[str]]
 
@@ -104,3 +113,22 @@ def test_only_the_blank_itself_is_dropped() -> None:
         "I-LC",
         "O",
     ]
+
+
+@given(TAG_PAIRS)
+def test_types_are_scored_as_in_the_mean_over_them(pairs: list[list[tuple[str, str]]]) -> None:
+    gold: Tags = [[g for g, _ in sentence] for sentence in pairs]
+    predicted: Tags = [[p for _, p in sentence] for sentence in pairs]
+    types = entity_type_scores(gold, predicted)
+    mean = sum(type_.f1 for type_ in types) / max(1, len(types))
+    assert mean == pytest.approx(scores(gold, predicted)["entity_macro_f1"])
+    for name, wanted, guessed, f1 in types:
+        # With the tags of one type alone, the score over all is that of the type.
+        only = [
+            [[tag if tag.endswith(name) else "O" for tag in tags] for tags in side]
+            for side in (gold, predicted)
+        ]
+        assert f1 == pytest.approx(scores(*only)["entity_micro_f1"])
+        assert [wanted, guessed] == [sum(len(entities(tags)) for tags in side) for side in only]
+    names = [type_.label for type_ in types]
+    assert names == [name for name in TYPES if name in names]

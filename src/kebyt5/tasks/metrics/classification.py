@@ -4,10 +4,27 @@ A score of no examples is 0.
 """
 
 from collections import Counter
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+
+class LabelScore(NamedTuple):
+    """How well one label is found.
+
+    Attributes:
+        label: What people call it.
+        gold: How often it is right.
+        predicted: How often it is given.
+        f1: In percent.
+    """
+
+    label: str
+    gold: int
+    predicted: int
+    f1: float
 
 
 def accuracy(gold: Sequence[Hashable], predicted: Sequence[Hashable]) -> float:
@@ -41,6 +58,27 @@ def micro_f1(
     hits, both = _count(gold, predicted)
     decisions = sum(both[c] for c in classes)
     return 100 * 2 * sum(hits[c] for c in classes) / decisions if decisions else 0.0
+
+
+def label_scores(
+    gold: Sequence[Hashable], predicted: Sequence[Hashable], names: Mapping[Any, str]
+) -> list[LabelScore]:
+    """The scores of each label that occurs in gold or prediction.
+
+    Args:
+        gold: The right labels.
+        predicted: The labels given.
+        names: All labels in the order of the result, with what to call them.
+
+    Raises:
+        ValueError: There are not as many predictions as gold labels.
+    """
+    wanted, given = Counter(gold), Counter(predicted)
+    return [
+        LabelScore(name, wanted[c], given[c], micro_f1(gold, predicted, [c]))
+        for c, name in names.items()
+        if wanted[c] or given[c]
+    ]
 
 
 def auprc(probabilities: ArrayLike, gold: Sequence[int], only_present: bool = False) -> float:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import NamedTuple
 
-from kebyt5.tasks.metrics.classification import accuracy, macro_f1
+from kebyt5.tasks.metrics.classification import LabelScore, accuracy, label_scores, macro_f1
 
 # fmt: off
 LABELS = (
@@ -19,6 +19,11 @@ LABELS = (
 _WRONG, _RARE = -2, -3
 _FREQUENT = 15
 _CLASSES = {label: i if i < _FREQUENT else _RARE for i, label in enumerate(LABELS)}
+_NAMES = {
+    **dict(enumerate(LABELS[:_FREQUENT])),
+    _RARE: "rare labels",
+    _WRONG: "wrong head or label",
+}
 
 
 class Arc(NamedTuple):
@@ -56,16 +61,43 @@ def scores(gold: Sequence[Sequence[Arc]], predicted: Sequence[Sequence[Arc]]) ->
     Raises:
         ValueError: Gold and prediction differ in shape.
     """
-    pairs = list(
-        chain.from_iterable(zip(g, p, strict=True) for g, p in zip(gold, predicted, strict=True))
-    )
+    pairs = _pairs(gold, predicted)
     gold_heads = [arc.head for arc, _ in pairs]
     heads = [arc.head for _, arc in pairs]
-    gold_labels = [_CLASSES.get(arc.label, _WRONG) for arc, _ in pairs]
-    labels = [_CLASSES.get(p.label, _WRONG) if p.head == g.head else _WRONG for g, p in pairs]
+    gold_labels, labels = _classes(pairs)
     return {
         "uas_macro_f1": macro_f1(gold_heads, heads),
         "las_macro_f1": macro_f1(gold_labels, labels),
         "uas_micro_f1": accuracy(gold_heads, heads),
         "las_micro_f1": accuracy(gold_labels, labels),
     }
+
+
+def arc_label_scores(
+    gold: Sequence[Sequence[Arc]], predicted: Sequence[Sequence[Arc]]
+) -> list[LabelScore]:
+    """The scores of the classes of labels whose mean is `las_macro_f1`.
+
+    Args:
+        gold: For each sentence its arcs.
+        predicted: As many for each sentence, `MISSING` where there is none.
+
+    Raises:
+        ValueError: Gold and prediction differ in shape.
+    """
+    return label_scores(*_classes(_pairs(gold, predicted)), _NAMES)
+
+
+def _pairs(
+    gold: Sequence[Sequence[Arc]], predicted: Sequence[Sequence[Arc]]
+) -> list[tuple[Arc, Arc]]:
+    """The arcs of all words, each beside the predicted one."""
+    sentences = zip(gold, predicted, strict=True)
+    return list(chain.from_iterable(zip(g, p, strict=True) for g, p in sentences))
+
+
+def _classes(pairs: Sequence[tuple[Arc, Arc]]) -> tuple[list[int], list[int]]:
+    """The classes that are scored for the labels, of the gold and of the predicted arcs."""
+    gold = [_CLASSES.get(g.label, _WRONG) for g, _ in pairs]
+    predicted = [_CLASSES.get(p.label, _WRONG) if p.head == g.head else _WRONG for g, p in pairs]
+    return gold, predicted

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import NamedTuple
 
+from kebyt5.tasks.metrics.classification import LabelScore
+
 TYPES = ("PS", "LC", "OG", "DT", "TI", "QT")
 """Person, location, organization, date, time, quantity."""
 
@@ -75,12 +77,7 @@ def scores(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) ->
     """
     gold_entities, predicted_entities = _all_entities(gold), _all_entities(predicted)
     both = gold_entities & predicted_entities
-    hits, wanted, given = (
-        Counter(entity.type for _, entity in found)
-        for found in (both, gold_entities, predicted_entities)
-    )
-    seen = sorted(wanted | given)
-
+    types = _score_types(gold_entities, predicted_entities)
     characters = Counter(
         (g, p)
         for gold_tags, predicted_tags in zip(gold, predicted, strict=True)
@@ -88,11 +85,36 @@ def scores(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) ->
     )
     tag_f1 = {tag: _tag_f1(tag, characters) for tag in TAGS}
     return {
-        "entity_macro_f1": 100 * _mean([_f1(hits[t], wanted[t], given[t]) for t in seen]),
+        "entity_macro_f1": _mean([type_.f1 for type_ in types]),
         "entity_micro_f1": 100 * _f1(len(both), len(gold_entities), len(predicted_entities)),
         "char_macro_f1": 100 * _mean(list(tag_f1.values())),
         "char_macro_f1_no_o": 100 * _mean([f1 for tag, f1 in tag_f1.items() if tag != "O"]),
     }
+
+
+def entity_type_scores(
+    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]
+) -> list[LabelScore]:
+    """The scores of the types of entities whose mean is `entity_macro_f1`.
+
+    Args:
+        gold: For each sentence its tags, blanks dropped (`without_blanks`).
+        predicted: The same for the prediction.
+    """
+    return _score_types(_all_entities(gold), _all_entities(predicted))
+
+
+def _score_types(
+    gold: set[tuple[int, Entity]], predicted: set[tuple[int, Entity]]
+) -> list[LabelScore]:
+    hits, wanted, given = (
+        Counter(entity.type for _, entity in found) for found in (gold & predicted, gold, predicted)
+    )
+    return [
+        LabelScore(t, wanted[t], given[t], 100 * _f1(hits[t], wanted[t], given[t]))
+        for t in TYPES
+        if wanted[t] or given[t]
+    ]
 
 
 def _all_entities(sentences: Sequence[Sequence[str]]) -> set[tuple[int, Entity]]:

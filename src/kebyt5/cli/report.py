@@ -1,0 +1,34 @@
+"""`kebyt5 report`."""
+
+from pathlib import Path
+
+from kebyt5.errors import InputError
+
+
+def report(*runs: Path, output: Path) -> None:
+    """Write a report of runs: scores beside published ones, curves, labels, the worst errors.
+
+    It goes into `report.md`, with its pictures beside it, and `report.html`, one file with
+    everything in it.
+
+    ```bash
+    kebyt5 report runs/ner --output report
+    kebyt5 report runs/ner runs/dp-scores runs/all-tasks --output report
+    ```
+
+    Args:
+        runs: Folders that `kebyt5 finetune` or `kebyt5 evaluate --output` wrote, or that hold
+            such folders.
+        output: A new folder.
+    """
+    from kebyt5.output import make_output_folder, provenance, whole_folder
+    from kebyt5.reporting.report import write_report
+    from kebyt5.reporting.results import read_runs
+
+    if not runs:
+        raise InputError("give the output folders of runs to report on")
+    found = read_runs(runs)
+    make_output_folder(output)
+    with whole_folder(output) as folder:
+        write_report(found, folder, provenance())
+    print(f"Written to {output}: report.md and report.html")

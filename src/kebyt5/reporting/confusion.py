@@ -1,0 +1,53 @@
+"""Which label was given for which, where a task's answer is one of a few."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from kebyt5.reporting.results import Result
+
+
+class Cell(NamedTuple):
+    """How often a label was given for a gold label, and in what share of its examples."""
+
+    times: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """A confusion matrix.
+
+    Attributes:
+        labels: Those that occur in gold or answers, in the task's order.
+        rows: For each of them as gold a cell for each of them as answer.
+        mixed_up: The most frequent confusions: gold label, answer, how often.
+    """
+
+    labels: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    mixed_up: Sequence[tuple[str, str, int]]
+
+
+def confusion(result: Result, most: int = 15) -> Confusion | None:
+    """Counts the labels of a result; None where its answers are not labels."""
+    # The labels of a task of numbers are texts, its gold is not.
+    if not result.predicted or not all(e.gold in result.task.labels for e in result.examples):
+        return None
+    pairs = [
+        (line.example.gold, result.task.parse(line.text, line.example).value)
+        for line in result.predicted
+    ]
+    counts = Counter(pairs)
+    seen = {label for pair in pairs for label in pair}
+    labels = [label for label in result.task.labels if label in seen]
+    rows = []
+    for gold in labels:
+        total = sum(counts[gold, answer] for answer in labels)
+        rows.append([Cell(counts[gold, a], counts[gold, a] / max(1, total)) for a in labels])
+    mixed_up = [(*pair, n) for pair, n in counts.most_common() if pair[0] != pair[1]]
+    return Confusion(labels, rows, mixed_up[:most])
+
+
+__all__ = ["Cell", "Confusion", "confusion"]

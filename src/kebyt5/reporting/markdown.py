@@ -1,0 +1,46 @@
+"""Text as Markdown that shows it as it is."""
+
+import re
+from collections.abc import Iterable
+
+from kebyt5.reporting.mistakes import ADDED, MISSING, Piece
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~#&$])")
+_BACKTICKS = re.compile("`+")
+_MARKS = {MISSING: "[-{}-]", ADDED: "{{+{}+}}"}
+
+
+def plain(text: object) -> str:
+    """Text in a paragraph or a cell, on one line."""
+    return _SPECIAL.sub(r"\\\1", " ".join(str(text).split()))
+
+
+def code(text: object) -> str:
+    """Text as code in a paragraph or a cell, on one line."""
+    line = " ".join(str(text).split()).replace("|", "\\|")
+    ticks = "`" * (_longest_run(line) + 1)
+    blank = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{ticks}{blank}{line}{blank}{ticks}"
+
+
+def row(cells: Iterable[object]) -> str:
+    """Cells, which are Markdown already, as a line of a table."""
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def fence(text: str) -> str:
+    """Text in a block of its own, with its lines."""
+    ticks = "`" * max(3, _longest_run(text) + 1)
+    return f"{ticks}text\n{text}\n{ticks}"
+
+
+def wdiff(pieces: Iterable[Piece]) -> str:
+    """Differences in the notation of wdiff: `[-missing-]` and `{+added+}`."""
+    return "".join(_MARKS.get(kind, "{}").format(text) for kind, text in pieces)
+
+
+def _longest_run(text: str) -> int:
+    return max((len(run) for run in _BACKTICKS.findall(text)), default=0)
+
+
+__all__ = ["code", "fence", "plain", "row", "wdiff"]

@@ -82,7 +82,12 @@ def test_folders_without_results_are_refused(tmp_path):
     [
         ("metrics.json", "{", r"metrics\.json:1: not JSON"),
         ("metrics.json", '{"task": "ynat"}', r"metrics\.json: 'scores' are no numbers"),
-        ("metrics.json", '{"task": "ynta", "scores": {}}', r"metrics\.json: .*did you mean 'ynat'"),
+        (
+            "metrics.json",
+            '{"task": "ynta", "scores": {}, "examples": 1}',
+            r"metrics\.json: .*did you mean 'ynat'",
+        ),
+        ("metrics.json", '{"task": "ynat", "scores": {}}', r"metrics\.json: 'examples' is no"),
         ("metrics.json", '{"summary": {"runs": 1}}', r"metrics\.json: 'summary' is no mean"),
         ("predictions.jsonl", "\n{\n", r"predictions\.jsonl:2: no prediction"),
         ("predictions.jsonl", '{"target": "사회"}', r"predictions\.jsonl:1: no prediction.*'text'"),

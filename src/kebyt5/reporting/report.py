@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ class Section:
     confusion: Confusion | None = None
     pictures: Sequence[Picture] = ()
     mistakes: Mistakes | None = None
-    anchor: str = field(default="")
+    anchor: str = ""
 
 
 def write_report(runs: Runs, folder: Path, made: Mapping[str, Any]) -> None:
@@ -128,7 +128,7 @@ def _section(result: Result, number: int) -> Section:
     metrics = result.metrics
     facts = {
         **({"data": result.data} if result.data else {}),
-        "examples": f"{metrics.get('examples', '?')}",
+        "examples": f"{metrics['examples']:,}",
         **({"checkpoint": metrics["checkpoint"]} if metrics.get("checkpoint") else {}),
         **_provenance(metrics.get("made") or {}),
     }

@@ -148,6 +148,8 @@ def _result(path: Path, name: str, metrics: dict[str, Any]) -> Result:
     scores = metrics.get("scores")
     if not isinstance(scores, dict) or not all(isinstance(v, int | float) for v in scores.values()):
         raise InputError(f"{path}: 'scores' are no numbers by name; make the result again")
+    if not isinstance(metrics.get("examples"), int):
+        raise InputError(f"{path}: 'examples' is no number; make the result again")
     try:
         task = get_task(metrics["task"])
     except InputError as error:

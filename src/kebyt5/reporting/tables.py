@@ -90,13 +90,13 @@ def _notes(results: Sequence[Result], sources: Sequence[Source]) -> list[str]:
             notes.append(f"Not comparable: [{number}] was measured on {source.data}.")
             continue
         for result in results:
-            count = result.metrics.get("examples")
+            count = result.metrics["examples"]
             if count != source.examples:
                 notes.append(
                     f"Not comparable: [{number}] was measured on all {source.examples:,} examples"
                     f" of {source.data}, {result.name} on {count:,}."
                 )
-        if any(result.metrics.get("examples") == source.examples for result in results):
+        if any(result.metrics["examples"] == source.examples for result in results):
             notes.append(f"[{number}] compares with runs on {source.data}.")
     for result in results:
         if cut := result.metrics.get("truncated"):

@@ -41,3 +41,10 @@ def test_tasks_with_several_fields_take_objects():
     for text in ('{"first": "a"}', "[1]", "plain"):
         with pytest.raises(InputError, match=r"input:1: expected a JSON object"):
             read_inputs(Pair(), [text])
+
+
+def test_a_jsonl_file_has_objects_for_any_task(tmp_path):
+    path = tmp_path / "dialogues.jsonl"
+    path.write_text('{"dialogue": "사용자: 하나\\n시스템: 둘"}\n')
+    (example,) = read_inputs(get_task("wos"), path)
+    assert example.inputs == {"dialogue": "사용자: 하나\n시스템: 둘"}

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kebyt5.evaluation.noise import add_noise, noisy_example
+from kebyt5.evaluation.noise import add_noise
 from kebyt5.tasks import get_task
 
 HANGUL = st.characters(min_codepoint=0xAC00, max_codepoint=0xD7A3)
@@ -28,7 +28,7 @@ def test_no_noise_at_rate_zero(text):
 
 def test_the_rate_is_the_share_of_characters_hit():
     text = "가" * 20_000
-    for rate in (0.05, 0.3):
+    for rate in (0.2, 0.5):
         noisy = add_noise(text, rate, 0)
         # Of three kinds of hits only one adds a blank.
         assert noisy.count(" ") == pytest.approx(20_000 * rate / 3, rel=0.1)
@@ -43,14 +43,31 @@ def test_a_typo_is_one_neighbour_on_the_keyboard_away():
     assert typos == {"닥", "삭", "걱", "긱", "갇", "갓"}
 
 
-def test_fields_are_hit_apart_and_structure_survives():
-    task = get_task("dp")
+@given(st.text(HANGUL, max_size=30), st.floats(0, 1), st.floats(0, 1))
+def test_what_a_low_rate_hits_a_higher_one_hits_too(text, one, other):
+    low, high = sorted((one, other))
+    # One syllable at a time, as hits change lengths.
+    for syllable in text:
+        if add_noise(syllable, low, 0) != syllable:
+            assert add_noise(syllable, high, 0) == add_noise(syllable, low, 0)
+
+
+def test_structure_survives():
+    def noise(text):
+        return add_noise(text, 0.8, 0)
+
+    dp = get_task("dp")
     words = "서울에\t서울 에\tNNP+JKB\n간다\t가 ㄴ다\tVV+EF"
-    example = task.example(sentence="서울에 간다", words=words)
-    for seed in range(50):
-        noisy = noisy_example(example, 0.8, seed)
-        assert task.input_text(noisy).count("\n") == task.input_text(example).count("\n")
-    assert noisy_example(example, 0.8, 1) != noisy_example(example, 0.8, 2)
+    damaged = dp.damage(dp.example(sentence="서울에 간다", words=words), noise)
+    rows = [row.split("\t") for row in damaged.inputs["words"].split("\n")]
+    assert [row[1:] for row in rows] == [["서울 에", "NNP+JKB"], ["가 ㄴ다", "VV+EF"]]
+    assert damaged.inputs["sentence"] == " ".join(row[0] for row in rows) != "서울에 간다"
+
+    wos = get_task("wos")
+    dialogue = "사용자: 안녕하세요\n시스템: 무엇을 도와드릴까요"
+    turns = wos.damage(wos.example(dialogue=dialogue), noise).inputs["dialogue"].split("\n")
+    assert [turn[:5] for turn in turns] == ["사용자: ", "시스템: "]
+    assert "\n".join(turns) != dialogue
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1.1, float("nan")])

@@ -31,16 +31,47 @@ def test_plain_texts_and_our_own_jsonl(ner, tmp_path):
     assert read_predictions(task, ours, examples) == texts
 
 
-def test_published_dependency_files_have_one_or_two_lines_a_sentence(tmp_path):
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{}\n",
+        "{}\nword_counts: 2\n",
+        "{}\r\n word_count: 2\r\n",
+        "{}\\nword_counts: 2\n",
+        "lemmas: 서울 간다\n{}\nword_counts: 2\n",
+        "{}\nword_cunts 2\n\n",
+        "17\t{}\n",
+        '"{}"\n',
+        "<pad> {}\n",
+    ],
+)
+def test_published_dependency_files_come_in_several_layouts(tmp_path, form):
     task = get_task("dp")
     words = "서울\t서울\tNNP\n간다\t가 ㄴ다\tVV+EF"
     examples = [task.example(sentence="서울 간다", words=words)] * 2
     path = tmp_path / "dp.txt"
-    line = "deprel: (1/2, 2, NP)▁(2/2, 0, VP)\n"
-    for content in (line * 2, (line + "word_counts: 2\n") * 2):
-        path.write_text(content)
-        texts = read_predictions(task, path, examples)
-        assert [task.parse(text, examples[0]).reason for text in texts] == [None, None]
+    path.write_bytes((form.format("deprel: (1/2, 2, NP)▁(2/2, 0, VP)") * 2).encode())
+    texts = read_predictions(task, path, examples)
+    assert [task.parse(text, examples[0]).value for text in texts] == [((2, "NP"), (0, "VP"))] * 2
+
+
+def test_lines_without_arcs_are_predictions_too(tmp_path):
+    task = get_task("dp")
+    examples = [task.example(sentence="서울", words="서울\t서울\tNNP")] * 3
+    path = tmp_path / "dp.txt"
+    path.write_text("deprel: (1/2, 0, NP)\n\nnonsense\n\n")
+    assert read_predictions(task, path, examples) == ["deprel: (1/2, 0, NP)", "", "nonsense"]
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_objects_come_a_line_or_in_a_list(ner, tmp_path, name):
+    task, examples = ner
+    path = tmp_path / name
+    records = [json.dumps({"id": e.id, "text": f"{n}"}) for n, e in enumerate(examples)]
+    path.write_text("\n".join(records))
+    assert read_predictions(task, path, examples) == list("012345")
+    path.write_text(json.dumps(list("012345")))
+    assert read_predictions(task, path, examples) == list("012345")
 
 
 @pytest.mark.parametrize(

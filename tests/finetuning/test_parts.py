@@ -8,15 +8,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kebyt5.errors import InputError
 from kebyt5.finetuning.data import (
     LengthGroupedSampler,
-    TaskData,
     TaskDataset,
     collate,
+    hold_out,
     mixture_counts,
 )
 from kebyt5.finetuning.freezing import freeze
-from kebyt5.finetuning.repeat import folds
 from kebyt5.finetuning.schedule import cosine_cycles
 from kebyt5.tasks import Example, get_task
 from kebyt5.tasks.squad import Answers
@@ -168,20 +168,40 @@ def test_windows_of_long_contexts_are_examples_of_their_own():
     assert all("제주" in text for text in texts)
 
 
-def test_each_example_is_held_out_once():
-    data = [TaskData(get_task("ynat"), headlines(n), []) for n in (11, 4)]
-    for fold_count in (2, 4):
-        parts = list(folds(data, fold_count, seed=3))
-        assert len(parts) == fold_count
-        for task in range(2):
-            held_out = [example.id for fold in parts for example in fold[task].dev]
-            assert sorted(held_out) == sorted(e.id for e in data[task].train)
-            sizes = [len(fold[task].dev) for fold in parts]
-            assert max(sizes) - min(sizes) <= 1
-            for fold in parts:
-                ids = {e.id for e in fold[task].train} | {e.id for e in fold[task].dev}
-                assert len(ids) == len(fold[task].train) + len(fold[task].dev)
-    assert list(folds(data, 2, 3)) == list(folds(data, 2, 3)) != list(folds(data, 2, 4))
+@pytest.mark.parametrize("folds", [2, 4])
+def test_each_example_is_held_out_once(folds):
+    examples = headlines(11)
+    parts = [hold_out(get_task("ynat"), examples, folds, fold) for fold in range(folds)]
+    assert sorted(e.id for part in parts for e in part.dev) == sorted(e.id for e in examples)
+    sizes = [len(part.dev) for part in parts]
+    assert max(sizes) - min(sizes) <= 1
+    for part in parts:
+        assert [e for e in examples if e in part.train or e in part.dev] == examples
+        assert not [e for e in part.train if e in part.dev]
+
+
+def test_folds_do_not_part_a_dialogue_or_the_questions_about_a_text():
+    turns = [Example(f"d{n // 3}-{n % 3}", {"dialogue": f"{n}"}, frozenset()) for n in range(15)]
+    questions = [
+        Example(f"{n}", {"question": f"{n}", "context": f"{n % 5}"}, Answers(("a",)))
+        for n in range(15)
+    ]
+    for name, examples in (("wos", turns), ("mrc", questions), ("korquad", questions)):
+        task = get_task(name)
+        for fold in range(2):
+            part = hold_out(task, examples, 2, fold)
+            together = {task.group(e) for e in part.dev} & {task.group(e) for e in part.train}
+            assert not together
+            assert part.dev
+        with pytest.raises(InputError, match="only 5 examples that can be parted"):
+            hold_out(task, examples, 6, 0)
+
+
+def test_examples_may_be_few_or_none():
+    task = get_task("ynat")
+    assert len(TaskDataset([(task, [])], 99, 99)) == 0
+    assert len(TaskDataset([(task, []), (task, headlines(2))], 99, 99, temperature=9.0)) == 2
+    assert mixture_counts([30000, 3000], 0.01) == [33000, 0]
 
 
 def test_batches_are_padded_on_the_right():

@@ -77,9 +77,14 @@ def test_any_text_is_read_without_an_error(data):
     task.show(parsed, example)
 
 
-def test_an_unknown_name_suggests_the_nearest():
-    with pytest.raises(InputError, match="did you mean 'ynat'"):
-        get_task("ynta")
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [("ynta", "ynat"), ("NER", "ner"), ("KLUE-DP", "dp"), ("tc", "ynat"), ("kornli", "nli"),
+     ("KLUE_MRC", "mrc"), ("KorQuAD", "korquad")],
+)  # fmt: skip
+def test_an_unknown_name_suggests_the_nearest(name: str, nearest: str):
+    with pytest.raises(InputError, match=f"did you mean '{nearest}'"):
+        get_task(name)
 
 
 @pytest.mark.parametrize("name", TASKS)

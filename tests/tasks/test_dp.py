@@ -173,7 +173,7 @@ def test_a_text_made_to_be_slow_is_read_in_time() -> None:
 
 def test_a_plain_file_of_predictions_may_have_one_or_two_lines_a_text() -> None:
     lines = ["deprel: (1, 0, VP)", "word_counts: 1", "", "word_counts: 1", "deprel: ?"]
-    assert dp.split_texts(lines) == ["deprel: (1, 0, VP)", "", "deprel: ?"]
+    assert dp.split_texts(lines, 3) == ["deprel: (1, 0, VP)", "", "deprel: ?"]
 
 
 # --- the score -----------------------------------------------------------------------------------
@@ -287,7 +287,7 @@ def test_without_comments_the_sentence_is_its_words(tmp_path: Path) -> None:
     path = write(tmp_path, re.sub("(?m)^##.*\n", "", FILE))
     found = dp.read(path)
     assert [e.inputs["sentence"] for e in found] == ["보라는 <새/길:▁>을 걷는다.", "벌써 100%"]
-    assert [e.id for e in found] == [f"{path}:1", f"{path}:5"]
+    assert [e.id for e in found] == ["1", "5"]
 
 
 def test_parquet_reads_as_the_table_does(tmp_path: Path, examples: list[Example]) -> None:
@@ -349,3 +349,10 @@ def test_bad_input_names_file_line_and_problem(
     assert message.startswith(f"{path}:{line}: {problem}")
     assert "expected" in message
     assert len(message.splitlines()) == 1
+
+
+def test_a_file_cut_off_between_rows_is_refused(tmp_path: Path) -> None:
+    lines = FILE.rstrip().split("\n")
+    path = write(tmp_path, "\n".join(lines[:-1]) + "\n")
+    with pytest.raises(InputError, match="the file ends here; expected the rest of '벌써 100%'"):
+        dp.read(path)

@@ -41,8 +41,8 @@ def test_a_record_knows_its_name_and_place(tmp_path: Path) -> None:
     path = write(tmp_path, '\ufeff [ {"guid":\n"a"},\r\n\n {"b": [1,\n2]}, {} ]\n', "data.json")
     assert [(record.id, record.place) for record in read_records(path)] == [
         ("a", f"{path}:1"),
-        (f"{path}:4", f"{path}:4"),
-        (f"{path}:5", f"{path}:5"),
+        ("2", f"{path}:4"),
+        ("3", f"{path}:5"),
     ]
 
 
@@ -120,3 +120,10 @@ def test_parquet_says_what_to_install(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(InputError, match=r"a\.parquet: .*pip install pyarrow"):
         read_records(write(tmp_path, b"", "a.parquet"))
+
+
+def test_half_a_surrogate_pair_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, '[{"a": "\\ud800"}]', "data.json")
+    (record,) = read_records(path)
+    with pytest.raises(InputError, match=r"data\.json:1: 'a' has half of a surrogate pair"):
+        record.text("a")

@@ -85,3 +85,12 @@ def test_a_question_without_an_answer_is_refused(
     path = write(tmp_path, answers)
     with pytest.raises(InputError, match=r"qas\[0\]: question 6-0-0 has no answer; expected"):
         korquad.read(path)
+
+
+def test_questions_without_an_answer_belong_to_another_task(tmp_path: Path) -> None:
+    path = write(tmp_path, [{"text": "제주", "answer_start": 4}])
+    content = json.loads(path.read_text(encoding="utf-8-sig"))
+    content["data"][0]["paragraphs"][0]["qas"][0] |= {"answers": [], "is_impossible": True}
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"korquad\.json:1: .* expected the task mrc"):
+        korquad.read(path)

@@ -9,6 +9,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from kebyt5.errors import InputError
 from kebyt5.tasks import Example
+from kebyt5.tasks.fitting import size
 from kebyt5.tasks.label import LabelTask
 from kebyt5.tasks.metrics.classification import accuracy, label_scores, macro_f1, micro_f1
 from kebyt5.tasks.nli import NLI
@@ -108,7 +109,7 @@ def test_formats_and_texts_are_the_published_ones(
     assert task.parse(target, example) == (target, None)
     assert tuple(example.inputs) == task.input_fields
     assert example.place.startswith(f"{path}:")
-    assert example.id == str(row.get("guid", row.get("id", example.place)))
+    assert example.id == str(row.get("guid", row.get("id", 1)))
 
 
 @pytest.mark.parametrize("value", ["", "2", "-1", "positive ", "참", "١", "99999999"])
@@ -262,3 +263,18 @@ def test_scores_agree_with_scikit_learn(pairs: list[tuple[int, int]]) -> None:
 
 def test_scores_of_nothing_are_zero() -> None:
     assert [accuracy([], []), macro_f1([], []), micro_f1([], [], [1])] == [0, 0, 0]
+
+
+def test_other_names_of_a_label_are_read_as_it() -> None:
+    example = nli.example(premise="비", hypothesis="눈")
+    assert nli.parse("entailment", example) == ("함의", None)
+    assert nli.parse("2", example) == ("모순", None)
+    assert nli.parse("3", example).reason == "repaired"
+
+
+def test_of_long_fields_something_of_each_stays() -> None:
+    example = nli.example(premise="비" * 200, hypothesis="눈" * 20)
+    (short,) = nli.fit(example, 300)
+    assert 290 < size(nli.input_text(short)) <= 300
+    assert short.inputs["hypothesis"] == "눈" * 20
+    assert nli.fit(example, 3000) == [example]

@@ -3,6 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow
 import pytest
 from hypothesis import example as explicit
@@ -203,10 +204,33 @@ def test_a_window_is_to_be_answered_from_what_it_shows() -> None:
 
 def test_the_likeliest_answer_of_all_windows_counts() -> None:
     example = ask("귤")
-    unknown = f"출력: {UNKNOWN}\n정답임"
+    unknown = mrc.rivals[0]
+    assert unknown == mrc.target_text(ask(UNKNOWN))
     texts = [unknown, "출력: 배\n정답임", "출력: 귤\n정답임"]
-    assert mrc.choose(example, texts, [-0.1, -3.0, -2.0]) == 2
-    assert mrc.choose(example, [unknown] * 2, [-2.0, -1.0]) == 1
+    # The second number is how likely the window finds that it has no answer.
+    assert mrc.choose(example, texts, np.array([[-0.1, -0.1], [-3, -4], [-2, -5]])) == texts[2]
+    # A wrong answer in one window is no reason to answer where none is sure of it.
+    assert mrc.choose(example, texts, np.array([[-0.1, -0.1], [-50, -3], [-60, -1]])) == unknown
+    assert mrc.choose(example, texts[1:], np.array([[-3, -2], [-4, -1]])) == unknown
+    no_brackets = "출력: 알 수 없음\n정답임"
+    assert mrc.choose(example, [no_brackets] * 2, np.array([[-1, -2], [-1, -2]])) == unknown
+
+
+def test_a_window_has_an_answer_where_the_data_says() -> None:
+    context = "귤" + "가" * 60 + "귤" + "나" * 60
+    gold = Answers(("귤",), starts={"귤": (61,)})
+    example = replace(ask("귤", context=context), gold=gold)
+    frame = size(mrc.input_text(ask("귤", context="")))
+    parts = mrc.fit(example, frame + 90, 90)
+    assert [part.inputs["context"].count("귤") for part in parts] == [1, 0, 1, 0, 0]
+    assert [part.gold.texts[0] for part in parts] == [UNKNOWN, UNKNOWN, "귤", UNKNOWN, UNKNOWN]
+
+
+@pytest.mark.parametrize("end", ["\n", "\\n"])
+def test_a_predictions_file_has_a_line_or_two_a_question(end: str) -> None:
+    texts = ["출력: 귤\n정답임", "출력: 배\n정답이 아님, 새 정답: 귤", "출력: 귤"]
+    lines = "\n".join(text.replace("\n", end) for text in texts).split("\n")
+    assert mrc.split_texts([*lines, ""], 3) == texts
 
 
 # --- the reader ----------------------------------------------------------------------------------

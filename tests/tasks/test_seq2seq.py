@@ -109,3 +109,35 @@ def test_bad_input_names_file_line_and_problem(
     assert problem in message
     assert "expected" in message
     assert len(message.splitlines()) == 1
+
+
+def test_a_data_set_saved_to_disk_is_read(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    rows = datasets.Dataset.from_list(
+        [{"text": "가", "target": "나"}, {"text": "b", "target": "c"}]
+    )
+    rows.save_to_disk(tmp_path / "one")
+    found = seq2seq.read(tmp_path / "one")
+    assert [(e.id, e.inputs["text"], e.gold) for e in found] == [("1", "가", "나"), ("2", "b", "c")]
+    datasets.DatasetDict({"train": rows}).save_to_disk(tmp_path / "split")
+    assert len(seq2seq.read(tmp_path / "split" / "train")) == 2
+    with pytest.raises(InputError, match="splits train; name the folder of one"):
+        seq2seq.read(tmp_path / "split")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="cannot be read as a data set"):
+        seq2seq.read(tmp_path / "empty")
+
+
+def test_a_data_set_on_the_hub_is_asked_for_by_name_and_split(monkeypatch) -> None:
+    import datasets
+
+    asked = []
+
+    def load_dataset(name: str, split: str) -> object:
+        asked.append((name, split))
+        return datasets.Dataset.from_list([{"text": "가", "target": "나"}])
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    assert seq2seq.read(Path("hf:owner/name:test"))[0].gold == "나"
+    assert seq2seq.read("hf:owner/name")[0].gold == "나"
+    assert asked == [("owner/name", "test"), ("owner/name", "train")]

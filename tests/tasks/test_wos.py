@@ -234,3 +234,12 @@ def test_bad_input_names_file_line_and_problem(
     assert problem in message
     assert "expected" in message
     assert len(message.splitlines()) == 1
+
+
+def test_a_value_that_would_divide_pairs_is_refused(tmp_path: Path) -> None:
+    records = content()
+    records[0]["dialogue"][0]["state"] = ["식당-이름-가▁나"]
+    path = tmp_path / "wos.json"
+    path.write_text(json.dumps(records))
+    with pytest.raises(InputError, match="has a ▁"):
+        wos.read(path)

@@ -62,9 +62,10 @@ def evaluate(
     if not all(0 < rate <= 1 for rate in noise or ()):
         raise InputError("--noise: give rates above 0, at most 1")
     the_task = get_task(task)
-    examples = list(the_task.read(data))[:limit]
+    examples = list(the_task.read(data))
     train = list(the_task.read(baseline)) if baseline else None
-    texts = read_predictions(the_task, predictions, examples) if predictions else []
+    texts = read_predictions(the_task, predictions, examples)[:limit] if predictions else []
+    examples = examples[:limit]
     model = load(checkpoint) if checkpoint else None
     if output:
         make_output_folder(output)

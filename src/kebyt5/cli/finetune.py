@@ -28,15 +28,18 @@ def finetune(config: Annotated[FinetuneConfig, Parameter(name="*")]) -> None:
       --config runs/ner/config.yaml --output runs/ner-again
     ```
     """
-    if config.seeds > 1 or config.folds:
-        from kebyt5.finetuning.repeat import finetune_repeatedly
+    from kebyt5.finetuning.finetune import finetune as run
+    from kebyt5.finetuning.repeat import finetune_repeatedly
 
-        print_summary(finetune_repeatedly(config)["summary"])
+    if config.seeds > 1 or (config.folds and config.fold is None):
+        metrics = finetune_repeatedly(config)
     else:
-        from kebyt5.finetuning.finetune import finetune as run
-
         metrics = run(config)
-        results = metrics["tasks"].values() if "tasks" in metrics else [metrics] * bool(metrics)
-        for result, dev in zip(results, config.dev, strict=False):
-            print_scores(result, str(dev))
+    if not metrics:  # another process tells
+        return
+    if "summary" in metrics:
+        print_summary(metrics["summary"])
+    for result in metrics["tasks"].values() if "tasks" in metrics else [metrics]:
+        if "task" in result:
+            print_scores(result, result["data"] or "the fold held out")
     print(f"Written to {config.output}")

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from transformers import PreTrainedModel
 
-from kebyt5.evaluation.noise import noisy_example
+from kebyt5.evaluation.noise import add_noise
 from kebyt5.evaluation.options import PredictOptions
 from kebyt5.evaluation.plots import plot_robustness
 from kebyt5.evaluation.predict import Predictions, predict
@@ -91,7 +92,8 @@ def scores_under_noise(
     examples = predictions.examples
     rows = [{"rate": 0.0, "scores": predictions.score(task)}]
     for rate in rates:
-        noisy = [noisy_example(example, rate, seed) for example in examples]
+        noise = partial(add_noise, rate=rate, seed=seed)
+        noisy = [task.damage(example, noise) for example in examples]
         found = predict(model, task, noisy, options, f"Predicting at noise rate {rate}")
         rows.append({"rate": rate, "scores": replace(found, examples=examples).score(task)})
     return rows

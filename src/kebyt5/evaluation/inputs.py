@@ -12,7 +12,8 @@ from kebyt5.tasks import Example, Task
 def read_inputs(task: Task, source: Path | Iterable[str]) -> list[Example]:
     """Makes examples of texts, or of the lines of a file that are not blank.
 
-    A task with one input field takes plain text, others a JSON object with their fields.
+    A task with one input field takes plain text, others, and every `.jsonl` file, a JSON object
+    with the fields.
 
     Args:
         task: What the inputs are for.
@@ -33,19 +34,22 @@ def read_inputs(task: Task, source: Path | Iterable[str]) -> list[Example]:
             line = data.count(b"\n", 0, error.start) + 1
             raise InputError(f"{name}:{line}: not UTF-8; convert the file first") from error
         texts = enumerate((line.rstrip("\r") for line in text.split("\n")), 1)
+        plain = len(task.input_fields) == 1 and source.suffix.lower() != ".jsonl"
     else:
-        name, texts = "input", enumerate(source, 1)
-    examples = [_example(task, text, f"{name}:{line}") for line, text in texts if text.strip()]
+        name, texts, plain = "input", enumerate(source, 1), len(task.input_fields) == 1
+    examples = [
+        _example(task, text, f"{name}:{line}", plain) for line, text in texts if text.strip()
+    ]
     if not examples:
         raise InputError(f"{name}: holds no input; give at least one line of text")
     return examples
 
 
-def _example(task: Task, text: str, place: str) -> Example:
+def _example(task: Task, text: str, place: str, plain: bool) -> Example:
     fields = task.input_fields
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise InputError(f"{place}: not UTF-8; the text holds bytes that are no characters")
-    if len(fields) == 1:
+    if plain:
         inputs = {fields[0]: text}
     else:
         try:

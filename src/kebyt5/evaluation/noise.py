@@ -1,13 +1,10 @@
 """Noise as people and programs make it: typos in jamo, spacing errors, lost bytes.
 
-For measuring how robust a model is. Everything but Hangul syllables and blanks stays as it is, so
-that the structure of an input (tabs, marks, numbers) survives.
+For measuring how robust a model is. Everything but Hangul syllables and blanks stays as it is, and
+a task may spare more (`Task.damage`), so that the structure of an input survives.
 """
 
 import random
-from dataclasses import replace
-
-from kebyt5.tasks import Example
 
 # The rows of the two-set keyboard; a slip hits a neighbour in the same row.
 _KEYS = ("ㅂㅈㄷㄱㅅㅛㅕㅑㅐㅔ", "ㅁㄴㅇㄹㅎㅗㅓㅏㅣ", "ㅋㅌㅊㅍㅠㅜㅡ")
@@ -17,7 +14,7 @@ _LAST = " ㄱㄲㄳㄴㄵㄶㄷㄹㄺㄻㄼㄽㄾㄿㅀㅁㅂㅄㅅㅆㅇㅈㅊ�
 _SYLLABLES = range(0xAC00, 0xD7A4)
 
 
-def add_noise(text: str, rate: float, seed: int | str) -> str:
+def add_noise(text: str, rate: float, seed: int) -> str:
     """Damages a text.
 
     Each Hangul syllable and each blank is hit with probability `rate`. A syllable gets, with equal
@@ -27,24 +24,20 @@ def add_noise(text: str, rate: float, seed: int | str) -> str:
     Args:
         text: The text.
         rate: From 0 to 1.
-        seed: Decides every hit.
+        seed: Decides, with the text, every hit. What a low rate hits a higher one hits as well.
 
     Raises:
         ValueError: The rate is out of range.
     """
     if not 0 <= rate <= 1:
         raise ValueError(f"noise rate {rate} is not between 0 and 1")
-    rng = random.Random(f"{seed}")
-    return "".join(_hit(c, rng) if rng.random() < rate else c for c in text)
-
-
-def noisy_example(example: Example, rate: float, seed: int) -> Example:
-    """The example with noise in each of its input fields, and the gold it has."""
-    inputs = {
-        field: add_noise(text, rate, f"{seed} {rate} {field} {example.place} {example.id}")
-        for field, text in example.inputs.items()
-    }
-    return replace(example, inputs=inputs)
+    rng = random.Random(f"{seed} {text}")
+    # Two draws a character at any rate: what a low rate hits, a higher one hits in the same way.
+    draws = [(rng.random(), rng.random()) for _ in text]
+    return "".join(
+        _hit(character, random.Random(kind)) if draw < rate else character
+        for character, (draw, kind) in zip(text, draws, strict=True)
+    )
 
 
 def _hit(character: str, rng: random.Random) -> str:
@@ -89,4 +82,4 @@ def _neighbours(jamo: str, index: int) -> list[int]:
     return []
 
 
-__all__ = ["add_noise", "noisy_example"]
+__all__ = ["add_noise"]

@@ -5,6 +5,8 @@ from typing import Literal
 
 from cyclopts.types import PositiveInt
 
+from kebyt5.errors import InputError
+
 Decoding = Literal["likelihood", "constrained", "free"]
 
 
@@ -12,12 +14,13 @@ Decoding = Literal["likelihood", "constrained", "free"]
 class PredictOptions:
     """Settings of a prediction."""
 
-    max_input_bytes: PositiveInt = 1024
+    max_input_bytes: PositiveInt | None = None
     """Longer inputs are shortened and counted: contexts of questions in overlapping windows of
-    which the likeliest answer counts, dialogues by their oldest turns, others at a character."""
+    which the likeliest answer counts, dialogues by their oldest turns, others at a character. The
+    task's own limit where not given."""
 
-    stride: PositiveInt = 512
-    """Bytes from the beginning of a window to that of the next."""
+    stride: PositiveInt | None = None
+    """Bytes from the beginning of a window to that of the next; half a window where not given."""
 
     strict: bool = False
     """Refuse longer inputs instead."""
@@ -32,5 +35,14 @@ class PredictOptions:
     """Where a task has labels: take the likeliest, generate one byte by byte, or generate freely
     and repair what is no label to the nearest, which is counted."""
 
+    def __post_init__(self) -> None:
+        check_stride(self.stride)
 
-__all__ = ["Decoding", "PredictOptions"]
+
+def check_stride(stride: int | None) -> None:
+    """Refuses windows so close that one need not begin a character after the other."""
+    if stride is not None and stride < 4:
+        raise InputError(f"--stride {stride}: has to be 4 or more, the bytes of a character")
+
+
+__all__ = ["Decoding", "PredictOptions", "check_stride"]

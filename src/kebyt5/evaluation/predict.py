@@ -71,60 +71,105 @@ def predict(
     options = options or PredictOptions()
     inputs: list[str] = []
     limits: list[int] = []
-    windows: list[list[int]] = []
+    windows: list[slice] = []
     truncated = 0
     for example in examples:
-        parts = task.fit(example, options.max_input_bytes, options.stride)
-        texts, was_cut = fit_inputs(task, example, parts, options.max_input_bytes, options.strict)
-        windows.append(list(range(len(inputs), len(inputs) + len(texts))))
+        texts, parts, was_cut = fit_inputs(
+            task, example, options.max_input_bytes, options.stride, options.strict
+        )
+        windows.append(slice(len(inputs), len(inputs) + len(texts)))
         inputs += texts
         limits += [task.max_target_bytes(part) for part in parts]
         truncated += was_cut
 
-    rows = None
     if task.labels and options.decoding == "likelihood":
         labels = [task.labels] * len(inputs)
         rows = log_likelihoods(model, inputs, labels, options.batch_size, progress)
-        texts = [task.labels[row.argmax()] for row in rows]
-        likelihoods = [float(row.max()) for row in rows]
-    else:
-        constrained = task.labels and options.decoding == "constrained"
-        trie = LabelTrie(task.labels) if constrained else None
-        beams = options.num_beams
-        texts = generate_texts(model, inputs, limits, options.batch_size, beams, progress, trie)
-        # Asked only where there are windows to choose from.
-        candidates = [[texts[i]] * (len(group) > 1) for group in windows for i in group]
-        found = log_likelihoods(model, inputs, candidates, options.batch_size)
-        likelihoods = [float(row.sum()) for row in found]
-    chosen = [
-        group[task.choose(example, [texts[i] for i in group], [likelihoods[i] for i in group])]
-        for example, group in zip(examples, windows, strict=True)
-    ]
-    return Predictions(
-        examples,
-        [texts[i] for i in chosen],
-        truncated,
-        None if rows is None else np.array([rows[i] for i in chosen]).reshape(-1, len(task.labels)),
+        # Of several windows, the one that is surest of its label.
+        best = [max(rows[window], key=np.max) for window in windows]
+        table = np.array(best).reshape(-1, len(task.labels))
+        return Predictions(examples, [task.labels[i] for i in table.argmax(1)], truncated, table)
+    constrained = task.labels and options.decoding == "constrained"
+    texts = generate_texts(
+        model,
+        inputs,
+        limits,
+        options.batch_size,
+        options.num_beams,
+        progress,
+        LabelTrie(task.labels) if constrained else None,
     )
+    chosen = choose_answers(model, task, examples, inputs, texts, windows, options)
+    return Predictions(examples, chosen, truncated)
+
+
+def choose_answers(
+    model: PreTrainedModel,
+    task: Task,
+    examples: Sequence[Example],
+    inputs: Sequence[str],
+    texts: Sequence[str],
+    windows: Sequence[slice],
+    options: PredictOptions,
+) -> list[str]:
+    """Of the texts generated for the windows of each example, the one that `Task.choose` takes.
+
+    Args:
+        model: Says how likely the texts are; asked only where there are several windows.
+        task: What the examples belong to.
+        examples: The whole examples.
+        inputs: The input texts of all windows.
+        texts: What was generated for them.
+        windows: For each example its part of `inputs` and `texts`.
+        options: How answers are made.
+    """
+    several = [i for window in windows if window.stop - window.start > 1 for i in _range(window)]
+    candidates = [[texts[i], *task.rivals] for i in several]
+    asked = [inputs[i] for i in several]
+    found = dict(
+        zip(
+            several,
+            log_likelihoods(model, asked, candidates, options.batch_size),
+            strict=True,
+        )
+    )
+    return [
+        texts[window.start]
+        if window.start not in found
+        else task.choose(example, texts[window], np.array([found[i] for i in _range(window)]))
+        for example, window in zip(examples, windows, strict=True)
+    ]
+
+
+def _range(window: slice) -> range:
+    return range(window.start, window.stop)
 
 
 def fit_inputs(
-    task: Task, example: Example, parts: Sequence[Example], max_bytes: int, strict: bool
-) -> tuple[list[str], bool]:
-    """The input texts of what `Task.fit` left of an example, cut at a character where need be.
+    task: Task, example: Example, max_bytes: int | None, stride: int | None, strict: bool
+) -> tuple[list[str], list[Example], bool]:
+    """The input texts of what `Task.fit` leaves of an example, cut at a character where need be.
+
+    Args:
+        task: What the example belongs to.
+        example: With or without gold.
+        max_bytes: What an input text may have; the task's own limit where it is None.
+        stride: As for `Task.fit`.
+        strict: Refuses an example that the model would not see as a whole.
 
     Returns:
-        The texts, and whether the model does not see the example as a whole at once.
+        The texts, what of the example they show, and whether that is not the whole at once.
 
     Raises:
-        InputError: With `strict`, where it does not.
+        InputError: With `strict`, where it is not, or there is no room for what has to stay.
     """
-    texts = [task.input_text(part) for part in parts]
-    cut = [ByteTokenizer.truncate(text, max_bytes) for text in texts]
-    was_cut = cut != texts or list(parts) != [example]
-    if strict and was_cut:
+    max_bytes = max_bytes or task.max_input_bytes
+    if strict:
         fit(task.input_text(example), max_bytes, True, example.place or example.id)
-    return cut, was_cut
+    parts = task.fit(example, max_bytes, stride)
+    texts = [task.input_text(part) for part in parts]
+    shortened = [ByteTokenizer.truncate(text, max_bytes) for text in texts]
+    return shortened, parts, shortened != texts or parts != [example]
 
 
 def fit(text: str, max_bytes: int, strict: bool, place: str) -> tuple[str, bool]:
@@ -146,4 +191,4 @@ def fit(text: str, max_bytes: int, strict: bool, place: str) -> tuple[str, bool]
     return cut, cut != text
 
 
-__all__ = ["Predictions", "fit", "fit_inputs", "predict"]
+__all__ = ["Predictions", "choose_answers", "fit", "fit_inputs", "predict"]

@@ -9,7 +9,7 @@ from kebyt5.errors import InputError
 from kebyt5.evaluation.predict import Predictions
 from kebyt5.output import write_text
 from kebyt5.tasks import Example, Task
-from kebyt5.tasks.files import read_lines
+from kebyt5.tasks.files import read_json, read_lines
 
 
 def read_predictions(task: Task, path: Path, examples: Sequence[Example]) -> list[str]:
@@ -17,19 +17,19 @@ def read_predictions(task: Task, path: Path, examples: Sequence[Example]) -> lis
 
     Args:
         task: Knows whether a text of its own has several lines.
-        path: A `.jsonl` file whose objects have `text`, and `id` if they are to be matched by it,
-            or plain text with a prediction a line.
+        path: A `.jsonl` or `.json` file whose objects have `text`, and `id` if they are to be
+            matched by it, or plain text with a prediction a line.
         examples: What the predictions are for.
 
     Raises:
         InputError: Not as many predictions as examples, or not for the same ones.
     """
-    if path.suffix.lower() == ".jsonl":
-        return _read_jsonl(path, examples)
+    if path.suffix.lower() in (".json", ".jsonl"):
+        return _match(path, _read_objects(path), examples)
     lines = [line for _, line in read_lines(path)]
     if lines and not lines[-1]:
         lines.pop()  # what stands behind the last line end
-    texts = task.split_texts(lines)
+    texts = task.split_texts(lines, len(examples))
     if len(texts) != len(examples):
         raise InputError(
             f"{path}: {len(texts)} predictions for {len(examples)} examples; give one a line, in"
@@ -38,21 +38,34 @@ def read_predictions(task: Task, path: Path, examples: Sequence[Example]) -> lis
     return texts
 
 
-def _read_jsonl(path: Path, examples: Sequence[Example]) -> list[str]:
-    records = []
-    for number, line in read_lines(path):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-            text = record["text"]
-            if not isinstance(text, str):
-                raise TypeError("'text' is no string")
-        except (ValueError, TypeError, KeyError) as error:
-            raise InputError(
-                f"{path}:{number}: expected a JSON object with the field 'text': {error}"
-            ) from error
-        records.append((number, record.get("id"), text))
+def _read_objects(path: Path) -> list[tuple[int, str | None, str]]:
+    """Reads line, id and text of every object: one a line, or a list of objects or texts."""
+    numbered = [(number, line) for number, line in read_lines(path) if line.strip()]
+    if numbered and numbered[0][1].lstrip().startswith("["):
+        content = read_json(path)
+        objects = [(1, {"text": item} if isinstance(item, str) else item) for item in content]
+    else:
+        objects = []
+        for number, line in numbered:
+            try:
+                objects.append((number, json.loads(line)))
+            except ValueError as error:
+                raise InputError(
+                    f"{path}:{number}: not JSON ({error}); expected an object a line"
+                ) from error
+    found = []
+    for number, item in objects:
+        text = item.get("text") if isinstance(item, dict) else None
+        if not isinstance(text, str):
+            raise InputError(f"{path}:{number}: expected a JSON object with the field 'text'")
+        found.append((number, item.get("id"), text))
+    return found
+
+
+def _match(
+    path: Path, records: Sequence[tuple[int, str | None, str]], examples: Sequence[Example]
+) -> list[str]:
+    """The texts, if they are for these examples in their order."""
     if len(records) != len(examples):
         raise InputError(f"{path}: {len(records)} predictions for {len(examples)} examples")
     for (number, name, _), example in zip(records, examples, strict=True):

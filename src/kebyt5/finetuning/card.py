@@ -20,7 +20,7 @@ tags: [kebyt5, byte-level, {tags}]
 Reads and writes UTF-8 bytes; needs no tokenizer files.
 
 ```bash
-kebyt5 predict {folder} --task {task} --text "…"
+kebyt5 predict {folder} --task {task} --text {text}
 ```
 
 ## Scores
@@ -68,18 +68,15 @@ def model_card(
     """
     tasks = [task for task, _ in results]
     made = results[0][1]["made"]
-    devs = settings["dev"] or ["a part of the training data held out"]
     return _TEMPLATE.format(
         title=", ".join(task.title for task in tasks),
         task=tasks[0].name,
         tags=", ".join(task.name for task in tasks),
         base=settings["checkpoint"],
         base_as_yaml=json.dumps(settings["checkpoint"], ensure_ascii=False),
+        text=_text_option(tasks[0]),
         folder=shlex.quote(settings["output"]),
-        scores="".join(
-            _score_table(task, metrics, devs[min(number, len(devs) - 1)])
-            for number, (task, metrics) in enumerate(results)
-        ),
+        scores="".join(_score_table(task, metrics) for task, metrics in results),
         train=", ".join(f"`{path}`" for path in settings["train"]),
         train_examples=training["examples"],
         trained=training["trained_parameters"],
@@ -90,7 +87,14 @@ def model_card(
     )
 
 
-def _score_table(task: Task, metrics: Mapping[str, Any], dev: str) -> str:
+def _text_option(task: Task) -> str:
+    """What stands for an input on the command line."""
+    if len(task.input_fields) == 1:
+        return '"…"'
+    return shlex.quote(json.dumps(dict.fromkeys(task.input_fields, "…"), ensure_ascii=False))
+
+
+def _score_table(task: Task, metrics: Mapping[str, Any]) -> str:
     baseline = metrics["baseline"]
     rows = []
     for name, value in metrics["scores"].items():
@@ -98,7 +102,7 @@ def _score_table(task: Task, metrics: Mapping[str, Any], dev: str) -> str:
         rows.append(f"| {name} | {value:.2f} |" + (beside if baseline else ""))
     return _SCORES.format(
         title=task.title,
-        dev=dev,
+        dev=metrics["data"] or "a part of the training data held out",
         examples=metrics["examples"],
         baseline_head=" | baseline" if baseline else "",
         baseline_rule="---|" if baseline else "",

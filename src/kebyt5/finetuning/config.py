@@ -9,6 +9,7 @@ import yaml
 from cyclopts import Parameter
 
 from kebyt5.errors import InputError
+from kebyt5.evaluation.options import check_stride
 from kebyt5.finetuning.freezing import Freeze
 
 POSITIVE = (
@@ -21,7 +22,6 @@ POSITIVE = (
     "lora",
     "max_input_bytes",
     "max_target_bytes",
-    "stride",
     "temperature",
     "seeds",
     "limit",
@@ -103,14 +103,14 @@ class FinetuneConfig:
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass to save memory."""
 
-    max_input_bytes: int = 1024
+    max_input_bytes: int | None = None
     """Longer inputs are shortened and counted: contexts of questions in overlapping windows,
-    dialogues by their oldest turns, others at a character."""
+    dialogues by their oldest turns, others at a character. The task's own limit where not given."""
 
-    stride: int = 512
-    """Bytes from the beginning of a window to that of the next."""
+    stride: int | None = None
+    """Bytes from the beginning of a window to that of the next; half a window where not given."""
 
-    max_target_bytes: int = 1024
+    max_target_bytes: int = 4096
     """Longer targets are cut at a character and counted."""
 
     strict: bool = False
@@ -137,7 +137,10 @@ class FinetuneConfig:
 
     folds: int | None = None
     """Cross-validate: split the training data in so many parts and hold each out once, in place
-    of --dev."""
+    of --dev. Questions about one text, and turns of one dialogue, stay together."""
+
+    fold: int | None = None
+    """Run only this fold, counted from 0."""
 
     resume: bool = False
     """Go on where a killed run with the same settings and output folder left off."""
@@ -152,6 +155,9 @@ class FinetuneConfig:
             raise InputError(f"{len(self.dev)} --dev; give {wanted}")
         if self.folds is not None and self.folds < 2:
             raise InputError(f"--folds {self.folds}: has to be 2 or more")
+        if self.fold is not None and not 0 <= self.fold < (self.folds or 0):
+            raise InputError(f"--fold {self.fold}: has to be one of --folds, counted from 0")
+        check_stride(self.stride)
         for name in POSITIVE + NOT_NEGATIVE:
             value = getattr(self, name)
             if value is None or (math.isfinite(value) and value > 0):

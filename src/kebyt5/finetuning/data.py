@@ -8,6 +8,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch.utils.data import Dataset, Sampler
 
+from kebyt5.errors import InputError
 from kebyt5.evaluation.predict import fit, fit_inputs
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 from kebyt5.tasks import Example, Task
@@ -31,9 +32,10 @@ class TaskDataset(Dataset[dict[str, list[int]]]):
     Args:
         parts: Tasks with their examples.
         max_input_bytes: Longer inputs are shortened as `Task.fit` does, else at a character, and
-            counted. A window that shows nothing to be learnt is left out.
+            counted; the task's own limit where it is None. A window that shows nothing to be
+            learnt is left out.
         max_target_bytes: Longer targets are cut at a character and counted.
-        stride: Bytes from the beginning of a window to that of the next.
+        stride: As for `Task.fit`.
         strict: Refuses longer texts instead.
         seed: Of the draws, and of whatever is random in the tasks' training pairs.
         temperature: Of the mixture.
@@ -46,15 +48,15 @@ class TaskDataset(Dataset[dict[str, list[int]]]):
     def __init__(
         self,
         parts: Sequence[tuple[Task, Sequence[Example]]],
-        max_input_bytes: int,
+        max_input_bytes: int | None,
         max_target_bytes: int,
-        stride: int = 512,
+        stride: int | None = None,
         strict: bool = False,
         seed: int = 0,
         temperature: float = 1.0,
         training: bool = True,
     ) -> None:
-        self.limits = (max_input_bytes, max_target_bytes)
+        self.max_input_bytes, self.max_target_bytes = max_input_bytes, max_target_bytes
         self.seed = seed
         self.training = training
         self.tokenizer = ByteTokenizer()
@@ -64,20 +66,18 @@ class TaskDataset(Dataset[dict[str, list[int]]]):
         for task, examples in parts:
             before = len(self.items)
             for example in examples:
-                shown = task.fit(example, max_input_bytes, stride)
-                _, was_cut = fit_inputs(task, example, shown, max_input_bytes, strict)
+                _, shown, was_cut = fit_inputs(task, example, max_input_bytes, stride, strict)
                 target = task.target_text(example)
                 place = example.place or example.id
                 self.truncated += fit(target, max_target_bytes, strict, place)[1] or was_cut
                 self.items += [(task, part) for part in shown if part.gold is not None]
             self.sizes.append(len(self.items) - before)
         self.counts = mixture_counts(self.sizes, temperature)
-        # Of the evaluation's reference, which is close enough to what is drawn to group by.
-        self.item_lengths = np.array([sum(map(len, self._texts(i, 0))) for i in self._every()])
+        # Close enough to those of the pairs that are drawn.
+        self.item_lengths = np.array(
+            [len(task.input_text(e)) + len(task.target_text(e)) for task, e in self.items], int
+        )
         self.set_epoch(0)
-
-    def _every(self) -> range:
-        return range(len(self.items))
 
     def _texts(self, item: int, epoch: int) -> tuple[str, str]:
         task, example = self.items[item]
@@ -85,7 +85,8 @@ class TaskDataset(Dataset[dict[str, list[int]]]):
         if self.training:
             seed = np.random.SeedSequence((self.seed, epoch, item)).generate_state(1)[0]
             pair = task.training_pair(example, int(seed))
-        source, target = map(ByteTokenizer.truncate, pair, self.limits)
+        limits = (self.max_input_bytes or task.max_input_bytes, self.max_target_bytes)
+        source, target = map(ByteTokenizer.truncate, pair, limits)
         return source, target
 
     @property
@@ -96,12 +97,12 @@ class TaskDataset(Dataset[dict[str, list[int]]]):
     def set_epoch(self, epoch: int) -> None:
         """Draws new items and training pairs; called by the trainer."""
         self.epoch = epoch
-        first = np.concatenate([[0], np.cumsum(self.sizes)[:-1]]).astype(int)
+        ends = np.cumsum(self.sizes)
         self.order = np.concatenate(
             [
-                start + _draw(size, epoch * count, count, (self.seed, part))
-                for part, (start, size, count) in enumerate(
-                    zip(first, self.sizes, self.counts, strict=True)
+                end - size + _draw(size, epoch * count, count, (self.seed, part))
+                for part, (end, size, count) in enumerate(
+                    zip(ends, self.sizes, self.counts, strict=True)
                 )
             ]
         )
@@ -117,6 +118,35 @@ class TaskDataset(Dataset[dict[str, list[int]]]):
         }
 
 
+def hold_out(task: Task, examples: Sequence[Example], folds: int, fold: int) -> TaskData:
+    """Divides examples in so many parts and holds one of them out.
+
+    What belongs together (`Task.group`) is in one part, else each part has as many examples, give
+    or take one. Which part an example is in depends on nothing but the examples and `folds`.
+
+    Raises:
+        InputError: There are fewer groups than parts.
+    """
+    groups: dict[str, list[int]] = {}
+    for index, example in enumerate(examples):
+        groups.setdefault(task.group(example), []).append(index)
+    if len(groups) < folds:
+        raise InputError(f"--folds {folds}: only {len(groups)} examples that can be parted")
+    sizes = [0] * folds
+    held_out: set[int] = set()
+    names = list(groups)
+    for place in np.random.default_rng(0).permutation(len(names)):
+        smallest = sizes.index(min(sizes))
+        sizes[smallest] += len(groups[names[place]])
+        if smallest == fold:
+            held_out.update(groups[names[place]])
+    return TaskData(
+        task,
+        [example for index, example in enumerate(examples) if index not in held_out],
+        [example for index, example in enumerate(examples) if index in held_out],
+    )
+
+
 def mixture_counts(sizes: Sequence[int], temperature: float) -> list[int]:
     """How many examples of each task an epoch draws; together as many as there are.
 
@@ -124,8 +154,8 @@ def mixture_counts(sizes: Sequence[int], temperature: float) -> list[int]:
         sizes: Examples of each task.
         temperature: 1 for as many as there are; the higher, the more alike.
     """
-    shares = np.asarray(sizes, np.float64) ** (1 / temperature)
-    ends = np.round(np.cumsum(shares) / shares.sum() * sum(sizes)).astype(int)
+    shares = (np.asarray(sizes, np.float64) / max(1, *sizes)) ** (1 / temperature)
+    ends = np.round(np.cumsum(shares) / max(1, shares.sum()) * sum(sizes)).astype(int)
     return np.diff(ends, prepend=0).tolist()
 
 
@@ -197,4 +227,11 @@ class LengthGroupedSampler(Sampler[int]):
             yield from batch.tolist()
 
 
-__all__ = ["LengthGroupedSampler", "TaskData", "TaskDataset", "collate", "mixture_counts"]
+__all__ = [
+    "LengthGroupedSampler",
+    "TaskData",
+    "TaskDataset",
+    "collate",
+    "hold_out",
+    "mixture_counts",
+]

@@ -16,7 +16,7 @@ from kebyt5.evaluation.evaluate import describe, mean_main_score, write_result
 from kebyt5.evaluation.predict import fit_inputs, predict
 from kebyt5.finetuning.card import model_card
 from kebyt5.finetuning.config import FinetuneConfig, to_settings, to_yaml
-from kebyt5.finetuning.data import TaskData, TaskDataset
+from kebyt5.finetuning.data import TaskData, TaskDataset, hold_out
 from kebyt5.finetuning.plots import plot_history
 from kebyt5.finetuning.trainer import (
     FinetuneTrainer,
@@ -30,40 +30,41 @@ from kebyt5.tasks import get_task
 
 
 def read_data(config: FinetuneConfig) -> list[TaskData]:
-    """Reads the data of every task; without --dev there is none to validate on.
+    """Reads the data of every task; of a fold, what it trains on and what it holds out.
 
     Raises:
-        InputError: A file is not what it has to be, or the task is unknown.
+        InputError: A file is not what it has to be, the task is unknown, or there is too little
+            for so many folds.
     """
     tasks = [get_task(name) for name in config.task]
     train = [
         list(task.read(path))[: config.limit]
         for task, path in zip(tasks, config.train, strict=True)
     ]
-    dev = [list(task.read(path)) for task, path in zip(tasks, config.dev, strict=False)]
-    return [TaskData(*part) for part in zip(tasks, train, dev or [[]] * len(tasks), strict=True)]
+    if config.folds and config.fold is not None:
+        return [
+            hold_out(task, examples, config.folds, config.fold)
+            for task, examples in zip(tasks, train, strict=True)
+        ]
+    dev = [list(task.read(path)) for task, path in zip(tasks, config.dev, strict=True)]
+    return [TaskData(*part) for part in zip(tasks, train, dev, strict=True)]
 
 
-def finetune(config: FinetuneConfig, data: Sequence[TaskData] | None = None) -> dict[str, Any]:
+def finetune(config: FinetuneConfig) -> dict[str, Any]:
     """Fine-tunes a checkpoint on one task or several and writes everything to `config.output`.
 
-    Args:
-        config: The settings.
-        data: In place of what the files in `config` hold.
-
     Returns:
-        The content of `metrics.json`.
+        The content of `metrics.json`; empty in all processes but the first.
 
     Raises:
         InputError: A data file, the output folder or a setting is not what it has to be.
         CheckpointError: The checkpoint cannot be loaded.
     """
-    data = read_data(config) if data is None else data
+    data = read_data(config)
     if config.strict:
         for task, _, dev in data:
             for example in dev:
-                parts = task.fit(example, config.max_input_bytes, config.stride)
-                fit_inputs(task, example, parts, config.max_input_bytes, True)
+                fit_inputs(task, example, config.max_input_bytes, config.stride, True)
     device_batch_size(config)
     check_resume(config)
     dataset = TaskDataset(
@@ -75,6 +76,11 @@ def finetune(config: FinetuneConfig, data: Sequence[TaskData] | None = None) -> 
         config.seed,
         config.temperature,
     )
+    if not len(dataset):
+        raise InputError(
+            f"{config.train[0]}: no window of the limited length shows an answer, so there is"
+            " nothing to learn; raise --max-input-bytes"
+        )
     set_seed(config.seed)
     model = prepare_model(config)
     if PartialState().is_main_process:

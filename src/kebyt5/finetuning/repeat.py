@@ -10,7 +10,6 @@ import numpy as np
 from accelerate import PartialState
 
 from kebyt5.finetuning.config import FinetuneConfig, to_yaml
-from kebyt5.finetuning.data import TaskData
 from kebyt5.finetuning.finetune import check_resume, finetune, read_data
 from kebyt5.output import make_output_folder, provenance, write_json, write_text
 
@@ -22,29 +21,28 @@ def finetune_repeatedly(config: FinetuneConfig) -> dict[str, Any]:
 
     Returns:
         The content of `metrics.json`: under `summary` the names of the runs and, by task and
-        score, `mean` and `std`, the standard deviation of a sample.
+        score, `mean` and `std`, the standard deviation of a sample. Empty in all processes but
+        the first.
 
     Raises:
         InputError: As `finetune`.
     """
-    data = read_data(config)
     check_resume(config)
-    if PartialState().is_main_process:
+    runs = dict(_runs(config))
+    for run in runs.values():
+        read_data(run)  # what is wrong with the last run is told before the first
+    main_process = PartialState().is_main_process
+    if main_process:
         make_output_folder(config.output, may_continue=config.resume)
         write_text(config.output / "config.yaml", to_yaml(config))
-    runs: list[str] = []
-    scores: list[dict[str, dict[str, float]]] = []
-    for name, seed, parts in _runs(config, data):
-        folder = config.output / name
-        finished = folder / "metrics.json"
-        if not (config.resume and finished.exists()):
-            finetune(replace(config, output=folder, seed=seed, seeds=1), parts)
-        if PartialState().is_main_process:
-            runs.append(name)
-            scores.append(_scores(finished))
-    metrics = {"summary": {"runs": runs, "tasks": summarize(scores)}, "made": provenance()}
-    if PartialState().is_main_process:
-        write_json(config.output / "metrics.json", metrics)
+    for run in runs.values():
+        if not (config.resume and (run.output / "metrics.json").exists()):
+            finetune(run)
+    if not main_process:
+        return {}
+    scores = [_scores(run.output / "metrics.json") for run in runs.values()]
+    metrics = {"summary": {"runs": list(runs), "tasks": summarize(scores)}, "made": provenance()}
+    write_json(config.output / "metrics.json", metrics)
     return metrics
 
 
@@ -68,36 +66,17 @@ def summarize(
     }
 
 
-def folds(data: Sequence[TaskData], count: int, seed: int) -> Iterator[list[TaskData]]:
-    """Holds out each of `count` parts of the training data once; their sizes differ by one at most.
-
-    Args:
-        data: Tasks with their training examples.
-        count: How many parts; each example is in one.
-        seed: Decides which.
-    """
-    orders = [np.random.default_rng(seed).permutation(len(part.train)) % count for part in data]
-    for fold in range(count):
-        yield [
-            TaskData(
-                task,
-                [example for example, at in zip(train, order, strict=True) if at != fold],
-                [example for example, at in zip(train, order, strict=True) if at == fold],
-            )
-            for (task, train, _), order in zip(data, orders, strict=True)
-        ]
-
-
-def _runs(
-    config: FinetuneConfig, data: Sequence[TaskData]
-) -> Iterator[tuple[str, int, Sequence[TaskData]]]:
-    """Yields name, seed and data of each run; the folds are the same for all seeds."""
+def _runs(config: FinetuneConfig) -> Iterator[tuple[str, FinetuneConfig]]:
+    """Yields name and settings of each run; the folds are the same for all seeds."""
     for seed in range(config.seed, config.seed + config.seeds):
-        if config.folds is None:
-            yield f"seed-{seed}", seed, data
-            continue
-        for fold, parts in enumerate(folds(data, config.folds, config.seed)):
-            yield f"seed-{seed}-fold-{fold}" if config.seeds > 1 else f"fold-{fold}", seed, parts
+        for fold in range(config.folds) if config.folds else [None]:
+            parts = []
+            if config.seeds > 1:
+                parts.append(f"seed-{seed}")
+            if fold is not None:
+                parts.append(f"fold-{fold}")
+            name = "-".join(parts)
+            yield name, replace(config, output=config.output / name, seed=seed, seeds=1, fold=fold)
 
 
 def _scores(path: Path) -> dict[str, dict[str, float]]:
@@ -106,4 +85,4 @@ def _scores(path: Path) -> dict[str, dict[str, float]]:
     return {result["task"]: result["scores"] for result in results}
 
 
-__all__ = ["finetune_repeatedly", "folds", "summarize"]
+__all__ = ["finetune_repeatedly", "summarize"]

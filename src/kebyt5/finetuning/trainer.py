@@ -83,7 +83,7 @@ class FinetuneTrainer(Trainer):
         Of several tasks each score has the task's name before it; `eval_main_score` is the mean of
         the scores that count.
         """
-        metrics = super().evaluate(*args, **kwargs)
+        metrics = super().evaluate(*args, **kwargs) if len(self.eval_dataset) else {}
         options = predict_options(self.config)
         results = []
         scores: dict[str, float] = {}

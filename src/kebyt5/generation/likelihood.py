@@ -1,10 +1,11 @@
 """How likely a model finds given texts as answers: for classification and reranking."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from rich.progress import track
+from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
@@ -27,7 +28,7 @@ def log_likelihoods(
         model: A KEByT5, GBST-KEByT5 or ByT5 model.
         inputs: The texts that the model reads.
         candidates: For each input the texts to judge.
-        batch_size: Candidates that are decoded at a time, at least those of one input.
+        batch_size: Inputs that are encoded, and candidates that are decoded, at a time.
         progress: Title of a progress bar; none is shown where it is empty.
 
     Returns:
@@ -41,52 +42,36 @@ def log_likelihoods(
     was_training = model.training
     model.eval()
     result = [np.zeros(len(texts)) for texts in candidates]
-    batches = list(_batches(inputs, candidates, batch_size))
+    by_length = sorted(
+        (i for i in range(len(inputs)) if candidates[i]), key=lambda i: len(inputs[i]), reverse=True
+    )
+    batches = [by_length[i : i + batch_size] for i in range(0, len(by_length), batch_size)]
     for batch in track(batches, progress, disable=not progress, transient=True):
-        targets = [text for i in batch for text in candidates[i]]
-        owners = [row for row, i in enumerate(batch) for _ in candidates[i]]
-        found = _score(model, [inputs[i] for i in batch], targets, owners)
-        ends = np.cumsum([len(candidates[i]) for i in batch])[:-1]
-        for i, part in zip(batch, np.split(found, ends), strict=True):
-            result[i] = part
+        pairs = [(row, i, j) for row, i in enumerate(batch) for j in range(len(candidates[i]))]
+        encoded = ByteTokenizer()([inputs[i] for i in batch], padding=True, return_tensors="pt")
+        encoded = encoded.to(model.device)
+        states = model.get_encoder()(**encoded).last_hidden_state
+        for start in range(0, len(pairs), batch_size):
+            part = pairs[start : start + batch_size]
+            rows = torch.tensor([row for row, _, _ in part], device=model.device)
+            texts = [candidates[i][j] for _, i, j in part]
+            found = _score(model, states[rows], encoded.attention_mask[rows], texts)
+            for (_, i, j), value in zip(part, found.tolist(), strict=True):
+                result[i][j] = value
     model.train(was_training)
     return result
 
 
-def _batches(
-    inputs: Sequence[str], candidates: Sequence[Sequence[str]], batch_size: int
-) -> Iterator[list[int]]:
-    """Yields the indices of inputs of like length whose candidates fill a batch."""
-    batch: list[int] = []
-    size = 0
-    for i in sorted(range(len(inputs)), key=lambda i: len(inputs[i]), reverse=True):
-        if not candidates[i]:
-            continue
-        if batch and size + len(candidates[i]) > batch_size:
-            yield batch
-            batch, size = [], 0
-        batch.append(i)
-        size += len(candidates[i])
-    if batch:
-        yield batch
-
-
-def _score(
-    model: PreTrainedModel, inputs: Sequence[str], targets: Sequence[str], owners: Sequence[int]
-) -> np.ndarray:
-    """The log probability of every target after the input that `owners` names, (targets,)."""
-    tokenizer = ByteTokenizer()
-    encoded = tokenizer(list(inputs), padding=True, return_tensors="pt").to(model.device)
-    labels = tokenizer(list(targets), padding=True, return_tensors="pt").to(model.device)
-    rows = torch.tensor(owners, device=model.device)
-    states = model.get_encoder()(**encoded).last_hidden_state
+def _score(model: PreTrainedModel, states: Tensor, mask: Tensor, targets: list[str]) -> Tensor:
+    """The log probability of each target after its encoder states (targets, n, D): (targets,)."""
+    labels = ByteTokenizer()(targets, padding=True, return_tensors="pt").to(model.device)
     logits = model(
-        encoder_outputs=BaseModelOutput(states[rows]),
-        attention_mask=encoded.attention_mask[rows],
+        encoder_outputs=BaseModelOutput(states),
+        attention_mask=mask,
         decoder_input_ids=model.prepare_decoder_input_ids_from_labels(labels.input_ids),
     ).logits.float()
     chosen = logits.log_softmax(dim=-1).gather(-1, labels.input_ids[:, :, None])[..., 0]
-    return (chosen * labels.attention_mask).sum(dim=-1).cpu().numpy().astype(np.float64)
+    return (chosen * labels.attention_mask).sum(dim=-1)
 
 
 __all__ = ["log_likelihoods"]

@@ -1,5 +1,6 @@
 """The downstream tasks, one file each, found by name."""
 
+import re
 from difflib import get_close_matches
 
 from kebyt5.errors import InputError
@@ -16,6 +17,8 @@ from kebyt5.tasks.sts import STS
 from kebyt5.tasks.task import Example, Parsed, Task
 from kebyt5.tasks.wos import WOS
 from kebyt5.tasks.ynat import YNAT
+
+_WORD = re.compile("[a-z0-9-]+")
 
 TASKS: dict[str, type[Task]] = {
     "ynat": YNAT,
@@ -40,11 +43,21 @@ def get_task(name: str) -> Task:
         InputError: No such task; the message suggests the nearest name.
     """
     if name not in TASKS:
-        near = get_close_matches(name, TASKS, n=1, cutoff=0.0)
         raise InputError(
-            f"unknown task {name!r}, did you mean {near[0]!r}? Known: {', '.join(TASKS)}"
+            f"unknown task {name!r}, did you mean {_nearest(name)!r}? Known: {', '.join(TASKS)}"
         )
     return TASKS[name]()
+
+
+def _nearest(name: str) -> str:
+    """The task whose name, or what its title has in brackets, is most like a name."""
+    known = {task: task for task in TASKS}
+    for task, kind in TASKS.items():
+        for word in _WORD.findall(kind.title.lower().partition("(")[2]):
+            known.setdefault(word, task)
+            known.setdefault(word.removeprefix("klue-"), task)
+    near, *_ = get_close_matches(name.lower(), known, n=1, cutoff=0.0)
+    return known[near]
 
 
 __all__ = ["TASKS", "Example", "Parsed", "Task", "get_task"]

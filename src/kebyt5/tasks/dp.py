@@ -1,7 +1,8 @@
 """Dependency parsing (KLUE-DP): the model writes head and label of each word, in their order."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +16,7 @@ from kebyt5.tasks.task import Example, Parsed, Task
 _SEPARATOR = "▁"
 # The published evaluation knows the line by five characters and cuts off eight.
 _LINE = re.compile(r"^depre.{0,3}(.*)", re.MULTILINE)
+_LINE_BEHIND_SOMETHING = re.compile(r"depre.{0,3}(.*)")
 # What stands before the head is not looked at: published outputs have the number of the word, also
 # with its length, or the word itself there. No more digits than Python is willing to convert.
 _ENTRY = re.compile(r"\(.+?, ([0-9]{1,1000}), ([A-Z_]+)\)")
@@ -39,6 +41,7 @@ class DP(Task):
     formats: ClassVar[str] = "KLUE-DP tsv, parquet"
     input_fields: ClassVar[tuple[str, ...]] = ("sentence", "words")
     main_score: ClassVar[str] = "las_macro_f1"
+    max_input_bytes: ClassVar[int] = 6144
 
     def read(self, path: str | Path) -> list[Example]:
         """Reads a KLUE-DP tsv, or the `.parquet` table on the hub.
@@ -78,7 +81,7 @@ class DP(Task):
         read, or is not there, is `MISSING`; entries beyond the words are left out.
         """
         length = _count(example)
-        line = _LINE.search(text)
+        line = _LINE.search(text) or _LINE_BEHIND_SOMETHING.search(text)
         entries = (line[1] if line else text).split(_SEPARATOR)
         arcs = [_arc(entry) for entry in entries[:length]]
         missing = [MISSING] * (length - len(arcs))
@@ -112,12 +115,32 @@ class DP(Task):
         parsed = [self.parse(t, e).value for e, t in zip(examples, generated_texts, strict=True)]
         return arc_label_scores([_gold(example) for example in examples], parsed)
 
-    def split_texts(self, lines: Sequence[str]) -> list[str]:
-        """The texts in the lines of a plain predictions file: those that are not word counts.
+    def split_texts(self, lines: Sequence[str], count: int) -> list[str]:
+        r"""The texts in the lines of a plain predictions file: those with arcs.
 
-        Only their first line is scored, and published files are with and without the second.
+        Published files are with and without a line of word counts below or the lemmas above, or
+        have a written `\n` between them. Where not every text has a line of arcs, a text is a line.
         """
-        return [line for line in lines if not line.startswith("word_counts:")]
+        lines = [line.replace("\\n", "\n") for line in lines]
+        with_arcs = [line for line in lines if _LINE_BEHIND_SOMETHING.search(line)]
+        if len(with_arcs) == count:
+            return with_arcs
+        texts = [line for line in lines if not line.lstrip().startswith("word_count")]
+        while len(texts) > count and not texts[-1].strip():
+            texts.pop()
+        return texts
+
+    def damage(self, example: Example, noise: Callable[[str], str]) -> Example:
+        """Noise in the words, the same in the sentence and in its rows; their analysis stays."""
+        sentence = example.inputs["sentence"]
+        rows = _words(example)
+        damaged = [noise(word).replace(" ", "") or word for word, *_ in rows]
+        if sentence.split(" ") == [word for word, *_ in rows]:
+            sentence = " ".join(damaged)
+        words = "\n".join(
+            "\t".join([word, *rest]) for word, (_, *rest) in zip(damaged, rows, strict=True)
+        )
+        return replace(example, inputs={"sentence": sentence, "words": words})
 
     def max_target_bytes(self, example: Example) -> int:
         """The longest entry there may be for each word, and the text around them."""
@@ -178,7 +201,8 @@ def _arc(entry: str) -> Arc:
 
 
 def _read_table(path: str | Path) -> Iterator[Example]:
-    for blank, block in groupby(read_lines(path), key=lambda line: not line[1].strip()):
+    lines = read_lines(path)
+    for blank, block in groupby(lines, key=lambda line: not line[1].strip()):
         if blank:
             continue
         name, sentence, rows, first = None, None, [], 0
@@ -191,8 +215,18 @@ def _read_table(path: str | Path) -> Iterator[Example]:
                 raise InputError(f"{path}:{number}: {problem}")
             elif match := _NAME.fullmatch(line):
                 name, sentence = match.groups()
+        # A file cut off between two rows looks well formed; only the comment knows the sentence.
+        words = " ".join(word for _, word, *_ in rows)
+        if rows and number >= len(lines) - 1 and sentence and _is_cut(words, sentence):
+            raise InputError(
+                f"{path}:{number}: the file ends here; expected the rest of {sentence!r}"
+            )
         if rows:
             yield _example(name, sentence, rows, path, first)
+
+
+def _is_cut(words: str, sentence: str) -> bool:
+    return len(words) < len(sentence) and sentence.startswith(words)
 
 
 def _read_row(line: str, place: str) -> Row:
@@ -243,4 +277,4 @@ def _example(
         sentence = " ".join(word for _, word, *_ in rows)
     words = "\n".join("\t".join(row[1:4]) for row in rows)
     place = f"{path}:{first}"
-    return Example(name or place, {"sentence": sentence, "words": words}, tuple(gold), place)
+    return Example(name or str(first), {"sentence": sentence, "words": words}, tuple(gold), place)

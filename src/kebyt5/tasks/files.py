@@ -9,6 +9,7 @@ from typing import Any
 
 from kebyt5.errors import InputError
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _NO_VALUE = re.compile(r"[\s,]*")
 
 
@@ -19,15 +20,17 @@ class Record:
     Attributes:
         fields: Its values by the name of the column or key.
         place: `file:line` for error messages, in Parquet `file:row`.
+        number: Which one of the file it is, from 1.
     """
 
     fields: Mapping[str, Any]
     place: str
+    number: int = 1
 
     @property
     def id(self) -> str:
-        """The name the file gives it, else its place."""
-        return str(self.fields.get("guid") or self.fields.get("id") or self.place)
+        """The name the file gives it, else its number."""
+        return str(self.fields.get("guid") or self.fields.get("id") or self.number)
 
     def get(self, *names: str) -> Any:
         """The value of the first of the names that the record has.
@@ -45,6 +48,9 @@ class Record:
         """As `get`, for a value that has to be text."""
         value = self.get(*names)
         if isinstance(value, str):
+            if _SURROGATE.search(value):
+                problem = "has half of a surrogate pair, which is no character"
+                raise InputError(f"{self.place}: {names[0]!r} {problem}; expected whole text")
             return value
         raise InputError(f"{self.place}: {names[0]!r} is {_short(value)}; expected text")
 
@@ -52,17 +58,21 @@ class Record:
         """As `get`, for a value that has to be a record of its own."""
         value = self.get(name)
         if isinstance(value, Mapping):
-            return Record(value, self.place)
+            return Record(value, self.place, self.number)
         raise InputError(f"{self.place}: {name!r} is {_short(value)}; expected an object")
 
 
 def read_records(path: str | Path) -> list[Record]:
-    """Reads `.json`, `.parquet`, or a table in any other file.
+    """Reads `.json`, `.jsonl`, `.parquet`, or a table in any other file.
 
     Raises:
         InputError: The file cannot be read, is malformed, or holds no record.
     """
-    readers = {".json": _json_records, ".parquet": _parquet_records}
+    readers = {
+        ".json": _json_records,
+        ".jsonl": _jsonl_records,
+        ".parquet": _parquet_records,
+    }
     records = list(readers.get(Path(path).suffix.lower(), _table_records)(path))
     if not records:
         raise InputError(f"{path}:1: the file holds no examples; expected at least one")
@@ -155,13 +165,26 @@ def _json_records(path: str | Path) -> Iterator[Record]:
         counted = position
         if not isinstance(record, dict):
             raise InputError(f"{path}:{line}: record {number} is {_short(record)}; expected object")
-        yield Record(record, f"{path}:{line}")
+        yield Record(record, f"{path}:{line}", number)
         _, position = decoder.raw_decode(text, position)
+
+
+def _jsonl_records(path: str | Path) -> Iterator[Record]:
+    lines = [(number, line) for number, line in read_lines(path) if line.strip()]
+    for row, (number, line) in enumerate(lines, 1):
+        place = f"{path}:{number}"
+        try:
+            fields = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise InputError(f"{place}: not JSON ({error}); expected an object a line") from error
+        if not isinstance(fields, dict):
+            raise InputError(f"{place}: no object; expected one a line")
+        yield Record(fields, place, row)
 
 
 def _parquet_records(path: str | Path) -> Iterator[Record]:
     for row, fields in enumerate(read_parquet(path), 1):
-        yield Record(fields, f"{path}:{row}")
+        yield Record(fields, f"{path}:{row}", row)
 
 
 def _table_records(path: str | Path) -> Iterator[Record]:
@@ -169,13 +192,13 @@ def _table_records(path: str | Path) -> Iterator[Record]:
     lines = ((number, line) for number, line in read_lines(path) if line.strip())
     _, head = next(lines, (1, ""))
     columns = head.split("\t")
-    for number, line in lines:
+    for row, (number, line) in enumerate(lines, 1):
         values = line.split("\t")
         place = f"{path}:{number}"
         if len(values) != len(columns):
             expected = f"expected {len(columns)}, divided by tabs: {_list(columns)}"
             raise InputError(f"{place}: {len(values)} column(s); {expected}")
-        yield Record(dict(zip(columns, values, strict=True)), place)
+        yield Record(dict(zip(columns, values, strict=True)), place, row)
 
 
 def _list(names: Any) -> str:

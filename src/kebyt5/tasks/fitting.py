@@ -1,6 +1,7 @@
 """Fitting long inputs into a limit of bytes, without cutting a character."""
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from itertools import accumulate
 
 
@@ -9,8 +10,33 @@ def size(text: str) -> int:
     return len(text.encode(errors="surrogatepass"))
 
 
-def windows(text: str, max_bytes: int, stride: int) -> list[str]:
-    """Cuts a text into overlapping pieces that together cover it.
+def cut(text: str, max_bytes: int) -> str:
+    """The longest beginning of a text that has at most so many bytes."""
+    return text.encode(errors="surrogatepass")[: max(0, max_bytes)].decode(errors="ignore")
+
+
+def shorten_longest(fields: Mapping[str, str], excess: int) -> dict[str, str]:
+    """Takes bytes off the ends of the longest texts until they are of one length, then off all.
+
+    Args:
+        fields: Texts by name.
+        excess: How many bytes to take away, at least; all where there are not as many.
+    """
+    sizes = {name: size(text) for name, text in fields.items()}
+    longest = sorted(sizes.values(), reverse=True)
+    limit = 0
+    for count in range(1, len(longest) + 1):
+        # With the first `count` cut to one length, what is that length?
+        limit = (sum(longest[:count]) - excess) // count
+        if count == len(longest) or limit >= longest[count]:
+            break
+    return {
+        name: cut(text, limit) if sizes[name] > limit else text for name, text in fields.items()
+    }
+
+
+def windows(text: str, max_bytes: int, stride: int) -> list[tuple[int, int]]:
+    """Divides a text into overlapping pieces that together cover it.
 
     Args:
         text: The text.
@@ -18,7 +44,7 @@ def windows(text: str, max_bytes: int, stride: int) -> list[str]:
         stride: From the beginning of a piece to the beginning of the next, in bytes at most.
 
     Returns:
-        The pieces in order; the text itself where it fits.
+        In order the first character of each piece and the one behind its last.
 
     Raises:
         ValueError: A character may not fit, or a stride longer than a piece would leave gaps.
@@ -34,7 +60,7 @@ def windows(text: str, max_bytes: int, stride: int) -> list[str]:
     pieces, start = [], 0
     while True:
         end = character(offsets[start] + max_bytes)
-        pieces.append(text[start:end])
+        pieces.append((start, end))
         if end == len(text):
             return pieces
         start = character(offsets[start] + stride)

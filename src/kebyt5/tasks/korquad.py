@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from kebyt5.errors import InputError
 from kebyt5.tasks.metrics.korquad import scores
 from kebyt5.tasks.squad import Answers, context_windows, gold_answers, read_questions
 from kebyt5.tasks.task import Example, Parsed, Task
@@ -17,10 +18,18 @@ class KorQuAD(Task):
     formats: ClassVar[str] = "KorQuAD json, parquet"
     input_fields: ClassVar[tuple[str, ...]] = ("question", "context")
     main_score: ClassVar[str] = "f1"
+    max_input_bytes: ClassVar[int] = 6144
 
     def read(self, path: str | Path) -> list[Example]:
         """Reads a KorQuAD 1.0 (SQuAD 1.1) JSON file, or a Parquet file with questions as rows."""
-        return [question.example(question.answers) for question in read_questions(path)]
+        questions = read_questions(path)
+        for question in questions:
+            if question.is_impossible:
+                raise InputError(
+                    f"{question.place}: question {question.id} cannot be answered, but every"
+                    " question of KorQuAD 1.0 can; expected the task mrc for such data"
+                )
+        return [question.example(question.answers) for question in questions]
 
     def input_text(self, example: Example) -> str:
         """The question and the context under the published prompt."""
@@ -56,6 +65,10 @@ class KorQuAD(Task):
         """The answer."""
         return parsed.value
 
-    def fit(self, example: Example, max_bytes: int, stride: int) -> list[Example]:
+    def group(self, example: Example) -> str:
+        """The context, about which there are several questions."""
+        return example.inputs["context"]
+
+    def fit(self, example: Example, max_bytes: int, stride: int | None = None) -> list[Example]:
         """Windows over the context; those without an answer have no gold."""
         return context_windows(self, example, max_bytes, stride)

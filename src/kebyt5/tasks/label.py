@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -9,6 +10,7 @@ from rapidfuzz import fuzz, process
 
 from kebyt5.errors import InputError
 from kebyt5.tasks.files import Record, read_records
+from kebyt5.tasks.fitting import shorten_longest, size
 from kebyt5.tasks.metrics.classification import LabelScore, accuracy, label_scores
 from kebyt5.tasks.task import Example, Parsed, Task
 
@@ -55,15 +57,26 @@ class LabelTask(Task):
     def gold(self, record: Record) -> str:
         """The label of a record."""
         value = record.get(*self.label_columns)
+        if label := self._label(value):
+            return label
+        known = ", ".join(self.names or self.labels)
+        raise InputError(f"{record.place}: unknown label {str(value)[:40]!r}; expected {known}")
+
+    def _label(self, value: Any) -> str | None:
+        """The label that a file or a model means: its text, its name elsewhere, or its number."""
         if isinstance(value, str):
             label = self.names.get(value, value)
             if label in self.labels:
                 return label
         number = _number(value)
-        if number is not None and number < len(self.labels):
-            return self.labels[number]
-        known = ", ".join(self.names or self.labels)
-        raise InputError(f"{record.place}: unknown label {str(value)[:40]!r}; expected {known}")
+        return self.labels[number] if number is not None and number < len(self.labels) else None
+
+    def fit(self, example: Example, max_bytes: int, stride: int | None = None) -> list[Example]:
+        """Shortens the longest input fields, so that something of each stays."""
+        excess = size(self.input_text(example)) - max_bytes
+        if excess <= 0:
+            return [example]
+        return [replace(example, inputs=shorten_longest(example.inputs, excess))]
 
     def target_text(self, example: Example) -> str:
         """The label."""
@@ -72,9 +85,9 @@ class LabelTask(Task):
         return example.gold
 
     def parse(self, text: str, example: Example) -> Parsed:
-        """The label that the text is, or the one most similar to it, the first of equals."""
-        if text in self.labels:
-            return Parsed(text)
+        """The label that the text means, or the one most similar to it, the first of equals."""
+        if label := self._label(text):
+            return Parsed(label)
         nearest = process.extractOne(text, self.labels, scorer=fuzz.ratio)
         return Parsed(nearest[0], "repaired" if text.strip() else "empty")
 

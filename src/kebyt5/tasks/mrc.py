@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from kebyt5.tasks.metrics.mrc import scores
+import numpy as np
+
+from kebyt5.tasks.metrics.mrc import normalize, scores
 from kebyt5.tasks.squad import Answers, context_windows, gold_answers, read_questions
 from kebyt5.tasks.task import Example, Parsed, Task
 
@@ -31,6 +33,9 @@ class MRC(Task):
     formats: ClassVar[str] = "KLUE-MRC json, parquet"
     input_fields: ClassVar[tuple[str, ...]] = ("question", "context")
     main_score: ClassVar[str] = "rouge_w"
+
+    rivals: ClassVar[tuple[str, ...]] = (f"{_SAYS}{UNKNOWN}{_FINAL}",)
+    max_input_bytes: ClassVar[int] = 6144
 
     corrupted_share: ClassVar[float] = 0.03
     corrupted_numeric_share: ClassVar[float] = 0.10
@@ -120,7 +125,11 @@ class MRC(Task):
         """The answer."""
         return parsed.value
 
-    def fit(self, example: Example, max_bytes: int, stride: int) -> list[Example]:
+    def group(self, example: Example) -> str:
+        """The context, about which there are several questions."""
+        return example.inputs["context"]
+
+    def fit(self, example: Example, max_bytes: int, stride: int | None = None) -> list[Example]:
         """Windows over the context; those without an answer are to be called unanswerable."""
         parts = context_windows(self, example, max_bytes, stride)
         if example.gold is None or parts == [example]:
@@ -129,16 +138,35 @@ class MRC(Task):
             part if part.gold else replace(part, gold=_unknown(part, example)) for part in parts
         ]
 
-    def choose(
-        self, example: Example, texts: Sequence[str], log_likelihoods: Sequence[float]
-    ) -> int:
-        """The likeliest answer of the windows that give one, else the likeliest `UNKNOWN`.
+    def choose(self, example: Example, texts: Sequence[str], log_likelihoods: np.ndarray) -> str:
+        """The likeliest answer of a window, or none where every window would rather have none.
 
-        A window that does not show the answer is right to call it unknown, so that is no evidence
-        against the answer of another.
+        That a window calls its part of the context unanswerable is no evidence against the answer
+        of another, so it takes the one of them that is least sure of it (as for SQuAD 2.0 in BERT,
+        Devlin et al. 2019, sec. 4.3).
         """
-        answered = [self.parse(text, example).value != UNKNOWN for text in texts]
-        return max(range(len(texts)), key=lambda i: (answered[i], log_likelihoods[i]))
+        unknown = normalize(UNKNOWN)
+        answered = [normalize(self.parse(text, example).value) != unknown for text in texts]
+        likelihoods = np.where(answered, log_likelihoods[:, 0], -np.inf)
+        best = int(likelihoods.argmax())
+        return texts[best] if likelihoods[best] > log_likelihoods[:, 1].min() else self.rivals[0]
+
+    def split_texts(self, lines: Sequence[str], count: int) -> list[str]:
+        r"""The texts in the lines of a plain predictions file.
+
+        Each text has two lines, of which the first begins with `출력:`; or it has one, with a
+        written `\n` or without.
+        """
+        lines = [line.replace("\\n", "\n") for line in lines]
+        if len(lines) == count:
+            return lines
+        texts: list[str] = []
+        for line in lines:
+            if texts and not line.startswith(_SAYS.strip()):
+                texts[-1] += f"\n{line}"
+            else:
+                texts.append(line)
+        return [text.rstrip("\n") for text in texts]
 
 
 def _unknown(part: Example, whole: Example) -> Answers:

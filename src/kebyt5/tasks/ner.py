@@ -69,7 +69,7 @@ class NER(Task):
         # Not splitlines: it also splits at characters that have rows of their own, as U+2028.
         lines = [line.removesuffix("\r") for line in read_text(path).split("\n")]
         examples = []
-        for blank, block in groupby(enumerate(lines, 1), key=lambda line: line[1] in ("", "\t")):
+        for blank, block in groupby(enumerate(lines, 1), key=lambda line: not line[1].strip()):
             if not blank and (example := _read_block(path, list(block), len(lines))):
                 examples.append(example)
         if not examples:
@@ -148,7 +148,7 @@ def _read_parquet(path: str | Path) -> list[Example]:
         if "" in named or len(tags) != len(characters) or {len(c) for c in characters} != {1}:
             problem = "tokens and ner_tags are not a character and a known tag each"
             raise InputError(f"{place}: {problem}; expected {' '.join(_HUB_ORDER)}")
-        name = str(record.get("guid") or place)
+        name = str(record.get("guid") or number)
         examples.append(Example(name, {"sentence": "".join(characters)}, named, place))
     if not examples:
         raise InputError(f"{path}:1: no sentence here; expected rows with tokens and ner_tags")
@@ -185,7 +185,7 @@ def _read_block(path: str | Path, block: list[tuple[int, str]], last: int) -> Ex
     if block[-1][0] >= last - 1 and whole != sentence and whole.startswith(sentence):
         raise InputError(f"{end}: the file ends here; expected the other rows of {name}")
     place = f"{path}:{first}"
-    return Example(name or place, {"sentence": sentence}, tuple(tags), place)
+    return Example(name or str(first), {"sentence": sentence}, tuple(tags), place)
 
 
 def _read_row(line: str, place: str, hint: str) -> tuple[str, str]:

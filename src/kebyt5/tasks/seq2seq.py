@@ -2,16 +2,17 @@
 
 import csv
 import io
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from kebyt5.errors import InputError
-from kebyt5.tasks.files import Record, read_lines, read_records, read_text
+from kebyt5.tasks.files import Record, read_records, read_text
 from kebyt5.tasks.fitting import size
 from kebyt5.tasks.metrics.seq2seq import scores
 from kebyt5.tasks.task import Example, Parsed, Task
+
+_HUB = "hf:"
 
 
 class Seq2Seq(Task):
@@ -19,7 +20,7 @@ class Seq2Seq(Task):
 
     name: ClassVar[str] = "seq2seq"
     title: ClassVar[str] = "Free text to text"
-    formats: ClassVar[str] = "tsv, csv, jsonl, json, parquet"
+    formats: ClassVar[str] = "tsv, csv, jsonl, json, parquet, Hugging Face data sets"
     input_fields: ClassVar[tuple[str, ...]] = ("text",)
     main_score: ClassVar[str] = "chrf"
 
@@ -28,11 +29,15 @@ class Seq2Seq(Task):
 
         The name's end tells the format: `.jsonl` has an object a line, `.json` a list of objects,
         `.csv` fields divided by commas, quoted where need be, `.parquet` is Parquet, anything else
-        has fields divided by tabs. The first line of a CSV or TSV file names the columns.
+        has fields divided by tabs. The first line of a CSV or TSV file names the columns. A folder
+        is a Hugging Face data set saved to disk, `hf:owner/name:split` one on the hub.
         """
-        readers = {".jsonl": _jsonl, ".csv": _csv}
         examples = []
-        for record in readers.get(Path(path).suffix.lower(), read_records)(path):
+        if str(path).startswith(_HUB) or Path(path).is_dir():
+            records: Iterable[Record] = _dataset(str(path))
+        else:
+            records = _csv(path) if Path(path).suffix.lower() == ".csv" else read_records(path)
+        for record in records:
             text, target = (record.text(column) for column in ("text", "target"))
             if not text or not target:
                 empty = "target" if text else "text"
@@ -72,18 +77,26 @@ class Seq2Seq(Task):
         return parsed.value
 
 
-def _jsonl(path: str | Path) -> Iterator[Record]:
-    for number, line in read_lines(path):
-        if not line.strip():
-            continue
-        place = f"{path}:{number}"
-        try:
-            fields = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise InputError(f"{place}: not JSON ({error}); expected an object a line") from error
-        if not isinstance(fields, dict):
-            raise InputError(f"{place}: no object; expected one with 'text' and 'target'")
-        yield Record(fields, place)
+def _dataset(name: str) -> Iterator[Record]:
+    """Reads a folder that `Dataset.save_to_disk` wrote, or a split of a data set on the hub."""
+    import datasets
+
+    try:
+        if name.startswith(_HUB):
+            repository, _, split = name.removeprefix(_HUB).partition(":")
+            rows = datasets.load_dataset(repository, split=split or "train")
+        else:
+            rows = datasets.load_from_disk(name)
+        if not isinstance(rows, datasets.Dataset):
+            raise ValueError(f"it has the splits {', '.join(rows)}; name the folder of one")
+    except Exception as error:  # whatever the hub, the network or a damaged folder raise
+        cause = " ".join(str(error).split())
+        raise InputError(
+            f"{name}: cannot be read as a data set: {cause}; expected a folder that"
+            f" Dataset.save_to_disk wrote, or {_HUB}owner/name:split"
+        ) from error
+    for number, fields in enumerate(rows, 1):
+        yield Record(fields, f"{name}:{number}", number)
 
 
 def _csv(path: str | Path) -> Iterator[Record]:
@@ -92,9 +105,10 @@ def _csv(path: str | Path) -> Iterator[Record]:
     columns: list[str] = []
     line = 1
     try:
+        number = 0
         for row in rows:
             place, line = f"{path}:{line}", rows.line_num + 1
-            if not row:
+            if not "".join(row).strip():
                 continue
             if not columns:
                 columns = row
@@ -104,6 +118,7 @@ def _csv(path: str | Path) -> Iterator[Record]:
                     f"{place}: {len(row)} columns; expected {len(columns)}, by commas: {names}"
                 )
             else:
-                yield Record(dict(zip(columns, row, strict=True)), place)
+                number += 1
+                yield Record(dict(zip(columns, row, strict=True)), place, number)
     except csv.Error as error:
         raise InputError(f"{path}:{line}: {error}; expected fields divided by commas") from error

@@ -1,7 +1,7 @@
 """Questions about contexts, as SQuAD and the data sets after it keep them."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,9 @@ from kebyt5.errors import InputError
 from kebyt5.tasks.files import Record, read_json, read_records, read_text
 from kebyt5.tasks.fitting import size, windows
 from kebyt5.tasks.task import Example, Task
+
+_LEAST_ROOM = 8
+"""Bytes of a context: a character, and half of them too, the least stride, without a gap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +21,12 @@ class Answers:
     Attributes:
         texts: The right answers, the first of which is the target.
         plausible: What seems right, but is not.
+        starts: Where in the context each text stands, in characters, as far as the data says.
     """
 
     texts: tuple[str, ...]
     plausible: tuple[str, ...] = ()
+    starts: Mapping[str, tuple[int, ...]] = field(default_factory=dict, compare=False)
 
     def __contains__(self, text: str) -> bool:
         return text in self.texts
@@ -80,7 +85,9 @@ def gold_answers(example: Example) -> Answers:
     return example.gold
 
 
-def context_windows(task: Task, example: Example, max_bytes: int, stride: int) -> list[Example]:
+def context_windows(
+    task: Task, example: Example, max_bytes: int, stride: int | None
+) -> list[Example]:
     """Windows over the context, each under the whole question.
 
     A window's gold is what of the gold it shows; None where it shows none of the answers.
@@ -90,42 +97,56 @@ def context_windows(task: Task, example: Example, max_bytes: int, stride: int) -
         example: An example with a context.
         max_bytes: What the input text may have.
         stride: From the beginning of a window to that of the next, in bytes; not more than the
-            question leaves room for is taken.
+            question leaves room for is taken, and half of that where it is None.
 
     Raises:
         InputError: The question leaves no room for a context.
     """
     context = example.inputs["context"]
-
-    def show(part: str) -> Example:
-        gold = None
-        if example.gold is not None:
-            texts = tuple(text for text in gold_answers(example).texts if text in part)
-            gold = replace(example.gold, texts=texts) if texts else None
-        return replace(example, inputs={**example.inputs, "context": part}, gold=gold)
-
-    room = max_bytes - size(task.input_text(show("")))
+    frame = replace(example, inputs={**example.inputs, "context": ""})
+    room = max_bytes - size(task.input_text(frame))
     if size(context) <= room:
         return [example]
-    if room < 4:
+    if room < _LEAST_ROOM:
         raise InputError(
             f"{example.place or example.id}: the question leaves no room for the context within"
             f" {max_bytes} bytes; shorten it, or raise the limit"
         )
-    return [show(part) for part in windows(context, room, min(stride, room))]
+    shown = []
+    for start, end in windows(context, room, min(stride or room // 2, room)):
+        inputs = {**example.inputs, "context": context[start:end]}
+        gold = None
+        if example.gold is not None:
+            texts = [
+                text for text in gold_answers(example).texts if _shows(example, text, start, end)
+            ]
+            gold = Answers(tuple(texts), gold_answers(example).plausible) if texts else None
+        shown.append(replace(example, inputs=inputs, gold=gold))
+    return shown
+
+
+def _shows(example: Example, answer: str, start: int, end: int) -> bool:
+    """Whether the context from `start` to `end` has an answer, where the data says it is."""
+    context = example.inputs["context"]
+    starts = gold_answers(example).starts.get(answer, ())
+    known = [place for place in starts if context.startswith(answer, place)]
+    if not known:
+        return answer in context[start:end]
+    return any(start <= place and place + len(answer) <= end for place in known)
 
 
 def _question(record: Record, context: str, place: str) -> Question:
     name = record.text("guid", "id")
     question = record.text("question")
-    answers = _texts(record.get("answers"))
-    plausible = _texts(record.fields.get("plausible_answers"))
+    answers = _answers(record.get("answers"))
+    plausible = _answers(record.fields.get("plausible_answers"))
     is_impossible = bool(record.fields.get("is_impossible"))
     if answers is None or plausible is None or not (answers or is_impossible):
         raise InputError(
             f"{record.place}: question {name} has no answer; expected 'answers' with a 'text' each"
         )
-    return Question(name, question, context, Answers(answers, plausible), is_impossible, place)
+    gold = Answers(tuple(answers), tuple(plausible), answers)
+    return Question(name, question, context, gold, is_impossible, place)
 
 
 def _parts(parent: Record, name: str) -> Iterator[Record]:
@@ -140,17 +161,26 @@ def _parts(parent: Record, name: str) -> Iterator[Record]:
         yield Record(fields, place)
 
 
-def _texts(answers: Any) -> tuple[str, ...] | None:
+def _answers(answers: Any) -> dict[str, tuple[int, ...]] | None:
     """Reads answers from a list of objects or, as in Parquet, an object of lists.
 
     Returns:
-        The answers without empty ones and repetitions, or None where they are malformed.
+        The answers without empty ones, each with where it begins; None where they are malformed.
     """
     if isinstance(answers, Mapping):
-        texts = answers.get("text")
+        texts, starts = answers.get("text"), answers.get("answer_start")
     else:
         parts = answers or []
-        texts = isinstance(parts, list) and [p.get("text") for p in parts if isinstance(p, Mapping)]
+        if not isinstance(parts, list) or not all(isinstance(part, Mapping) for part in parts):
+            return None
+        texts, starts = ([part.get(key) for part in parts] for key in ("text", "answer_start"))
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         return None
-    return tuple(dict.fromkeys(filter(None, texts)))
+    if not isinstance(starts, list) or len(starts) != len(texts):
+        starts = [None] * len(texts)
+    found: dict[str, tuple[int, ...]] = {}
+    for text, start in zip(texts, starts, strict=True):
+        if text:
+            known = (start,) if isinstance(start, int) and start >= 0 else ()
+            found[text] = found.get(text, ()) + known
+    return found

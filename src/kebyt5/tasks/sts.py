@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from kebyt5.errors import InputError
 from kebyt5.tasks.files import Record, read_records
+from kebyt5.tasks.fitting import shorten_longest, size
 from kebyt5.tasks.metrics.sts import paraphrase_f1, pearson
 from kebyt5.tasks.task import Example, Parsed, Task
 
@@ -46,6 +48,13 @@ class STS(Task):
         """Both sentences."""
         first, second = (example.inputs[field] for field in self.input_fields)
         return f"task: STS\n\n문장1: {first}\n문장2: {second}\n"
+
+    def fit(self, example: Example, max_bytes: int, stride: int | None = None) -> list[Example]:
+        """Shortens the longer sentence first, so that something of each stays."""
+        excess = size(self.input_text(example)) - max_bytes
+        if excess <= 0:
+            return [example]
+        return [replace(example, inputs=shorten_longest(example.inputs, excess))]
 
     def target_text(self, example: Example) -> str:
         """The score with one decimal."""

@@ -1,8 +1,8 @@
 """What a task is: how to read it, what the model sees and says, and how that is scored."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -16,7 +16,7 @@ class Example:
     """One example, the same object from the reader to the score.
 
     Attributes:
-        id: The name the file gives it, else its place in the file.
+        id: The name the file gives it, else its number or that of its line.
         inputs: What the model may see, by the names in `Task.input_fields`.
         gold: The right answer in the task's own terms; None where it is not known.
         place: `file:line` for error messages.
@@ -53,6 +53,12 @@ class Task(ABC):
     formats: ClassVar[str] = ""
     """The files that `read` takes, for the list of tasks."""
 
+    max_input_bytes: ClassVar[int] = 1024
+    """Longer inputs are shortened, unless another limit is given."""
+
+    rivals: ClassVar[tuple[str, ...]] = ()
+    """Texts whose likelihood `choose` compares with that of an answer."""
+
     labels: ClassVar[tuple[str, ...]] = ()
     """All texts that may be an answer; empty where answers are free."""
 
@@ -76,7 +82,7 @@ class Task(ABC):
         """Input and target for one training step; `seed` decides whatever is random in them."""
         return self.input_text(example), self.target_text(example)
 
-    def fit(self, example: Example, max_bytes: int, stride: int) -> list[Example]:
+    def fit(self, example: Example, max_bytes: int, stride: int | None = None) -> list[Example]:
         """Leaves out of an input that is too long what matters least.
 
         Where it stays too long all the same, the input text is cut at a character.
@@ -84,7 +90,8 @@ class Task(ABC):
         Args:
             example: With or without gold.
             max_bytes: What the input text may have.
-            stride: From the beginning of a window to that of the next, in bytes.
+            stride: From the beginning of a window to that of the next, in bytes; half of what a
+                window may show where it is None.
 
         Returns:
             The example, or a shorter one, or several that show overlapping windows of it. The gold
@@ -95,20 +102,30 @@ class Task(ABC):
         """
         return [example]
 
-    def choose(
-        self, example: Example, texts: Sequence[str], log_likelihoods: Sequence[float]
-    ) -> int:
-        """Of the texts generated for the windows of an example, which one is the answer.
+    def choose(self, example: Example, texts: Sequence[str], log_likelihoods: np.ndarray) -> str:
+        """The answer to an example that was read in windows: the likeliest of all.
 
         Args:
             example: The whole example.
-            texts: One for each window that `fit` returned.
-            log_likelihoods: How likely the model finds each text, given its window.
-
-        Returns:
-            The index of the likeliest.
+            texts: What was generated for each window that `fit` returned.
+            log_likelihoods: Of that text and of each of `rivals`, given the window; shape
+                (windows, 1 + rivals).
         """
-        return max(range(len(texts)), key=log_likelihoods.__getitem__)
+        return texts[int(log_likelihoods[:, 0].argmax())]
+
+    def group(self, example: Example) -> str:
+        """What an example has in common with others, which cross-validation keeps together."""
+        return example.id
+
+    def damage(self, example: Example, noise: Callable[[str], str]) -> Example:
+        """The example with noise in its inputs, for measuring how robust a model is.
+
+        Args:
+            example: With or without gold, which stays.
+            noise: Damages the syllables and blanks of a text.
+        """
+        inputs = {field: noise(text) for field, text in example.inputs.items()}
+        return replace(example, inputs=inputs)
 
     @abstractmethod
     def parse(self, text: str, example: Example) -> Parsed:
@@ -159,8 +176,13 @@ class Task(ABC):
         """The parsed answer as a person reads it in a terminal."""
         return str(parsed.value)
 
-    def split_texts(self, lines: Sequence[str]) -> list[str]:
-        """The generated texts in the lines of a plain predictions file: one a line."""
+    def split_texts(self, lines: Sequence[str], count: int) -> list[str]:
+        """The generated texts in the lines of a plain predictions file: one a line.
+
+        Args:
+            lines: All lines.
+            count: How many texts there should be; another number is refused afterwards.
+        """
         return list(lines)
 
     def baseline(self, train: Sequence[Example], examples: Sequence[Example]) -> list[str] | None:

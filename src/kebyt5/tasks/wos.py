@@ -1,7 +1,7 @@
 """Dialogue state tracking (WoS): the model writes what the user wants so far."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -29,6 +29,7 @@ class WOS(Task):
     formats: ClassVar[str] = "WoS json, parquet"
     input_fields: ClassVar[tuple[str, ...]] = ("dialogue",)
     main_score: ClassVar[str] = "jga"
+    max_input_bytes: ClassVar[int] = 4096
 
     def read(self, path: str | Path) -> list[Example]:
         """Reads a WoS v1.1 JSON or Parquet file, of each dialogue one example a user turn."""
@@ -76,7 +77,19 @@ class WOS(Task):
         """The state as a target."""
         return _write(parsed.value)
 
-    def fit(self, example: Example, max_bytes: int, stride: int) -> list[Example]:
+    def group(self, example: Example) -> str:
+        """The name of the dialogue, of which each turn of the user is an example."""
+        return example.id.rpartition("-")[0]
+
+    def damage(self, example: Example, noise: Callable[[str], str]) -> Example:
+        """Noise in what is said; who says it stays."""
+        lines = []
+        for line in example.inputs["dialogue"].split("\n"):
+            speaker = next((s for s in _SPEAKERS.values() if line.startswith(s)), "")
+            lines.append(speaker + noise(line.removeprefix(speaker)))
+        return replace(example, inputs={"dialogue": "\n".join(lines)})
+
+    def fit(self, example: Example, max_bytes: int, stride: int | None = None) -> list[Example]:
         """Drops the oldest turns of a dialogue, as few as possible.
 
         The last turn stays; where it is too long by itself, its beginning is cut.
@@ -134,6 +147,8 @@ def _state(turn: Record) -> frozenset[str]:
     state = set()
     for pair in pairs:
         parts = pair.split("-", 2) if isinstance(pair, str) else []
+        if _BETWEEN in str(pair):
+            raise InputError(f"{turn.place}: state {pair!r} has a {_BETWEEN}, which divides pairs")
         if len(parts) != 3 or not all(parts[:2]):
             raise InputError(f"{turn.place}: state {pair!r}; expected 'domain-slot-value'")
         state.add("{}-{}={}".format(*parts))

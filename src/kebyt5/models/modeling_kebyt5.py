@@ -10,8 +10,11 @@ from transformers import initialization as init
 from transformers.modeling_outputs import Seq2SeqLMOutput
 from transformers.utils.generic import can_return_tuple
 
+from .attention import BLOCKWISE
+from .stack import FreshAsT5, speed_up
 
-class ByteModelMixin:
+
+class ByteModelMixin(FreshAsT5):
     """What plain and GBST models do otherwise than a model of Transformers."""
 
     config: T5Config
@@ -29,14 +32,12 @@ class ByteModelMixin:
             keys.pop("lm_head.weight", None)
         return keys
 
-    @classmethod
-    def is_custom_code(cls) -> bool:
-        """Has fresh weights drawn as in T5.
-
-        In classes from outside Transformers, 5.23 takes a module without parameters of its own,
-        such as an attention, as initialized, which leaves all matrices with deviation 1.
-        """
-        return False
+    def get_correct_attn_implementation(
+        self, requested_attention: str | None, is_init_check: bool = False
+    ) -> str:
+        """Lets attention be blockwise unless another one is asked for."""
+        requested = requested_attention or BLOCKWISE
+        return super().get_correct_attn_implementation(requested, is_init_check)  # type: ignore[misc]
 
 
 class KEByT5ForConditionalGeneration(ByteModelMixin, T5ForConditionalGeneration):
@@ -52,6 +53,7 @@ class KEByT5ForConditionalGeneration(ByteModelMixin, T5ForConditionalGeneration)
         # T5Config ties whatever it is told, but remembers what it was told in this flag.
         config.tie_word_embeddings = config.scale_decoder_outputs
         super().__init__(config)
+        speed_up(self)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -75,6 +77,7 @@ class KEByT5ForConditionalGeneration(ByteModelMixin, T5ForConditionalGeneration)
         labels: Tensor | None = None,
         decoder_inputs_embeds: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
+        use_cache: bool | None = None,
         **kwargs: Any,
     ) -> Seq2SeqLMOutput:
         """Computes logits (B, T, V) and, given labels (B, T), the loss; else as in T5.
@@ -84,11 +87,14 @@ class KEByT5ForConditionalGeneration(ByteModelMixin, T5ForConditionalGeneration)
         """
         if labels is not None and decoder_input_ids is None and decoder_inputs_embeds is None:
             decoder_input_ids = self._shift_right(labels)
+        if labels is not None and use_cache is None:
+            use_cache = False  # there is nothing to generate, and without a cache it is faster
         output = super().forward(
             input_ids=input_ids,
             attention_mask=attention_mask,
             decoder_input_ids=decoder_input_ids,
             decoder_inputs_embeds=decoder_inputs_embeds,
+            use_cache=use_cache,
             return_dict=True,
             **kwargs,
         )

@@ -17,7 +17,10 @@ from .tokenization_kebyt5 import ByteTokenizer
 
 REMOTE_CODE = (
     "attention.py",
+    "banded.py",
     "configuration_gbswt5.py",
+    "consensus.py",
+    "folding.py",
     "fused.py",
     "gbst.py",
     "modeling_gbswt5.py",

@@ -147,7 +147,7 @@ def _is_right_padded(mask: Tensor | None, states: Tensor | None) -> bool:
     return bool((counts[:, :1].all() & (counts[:, :-1] >= counts[:, 1:]).all()).item())
 
 
-FAST = {
+FAST: dict[type[nn.Module], type[nn.Module]] = {
     T5Stack: ByteStack,
     T5Attention: ByteAttention,
     T5LayerNorm: RMSNorm,

@@ -19,7 +19,7 @@ from transformers.utils.generic import can_return_tuple
 from .configuration_gbswt5 import GBSWT5Config
 from .gbst import GBST, PositionalConvolution
 from .modeling_kebyt5 import ByteModelMixin, KEByT5ForConditionalGeneration
-from .stack import ByteStack, speed_up
+from .stack import ByteStack
 
 
 @dataclass
@@ -69,7 +69,6 @@ class GBSWT5Stack(GBSWT5PreTrainedModel, ByteStack):
             config.score_consensus_attn,
             config.gbst_batchnorm,
         )
-        speed_up(self)
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Embedding:
@@ -136,7 +135,6 @@ class GBSWT5EncoderDecoder(GBSWT5PreTrainedModel):
         decoder_config.is_decoder = True
         decoder_config.num_layers = config.num_decoder_layers
         self.decoder = ByteStack(decoder_config)
-        speed_up(self.decoder)
 
     def _encode(
         self,

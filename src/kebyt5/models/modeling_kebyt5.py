@@ -1,17 +1,18 @@
 """The plain KEByT5 and ByT5 models: T5 whose lm_head is what the checkpoint says."""
 
+import copy
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import T5Config, T5ForConditionalGeneration
+from transformers import T5Config, T5ForConditionalGeneration, T5PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import Seq2SeqLMOutput
 from transformers.utils.generic import can_return_tuple
 
 from .attention import BLOCKWISE
-from .stack import FreshAsT5, speed_up
+from .stack import ByteStack, FreshAsT5
 
 
 class ByteModelMixin(FreshAsT5):
@@ -52,8 +53,19 @@ class KEByT5ForConditionalGeneration(ByteModelMixin, T5ForConditionalGeneration)
     def __init__(self, config: T5Config) -> None:
         # T5Config ties whatever it is told, but remembers what it was told in this flag.
         config.tie_word_embeddings = config.scale_decoder_outputs
-        super().__init__(config)
-        speed_up(self)
+        # Not the parent's __init__, which would build stacks of Transformers.
+        T5PreTrainedModel.__init__(self, config)
+        self.model_dim = config.d_model
+        self.shared = nn.Embedding(config.vocab_size, config.d_model)
+        encoder_config = copy.deepcopy(config)
+        encoder_config.is_decoder = encoder_config.use_cache = False
+        self.encoder = ByteStack(encoder_config)
+        decoder_config = copy.deepcopy(config)
+        decoder_config.is_decoder = True
+        decoder_config.num_layers = config.num_decoder_layers
+        self.decoder = ByteStack(decoder_config)
+        self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        self.post_init()
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

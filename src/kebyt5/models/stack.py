@@ -1,14 +1,15 @@
 """A T5 stack that computes what `T5Stack` does, without padding and in less memory traffic.
 
-`speed_up` turns a freshly built T5 into that form by changing the classes of its modules. Nothing
-else about them changes: parameters, their names and the modules around them (LoRA, hooks,
-gradient checkpointing) stay as Transformers has them.
+The modules inside it are those of Transformers, whose classes are changed once they are built.
+Nothing else about them changes: parameters, their names and what wraps them (LoRA, hooks, gradient
+checkpointing) stay as Transformers has them.
 """
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import T5Config
 from transformers.models.t5.modeling_t5 import (
     T5Attention,
     T5DenseGatedActDense,
@@ -67,6 +68,11 @@ class FreshAsT5:
 
 class ByteStack(FreshAsT5, T5Stack):
     """`T5Stack`, encoder or decoder, that leaves out padding where it can."""
+
+    def __init__(self, config: T5Config) -> None:
+        super().__init__(config)
+        for module in self.modules():
+            module.__class__ = FAST.get(type(module), type(module))
 
     def forward(
         self,
@@ -148,7 +154,6 @@ def _is_right_padded(mask: Tensor | None, states: Tensor | None) -> bool:
 
 
 FAST: dict[type[nn.Module], type[nn.Module]] = {
-    T5Stack: ByteStack,
     T5Attention: ByteAttention,
     T5LayerNorm: RMSNorm,
     T5DenseGatedActDense: GatedFeedForward,
@@ -157,10 +162,4 @@ FAST: dict[type[nn.Module], type[nn.Module]] = {
 """What serves in place of the modules of Transformers; none has state of its own."""
 
 
-def speed_up(model: nn.Module) -> None:
-    """Lets the modules of a T5 compute as this package does, in place."""
-    for module in model.modules():
-        module.__class__ = FAST.get(type(module), type(module))
-
-
-__all__ = ["ByteStack", "speed_up"]
+__all__ = ["ByteStack"]

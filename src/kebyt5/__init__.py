@@ -12,6 +12,7 @@ from transformers import (
     AutoTokenizer,
 )
 
+from kebyt5.allocator import keep_memory
 from kebyt5.models.configuration_gbswt5 import GBSWT5Config
 from kebyt5.models.loading import load
 from kebyt5.models.modeling_gbswt5 import (
@@ -35,5 +36,6 @@ __all__ = [
     "GBSWT5EncoderModel",
     "GBSWT5ForConditionalGeneration",
     "GBSWT5Model",
+    "keep_memory",
     "load",
 ]

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch.profiler import ProfilerActivity, profile
 
 from kebyt5.bench.naive_gbst import naive_gbst
-from kebyt5.models.gbst import GBST, BandedProduct
+from kebyt5.models.banded import BandedProduct
+from kebyt5.models.gbst import GBST
 
 PUBLISHED_BLOCKS = ((1, 0), (2, 0), (3, 0), (6, 0), (9, 0))
 

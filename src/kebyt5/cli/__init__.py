@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 from transformers.utils.logging import disable_progress_bar
 
+from kebyt5.allocator import keep_memory
 from kebyt5.cli.bench import bench
 from kebyt5.cli.convert import convert
 from kebyt5.cli.evaluate import evaluate
@@ -61,6 +62,7 @@ def launch(
 
 def main() -> None:
     """Runs the command line; any mistake in the input is one line on stderr and exit code 2."""
+    keep_memory()
     disable_progress_bar()  # those of loading and saving weights, which come between messages
     try:
         app.meta(exit_on_error=False, print_error=False)

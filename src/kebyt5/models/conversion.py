@@ -16,10 +16,16 @@ from .modeling_gbswt5 import GBSWT5ForConditionalGeneration
 from .tokenization_kebyt5 import ByteTokenizer
 
 REMOTE_CODE = (
+    "attention.py",
+    "banded.py",
     "configuration_gbswt5.py",
+    "consensus.py",
+    "folding.py",
+    "fused.py",
     "gbst.py",
     "modeling_gbswt5.py",
     "modeling_kebyt5.py",
+    "stack.py",
     "tokenization_kebyt5.py",
 )
 AUTO_MAP = {

@@ -9,7 +9,9 @@ sequence per block size. Three observations make it cheap, and none changes the 
 * Mixing and pooling are linear in the byte representations X, with weights that depend on the
   scores: output = A X, where row j of A covers bytes near j * downsample_factor only.
 * Consensus (eq. 5) is an attention of the block distributions to themselves, for which fused
-  kernels need no L x L matrix.
+  kernels need no L x L matrix, and in few dimensions it is a polynomial (see `consensus`).
+
+Where nothing needs X itself, it is not computed either: see `folding`.
 
 The batch is laid out as one long sequence with gaps of zeros between the examples, wide enough
 for the convolution and for A never to reach from one example into the next. Hence an output
@@ -19,13 +21,16 @@ Shapes: B examples, L bytes, D model dimensions, V vocabulary, M blocks (size b,
 d downsampling factor, n = ceil(L / d) output positions.
 """
 
-from contextlib import nullcontext
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+
+from .banded import BandedLookup, BandedProduct
+from .consensus import PolynomialConsensus, monomial_count
+from .folding import FoldedTables, Tables, Weights, is_constant
+from .fused import fast_path, without_autocast
 
 TILE_ROWS = 16
 """Output positions per dense tile of the banded product; tiles of A are small enough for cache."""
@@ -37,50 +42,6 @@ class Layout(NamedTuple):
     reach: int  # the largest block size - 1: how far a block or the convolution looks
     tile: int  # bytes per tile, TILE_ROWS * d or more
     stride: int  # bytes from one example to the next, a multiple of `tile`
-
-
-class BandedProduct(torch.autograd.Function):
-    """Multiplies a banded matrix, given by dense tiles, with a long sequence of vectors.
-
-    Tile i covers the `width` rows of `x` from `i * step` on; consecutive tiles overlap by
-    `width - step` rows. The windows are strided views, so `x` is never copied. It can be
-    differentiated once, in backward mode.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, tiles: Tensor, x: Tensor, step: int) -> Tensor:
-        """Maps tiles (T, rows, width) and x (T * step + width - step, D) to (T, rows, D)."""
-        ctx.save_for_backward(tiles, x)
-        ctx.step = step
-        return torch.bmm(tiles, BandedProduct.windows(tiles, x, step))
-
-    @staticmethod
-    def windows(tiles: Tensor, x: Tensor, step: int) -> Tensor:
-        """Views x as overlapping windows (T, width, D)."""
-        count, _, width = tiles.shape
-        dim = x.shape[1]
-        return x.as_strided((count, width, dim), (step * dim, dim, 1))
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        """Differentiates with respect to tiles and x."""
-        tiles, x = ctx.saved_tensors
-        step = ctx.step
-        count, _, width = tiles.shape
-        grad_tiles = grad_x = None
-        if ctx.needs_input_grad[0]:
-            grad_tiles = torch.bmm(grad, BandedProduct.windows(tiles, x, step).transpose(1, 2))
-        if ctx.needs_input_grad[1]:
-            grad_x = torch.zeros_like(x)
-            dim = x.shape[1]
-            for start in range(0, width, step):  # each slice of the windows is free of overlaps
-                part = tiles[:, :, start : start + step].transpose(1, 2)
-                rows = grad_x.as_strided(
-                    (count, part.shape[1], dim), (step * dim, dim, 1), start * dim
-                )
-                rows.baddbmm_(part, grad)
-        return grad_tiles, grad_x, None
 
 
 # The layers below own the computation with their weights, so that whatever wraps or hooks a module
@@ -178,6 +139,7 @@ class GBST(nn.Module):
             {"2": PositionalConvolution(d_model, kernel_size, batchnorm)}
         )
         self.cand_scoring = nn.ModuleDict({"0": BlockScore(d_model, 1)})
+        self._folded = FoldedTables()
 
     @property
     def convolution(self) -> PositionalConvolution:
@@ -226,14 +188,53 @@ class GBST(nn.Module):
             inputs, mask = _close_holes(inputs, attention_mask != 0)
 
         layout = self._layout(mask.shape[1])
-        x = self._represent(inputs, mask, layout)
         dtype = self.embeds.weight.dtype if inputs_embeds is None else inputs_embeds.dtype
-        is_known = torch.amp.is_autocast_available(x.device.type)  # not so on meta tensors
-        with torch.autocast(x.device.type, enabled=False) if is_known else nullcontext():
+        pooled_mask = self.downsample_mask(mask)
+        if inputs_embeds is None and self._can_look_up():
+            return self._look_up(inputs, mask, layout).to(dtype), pooled_mask
+        x = self._represent(inputs, mask, layout)
+        with without_autocast(x):
             x = x.to(torch.promote_types(x.dtype, torch.float32))
-            weights = self.block_weights(self._scores(x, mask, layout), mask)
-            mixed = self._mix(x, weights, mask, layout)
-        return mixed.to(dtype), self.downsample_mask(mask)
+            scalars = self.scoring(x[: mask.shape[0] * layout.stride])
+            tiles = self._band(scalars, mask, layout)
+            mixed = BandedProduct.apply(tiles, x, layout.tile)
+        return self._unroll(mixed, mask, layout).to(dtype), pooled_mask
+
+    def _can_look_up(self) -> bool:
+        """Whether tables may stand for the layers in front of the mix.
+
+        They may not where something wraps or hooks those layers, which has to see them run,
+        where statistics of this batch are needed, or where a compiler wants plain operations.
+        """
+        convolution = self.convolution
+        layers = (self.embeds, convolution.convol, convolution.proj, self.scoring)
+        plain = (nn.Embedding, LookAheadConvolution, PointwiseConvolution, BlockScore)
+        return (
+            fast_path.folded
+            and all(type(layer) is kind for layer, kind in zip(layers, plain, strict=True))
+            and not any(_is_hooked(module) for module in self.modules() if module is not self)
+            and (convolution.bn is None or not convolution.bn.training)
+            and not torch.compiler.is_compiling()
+            and not torch.jit.is_tracing()
+        )
+
+    def _look_up(self, ids: Tensor, mask: Tensor, layout: Layout) -> Tensor:
+        """The output (B, n, D) for ids (B, L), by tables."""
+        is_folded = is_constant(self)
+        with without_autocast(ids):
+            tables: Tables = self._folded.get(self) if is_folded else Weights.of(self).tables()
+            gap = (layout.reach, layout.stride - layout.reach - mask.shape[1])
+            nothing = tables.rows.shape[1] - 1
+            flat = F.pad(ids.masked_fill(~mask, nothing), gap, value=nothing).flatten()
+            flat = F.pad(flat, (0, 3 * layout.reach), value=nothing)
+            near = F.embedding(flat, tables.scalars)  # (N, K)
+            rows = mask.shape[0] * layout.stride
+            scalars = tables.constant + sum(near[k : k + rows, k] for k in range(near.shape[1]))
+            tiles = self._band(scalars, mask, layout)
+            mixed = BandedLookup.apply(tiles, tables.rows, flat, layout.tile) + tables.bias
+        if not is_folded:
+            mixed = self.convolution.proj(mixed.to(self.convolution.proj.weight.dtype))
+        return self._unroll(mixed, mask, layout)
 
     def downsample_mask(self, mask: Tensor) -> Tensor:
         """Maps a byte mask (B, L) to the mask (B, n) of the output positions."""
@@ -253,13 +254,15 @@ class GBST(nn.Module):
         """
         # Where nothing counts every score is -inf, and softmax would be undefined.
         weights = scores.masked_fill(~mask[:, :, None], 0).softmax(dim=-1)
-        if not self.consensus:
+        if not self.consensus or len(self.blocks) == 1:
             return weights
         heads = weights[:, None]
         if heads.is_cuda:  # fused kernels want a head dimension that is a multiple of 8
             heads = F.pad(heads, (0, -heads.shape[-1] % 8))
         # An example without any byte attends to its padding: no result, but no NaN either.
         keys = (mask | ~mask.any(dim=1, keepdim=True))[:, None, None]
+        if _is_polynomial_cheaper(weights):
+            return PolynomialConsensus.apply(weights, keys[:, 0, 0].to(weights.dtype))
         heads = F.scaled_dot_product_attention(heads, heads, heads, attn_mask=keys, scale=1.0)
         return heads[:, 0, :, : len(self.blocks)]
 
@@ -283,12 +286,17 @@ class GBST(nn.Module):
         positions = flat_mask[: flat_mask.shape[0] - reach]
         return self.convolution(embeds, positions) * positions[:, None]
 
-    def _scores(self, x: Tensor, mask: Tensor, layout: Layout) -> Tensor:
-        """Scores (B, L, M) of the block around every byte, -inf where no byte of it counts."""
+    def _scores(self, scalars: Tensor, mask: Tensor, layout: Layout) -> Tensor:
+        """Scores (B, L, M) of the block around every byte, -inf where no byte of it counts.
+
+        Args:
+            scalars: (B * stride,), the score of every byte alone.
+            mask: (B, L).
+            layout: Where the bytes stand in `scalars`.
+        """
         batch, length = mask.shape
         reach, _, stride = layout
-        scalars = self.scoring(x[: batch * stride]).view(batch, stride)
-        scalars = scalars[:, reach : reach + length] * mask
+        scalars = scalars.view(batch, stride)[:, reach : reach + length] * mask
         scores = []
         for size, offset in self.blocks:
             count = _block_sum(mask.float(), size, offset)
@@ -296,8 +304,12 @@ class GBST(nn.Module):
             scores.append(mean.masked_fill(count == 0, -torch.inf))
         return torch.stack(scores, dim=-1)
 
-    def _mix(self, x: Tensor, weights: Tensor, mask: Tensor, layout: Layout) -> Tensor:
-        """Mixes block means by weights (B, L, M) and pools d bytes: (B, n, D)."""
+    def _band(self, scalars: Tensor, mask: Tensor, layout: Layout) -> Tensor:
+        """The matrix A that mixes block means and pools d bytes, as tiles of `BandedProduct`.
+
+        Its rows sum to 1 where any of the pooled bytes counts, else to 0.
+        """
+        weights = self.block_weights(self._scores(scalars, mask, layout), mask)
         batch, length = mask.shape
         reach, tile, stride = layout
         d = self.downsample_factor
@@ -306,7 +318,7 @@ class GBST(nn.Module):
         origin = torch.arange(0, stride, tile, device=mask.device)[:, None]
         at = origin + torch.arange(tile, device=mask.device)
         near = origin + torch.arange(-reach, tile + reach, device=mask.device)
-        band = x.new_zeros(batch, stride // tile, tile, width)
+        band = weights.new_zeros(batch, stride // tile, tile, width)
         for m, (size, offset) in enumerate(self.blocks):
             count = _block_sum(mask.float(), size, offset).clamp(min=1)
             share = weights[:, :, m] * mask / (pooled * count)
@@ -314,9 +326,33 @@ class GBST(nn.Module):
             shift = (size - offset) % size
             same_block = ((at + shift) // size)[:, :, None] == ((near + shift) // size)[:, None]
             band = band + share[..., None] * same_block
-        band = band.flatten(0, 1).unflatten(1, (tile // d, d)).sum(dim=2)
-        mixed = BandedProduct.apply(band, x, tile)
-        return mixed.view(batch, stride // d, x.shape[1])[:, : -(-length // d)]
+        # A block's mean is over the bytes of it that count.
+        counted = F.pad(mask, (reach, stride - length + reach)).unfold(1, width, tile)
+        band = band.unflatten(2, (tile // d, d)).sum(dim=3) * counted[:, :, None]
+        return band.flatten(0, 1)
+
+    def _unroll(self, mixed: Tensor, mask: Tensor, layout: Layout) -> Tensor:
+        """The output (B, n, D) of all positions (B * stride / d, D), zero where none counts."""
+        batch, length = mask.shape
+        d = self.downsample_factor
+        mixed = mixed.view(batch, layout.stride // d, mixed.shape[-1])[:, : -(-length // d)]
+        return mixed * self.downsample_mask(mask)[:, :, None]
+
+
+def _is_hooked(module: nn.Module) -> bool:
+    """Whether anything waits for this module to run, or has replaced its forward."""
+    return bool(module._forward_hooks or module._forward_pre_hooks) or "forward" in vars(module)
+
+
+def _is_polynomial_cheaper(weights: Tensor) -> bool:
+    """Whether block weights (B, L, M) are many enough for `PolynomialConsensus`."""
+    return (
+        fast_path.folded
+        and weights.device.type == "cpu"
+        and weights.dtype == torch.float32
+        and weights.shape[1] > 4 * monomial_count(weights.shape[2])
+        and not torch.compiler.is_compiling()
+    )
 
 
 def _close_holes(inputs: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

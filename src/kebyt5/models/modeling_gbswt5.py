@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from transformers import T5EncoderModel, T5Model, T5PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutput
-from transformers.models.t5.modeling_t5 import T5Stack
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_gbswt5 import GBSWT5Config
 from .gbst import GBST, PositionalConvolution
 from .modeling_kebyt5 import ByteModelMixin, KEByT5ForConditionalGeneration
+from .stack import ByteStack
 
 
 @dataclass
@@ -56,7 +56,7 @@ class GBSWT5PreTrainedModel(ByteModelMixin, T5PreTrainedModel):
             init.zeros_(module.scoring.bias)
 
 
-class GBSWT5Stack(GBSWT5PreTrainedModel, T5Stack):
+class GBSWT5Stack(GBSWT5PreTrainedModel, ByteStack):
     """The encoder: GBST, then T5 blocks on its output."""
 
     def __init__(self, config: GBSWT5Config) -> None:
@@ -134,7 +134,7 @@ class GBSWT5EncoderDecoder(GBSWT5PreTrainedModel):
         decoder_config = copy.deepcopy(config)
         decoder_config.is_decoder = True
         decoder_config.num_layers = config.num_decoder_layers
-        self.decoder = T5Stack(decoder_config)
+        self.decoder = ByteStack(decoder_config)
 
     def _encode(
         self,

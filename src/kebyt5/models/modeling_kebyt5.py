@@ -1,17 +1,21 @@
 """The plain KEByT5 and ByT5 models: T5 whose lm_head is what the checkpoint says."""
 
+import copy
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import T5Config, T5ForConditionalGeneration
+from transformers import T5Config, T5ForConditionalGeneration, T5PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import Seq2SeqLMOutput
 from transformers.utils.generic import can_return_tuple
 
+from .attention import BLOCKWISE
+from .stack import ByteStack, FreshAsT5
 
-class ByteModelMixin:
+
+class ByteModelMixin(FreshAsT5):
     """What plain and GBST models do otherwise than a model of Transformers."""
 
     config: T5Config
@@ -29,14 +33,12 @@ class ByteModelMixin:
             keys.pop("lm_head.weight", None)
         return keys
 
-    @classmethod
-    def is_custom_code(cls) -> bool:
-        """Has fresh weights drawn as in T5.
-
-        In classes from outside Transformers, 5.23 takes a module without parameters of its own,
-        such as an attention, as initialized, which leaves all matrices with deviation 1.
-        """
-        return False
+    def get_correct_attn_implementation(
+        self, requested_attention: str | None, is_init_check: bool = False
+    ) -> str:
+        """Lets attention be blockwise unless another one is asked for."""
+        requested = requested_attention or BLOCKWISE
+        return super().get_correct_attn_implementation(requested, is_init_check)  # type: ignore[misc]
 
 
 class KEByT5ForConditionalGeneration(ByteModelMixin, T5ForConditionalGeneration):
@@ -51,7 +53,19 @@ class KEByT5ForConditionalGeneration(ByteModelMixin, T5ForConditionalGeneration)
     def __init__(self, config: T5Config) -> None:
         # T5Config ties whatever it is told, but remembers what it was told in this flag.
         config.tie_word_embeddings = config.scale_decoder_outputs
-        super().__init__(config)
+        # Not the parent's __init__, which would build stacks of Transformers.
+        T5PreTrainedModel.__init__(self, config)
+        self.model_dim = config.d_model
+        self.shared = nn.Embedding(config.vocab_size, config.d_model)
+        encoder_config = copy.deepcopy(config)
+        encoder_config.is_decoder = encoder_config.use_cache = False
+        self.encoder = ByteStack(encoder_config)
+        decoder_config = copy.deepcopy(config)
+        decoder_config.is_decoder = True
+        decoder_config.num_layers = config.num_decoder_layers
+        self.decoder = ByteStack(decoder_config)
+        self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        self.post_init()
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -75,6 +89,7 @@ class KEByT5ForConditionalGeneration(ByteModelMixin, T5ForConditionalGeneration)
         labels: Tensor | None = None,
         decoder_inputs_embeds: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
+        use_cache: bool | None = None,
         **kwargs: Any,
     ) -> Seq2SeqLMOutput:
         """Computes logits (B, T, V) and, given labels (B, T), the loss; else as in T5.
@@ -84,11 +99,14 @@ class KEByT5ForConditionalGeneration(ByteModelMixin, T5ForConditionalGeneration)
         """
         if labels is not None and decoder_input_ids is None and decoder_inputs_embeds is None:
             decoder_input_ids = self._shift_right(labels)
+        if labels is not None and use_cache is None:
+            use_cache = False  # there is nothing to generate, and without a cache it is faster
         output = super().forward(
             input_ids=input_ids,
             attention_mask=attention_mask,
             decoder_input_ids=decoder_input_ids,
             decoder_inputs_embeds=decoder_inputs_embeds,
+            use_cache=use_cache,
             return_dict=True,
             **kwargs,
         )

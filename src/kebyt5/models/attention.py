@@ -1,0 +1,362 @@
+r"""Attention of T5 in linear memory, over sequences that lie one behind the other.
+
+A batch is one long row of tokens without padding; `Pairs` says where in it the sequences begin
+and end, and attention is block-diagonal: each sequence sees itself, or its own encoder states.
+
+T5 adds to the score of query i and key j a number $t_{j-i}$ that depends on their distance. With
+the keys in reverse order, j' = n - 1 - j, that is a Hankel matrix: its entry depends on i + j',
+so a table of 2n - 1 numbers, read with strides (1, 1), is the n x n matrix, and neither the bias
+nor a mask for causality is ever stored. Nothing of size n x n is kept for the gradient either.
+The backward pass computes the scores once more, a block of rows at a time that fits in cache,
+and gathers the gradient of the table as the sums over anti-diagonals of each block.
+
+On CUDA, fused kernels of `flex_attention` do the same with the table as `score_mod` and the
+sequences as block mask.
+"""
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+from transformers.models.t5.modeling_t5 import T5Attention, eager_attention_forward
+
+from .fused import dropped_share, kept, without_autocast
+
+BLOCKWISE = "blockwise"
+"""The name of this attention, for `attn_implementation`."""
+
+TILE = 2**20
+"""Scores computed at a time in the backward pass: some megabytes, which caches hold."""
+
+
+class Pairs(NamedTuple):
+    """How many tokens each sequence of a packed batch has, as queries and as keys."""
+
+    queries: tuple[int, ...]
+    keys: tuple[int, ...]
+
+    def slices(self) -> list[tuple[slice, slice]]:
+        """Where each sequence stands among all queries and all keys."""
+        slices, query, key = [], 0, 0
+        for queries, keys in zip(*self, strict=True):
+            slices.append((slice(query, query + queries), slice(key, key + keys)))
+            query, key = query + queries, key + keys
+        return slices
+
+
+class Segments(NamedTuple):
+    """What a packed stack tells its attention layers."""
+
+    own: Pairs
+    encoder: Pairs | None = None
+
+
+class BlockwiseAttention(torch.autograd.Function):
+    """Softmax attention of packed sequences, with T5's bias and dropout of the probabilities.
+
+    `query` is (N, H, d), `key` and `value` are (K, H, d). `table` is (H, 2n - 1) or None, n at
+    least the longest sequence: entry n - 1 - r is the bias of keys r positions after the query.
+    The result is (N, H, d).
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        table: Tensor | None,
+        pairs: Pairs,
+        rate: float,
+    ) -> Tensor:
+        """Attends, with fused kernels where nothing is dropped."""
+        ctx.pairs, ctx.rate = pairs, rate
+        # Dropout is drawn again in the backward pass, from the same seed.
+        ctx.seed = int(torch.randint(2**62, ()).item()) if rate else 0
+        generator = torch.Generator().manual_seed(ctx.seed)
+        output = torch.empty_like(query)
+        with without_autocast(query):
+            for rows, columns in pairs.slices():
+                q, k, v, bias = _heads(query[rows], key[columns], value[columns], table)
+                out = output[rows].transpose(0, 1)
+                if not rate:
+                    mask = None if bias is None else bias[None]
+                    out.copy_(_fused(q, k, v, mask))
+                    continue
+                for block, scores in _blocks(q, k):
+                    _probabilities(q[:, block], k, bias, block, scores)
+                    scores.mul_(kept(scores.shape, rate, generator))
+                    out[:, block] = torch.bmm(scores, v)
+            if rate:
+                output.div_(1 - dropped_share(rate))
+        ctx.save_for_backward(query, key, value, table, output)
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Differentiates with respect to query, key, value and table."""
+        query, key, value, table, output = ctx.saved_tensors
+        generator = torch.Generator().manual_seed(ctx.seed)
+        grad_query, grad_key, grad_value = map(torch.empty_like, (query, key, value))
+        grad_table = None if table is None else torch.zeros_like(table)
+        with without_autocast(query):
+            along = (grad * output).sum(dim=-1).t()[:, :, None]  # (H, N, 1)
+            if ctx.rate:
+                grad = grad / (1 - dropped_share(ctx.rate))
+            for rows, columns in ctx.pairs.slices():
+                q, k, v, bias = _heads(query[rows], key[columns], value[columns], table)
+                parts = _backward(
+                    (q, k, v, bias), grad[rows].transpose(0, 1), along[:, rows], ctx.rate, generator
+                )
+                grad_query[rows] = parts[0].transpose(0, 1)
+                for whole, part in ((grad_key, parts[1]), (grad_value, parts[2])):
+                    whole[columns] = (part if table is None else part.flip(1)).transpose(0, 1)
+                if grad_table is not None:
+                    start = _table_start(table, q.shape[1])
+                    grad_table[:, start : start + parts[3].shape[1]] += parts[3]
+        return grad_query, grad_key, grad_value, grad_table, None, None
+
+
+def _heads(
+    query: Tensor, key: Tensor, value: Tensor, table: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """One sequence as (H, n, d) each, and its bias (H, n, m) for keys in reverse order."""
+    query, key, value = (x.transpose(0, 1) for x in (query, key, value))
+    if table is None:
+        return query, key, value, None
+    heads, n, _ = query.shape
+    start = table.storage_offset() + _table_start(table, n)
+    bias = table.as_strided((heads, n, n), (table.stride(0), 1, 1), start)
+    return query, key.flip(1), value.flip(1), bias
+
+
+def _table_start(table: Tensor, n: int) -> int:
+    """Where in the table the bias of a sequence of length n begins."""
+    return (table.shape[1] + 1) // 2 - n
+
+
+def _fused(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+    return F.scaled_dot_product_attention(
+        query[None], key[None], value[None], attn_mask=mask, scale=1.0
+    )[0]
+
+
+def _blocks(query: Tensor, key: Tensor) -> list[tuple[slice, Tensor]]:
+    """Blocks of query rows, each with room (H, rows, m) for its scores."""
+    heads, n, _ = query.shape
+    m = key.shape[1]
+    rows = min(n, max(16, TILE // max(1, heads * m)))
+    room = query.new_empty(heads * rows * m)
+    return [
+        (slice(i, min(i + rows, n)), room[: heads * (min(i + rows, n) - i) * m].view(heads, -1, m))
+        for i in range(0, n if m else 0, rows)
+    ]
+
+
+def _probabilities(
+    query: Tensor, key: Tensor, bias: Tensor | None, block: slice, out: Tensor
+) -> None:
+    if bias is None:
+        torch.bmm(query, key.transpose(1, 2), out=out)
+    else:
+        torch.baddbmm(bias[:, block], query, key.transpose(1, 2), out=out)
+    torch.softmax(out, dim=-1, out=out)
+
+
+def _backward(
+    inputs: tuple[Tensor, Tensor, Tensor, Tensor | None],
+    grad: Tensor,
+    along: Tensor,
+    rate: float,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of one sequence's heads (H, n, d), (H, m, d) twice, and of its table."""
+    query, key, value, bias = inputs
+    heads, n, _ = query.shape
+    m = key.shape[1]
+    grad_query = query.new_empty(query.shape)
+    grad_key, grad_value = query.new_zeros(key.shape), query.new_zeros(value.shape)
+    grad_table = query.new_zeros(heads, n + m - 1)
+    for block, scores in _blocks(query, key):
+        rows = scores.shape[1]
+        _probabilities(query[:, block], key, bias, block, scores)
+        # Row r of these gradients stands r places to the right, so that what belongs to one
+        # entry of the table stands in one column.
+        skewed = scores.new_zeros(heads, rows, m + rows)
+        grads = skewed.as_strided((heads, rows, m), (rows * (m + rows), m + rows + 1, 1))
+        grads.baddbmm_(grad[:, block], value.transpose(1, 2), beta=0)
+        if rate:
+            dropped = scores * kept(scores.shape, rate, generator)
+            grads.mul_(dropped).addcmul_(scores, along[:, block], value=-1)
+        else:
+            dropped = scores
+            grads.sub_(along[:, block]).mul_(scores)
+        grad_value.baddbmm_(dropped.transpose(1, 2), grad[:, block])
+        grad_query[:, block] = torch.bmm(grads, key)
+        grad_key.baddbmm_(grads.transpose(1, 2), query[:, block])
+        if bias is not None:
+            columns = slice(block.start, block.start + m + rows - 1)
+            grad_table[:, columns] += skewed.sum(dim=1)[:, :-1]
+    return grad_query, grad_key, grad_value, grad_table
+
+
+@cache
+def _compiled_flex_attention() -> Any:
+    from torch.nn.attention.flex_attention import flex_attention
+
+    return torch.compile(flex_attention, dynamic=True)
+
+
+def flex_attention(
+    query: Tensor, key: Tensor, value: Tensor, table: Tensor | None, pairs: Pairs
+) -> Tensor:
+    """What `BlockwiseAttention` computes without dropout, by the kernels of `flex_attention`.
+
+    They are compiled on CUDA and an uneconomical reference elsewhere.
+    """
+    from torch.nn.attention.flex_attention import create_block_mask
+    from torch.nn.attention.flex_attention import flex_attention as reference
+
+    device = query.device
+    query_of, key_of = (
+        torch.repeat_interleave(torch.tensor(lengths, device=device)) for lengths in pairs
+    )
+    origin = _starts(pairs.queries, device), _starts(pairs.keys, device)
+
+    def same_sequence(_: Tensor, __: Tensor, i: Tensor, j: Tensor) -> Tensor:
+        return query_of[i] == key_of[j]
+
+    def add_bias(score: Tensor, _: Tensor, head: Tensor, i: Tensor, j: Tensor) -> Tensor:
+        assert table is not None
+        distance = (j - origin[1][key_of[j]]) - (i - origin[0][query_of[i]])
+        longest = (table.shape[1] + 1) // 2
+        # Of other sequences' keys the distance may be any; the mask leaves them out.
+        return score + table[head, (longest - 1 - distance).clamp(0, table.shape[1] - 1)]
+
+    attend = _compiled_flex_attention() if query.is_cuda else reference
+    mask = create_block_mask(same_sequence, None, None, len(query_of), len(key_of), device=device)
+    output = attend(
+        *(x.transpose(0, 1)[None] for x in (query, key, value)),
+        score_mod=None if table is None else add_bias,
+        block_mask=mask,
+        scale=1.0,
+    )
+    return output[0].transpose(0, 1)
+
+
+def _starts(lengths: tuple[int, ...], device: torch.device) -> Tensor:
+    lengths_tensor = torch.tensor(lengths, device=device)
+    return lengths_tensor.cumsum(0) - lengths_tensor
+
+
+def reference_attention(
+    query: Tensor, key: Tensor, value: Tensor, table: Tensor | None, pairs: Pairs, rate: float
+) -> Tensor:
+    """The same by general kernels, sequence by sequence, with dropout: for other devices."""
+    outputs = []
+    for rows, columns in pairs.slices():
+        q, k, v, bias = _heads(query[rows], key[columns], value[columns], table)
+        mask = None if bias is None else bias.contiguous()[None]
+        output = F.scaled_dot_product_attention(
+            q[None], k[None], v[None], attn_mask=mask, dropout_p=rate, scale=1.0
+        )
+        outputs.append(output[0].transpose(0, 1))
+    return torch.cat(outputs)
+
+
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, table: Tensor | None, pairs: Pairs, rate: float
+) -> Tensor:
+    """Attention of packed sequences by what serves their device best; see `BlockwiseAttention`."""
+    dtype = query.dtype
+    if query.device.type == "cpu":
+        # Half precision is stored, not computed with: this processor would be slower for it.
+        compute = torch.promote_types(dtype, torch.float32)
+        inputs = [None if x is None else x.to(compute) for x in (query, key, value, table)]
+        return BlockwiseAttention.apply(*inputs, pairs, rate).to(dtype)
+    table = None if table is None else table.to(dtype)
+    if query.is_cuda and not rate:
+        return flex_attention(query, key, value, table, pairs)
+    return reference_attention(query, key, value, table, pairs, rate)
+
+
+class ByteAttention(T5Attention):
+    """`T5Attention` that attends block-diagonally where its stack is packed."""
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        mask: Tensor | None = None,
+        key_value_states: Tensor | None = None,
+        position_bias: Tensor | None = None,
+        past_key_values: Any = None,
+        segments: Segments | None = None,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Maps packed states (1, N, D) to (1, N, D); without `segments` it is `T5Attention`.
+
+        In a packed stack `position_bias` is the table of `BlockwiseAttention`.
+        """
+        if segments is None:
+            return super().forward(
+                hidden_states, mask, key_value_states, position_bias, past_key_values, **kwargs
+            )
+        states, pairs = hidden_states, segments.own
+        if key_value_states is not None:
+            assert segments.encoder is not None
+            states, pairs = key_value_states, segments.encoder
+        if position_bias is None and self.has_relative_attention_bias:
+            position_bias = self.bias_table(max(pairs.queries, default=1))
+        heads = (-1, self.n_heads, self.key_value_proj_dim)
+        query = self.q(hidden_states).view(heads)
+        key, value = self.k(states).view(heads), self.v(states).view(heads)
+        rate = self.dropout if self.training else 0.0
+        output = attend(query, key, value, position_bias, pairs, rate)
+        return self.o(output.reshape(1, -1, self.inner_dim)), position_bias, None
+
+    def bias_table(self, n: int) -> Tensor:
+        """The bias of n - 1 positions after a query, down to n - 1 before it: (H, 2n - 1)."""
+        distance = torch.arange(n - 1, -n, -1, device=self.relative_attention_bias.weight.device)
+        buckets = self._relative_position_bucket(
+            distance,
+            bidirectional=not self.is_decoder,
+            num_buckets=self.relative_attention_num_buckets,
+            max_distance=self.relative_attention_max_distance,
+        )
+        table = self.relative_attention_bias(buckets).t()
+        if self.is_causal:
+            table = table.masked_fill(distance > 0, -torch.inf)
+        return table.contiguous()
+
+
+def blockwise_attention_forward(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    **kwargs: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """Where a stack is not packed, with a cache for example: sdpa, or eager for attentions."""
+    if not kwargs.get("output_attentions"):
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+    if attention_mask is None and module.is_causal and query.shape[2] > 1:
+        ones = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=query.device)
+        attention_mask = ones.tril()
+    if attention_mask is not None and attention_mask.dtype == torch.bool:
+        lowest = torch.finfo(query.dtype).min
+        attention_mask = torch.zeros_like(attention_mask, dtype=query.dtype).masked_fill(
+            ~attention_mask, lowest
+        )
+    return eager_attention_forward(module, query, key, value, attention_mask, **kwargs)
+
+
+AttentionInterface.register(BLOCKWISE, blockwise_attention_forward)
+AttentionMaskInterface.register(BLOCKWISE, sdpa_mask)

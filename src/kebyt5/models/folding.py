@@ -1,0 +1,117 @@
+r"""GBST's embedding, convolution and projection as tables.
+
+A depthwise convolution of embeddings is a sum of table entries: with $T_k = \mathrm{diag}(w_k)
+E^\top$, $c_t = b + \sum_k T_k[x_{t+k}]$. The projection, too, is linear, and the mix of blocks acts
+on positions while the projection acts on dimensions, so that one may come before the other:
+
+* In training the mix comes first and the projection sees one position in `downsample_factor`.
+* With constant weights the projection folds into the tables, $P\,\mathrm{diag}(w_k) E^\top$.
+
+A block's score, linear in X, needs one number a byte: the sum of K entries of small tables.
+"""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from .gbst import GBST
+
+
+class Tables(NamedTuple):
+    """What stands for the layers in front of the mix.
+
+    Attributes:
+        rows: (K, V + 1, D), zero in the last row, which masked bytes read.
+        bias: (D,), what a mixed position has beside the sum of its rows.
+        scalars: (V + 1, K), what each byte adds to the score sequence.
+        constant: What the score sequence has beside that.
+    """
+
+    rows: Tensor
+    bias: Tensor
+    scalars: Tensor
+    constant: Tensor
+
+
+class Weights(NamedTuple):
+    """All that the tables are made of, in float32 or better."""
+
+    embedding: Tensor  # (V, D)
+    taps: Tensor  # (D, K)
+    taps_bias: Tensor  # (D,)
+    projection: Tensor  # (D, D)
+    projection_bias: Tensor  # (D,)
+    score: Tensor  # (D,)
+    score_bias: Tensor  # (1,)
+
+    @classmethod
+    def of(cls, gbst: "GBST") -> "Weights":
+        """Reads them from the layer, batch normalization with its running statistics."""
+        convolution, scoring = gbst.convolution, gbst.scoring
+        convol, proj = convolution.convol, convolution.proj
+        assert convol.bias is not None  # this layer makes both with a bias
+        assert proj.bias is not None
+        dtype = torch.promote_types(gbst.embeds.weight.dtype, torch.float32)
+        taps, taps_bias = convol.weight[:, 0].to(dtype), convol.bias.to(dtype)
+        if (bn := convolution.bn) is not None:
+            assert bn.running_var is not None
+            assert bn.running_mean is not None
+            scale = bn.weight.to(dtype) * (bn.running_var.to(dtype) + bn.eps).rsqrt()
+            taps = taps * scale[:, None]
+            taps_bias = (taps_bias - bn.running_mean.to(dtype)) * scale + bn.bias.to(dtype)
+        return cls(
+            gbst.embeds.weight.to(dtype),
+            taps,
+            taps_bias,
+            proj.weight[:, :, 0].to(dtype),
+            proj.bias.to(dtype),
+            scoring.weight[0].to(dtype),
+            scoring.bias.to(dtype),
+        )
+
+    def tables(self) -> Tables:
+        """Tables in front of the projection, which the caller applies to what they give."""
+        through = self.score @ self.projection
+        rows = F.pad(self.taps.t()[:, None] * self.embedding, (0, 0, 0, 1))
+        scalars = F.pad(self.embedding @ (through[:, None] * self.taps), (0, 0, 0, 1))
+        constant = through @ self.taps_bias + self.score @ self.projection_bias + self.score_bias
+        return Tables(rows, self.taps_bias, scalars, constant)
+
+    def folded(self) -> Tables:
+        """Tables with the projection in them."""
+        tables = self.tables()
+        bias = F.linear(self.taps_bias, self.projection, self.projection_bias)
+        return tables._replace(rows=F.linear(tables.rows, self.projection), bias=bias)
+
+
+class FoldedTables:
+    """Folded tables, kept as long as the weights are what they were made of.
+
+    The weights themselves are compared with copies, a few milliseconds for the base shape: a
+    version counter does not see what is done through `parameter.data`.
+    """
+
+    def __init__(self) -> None:
+        self.made_of: tuple[Tensor, ...] = ()
+        self.tables: Tables | None = None
+
+    @torch.no_grad()
+    def get(self, gbst: "GBST") -> Tables:
+        """The tables for the layer's weights as they are now."""
+        sources = (*gbst.parameters(), *gbst.buffers())
+        same = len(sources) == len(self.made_of) and all(
+            a.dtype == b.dtype and a.device == b.device and torch.equal(a, b)
+            for a, b in zip(sources, self.made_of, strict=True)
+        )
+        if self.tables is None or not same:
+            self.tables = Weights.of(gbst).folded()
+            self.made_of = tuple(source.detach().clone() for source in sources)
+        return self.tables
+
+
+def is_constant(gbst: nn.Module) -> bool:
+    """Whether no gradient is to reach the layer's parameters."""
+    return not torch.is_grad_enabled() or not any(p.requires_grad for p in gbst.parameters())

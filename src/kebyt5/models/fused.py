@@ -1,0 +1,197 @@
+"""Element-wise parts of a T5 block with few passes over memory: norm, gated GELU, dropout.
+
+Each is a subclass of the module it replaces that computes the same function of the same
+parameters: `torch.autograd.Function`s that keep what the gradient needs and nothing else. Where
+such a function has no place (half precision, a compiler that fuses on its own) the module of
+Transformers runs.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from transformers.activations import NewGELUActivation
+from transformers.models.t5.modeling_t5 import T5DenseGatedActDense, T5LayerNorm
+
+
+@dataclass
+class FastPath:
+    """Switches of the process, all on. None of them changes a result beyond rounding.
+
+    Attributes:
+        fused: Norm, gated GELU and dropout as one function each.
+        packed: Padding is left out of the encoder and decoder, and attention recomputes its
+            scores (with `attn_implementation="blockwise"`, the default).
+        folded: GBST reads tables where its weights and the byte embedding are constant.
+    """
+
+    fused: bool = True
+    packed: bool = True
+    folded: bool = True
+
+
+fast_path = FastPath()
+
+LEVELS = 2**16
+"""Dropout rates are multiples of 1 / LEVELS, so that one random word decides four elements."""
+
+
+def without_autocast(tensor: Tensor) -> AbstractContextManager[Any]:
+    """Computes in the precision of its operands, as a backward pass outside autocast would."""
+    if not torch.amp.is_autocast_available(tensor.device.type):  # as on meta tensors
+        return nullcontext()
+    return torch.autocast(tensor.device.type, enabled=False)
+
+
+def dropped_share(rate: float) -> float:
+    """The multiple of 1 / LEVELS that stands for a dropout rate."""
+    return round(rate * LEVELS) / LEVELS
+
+
+def kept(shape: torch.Size, rate: float, generator: torch.Generator | None = None) -> Tensor:
+    """Draws which elements a dropout keeps, on the CPU.
+
+    A Bernoulli sample of PyTorch costs six nanoseconds an element, more than all else that is
+    done to it; a quarter of a random word costs less than one.
+
+    Returns:
+        A boolean tensor, true with probability 1 - `dropped_share(rate)`.
+    """
+    words = torch.empty(-(-shape.numel() // 4), dtype=torch.int64)
+    words.random_(-(2**63), None, generator=generator)
+    levels = words.view(torch.int16)[: shape.numel()].view(shape)
+    return levels >= round(rate * LEVELS) - LEVELS // 2
+
+
+class Dropout(nn.Dropout):
+    """`nn.Dropout` on cheap random bits; keeps one byte an element for the gradient."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drops and scales."""
+        if not self.training or self.p == 0:
+            return x
+        if not is_fused(x) or self.inplace or not 0 < self.p < 1:
+            return super().forward(x)
+        return DropoutFunction.apply(x, self.p)
+
+
+class DropoutFunction(torch.autograd.Function):
+    """x, multiplied by zero or by what keeps its expectation."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, rate: float) -> Tensor:
+        """Draws and applies the mask."""
+        keep = kept(x.shape, rate)
+        ctx.save_for_backward(keep)
+        ctx.scale = 1 / (1 - dropped_share(rate))
+        return (x * keep).mul_(ctx.scale)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        """Applies the same mask."""
+        (keep,) = ctx.saved_tensors
+        return (grad * keep).mul_(ctx.scale), None
+
+
+class RMSNorm(T5LayerNorm):
+    """T5's norm in three passes, its gradient in five."""
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Scales every vector of (…, D) to a mean square of 1, then by the weight."""
+        if not is_fused(hidden_states, self.weight):
+            return super().forward(hidden_states)
+        return RMSNormFunction.apply(hidden_states, self.weight, self.variance_epsilon)
+
+
+class RMSNormFunction(torch.autograd.Function):
+    r"""$y = w x / \sqrt{\overline{x^2} + \epsilon}$ over the last dimension."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+        """Normalizes; keeps x and one number a vector."""
+        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        inverse = norm.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
+        ctx.save_for_backward(x, weight, inverse)
+        return (x * inverse).mul_(weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        """Differentiates with respect to x and the weight."""
+        x, weight, inverse = ctx.saved_tensors
+        grad_x = grad_weight = None
+        with without_autocast(x):
+            product = (grad * x).flatten(0, -2)
+            if ctx.needs_input_grad[1]:
+                grad_weight = inverse.view(-1) @ product
+            if ctx.needs_input_grad[0]:
+                along = (product @ weight).view_as(inverse)
+                along.mul_(inverse.pow(3)).div_(-x.shape[-1])
+                grad_x = (grad * weight).mul_(inverse).addcmul_(x, along)
+        return grad_x, grad_weight, None
+
+
+class GatedFeedForward(T5DenseGatedActDense):
+    """T5's gated feed-forward layer with the gate, its product and dropout in one function."""
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Maps (…, D) to (…, D)."""
+        if not isinstance(self.act, NewGELUActivation):
+            return super().forward(hidden_states)
+        gate, value = self.wi_0(hidden_states), self.wi_1(hidden_states)
+        rate = self.dropout.p if self.training else 0.0
+        if gate.dtype != value.dtype or not is_fused(gate) or rate == 1:
+            hidden = self.dropout(self.act(gate) * value)
+        else:
+            hidden = GatedGELU.apply(gate, value, rate)
+        weight = self.wo.weight
+        if isinstance(weight, Tensor) and weight.dtype not in (hidden.dtype, torch.int8):
+            hidden = hidden.to(weight.dtype)  # Transformers keeps wo in float32
+        return self.wo(hidden)
+
+
+class GatedGELU(torch.autograd.Function):
+    """dropout(gelu(gate) * value), GELU in its tanh form (`gelu_new`).
+
+    The hyperbolic tangent is what costs here. Both it and the derivative are computed in the
+    forward pass, so that the gradient is two products and no more is kept than the two inputs
+    would take.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, gate: Tensor, value: Tensor, rate: float) -> Tensor:
+        """Computes the product and both partial derivatives."""
+        hidden = F.gelu(gate, approximate="tanh")
+        slope = torch.ops.aten.gelu_backward(value, gate, approximate="tanh")
+        keep = kept(gate.shape, rate) if rate else None
+        ctx.scale = 1 / (1 - dropped_share(rate))
+        ctx.save_for_backward(hidden, slope, keep)
+        output = hidden * value
+        return output if keep is None else output.mul_(keep).mul_(ctx.scale)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        """Differentiates with respect to gate and value."""
+        hidden, slope, keep = ctx.saved_tensors
+        if keep is not None:
+            grad = (grad * keep).mul_(ctx.scale)
+        return grad * slope, grad * hidden, None
+
+
+def is_fused(*tensors: Tensor) -> bool:
+    """Whether the functions of this file are to compute on these tensors."""
+    first = tensors[0]
+    return (
+        fast_path.fused
+        and first.device.type == "cpu"
+        and first.dtype in (torch.float32, torch.float64)
+        and all(tensor.dtype == first.dtype for tensor in tensors)
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+    )

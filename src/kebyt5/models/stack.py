@@ -1,0 +1,165 @@
+"""A T5 stack that computes what `T5Stack` does, without padding and in less memory traffic.
+
+The modules inside it are those of Transformers, whose classes are changed once they are built.
+Nothing else about them changes: parameters, their names and what wraps them (LoRA, hooks, gradient
+checkpointing) stay as Transformers has them.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import T5Config
+from transformers.models.t5.modeling_t5 import (
+    T5Attention,
+    T5DenseGatedActDense,
+    T5LayerNorm,
+    T5Stack,
+)
+
+from .attention import BLOCKWISE, ByteAttention, Pairs, Segments
+from .fused import Dropout, GatedFeedForward, RMSNorm, fast_path
+
+
+class Packing:
+    """How the rows that count in (B, L, D) stand one behind the other in (1, N, D).
+
+    Args:
+        states: (B, L, D).
+        mask: (B, L), true where a row counts, without holes and with padding on the right
+            only; all rows count where it is None.
+    """
+
+    def __init__(self, states: Tensor, mask: Tensor | None) -> None:
+        self.shape = states.shape[:2]
+        batch, length = self.shape
+        self.lengths = (length,) * batch
+        self.rows = None
+        if mask is not None:
+            self.lengths = tuple(mask.sum(dim=1).tolist())
+            if min(self.lengths, default=length) < length:
+                self.rows = mask.flatten().nonzero()[:, 0].to(states.device)
+
+    def pack(self, states: Tensor) -> Tensor:
+        """Maps (B, L, D) to (1, N, D)."""
+        flat = states.flatten(0, 1)
+        return (flat if self.rows is None else flat.index_select(0, self.rows))[None]
+
+    def unpack(self, states: Tensor) -> Tensor:
+        """Maps (1, N, D) to (B, L, D), zero where no row counts."""
+        flat = states[0]
+        if self.rows is not None:
+            flat = flat.new_zeros(self.shape.numel(), flat.shape[1]).index_copy(0, self.rows, flat)
+        return flat.view(*self.shape, -1)
+
+
+class FreshAsT5:
+    """A model whose fresh weights are drawn as in T5."""
+
+    @classmethod
+    def is_custom_code(cls) -> bool:
+        """Passes for code of Transformers.
+
+        In classes from outside Transformers, 5.23 takes a module without parameters of its own,
+        such as an attention, as initialized, which leaves all matrices with deviation 1.
+        """
+        return False
+
+
+class ByteStack(FreshAsT5, T5Stack):
+    """`T5Stack`, encoder or decoder, that leaves out padding where it can."""
+
+    def __init__(self, config: T5Config) -> None:
+        super().__init__(config)
+        for module in self.modules():
+            module.__class__ = FAST.get(type(module), type(module))
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        past_key_values: Any = None,
+        use_cache: bool | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """As `T5Stack`; rows that `attention_mask` leaves out are zero in the output."""
+        inputs = input_ids if input_ids is not None else inputs_embeds
+        if not (
+            self._can_pack(past_key_values, use_cache, kwargs)
+            and inputs is not None
+            and (input_ids is None or inputs_embeds is None)
+            and _is_right_padded(attention_mask, inputs)
+            and _is_right_padded(encoder_attention_mask, encoder_hidden_states)
+        ):
+            return super().forward(
+                input_ids=input_ids,
+                attention_mask=attention_mask,
+                encoder_hidden_states=encoder_hidden_states,
+                encoder_attention_mask=encoder_attention_mask,
+                inputs_embeds=inputs_embeds,
+                past_key_values=past_key_values,
+                use_cache=use_cache,
+                **kwargs,
+            )
+        if inputs_embeds is None:
+            inputs_embeds = self.embed_tokens(input_ids)
+        own = Packing(inputs_embeds, attention_mask)
+        segments = Segments(Pairs(own.lengths, own.lengths))
+        if encoder_hidden_states is not None:
+            encoder = Packing(encoder_hidden_states, encoder_attention_mask)
+            encoder_hidden_states = encoder.pack(encoder_hidden_states)
+            segments = Segments(segments.own, Pairs(own.lengths, encoder.lengths))
+        return_dict = kwargs.pop("return_dict", self.config.return_dict)
+        output = super().forward(
+            inputs_embeds=own.pack(inputs_embeds),
+            encoder_hidden_states=encoder_hidden_states,
+            use_cache=False,
+            segments=segments,
+            return_dict=True,
+            **kwargs,
+        )
+        output.last_hidden_state = own.unpack(output.last_hidden_state)
+        if output.get("hidden_states"):
+            output.hidden_states = tuple(
+                None if states is None else own.unpack(states) for states in output.hidden_states
+            )
+        return output if return_dict else output.to_tuple()
+
+    def _can_pack(self, past_key_values: Any, use_cache: bool | None, options: Any) -> bool:
+        if use_cache is None:
+            use_cache = self.config.use_cache
+        attentions = options.get("output_attentions") or self.config.output_attentions
+        return (
+            fast_path.packed
+            and self.config._attn_implementation == BLOCKWISE
+            and past_key_values is None
+            and not (use_cache and self.is_decoder)
+            and not attentions
+            and not torch.compiler.is_compiling()
+            and not torch.jit.is_tracing()
+        )
+
+
+def _is_right_padded(mask: Tensor | None, states: Tensor | None) -> bool:
+    """Whether a mask (B, L) leaves out nothing but rows at the end, and not all of them."""
+    if mask is None:
+        return True
+    if mask.dim() != 2 or states is None or mask.shape != states.shape[:2]:
+        return False
+    counts = mask != 0
+    return bool((counts[:, :1].all() & (counts[:, :-1] >= counts[:, 1:]).all()).item())
+
+
+FAST: dict[type[nn.Module], type[nn.Module]] = {
+    T5Attention: ByteAttention,
+    T5LayerNorm: RMSNorm,
+    T5DenseGatedActDense: GatedFeedForward,
+    nn.Dropout: Dropout,
+}
+"""What serves in place of the modules of Transformers; none has state of its own."""
+
+
+__all__ = ["ByteStack"]

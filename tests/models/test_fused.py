@@ -1,0 +1,102 @@
+"""The fused element-wise modules are the functions of Transformers, dropout included."""
+
+import pytest
+import torch
+from transformers import T5Config
+from transformers.models.t5.modeling_t5 import T5DenseGatedActDense, T5LayerNorm
+
+from kebyt5.models import fused
+from kebyt5.models.fused import Dropout, GatedFeedForward, GatedGELU, RMSNorm, RMSNormFunction, kept
+
+
+def config(**changes):
+    return T5Config(d_model=12, d_ff=20, feed_forward_proj="gated-gelu", **changes)
+
+
+PAIRS = [
+    (lambda: T5LayerNorm(12), RMSNorm),
+    (lambda: T5DenseGatedActDense(config(dropout_rate=0.0)), GatedFeedForward),
+]
+
+
+def outputs_and_gradients(module, x, weights):
+    module.zero_grad()
+    x = x.detach().requires_grad_()
+    output = module(x)
+    (output * weights).sum().backward()
+    return [output.detach(), x.grad, *(p.grad.clone() for p in module.parameters())]
+
+
+@pytest.mark.parametrize(("make", "fast"), PAIRS, ids=["norm", "feed-forward"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_values_and_gradients_are_those_of_transformers(make, fast, dtype):
+    torch.manual_seed(0)
+    module = make().to(dtype)
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter)
+    x, weights = torch.randn(2, 3, 7, 12, dtype=dtype)
+    expected = outputs_and_gradients(module, x, weights)
+    module.__class__ = fast
+    # In float64, too, Transformers' norm takes the mean square in float32.
+    tolerance = {torch.float32: 1e-5, torch.float64: 1e-6, torch.bfloat16: 0.05}[dtype]
+    for ours, theirs in zip(outputs_and_gradients(module, x, weights), expected, strict=True):
+        assert (ours - theirs).norm() <= tolerance * theirs.norm()
+
+
+def test_functions_are_differentiated_exactly():
+    x, y = (torch.randn(3, 5, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    weight = torch.randn(5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda *a: RMSNormFunction.apply(*a, 1e-6), (x, weight))
+    assert torch.autograd.gradcheck(lambda *a: GatedGELU.apply(*a, 0.0), (x, y))
+
+    def dropped(gate, value):
+        torch.manual_seed(3)
+        return GatedGELU.apply(gate, value, 0.5)
+
+    assert torch.autograd.gradcheck(dropped, (x, y))
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_dropout_drops_its_share_and_keeps_the_mean(rate):
+    torch.manual_seed(0)
+    x = torch.ones(500, 999, requires_grad=True)
+    output = Dropout(rate).train()(x)
+    output.sum().backward()
+    output = output.detach()
+    assert (output == 0).float().mean() == pytest.approx(rate, abs=0.004)
+    assert output.mean() == pytest.approx(1, abs=0.01)
+    assert torch.equal(x.grad, output)  # the same mask and scale
+    assert torch.equal(Dropout(rate).eval()(x), x)
+
+
+def test_dropout_bits_are_independent_of_their_neighbours():
+    torch.manual_seed(0)
+    keep = kept(torch.Size([4000, 128]), 0.25).float()
+    centred = keep - keep.mean()
+    for distance in (1, 2, 3, 4):  # four of them share one random word
+        assert (centred[:, distance:] * centred[:, :-distance]).mean().abs() < 0.002
+
+
+def test_dropout_is_a_function_of_the_seed():
+    x = torch.randn(30, 30)
+    masks = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        masks.append(Dropout(0.3).train()(x))
+    assert torch.equal(masks[0], masks[1])
+    assert not torch.equal(masks[0], masks[2])
+
+
+def test_the_switch_gives_the_modules_of_transformers(monkeypatch):
+    def refuse(*_):
+        raise AssertionError("fused although switched off")
+
+    for function in (fused.RMSNormFunction, fused.GatedGELU, fused.DropoutFunction):
+        monkeypatch.setattr(function, "apply", refuse)
+    monkeypatch.setattr(fused.fast_path, "fused", False)
+    x = torch.randn(2, 12)
+    layer = T5DenseGatedActDense(config()).train()
+    layer.__class__ = GatedFeedForward
+    layer(x)
+    RMSNorm(12)(x)
+    Dropout(0.5).train()(x)

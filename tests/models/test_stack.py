@@ -1,0 +1,148 @@
+"""Stacks without padding compute what Transformers' stacks do."""
+
+import copy
+
+import pytest
+import torch
+from transformers import T5ForConditionalGeneration
+
+from kebyt5.models.fused import fast_path
+from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
+from kebyt5.models.presets import preset_config
+
+LENGTHS = torch.tensor([[40], [25], [1]])
+MASK = (torch.arange(40) < LENGTHS).long()
+IDS = torch.randint(3, 259, (3, 40), generator=torch.Generator().manual_seed(0))
+LABELS = torch.randint(3, 259, (3, 17), generator=torch.Generator().manual_seed(1))
+LABELS[1, 9:] = -100
+
+
+def models(**changes):
+    """The same weights in our class and in that of Transformers."""
+    options = {"d_model": 32, "d_ff": 48, "d_kv": 8, "num_layers": 2, "dropout_rate": 0.0}
+    config = preset_config("kebyt5-tiny", **(options | changes))
+    torch.manual_seed(0)
+    theirs = T5ForConditionalGeneration(copy.deepcopy(config))
+    ours = KEByT5ForConditionalGeneration(config)
+    for parameter in ours.parameters():  # so that nothing is as good as zero
+        torch.nn.init.normal_(parameter, std=0.3)
+    theirs.lm_head.weight = torch.nn.Parameter(theirs.lm_head.weight.clone())
+    theirs.load_state_dict(ours.state_dict())
+    return ours, theirs
+
+
+def gradients(model, **batch):
+    model.zero_grad()
+    output = model(**batch)
+    output.loss.backward()
+    return output, {name: p.grad.clone() for name, p in model.named_parameters()}
+
+
+# Transformers' norm takes the mean square in float32 also in a float64 model.
+@pytest.mark.parametrize(
+    "mask", [MASK, torch.ones_like(MASK), None], ids=["padded", "full", "none"]
+)
+def test_loss_logits_and_every_gradient_are_those_of_transformers(mask):
+    ours, theirs = (model.double() for model in models())
+    batch = {"input_ids": IDS, "attention_mask": mask, "labels": LABELS}
+    output, found = gradients(ours, **batch)
+    expected_output, expected = gradients(theirs, **batch)
+    torch.testing.assert_close(output.logits, expected_output.logits, atol=1e-5, rtol=1e-5)
+    assert found.keys() == expected.keys()
+    for name, gradient in found.items():
+        error = (gradient - expected[name]).norm()
+        assert error <= 1e-6 * expected[name].norm() + 1e-9, name
+    assert any("relative_attention_bias" in name for name in found)
+
+
+@pytest.mark.parametrize("switch", ["fused", "packed"])
+def test_each_switch_changes_nothing_but_the_way(switch, monkeypatch):
+    ours, _ = (model.double() for model in models())
+    batch = {"input_ids": IDS, "attention_mask": MASK, "labels": LABELS}
+    output, found = gradients(ours, **batch)
+    monkeypatch.setattr(fast_path, switch, False)
+    other_output, other = gradients(ours, **batch)
+    torch.testing.assert_close(output.logits, other_output.logits, atol=1e-5, rtol=1e-5)
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, other[name], atol=1e-5, rtol=1e-5)
+
+
+def test_padding_is_left_out_of_every_layer(monkeypatch):
+    ours, _ = models()
+    seen = []
+    for block in ours.encoder.block:
+        block.layer[1].DenseReluDense.wi_0.register_forward_hook(
+            lambda module, args, output: seen.append(output.shape[:-1].numel())
+        )
+    ours(input_ids=IDS, attention_mask=MASK, labels=LABELS)
+    assert seen == [int(LENGTHS.sum())] * 2
+    monkeypatch.setattr(fast_path, "packed", False)
+    ours(input_ids=IDS, attention_mask=MASK, labels=LABELS)
+    assert seen[2:] == [MASK.numel()] * 2
+
+
+@pytest.mark.parametrize("padding", ["left", "hole", "nothing left"])
+def test_masks_that_cannot_be_packed_are_left_to_transformers(padding):
+    ours, theirs = models()
+    mask = torch.ones_like(MASK)
+    if padding == "left":
+        mask[1, :7] = 0
+    elif padding == "hole":
+        mask[1, 5:9] = 0
+    else:
+        mask[2] = 0
+    batch = {"input_ids": IDS, "attention_mask": mask, "labels": LABELS}
+    logits, expected = ours(**batch).logits, theirs(**batch).logits
+    torch.testing.assert_close(logits[:2], expected[:2], atol=1e-4, rtol=1e-4)
+
+
+def test_hidden_states_come_unpacked():
+    ours, theirs = models()
+    batch = {"input_ids": IDS, "attention_mask": MASK, "labels": LABELS}
+    states = ours(**batch, output_hidden_states=True).encoder_hidden_states
+    expected = theirs(**batch, output_hidden_states=True).encoder_hidden_states
+    assert len(states) == len(expected) == 3
+    for ours_at, theirs_at in zip(states, expected, strict=True):
+        counted = MASK.bool()
+        torch.testing.assert_close(ours_at[counted], theirs_at[counted], atol=1e-4, rtol=1e-4)
+        assert ours_at[~counted].abs().max() == 0
+
+
+def test_training_with_dropout_is_a_function_of_the_seed():
+    ours, _ = models(dropout_rate=0.2)
+    ours.train()
+    batch = {"input_ids": IDS, "attention_mask": MASK, "labels": LABELS}
+    results = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        results.append(gradients(ours, **batch)[1])
+    assert all(torch.equal(results[0][name], results[1][name]) for name in results[0])
+    assert not torch.equal(results[0]["shared.weight"], results[2]["shared.weight"])
+
+
+def test_checkpointing_draws_the_same_dropout():
+    ours, _ = models(dropout_rate=0.2)
+    ours.train()
+    batch = {"input_ids": IDS, "attention_mask": MASK, "labels": LABELS}
+    torch.manual_seed(1)
+    expected = gradients(ours, **batch)[1]
+    ours.gradient_checkpointing_enable({"use_reentrant": False})
+    torch.manual_seed(1)
+    for name, gradient in gradients(ours, **batch)[1].items():
+        torch.testing.assert_close(gradient, expected[name], atol=1e-5, rtol=1e-4)
+
+
+def test_losses_overlay_those_of_transformers():
+    curves = []
+    for model in models(d_model=24, num_layers=1):
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+        losses = []
+        for _ in range(200):
+            loss = model(input_ids=IDS, attention_mask=MASK, labels=LABELS).loss
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            losses.append(loss.item())
+        curves.append(torch.tensor(losses))
+    assert curves[0][-1] < 0.5 * curves[0][0]
+    assert (curves[0] - curves[1]).abs().max() < 0.01 * curves[0][0]

@@ -34,7 +34,7 @@ def test_training_steps_agree(weights, uneven, names):
     runners = [ALTERNATIVES[name](weights) for name in names]
     losses, blocks = [], []
     for runner in runners:
-        losses.append(runner.train(uneven))
+        losses.append(runner.train(uneven).item())
         blocks.append(gradients(runner))
     assert losses == pytest.approx([losses[0]] * len(losses), rel=1e-5)
     shared = set.intersection(*(set(block) for block in blocks))

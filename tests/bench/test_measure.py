@@ -1,5 +1,7 @@
 """Rounds are interleaved, ratios are taken round by round, fresh processes report or fail."""
 
+import os
+import platform
 import sys
 
 import pytest
@@ -9,11 +11,7 @@ from kebyt5.bench.measure import (
     in_fresh_process,
     interleave,
     interleave_parts,
-    keep_freed_memory,
-    memory_of,
-    peak_memory_of,
     ratio,
-    resident_memory,
 )
 
 MIB = 2**20
@@ -48,22 +46,35 @@ def test_ratios_are_of_the_same_round():
     assert str(ratio([3.0], [1.0])) == "3 (3 to 3)"
 
 
-def test_peak_memory_is_what_was_held_not_what_is():
-    def case():
-        block = bytearray(64 * MIB)
-        for start in range(0, len(block), 4096):
-            block[start] = 1
+PEAK = """
+import json
+from kebyt5.bench.measure import memory_of, peak_memory_of, resident_memory
 
-    assert 60 * MIB < memory_of(case) < 100 * MIB
-    assert peak_memory_of(case) > 60 * MIB
-    assert resident_memory() < peak_memory_of(case)
+def case():
+    block = bytearray(64 * 2**20)
+    for start in range(0, len(block), 4096):
+        block[start] = 1
+
+print(json.dumps([memory_of(case), peak_memory_of(case), resident_memory()]))
+"""
 
 
-def test_a_fresh_process_returns_its_last_line(tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    (tmp_path / "reports.py").write_text(
-        "import sys, json\nprint('hm')\nprint(json.dumps(sys.argv[1:]))"
-    )
+@pytest.fixture
+def write_module(tmp_path, monkeypatch):
+    """Writes a module that a fresh process finds."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *filter(None, sys.path)]))
+    return lambda name, text: (tmp_path / f"{name}.py").write_text(text)
+
+
+def test_peak_memory_is_what_was_held_not_what_is(write_module):
+    write_module("peak", PEAK)
+    more, peak, after = in_fresh_process("peak")
+    assert 60 * MIB < more < 80 * MIB
+    assert peak > after + 60 * MIB
+
+
+def test_a_fresh_process_returns_its_last_line(write_module):
+    write_module("reports", "import sys, json\nprint('hm')\nprint(json.dumps(sys.argv[1:]))")
     assert in_fresh_process("reports", "a", "1") == ["a", "1"]
 
 
@@ -71,15 +82,23 @@ def test_a_fresh_process_returns_its_last_line(tmp_path, monkeypatch):
     ("line", "was_killed"),
     [("raise ValueError('no luck')", False), ("import os; os.kill(os.getpid(), 9)", True)],
 )
-def test_a_fresh_process_that_fails_says_how(tmp_path, monkeypatch, line, was_killed):
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    (tmp_path / "fails.py").write_text(line)
+def test_a_fresh_process_that_fails_says_how(write_module, line, was_killed):
+    write_module("fails", line)
     with pytest.raises(FreshProcessError) as caught:
         in_fresh_process("fails")
     assert caught.value.was_killed == was_killed
     assert was_killed or "no luck" in str(caught.value)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="glibc is Linux's")
-def test_freed_memory_can_be_kept():
-    assert keep_freed_memory() in (True, False)
+def test_freed_memory_is_kept_where_there_is_glibc(write_module):
+    write_module("kept", PEAK.replace("def case", """
+from kebyt5.bench.measure import keep_freed_memory
+import platform
+
+assert keep_freed_memory() == (platform.libc_ver()[0] == "glibc")
+
+def case"""))  # fmt: skip
+    more, peak, after = in_fresh_process("kept")
+    assert more > 60 * MIB
+    if platform.libc_ver()[0] == "glibc":
+        assert peak < after + 10 * MIB

@@ -2,9 +2,9 @@
 
 import torch
 
-from kebyt5.bench import memory
+from kebyt5.bench import memory, speed
 from kebyt5.bench.memory import available_memory, rehearse
-from kebyt5.bench.speed import Case, memory_needed
+from kebyt5.bench.speed import Case, memory_needed, misfits
 
 MIB = 2**20
 
@@ -39,6 +39,17 @@ def test_what_a_case_holds_counts_and_what_its_making_needed_does_not():
     assert round(bytes_of(make_case) / MIB, 2) == 1
 
 
+def test_lengths_and_masks_have_values():
+    def case():
+        mask = torch.ones(4, 100, dtype=torch.long)
+        mask[1, 50:] = 0
+        lengths = mask.sum(dim=1).tolist()
+        assert lengths == [100, 50, 100, 100]
+        return torch.zeros(max(lengths), 2621)
+
+    assert round(bytes_of(lambda: case) / MIB, 1) == 1.0
+
+
 def test_nothing_is_allocated(monkeypatch):
     huge = 2**50
     assert rehearse(lambda: lambda: torch.zeros(huge)) > 4 * huge
@@ -52,6 +63,20 @@ def test_attention_scores_make_training_quadratic_in_the_length():
     scores_of_a_layer = 4 * 12 * 1024**2
     curvature = (third - second) - (second - first)
     assert curvature > 2 * 18 * scores_of_a_layer
+
+
+def test_smaller_cases_than_one_that_fits_are_not_rehearsed(monkeypatch):
+    rehearsed = []
+
+    def needed(measure, name, case, dropout):
+        rehearsed.append((case.batch_size, case.length))
+        return case.batch_size * case.length
+
+    monkeypatch.setattr(speed, "memory_needed", needed)
+    cases = [Case("base", batch, length, 8) for batch in (1, 4) for length in (10, 20, 40)]
+    too_large = misfits("train", "kebyt5", cases, 0.0, room=80)
+    assert too_large == {Case("base", 4, 40, 8): 160}
+    assert rehearsed == [(4, 40), (4, 20), (1, 40)]
 
 
 def test_weights_and_gradients_are_part_of_a_step():

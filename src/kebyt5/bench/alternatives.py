@@ -135,8 +135,8 @@ class Alternative(ABC):
         return True
 
     @abstractmethod
-    def train(self, batch: Batch) -> float:
-        """Runs forward and backward; returns the loss."""
+    def train(self, batch: Batch) -> Tensor:
+        """Runs forward and backward; returns the loss, a scalar."""
 
     @abstractmethod
     def encode(self, batch: Batch) -> Any:
@@ -161,13 +161,13 @@ class TorchAlternative(Alternative):
 
     model: T5ForConditionalGeneration
 
-    def train(self, batch: Batch) -> float:
+    def train(self, batch: Batch) -> Tensor:
         """Clears the gradients of the last step, runs forward and backward."""
         self.model.train()
         self.model.zero_grad(set_to_none=True)
         loss = self._loss(batch)
         loss.backward()
-        return loss.item()
+        return loss.detach()
 
     @torch.no_grad()
     def encode(self, batch: Batch) -> Any:
@@ -294,7 +294,7 @@ class NaiveGBST(TorchAlternative):
         tensors["embeds.weight"] = weights.tensors["shared.weight"]
         self.gbst.load_state_dict(tensors, assign=True)
 
-    def train(self, batch: Batch) -> float:
+    def train(self, batch: Batch) -> Tensor:
         """Clears GBST's gradients as well."""
         self.gbst.zero_grad(set_to_none=True)
         return super().train(batch)
@@ -338,7 +338,7 @@ class CTranslate2(Alternative):
         """Whether ctranslate2, an optional dependency, is there."""
         return importlib.util.find_spec("ctranslate2") is not None
 
-    def train(self, batch: Batch) -> float:
+    def train(self, batch: Batch) -> Tensor:
         """Cannot be done."""
         raise NotImplementedError("CTranslate2 does not train")
 

@@ -130,13 +130,13 @@ def bench_speed(
                 Weights.draw(size).save(file)
                 of_size = [case for case in cases if case.size == size]
                 room = MEMORY_SHARE * (available_memory() if memory is None else memory)
-                alone = {
-                    case: [
-                        _run_alone(measure, name, case, dropout, file, room, partial(tell, case))
-                        for name in names
-                    ]
-                    for case in of_size
-                }
+                alone: dict[Case, list[Result]] = {case: [] for case in of_size}
+                for name in names:
+                    too_large = misfits(measure, name, of_size, dropout, room)
+                    for case in of_size:
+                        tell(case, f"{name} alone")
+                        needs = too_large.get(case)
+                        alone[case].append(_run_alone(measure, name, case, dropout, file, needs))
                 weights = Weights.read(size, file)
             runners: dict[str, Alternative] = {}
             for case, results in alone.items():
@@ -146,26 +146,38 @@ def bench_speed(
     return speed
 
 
+def misfits(
+    measure: str, name: str, cases: Sequence[Case], dropout: float, room: float
+) -> dict[Case, int]:
+    """The cases of one size that an alternative has no room for, and the bytes that they need."""
+    fitting: list[Case] = []
+    needed = {}
+    for case in sorted(cases, key=lambda case: case.batch_size * case.length, reverse=True):
+        if any(all(a >= b for a, b in zip(c[1:], case[1:], strict=True)) for c in fitting):
+            continue  # a rehearsal takes its time too
+        needs = memory_needed(measure, name, case, dropout)
+        if needs > room:
+            needed[case] = needs
+        else:
+            fitting.append(case)
+    return needed
+
+
 def _run_alone(
-    measure: str, name: str, case: Case, dropout: float, weights: Path, room: float,
-    tell: Callable[[str], None],
-) -> Result:  # fmt: skip
-    """The first run in a fresh process, if there is room for it."""
-    tell(f"{name} alone")
-    result = Result(case, name)
-    needs = memory_needed(measure, name, case, dropout)
-    if needs > room:
-        result.needs = needs
-        return result
-    numbers = [str(number) for number in (*case[1:], dropout)]
-    try:
-        result.cold, result.peak = in_fresh_process(
-            "kebyt5.bench.speed", measure, name, case.size, str(weights), *numbers
-        )
-    except FreshProcessError as error:
-        if not error.was_killed:
-            raise
-        result.needs = needs
+    measure: str, name: str, case: Case, dropout: float, weights: Path, needs: int | None
+) -> Result:
+    """The first run in a fresh process, unless it needs more than there is."""
+    result = Result(case, name, needs=needs)
+    if needs is None:
+        numbers = [str(number) for number in (*case[1:], dropout)]
+        try:
+            result.cold, result.peak = in_fresh_process(
+                "kebyt5.bench.speed", measure, name, case.size, str(weights), *numbers
+            )
+        except FreshProcessError as error:
+            if not error.was_killed:
+                raise
+            result.needs = memory_needed(measure, name, case, dropout)
     return result
 
 

@@ -11,7 +11,8 @@ from kebyt5.errors import InputError
 
 
 def run(*arguments):
-    bench([str(argument) for argument in arguments], exit_on_error=False, print_error=False)
+    tokens = [str(argument) for argument in arguments]
+    bench(tokens, exit_on_error=False, print_error=False, result_action="return_value")
 
 
 def test_train_writes_a_page_and_a_plot(tmp_path, capsys):

@@ -101,6 +101,11 @@ def test_weights_come_back_from_their_file(weights, tmp_path):
     for name, tensor in weights.tensors.items():
         assert torch.equal(tensor, again.tensors[name])
 
+    def distinct(weights):
+        return len({id(tensor) for tensor in weights.tensors.values()})
+
+    assert distinct(again) == distinct(weights) == len(weights.tensors) - 2
+
 
 def test_sizes_are_those_of_the_presets():
     assert SIZES == ("tiny", "small", "base", "large")

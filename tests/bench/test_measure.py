@@ -102,3 +102,26 @@ def case"""))  # fmt: skip
     assert more > 60 * MIB
     if platform.libc_ver()[0] == "glibc":
         assert peak < after + 10 * MIB
+
+
+def test_freed_memory_can_be_returned(write_module):
+    write_module(
+        "returned",
+        """
+import json
+from kebyt5.bench.measure import keep_freed_memory, resident_memory, return_freed_memory
+
+keep_freed_memory()
+block = bytearray(64 * 2**20)
+for start in range(0, len(block), 4096):
+    block[start] = 1
+pinned = bytearray(2**20)
+held = resident_memory()
+del block
+return_freed_memory()
+print(json.dumps([held, resident_memory()]))
+""",
+    )
+    held, after = in_fresh_process("returned")
+    if platform.libc_ver()[0] == "glibc":
+        assert after < held - 50 * MIB

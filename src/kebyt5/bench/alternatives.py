@@ -37,6 +37,9 @@ SIZES = tuple(name.removeprefix("kebyt5-") for name in PRESETS if name.startswit
 """Sizes that can be compared: each has a plain shape, to which GBST is added where none is."""
 
 _GBST = "encoder.embed_tokens."
+_EMBEDDING = "shared.weight"
+_TIED = (f"{_GBST}embeds.weight", "decoder.embed_tokens.weight")
+"""Further names of the embedding."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +80,13 @@ class Weights:
     def plain(self) -> dict[str, nn.Parameter]:
         """The parameters of the plain model."""
         tensors = {k: v for k, v in self.tensors.items() if not k.startswith(_GBST)}
-        return tensors | {f"{_GBST}weight": self.tensors["shared.weight"]}
+        return tensors | {f"{_GBST}weight": self.tensors[_EMBEDDING]}
 
     def save(self, path: Path) -> None:
         """Writes them to a file that `read` takes."""
         from safetensors.torch import save_file
 
-        save_file({k: v.detach().clone() for k, v in self.tensors.items()}, path)
+        save_file({k: v.detach() for k, v in self.tensors.items() if k not in _TIED}, path)
 
     @classmethod
     def read(cls, size: str, path: Path) -> "Weights":
@@ -91,7 +94,7 @@ class Weights:
         from safetensors.torch import load_file
 
         tensors = {name: nn.Parameter(tensor.clone()) for name, tensor in load_file(path).items()}
-        return cls(size, tensors)
+        return cls(size, tensors | dict.fromkeys(_TIED, tensors[_EMBEDDING]))
 
 
 def plain_config(size: str, **changes: Any) -> T5Config:
@@ -291,7 +294,6 @@ class NaiveGBST(TorchAlternative):
             for name, tensor in weights.tensors.items()
             if name.startswith(_GBST)
         }
-        tensors["embeds.weight"] = weights.tensors["shared.weight"]
         self.gbst.load_state_dict(tensors, assign=True)
 
     def train(self, batch: Batch) -> Tensor:

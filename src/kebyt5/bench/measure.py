@@ -1,6 +1,7 @@
 """Timing alternatives side by side, and the memory of a fresh process."""
 
 import ctypes
+import gc
 import json
 import statistics
 import subprocess
@@ -132,12 +133,22 @@ def keep_freed_memory() -> bool:
     Returns:
         Whether there is a glibc that took the settings.
     """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return False
     trim_threshold, mmap_max = -1, -4
-    return bool(mallopt(mmap_max, 0) and mallopt(trim_threshold, -1))
+    return bool(_glibc("mallopt", mmap_max, 0) and _glibc("mallopt", trim_threshold, -1))
+
+
+def return_freed_memory() -> None:
+    """Hands freed memory back to the kernel, as before other processes run that need it."""
+    gc.collect()
+    _glibc("malloc_trim", 0)
+
+
+def _glibc(function: str, *arguments: int) -> int:
+    """Calls a function of glibc; 0 where there is none."""
+    try:
+        return int(getattr(ctypes.CDLL(None), function)(*arguments))
+    except (AttributeError, OSError, TypeError):
+        return 0
 
 
 def _status(field: str) -> int:
@@ -158,5 +169,6 @@ __all__ = [
     "peak_memory_of",
     "ratio",
     "resident_memory",
+    "return_freed_memory",
     "seconds_of",
 ]

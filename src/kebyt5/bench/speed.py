@@ -33,6 +33,7 @@ from kebyt5.bench.measure import (
     interleave_parts,
     keep_freed_memory,
     peak_memory_of,
+    return_freed_memory,
     seconds_of,
 )
 from kebyt5.bench.memory import available_memory, rehearse
@@ -128,6 +129,7 @@ def bench_speed(
             with tempfile.TemporaryDirectory(prefix="kebyt5-bench-") as folder:
                 file = Path(folder, "weights.safetensors")
                 Weights.draw(size).save(file)
+                return_freed_memory()
                 of_size = [case for case in cases if case.size == size]
                 room = MEMORY_SHARE * (available_memory() if memory is None else memory)
                 alone: dict[Case, list[Result]] = {case: [] for case in of_size}
@@ -143,6 +145,7 @@ def bench_speed(
                 speed.results += _run_together(
                     speed, case, results, weights, runners, dropout, rounds, partial(tell, case)
                 )
+            del weights, runners
     return speed
 
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from kebyt5.bench.alternatives import ALTERNATIVES, SIZES, Weights, gbst_config, plain_config
+from kebyt5.bench.alternatives import ALTERNATIVES
+from kebyt5.bench.weights import SIZES, Weights, gbst_config, plain_config
 from kebyt5.bench.workload import Batch, random_batch
 from kebyt5.models.presets import preset_config
 

@@ -5,7 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from kebyt5.bench import floor
-from kebyt5.bench.alternatives import ALTERNATIVES, Weights, gbst_config, plain_config
+from kebyt5.bench.alternatives import ALTERNATIVES
 from kebyt5.bench.floor import (
     Gemm,
     Machine,
@@ -17,6 +17,7 @@ from kebyt5.bench.floor import (
     positions,
     training_products,
 )
+from kebyt5.bench.weights import Weights, gbst_config, plain_config
 from kebyt5.bench.workload import random_batch
 
 SMALL = {"d_model": 8, "d_ff": 16, "d_kv": 4, "num_heads": 2, "num_layers": 3,

@@ -16,10 +16,11 @@ from pathlib import Path
 import torch
 from rich.progress import Progress
 
-from kebyt5.bench.alternatives import ALTERNATIVES, Alternative, Weights
+from kebyt5.bench.alternatives import ALTERNATIVES, Alternative
 from kebyt5.bench.measure import Ratio, Rounds, interleave_parts, keep_freed_memory, ratio
 from kebyt5.bench.memory import available_memory
 from kebyt5.bench.speed import MEMORY_SHARE, Case, memory_needed
+from kebyt5.bench.weights import Weights
 from kebyt5.bench.workload import Batch
 from kebyt5.errors import InputError
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
@@ -142,7 +143,7 @@ def bench_mrc(
     """Measures training and inference of the plain and the GBST model on each set of texts.
 
     Args:
-        size: One of `alternatives.SIZES`.
+        size: One of `weights.SIZES`.
         workloads: What to run on.
         rounds: Interleaved rounds after one to warm up.
         memory: Bytes that may be used; what is free now if None.

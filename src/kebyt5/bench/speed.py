@@ -18,13 +18,7 @@ from typing import Any, NamedTuple
 
 from rich.progress import Progress
 
-from kebyt5.bench.alternatives import (
-    ALTERNATIVES,
-    Alternative,
-    Weights,
-    gbst_config,
-    plain_config,
-)
+from kebyt5.bench.alternatives import ALTERNATIVES, Alternative
 from kebyt5.bench.floor import Machine, floor_parts
 from kebyt5.bench.measure import (
     FreshProcessError,
@@ -37,6 +31,7 @@ from kebyt5.bench.measure import (
     seconds_of,
 )
 from kebyt5.bench.memory import available_memory, rehearse
+from kebyt5.bench.weights import Weights, gbst_config, plain_config
 from kebyt5.bench.workload import Batch, random_batch
 
 MEMORY_SHARE = 0.92

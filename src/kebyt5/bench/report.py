@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kebyt5.bench.alternatives import ALTERNATIVES
 from kebyt5.bench.measure import ratio
+from kebyt5.bench.mrc import GBST, PLAIN, PUBLISHED, Efficiency
+from kebyt5.bench.speed import Case, Result, Speed
 from kebyt5.output import provenance
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from kebyt5.bench.mrc import Efficiency
-    from kebyt5.bench.speed import Case, Result, Speed
 
 GIB = 2**30
 REFERENCES = {"transformers-sdpa": "times sdpa", "naive-gbst": "times naive GBST"}
@@ -55,7 +55,7 @@ def exponent(lengths: Sequence[float], seconds: Sequence[float]) -> float:
     return float(np.polyfit(np.log(lengths), np.log(seconds), 1)[0])
 
 
-def report_speed(speed: "Speed", rounds: int, dropout: float) -> str:
+def report_speed(speed: Speed, rounds: int, dropout: float) -> str:
     """The page on one measure but for its plot: a table a case, and what it was made with.
 
     Args:
@@ -67,7 +67,8 @@ def report_speed(speed: "Speed", rounds: int, dropout: float) -> str:
         f"Medians of {rounds} interleaved rounds with their range, float32, random weights of T5's"
         " own scale. `times sdpa` is how many times as fast a row is as Transformers with sdpa;"
         " `/ floor` is how many times as long as its floor it takes, 1 being the limit; `first`"
-        " and `peak` are the first run of a fresh process and all the memory it held.",
+        " and `peak` are the first run of a fresh process and all the memory it held."
+        " docs/benchmarks.md has more on this.",
         NOTES[speed.measure].format(dropout=dropout),
     ]
     lines = [f"# {TITLES[speed.measure]}", "", " ".join(notes), ""]
@@ -86,10 +87,8 @@ def report_speed(speed: "Speed", rounds: int, dropout: float) -> str:
     return "\n".join([*lines, made_with(), ""])
 
 
-def case_table(measure: str, results: Sequence["Result"]) -> list[str]:
+def case_table(measure: str, results: Sequence[Result]) -> list[str]:
     """One row for every alternative, and for the floors."""
-    from kebyt5.bench.alternatives import ALTERNATIVES
-
     part = MAIN_PART[measure]
     by_name = {result.name: result for result in results}
     references = {name: head for name, head in REFERENCES.items() if name in by_name}
@@ -128,7 +127,7 @@ def case_table(measure: str, results: Sequence["Result"]) -> list[str]:
     return table(head, rows)
 
 
-def exponent_table(speed: "Speed") -> list[str]:
+def exponent_table(speed: Speed) -> list[str]:
     """The fitted exponent of cost against length for everything measured at several lengths."""
     rows = [
         [case.size, str(case.batch_size), name,
@@ -146,10 +145,8 @@ def exponent_table(speed: "Speed") -> list[str]:
     ]
 
 
-def curves(speed: "Speed") -> list[tuple["Case", str, list[int], list[float]]]:
+def curves(speed: Speed) -> list[tuple[Case, str, list[int], list[float]]]:
     """Median seconds against length, by size and batch, for every alternative and floor."""
-    from kebyt5.bench.alternatives import ALTERNATIVES
-
     part = MAIN_PART[speed.measure]
     found: dict[tuple[str, int, str], tuple[Case, str, list[int], list[float]]] = {}
     for result in speed.results:
@@ -165,24 +162,29 @@ def curves(speed: "Speed") -> list[tuple["Case", str, list[int], list[float]]]:
     return list(found.values())
 
 
-def plot_speed(speed: "Speed", path: Path) -> None:
+def plot_speed(speed: Speed, path: Path) -> None:
     """Draws cost against length, a panel for every size and batch, or for generation bars."""
     from matplotlib.figure import Figure
 
     if speed.measure == "generate":
-        panels = list(dict.fromkeys(result.case for result in speed.results))
-        figure = Figure(figsize=(8, 1 + 2.6 * len(panels)), layout="constrained")
-        for case, axes in zip(panels, figure.subplots(len(panels), squeeze=False), strict=True):
+        cases = list(dict.fromkeys(result.case for result in speed.results))
+        figure = Figure(figsize=(8, 1 + 2.6 * len(cases)), layout="constrained")
+        for case, axes in zip(cases, figure.subplots(len(cases), squeeze=False), strict=True):
             _draw_bars(axes[0], case, [r for r in speed.results if r.case == case and r.rounds])
     else:
         drawn = curves(speed)
         groups = list(dict.fromkeys((case.size, case.batch_size) for case, *_ in drawn))
-        figure = Figure(figsize=(8.5 * len(groups), 5), layout="constrained")
-        for group, axes in zip(groups, figure.subplots(1, len(groups), squeeze=False)[0],
-                               strict=True):  # fmt: skip
-            mine = [c for c in drawn if (c[0].size, c[0].batch_size) == group]
-            _draw_curves(axes, mine)
-            axes.set(title=f"{TITLES[speed.measure]}, {group[0]}, batch {group[1]}")
+        columns = min(2, len(groups))
+        rows = -(-len(groups) // columns)
+        figure = Figure(figsize=(8.5 * columns, 5 * rows), layout="constrained")
+        panels = figure.subplots(rows, columns, squeeze=False).flatten()
+        for axes in panels[len(groups) :]:
+            axes.remove()
+        for (size, batch_size), axes in zip(groups, panels, strict=False):
+            _draw_curves(
+                axes, [c for c in drawn if (c[0].size, c[0].batch_size) == (size, batch_size)]
+            )
+            axes.set(title=f"{TITLES[speed.measure]}, {size}, batch {batch_size}")
     save_figure(figure, path)
 
 
@@ -193,11 +195,8 @@ def save_figure(figure: "Figure", path: Path) -> None:
     temporary.replace(path)
 
 
-def report_mrc(size: str, results: Sequence["Efficiency"], rounds: int) -> str:
+def report_mrc(size: str, results: Sequence[Efficiency], rounds: int) -> str:
     """The efficiency table of the model card on this machine, beside the card's ratios."""
-    from kebyt5.bench.alternatives import ALTERNATIVES
-    from kebyt5.bench.mrc import GBST, PLAIN, PUBLISHED
-
     lines = [
         f"# Efficiency on KLUE-MRC, {size}",
         "",
@@ -225,17 +224,19 @@ def report_mrc(size: str, results: Sequence["Efficiency"], rounds: int) -> str:
     return "\n".join([*lines, made_with(), ""])
 
 
-def _draw_curves(axes: "Axes", drawn: Sequence[tuple["Case", str, list[int], list[float]]]) -> None:
+def _draw_curves(axes: "Axes", drawn: Sequence[tuple[Case, str, list[int], list[float]]]) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-    for number, (_, title, lengths, seconds) in enumerate(drawn):
+    # A color stands for the same alternative in every panel.
+    colors = {a.title: f"C{number}" for number, a in enumerate(ALTERNATIVES.values())}
+    for _, title, lengths, seconds in drawn:
         is_floor = title.startswith("floor")
         power = f"  $\\propto L^{{{exponent(lengths, seconds):.2f}}}$" if len(lengths) > 1 else ""
         axes.plot(
             lengths,
             seconds,
             label=title + power,
-            color="0.6" if is_floor else f"C{number}",
+            color=colors.get(title, "0.6"),
             linestyle=":" if is_floor and "plain" in title else "--" if is_floor else "-",
             marker="" if is_floor and len(lengths) > 1 else "o",
             linewidth=2.5 if title.startswith("kebyt5") else 1.5,
@@ -252,9 +253,7 @@ def _draw_curves(axes: "Axes", drawn: Sequence[tuple["Case", str, list[int], lis
     axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
 
 
-def _draw_bars(axes: "Axes", case: "Case", results: Sequence["Result"]) -> None:
-    from kebyt5.bench.alternatives import ALTERNATIVES
-
+def _draw_bars(axes: "Axes", case: Case, results: Sequence[Result]) -> None:
     titles = [ALTERNATIVES[r.name].title if r.name in ALTERNATIVES else r.name for r in results]
     encode = [result.median("encode") for result in results]
     decode = [result.median("total") - result.median("encode") for result in results]
@@ -272,10 +271,8 @@ def _draw_bars(axes: "Axes", case: "Case", results: Sequence["Result"]) -> None:
     axes.legend(fontsize="small", loc="lower right")
 
 
-def _agreement(speed: "Speed") -> str:
+def _agreement(speed: Speed) -> str:
     """How far the losses of what computes the same lie apart."""
-    from kebyt5.bench.alternatives import ALTERNATIVES
-
     apart = 0.0
     for case in {case for case, _ in speed.losses}:
         for has_gbst in (False, True):
@@ -289,7 +286,7 @@ def _agreement(speed: "Speed") -> str:
     return f"Losses of alternatives that compute the same differ by at most {apart:.1e}."
 
 
-def _title(case: "Case") -> str:
+def _title(case: Case) -> str:
     return f"{case.size}, batch {case.batch_size}, {case.length:,} bytes in, {case.outputs:,} out"
 
 

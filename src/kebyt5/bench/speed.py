@@ -251,6 +251,7 @@ def run_alone(arguments: Sequence[str]) -> tuple[float, int]:
     batch_size, length, outputs = map(int, numbers[:3])
     keep_freed_memory()
     runner = ALTERNATIVES[name](Weights.read(size, Path(weights)), float(numbers[3]))
+    return_freed_memory()  # whatever was needed only to make it
     batch = random_batch(batch_size, length, outputs)
     run: dict[str, Callable[[], Any]] = {
         "train": partial(runner.train, batch),

@@ -261,7 +261,10 @@ def _draw_bars(axes: "Axes", case: Case, results: Sequence[Result]) -> None:
     bars = axes.barh(titles, decode, left=encode, label=f"decoding {case.outputs} bytes")
     axes.bar_label(
         bars,
-        [f"{r.median('total'):.2f} s ({1000 * r.median('byte'):.0f} ms a byte)" for r in results],
+        [
+            f"{_seconds(r.median('total'))} s ({1000 * r.median('byte'):.3g} ms a byte)"
+            for r in results
+        ],
         padding=4,
         fontsize="small",
     )

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from kebyt5.bench.measure import Ratio, interleave, memory_of, peak_memory, ratio
+from kebyt5.bench.measure import Ratio, in_fresh_process, interleave, memory_of, ratio
 from kebyt5.bench.naive_gbst import naive_gbst
 from kebyt5.models.gbst import GBST
 
@@ -51,7 +51,9 @@ def bench_gbst(
     cases = {which: make_case(which, length, backward) for which in ("naive", "ours")}
     seconds = interleave(cases, rounds)
     memory = [
-        peak_memory("kebyt5.bench.gbst", which, str(length), "backward" if backward else "forward")
+        in_fresh_process(
+            "kebyt5.bench.gbst", which, str(length), "backward" if backward else "forward"
+        )
         for which in cases
     ]
     medians = [statistics.median(values) for values in seconds.values()]

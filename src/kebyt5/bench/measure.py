@@ -1,5 +1,8 @@
 """Timing alternatives side by side, and the memory of a fresh process."""
 
+import ctypes
+import gc
+import json
 import statistics
 import subprocess
 import sys
@@ -7,6 +10,9 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+
+Rounds = dict[str, list[float]]
+"""Seconds per round of each part of a case."""
 
 
 class Ratio(NamedTuple):
@@ -20,22 +26,48 @@ class Ratio(NamedTuple):
         return f"{self.median:.3g} ({self.low:.3g} to {self.high:.3g})"
 
 
-def interleave(cases: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+def interleave_parts(
+    cases: Mapping[str, Callable[[], Mapping[str, float]]],
+    rounds: int,
+    on_run: Callable[[str], None] = lambda name: None,
+) -> dict[str, Rounds]:
     """Runs every case once a round, after one round to warm up.
 
     Shared machines drift; what is compared has to run under the same conditions.
 
+    Args:
+        cases: Each takes the time of its parts itself and returns their seconds.
+        rounds: How many rounds count.
+        on_run: Called with the name of a case before it runs.
+
+    Returns:
+        For each case the seconds per round of its parts.
+    """
+    seconds: dict[str, Rounds] = {name: {} for name in cases}
+    for number in range(rounds + 1):
+        for name, case in cases.items():
+            on_run(name)
+            for part, value in case().items():
+                if number:
+                    seconds[name].setdefault(part, []).append(value)
+    return seconds
+
+
+def interleave(cases: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """As `interleave_parts`, for cases that are timed as a whole.
+
     Returns:
         Seconds per round for each case.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in cases}
-    for number in range(rounds + 1):
-        for name, case in cases.items():
-            began = time.perf_counter()
-            case()
-            if number:
-                seconds[name].append(time.perf_counter() - began)
-    return seconds
+    whole = {name: lambda case=case: {"whole": seconds_of(case)} for name, case in cases.items()}
+    return {name: parts["whole"] for name, parts in interleave_parts(whole, rounds).items()}
+
+
+def seconds_of(case: Callable[[], Any]) -> float:
+    """How long it takes to run a case."""
+    began = time.perf_counter()
+    case()
+    return time.perf_counter() - began
 
 
 def ratio(slow: list[float], fast: list[float]) -> Ratio:
@@ -44,24 +76,79 @@ def ratio(slow: list[float], fast: list[float]) -> Ratio:
     return Ratio(statistics.median(ratios), min(ratios), max(ratios))
 
 
-def peak_memory(module: str, *arguments: str) -> int:
-    """Runs `python -m module arguments` and returns the bytes that it prints last."""
+def in_fresh_process(module: str, *arguments: str) -> Any:
+    """Runs `python -m module arguments` and returns the JSON value in its last line of output.
+
+    Raises:
+        FreshProcessError: It failed, or was ended from outside, as by a lack of memory.
+    """
     process = subprocess.run(
-        [sys.executable, "-m", module, *arguments], capture_output=True, text=True, check=True
+        [sys.executable, "-m", module, *arguments], capture_output=True, text=True
     )
-    return int(process.stdout.split()[-1])
+    if process.returncode:
+        raise FreshProcessError(process.returncode, process.stderr)
+    return json.loads(process.stdout.splitlines()[-1])
+
+
+class FreshProcessError(RuntimeError):
+    """A fresh process ended without a result.
+
+    Attributes:
+        was_killed: Whether a signal ended it.
+    """
+
+    def __init__(self, code: int, output: str) -> None:
+        super().__init__(f"exit code {code}\n{output}")
+        self.was_killed = code < 0
 
 
 def memory_of(case: Callable[[], Any]) -> int:
-    """How many bytes more than before this process holds at most while it runs a case.
+    """How many bytes more than before this process holds at most while it runs a case."""
+    before = resident_memory()
+    return peak_memory_of(case) - before
+
+
+def peak_memory_of(case: Callable[[], Any]) -> int:
+    """How many bytes this process holds at most while it runs a case, all that it is included.
 
     Reads Linux's account of the process, whose peak can be reset: importing PyTorch alone has a
     higher one than many a case.
     """
     Path("/proc/self/clear_refs").write_text("5")
-    before = _status("VmRSS")
     case()
-    return _status("VmHWM") - before
+    return _status("VmHWM")
+
+
+def resident_memory() -> int:
+    """How many bytes this process holds now."""
+    return _status("VmRSS")
+
+
+def keep_freed_memory() -> bool:
+    """Has glibc keep freed memory for the next allocation, whatever its size.
+
+    By default it hands every large block back to the kernel, which then clears each page of the
+    next one: page faults took more time than arithmetic in a training step of the base model.
+
+    Returns:
+        Whether there is a glibc that took the settings.
+    """
+    trim_threshold, mmap_max = -1, -4
+    return bool(_glibc("mallopt", mmap_max, 0) and _glibc("mallopt", trim_threshold, -1))
+
+
+def return_freed_memory() -> None:
+    """Hands freed memory back to the kernel, as before other processes run that need it."""
+    gc.collect()
+    _glibc("malloc_trim", 0)
+
+
+def _glibc(function: str, *arguments: int) -> int:
+    """Calls a function of glibc; 0 where there is none."""
+    try:
+        return int(getattr(ctypes.CDLL(None), function)(*arguments))
+    except (AttributeError, OSError, TypeError):
+        return 0
 
 
 def _status(field: str) -> int:
@@ -70,4 +157,18 @@ def _status(field: str) -> int:
     return int(line.split()[1]) * 1024
 
 
-__all__ = ["Ratio", "interleave", "memory_of", "peak_memory", "ratio"]
+__all__ = [
+    "FreshProcessError",
+    "Ratio",
+    "Rounds",
+    "in_fresh_process",
+    "interleave",
+    "interleave_parts",
+    "keep_freed_memory",
+    "memory_of",
+    "peak_memory_of",
+    "ratio",
+    "resident_memory",
+    "return_freed_memory",
+    "seconds_of",
+]

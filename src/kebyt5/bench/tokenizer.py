@@ -5,13 +5,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numpy as np
 from transformers import ByT5Tokenizer
 
 from kebyt5.bench.measure import Ratio, interleave, ratio
+from kebyt5.bench.workload import hangul
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
-
-HANGUL = (0xAC00, 0xD7A4)
 
 
 def bench_tokenizer(size: int = 300_000, rounds: int = 5) -> list[tuple[str, float, float, Ratio]]:
@@ -25,8 +23,7 @@ def bench_tokenizer(size: int = 300_000, rounds: int = 5) -> list[tuple[str, flo
         For each case its name, the median milliseconds of `ByT5Tokenizer` and of `ByteTokenizer`,
         and the ratio.
     """
-    characters = np.random.default_rng(0).integers(*HANGUL, size // 3)
-    text = "".join(map(chr, characters))
+    text = hangul(size, seed=0)
     ids = ByteTokenizer()(text).input_ids
     cases: dict[str, Callable[[Any], Any]] = {
         "encode to numpy": lambda tokenizer: tokenizer(text, return_tensors="np"),

@@ -1,17 +1,152 @@
 """`kebyt5 bench`."""
 
+import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
-from cyclopts import App
-from cyclopts.types import PositiveInt
+from cyclopts import App, Parameter
+from cyclopts.types import NonNegativeFloat, PositiveInt
 from rich.console import Console
 from rich.markdown import Markdown
+
+from kebyt5.errors import InputError
+
+Size = Literal["tiny", "small", "base", "large"]
+Several = Parameter(consume_multiple=True, negative=())
 
 bench = App(
     name="bench",
     help="Measure kebyt5 beside its alternatives, interleaved in one run.",
 )
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What to measure, and where to write it.
+
+    Attributes:
+        presets: Sizes of the models.
+        lengths: Input bytes; several of them make a plot and a fitted exponent.
+        batch_sizes: Texts at a time.
+        output_bytes: Bytes that are trained on, or generated, for every text.
+        alternatives: Names as in the documentation; all where not given.
+        rounds: Interleaved rounds after one to warm up.
+        output: An existing or new folder for the table (Markdown) and the plot (PNG).
+    """
+
+    presets: Annotated[tuple[Size, ...], Several] = ("base",)
+    lengths: Annotated[tuple[PositiveInt, ...], Several] | None = None
+    batch_sizes: Annotated[tuple[PositiveInt, ...], Several] | None = None
+    output_bytes: PositiveInt | None = None
+    alternatives: Annotated[tuple[str, ...], Several] | None = None
+    rounds: PositiveInt = 5
+    output: Path | None = None
+
+
+@bench.default
+def everything(
+    *,
+    workload: Literal["klue-mrc"] | None = None,
+    data: Path | None = None,
+    examples: PositiveInt = 4,
+    lengths: Annotated[tuple[PositiveInt, ...], Several] = (6800,),
+    presets: Annotated[tuple[Size, ...], Several] = ("base",),
+    rounds: PositiveInt = 5,
+    output: Path = Path("docs/results"),
+) -> None:
+    """Run every benchmark with its defaults, some hours; or the one named by `--workload`.
+
+    ```bash
+    kebyt5 bench --workload klue-mrc --data klue-mrc-v1.1_dev.json
+    kebyt5 bench train --lengths 512 1024 --output docs/results
+    ```
+
+    `klue-mrc` is the efficiency table of the published model card: how fast the plain and the GBST
+    model train and infer on reading comprehension. With its defaults it takes about an hour on two
+    cores.
+
+    Args:
+        workload: Only this benchmark.
+        data: klue-mrc: a KLUE-MRC file; the development set in the folder that the environment
+            variable KEBYT5_DATA names where not given.
+        examples: klue-mrc: how many real questions, spread over all lengths.
+        lengths: klue-mrc: input bytes of the synthetic texts.
+        presets: Sizes of the models.
+        rounds: Interleaved rounds after one to warm up.
+        output: A folder for tables and plots.
+    """
+    from kebyt5.output import make_output_folder
+
+    mrc_file = _mrc_file(data)
+    folder = make_output_folder(output, may_continue=True)
+    if workload is None:
+        tokenizer(rounds=rounds, output=folder / "bench-tokenizer.md")
+        gbst(rounds=rounds, output=folder / "bench-gbst.md")
+        choice = Choice(presets=presets, rounds=rounds, output=folder)
+        train(choice=choice)
+        encode(choice=choice)
+        generate(choice=choice)
+    for size in presets:
+        _mrc(size, mrc_file, examples, lengths, rounds, folder)
+
+
+bench.command(everything, name="all")
+
+
+@bench.command
+def train(choice: Choice = Choice(), *, dropout: NonNegativeFloat = 0.0) -> None:
+    """Compare training steps, forward and backward without the optimizer.
+
+    By default batch 1, 512 and 1,024 bytes in and 128 out, which takes a quarter of an hour on
+    two cores.
+
+    ```bash
+    kebyt5 bench train --output docs/results
+    kebyt5 bench train --lengths 3072 6800 --batch-sizes 1 4 --alternatives kebyt5 kebyt5-gbst
+    kebyt5 bench train --presets tiny --lengths 64 128 --rounds 1
+    ```
+
+    Args:
+        choice: What to measure.
+        dropout: The rate.
+    """
+    _speed("train", choice, (512, 1024), (1,), 128, dropout)
+
+
+@bench.command
+def encode(choice: Choice = Choice()) -> None:
+    """Compare the encoder at inference.
+
+    By default batch 1 and 512, 1,024 and 3,072 bytes, which takes a quarter of an hour on two
+    cores.
+
+    ```bash
+    kebyt5 bench encode --lengths 1024 3072 6800 --output docs/results
+    ```
+
+    Args:
+        choice: What to measure.
+    """
+    _speed("encode", choice, (512, 1024, 3072), (1,), 1)
+
+
+@bench.command
+def generate(choice: Choice = Choice()) -> None:
+    """Compare greedy generation: encoding, milliseconds per byte, in total.
+
+    By default 64 bytes out of 1,024, batch 1 and 8, which takes half an hour on two cores.
+
+    ```bash
+    kebyt5 bench generate --batch-sizes 1 --output docs/results
+    ```
+
+    Args:
+        choice: What to measure.
+    """
+    _speed("generate", choice, (1024,), (1, 8), 64)
 
 
 @bench.command
@@ -35,7 +170,7 @@ def tokenizer(*, rounds: PositiveInt = 5, output: Path | None = None) -> None:
 @bench.command
 def gbst(
     *,
-    lengths: tuple[int, ...] = (1024, 3072, 6800),
+    lengths: Annotated[tuple[PositiveInt, ...], Several] = (1024, 3072, 6800),
     rounds: PositiveInt = 5,
     output: Path | None = None,
 ) -> None:
@@ -69,26 +204,91 @@ def gbst(
     _report("GBST layer, D = 1536, batch 4", head, rows, output)
 
 
+def _speed(
+    measure: str, choice: Choice, lengths: tuple[int, ...], batch_sizes: tuple[int, ...],
+    output_bytes: int, dropout: float = 0.0,
+) -> None:  # fmt: skip
+    """Runs one measure, prints its page and writes it with its plot."""
+    from kebyt5.bench.report import plot_speed, report_speed
+    from kebyt5.bench.speed import Case, bench_speed
+    from kebyt5.output import make_output_folder
+
+    folder = make_output_folder(choice.output, may_continue=True) if choice.output else None
+    outputs = choice.output_bytes or output_bytes
+    cases = [
+        Case(size, batch_size, length, outputs)
+        for size in choice.presets
+        for batch_size in choice.batch_sizes or batch_sizes
+        for length in sorted(set(choice.lengths or lengths))
+    ]
+    names = _alternatives(choice.alternatives)
+    speed = bench_speed(measure, names, cases, choice.rounds, dropout)
+    text = report_speed(speed, choice.rounds, dropout)
+    picture = f"bench-{measure}.png" if folder else None
+    if folder and picture:
+        plot_speed(speed, folder / picture)
+    _publish(text, folder / f"bench-{measure}.md" if folder else None, picture)
+
+
+def _alternatives(chosen: Sequence[str] | None) -> list[str]:
+    """The names of what is compared, in the order of the tables."""
+    from kebyt5.bench.alternatives import ALTERNATIVES
+
+    for name in chosen or ():
+        if name not in ALTERNATIVES:
+            raise InputError(f"unknown alternative {name!r}; known: {', '.join(ALTERNATIVES)}")
+        if not ALTERNATIVES[name].is_installed():
+            raise InputError(f"{name} is not installed; `pip install kebyt5[bench]` has it")
+    if chosen:
+        return [name for name in ALTERNATIVES if name in chosen]
+    missing = [name for name in ALTERNATIVES if not ALTERNATIVES[name].is_installed()]
+    if missing:
+        message = f"left out: {', '.join(missing)}; `pip install kebyt5[bench]` has them"
+        Console(stderr=True).print(message)
+    return [name for name in ALTERNATIVES if name not in missing]
+
+
+def _mrc_file(data: Path | None) -> Path:
+    if data is None:
+        folder = os.environ.get("KEBYT5_DATA")
+        if not folder:
+            raise InputError(
+                "klue-mrc needs data: give --data klue-mrc-v1.1_dev.json of the KLUE benchmark, or"
+                " set KEBYT5_DATA to the folder that has klue/klue-mrc-v1.1 in it"
+            )
+        data = Path(folder, "klue", "klue-mrc-v1.1", "klue-mrc-v1.1_dev.json")
+    if not data.is_file():
+        raise InputError(f"{data}: no such file; give --data klue-mrc-v1.1_dev.json")
+    return data
+
+
+def _mrc(
+    size: str, data: Path, examples: int, lengths: Sequence[int], rounds: int, folder: Path
+) -> None:
+    from kebyt5.bench.mrc import bench_mrc, real_texts, synthetic_text
+    from kebyt5.bench.report import report_mrc
+
+    workloads = [real_texts(data, examples), *map(synthetic_text, sorted(set(lengths)))]
+    text = report_mrc(size, bench_mrc(size, workloads, rounds), rounds)
+    _publish(text, folder / f"bench-klue-mrc-{size}.md")
+
+
 def _report(
     title: str, head: Sequence[str], rows: Sequence[Sequence[str]], output: Path | None
 ) -> None:
     """Prints a Markdown table with what it was made with, and writes it if asked."""
-    from kebyt5.output import provenance, write_text
+    from kebyt5.bench.report import made_with, table
 
-    made = provenance()
-    machine = made["machine"]
-    lines = [
-        f"# {title}",
-        "",
-        *("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)),
-        "",
-        f"`{made['command']}`, commit {made['commit']}, {made['date']}, {machine['processor']},"
-        f" {machine['cores']} cores, "
-        + ", ".join(f"{name} {version}" for name, version in made["versions"].items()),
-        "",
-    ]
-    text = "\n".join(lines)
+    _publish("\n".join([f"# {title}", "", *table(head, rows), "", made_with(), ""]), output)
+
+
+def _publish(text: str, output: Path | None, picture: str | None = None) -> None:
+    """Prints a Markdown page and, if asked, writes it with a picture under its title."""
+    from kebyt5.output import write_text
+
     Console().print(Markdown(text))
     if output:
-        write_text(output, text)
+        title, _, rest = text.partition("\n")
+        shown = f"\n![{title.removeprefix('# ')}]({picture})\n" if picture else ""
+        write_text(output, f"{title}\n{shown}{rest}")
         print(f"Written to {output}")

@@ -1,0 +1,308 @@
+"""Tables and plots of what was measured."""
+
+import contextlib
+import importlib.metadata
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kebyt5.bench.alternatives import ALTERNATIVES
+from kebyt5.bench.measure import ratio
+from kebyt5.bench.mrc import GBST, PLAIN, PUBLISHED, Efficiency
+from kebyt5.bench.speed import Case, Result, Speed
+from kebyt5.output import provenance
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+GIB = 2**30
+REFERENCES = {"transformers-sdpa": "times sdpa", "naive-gbst": "times naive GBST"}
+"""What everything is compared with, and the heads of these columns."""
+
+MAIN_PART = {"train": "step", "encode": "encode", "generate": "total"}
+TITLES = {"train": "Training step", "encode": "Encoding", "generate": "Generation"}
+NOTES = {
+    "train": "A step is forward and backward, without the optimizer; dropout {dropout:g}.",
+    "encode": "CTranslate2 has no call that only encodes: it decodes one byte as well.",
+    "generate": "Greedy; the end of sequence is ruled out.",
+}
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table."""
+    return ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
+
+
+def made_with() -> str:
+    """The command, commit, machine and versions that a result was made with, as one line."""
+    made = provenance()
+    machine, versions = made["machine"], made["versions"]
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        versions["ctranslate2"] = importlib.metadata.version("ctranslate2")
+    return (
+        f"`{made['command']}`, commit {made['commit']}, {made['date']}, {machine['processor']},"
+        f" {machine['cores']} cores, "
+        + ", ".join(f"{name} {version}" for name, version in versions.items())
+    )
+
+
+def exponent(lengths: Sequence[float], seconds: Sequence[float]) -> float:
+    """The exponent e of seconds ~ length^e that fits best: least squares of the logarithms."""
+    return float(np.polyfit(np.log(lengths), np.log(seconds), 1)[0])
+
+
+def report_speed(speed: Speed, rounds: int, dropout: float) -> str:
+    """The page on one measure but for its plot: a table a case, and what it was made with.
+
+    Args:
+        speed: What was measured.
+        rounds: How many rounds were measured.
+        dropout: The rate while training.
+    """
+    notes = [
+        f"Medians of {rounds} interleaved rounds with their range, float32, random weights of T5's"
+        " own scale. `times sdpa` is how many times as fast a row is as Transformers with sdpa;"
+        " `/ floor` is how many times as long as its floor it takes, 1 being the limit; `first`"
+        " and `peak` are the first run of a fresh process and all the memory it held."
+        " docs/benchmarks.md has more on this.",
+        NOTES[speed.measure].format(dropout=dropout),
+    ]
+    lines = [f"# {TITLES[speed.measure]}", "", " ".join(notes), ""]
+    for case in dict.fromkeys(result.case for result in speed.results):
+        results = [result for result in speed.results if result.case == case]
+        lines += [f"## {_title(case)}", "", *case_table(speed.measure, results), ""]
+    lines += exponent_table(speed)
+    lines += [_agreement(speed), ""] if speed.losses else []
+    machine = speed.machine
+    if machine.rates and machine.bandwidths:
+        lines += [
+            f"Matrix products reached {max(machine.rates) / 1e9:.0f} GFLOP/s at the best shape,"
+            f" memory {np.median(machine.bandwidths) / 1e9:.1f} GB/s.",
+            "",
+        ]
+    return "\n".join([*lines, made_with(), ""])
+
+
+def case_table(measure: str, results: Sequence[Result]) -> list[str]:
+    """One row for every alternative, and for the floors."""
+    part = MAIN_PART[measure]
+    by_name = {result.name: result for result in results}
+    references = {name: head for name, head in REFERENCES.items() if name in by_name}
+    parts = ["encode", "byte", "total"] if measure == "generate" else [part]
+    heads = {
+        "byte": "ms per byte",
+        "encode": "encode, s",
+        "step": "step, s",
+        "total": "total, s",
+    }
+    head = ["", *(heads[p] for p in parts), *references.values(), "/ floor"]
+    if measure == "generate":
+        head.append("byte / floor")
+    head += ["first, s", "peak, GiB"]
+    rows = []
+    for result in results:
+        alternative = ALTERNATIVES.get(result.name)
+        title = alternative.title if alternative else f"*{result.name}*"
+        if not result.rounds:
+            needs = f"does not fit: needs about {(result.needs or 0) / GIB:.1f} GiB"
+            rows.append([title, needs, *[""] * (len(head) - 2)])
+            continue
+        times = result.rounds[part]
+        cells = [title, *(_seconds(result.median(p), p) for p in parts)]
+        cells[-1] += f" ({_seconds(min(times))} to {_seconds(max(times))})"
+        for name in references:
+            other = by_name[name].rounds
+            cells.append(f"{ratio(other[part], times).median:.2f}" if other else "")
+        if alternative:
+            floor = by_name["floor, GBST" if alternative.has_gbst else "floor, plain"].rounds
+            cells.append(f"{ratio(times, floor[part]).median:.2f}")
+            if measure == "generate":
+                cells.append(f"{ratio(result.rounds['byte'], floor['byte']).median:.2f}")
+            cells += [_seconds(result.cold or 0), f"{(result.peak or 0) / GIB:.1f}"]
+        rows.append(cells + [""] * (len(head) - len(cells)))
+    return table(head, rows)
+
+
+def exponent_table(speed: Speed) -> list[str]:
+    """The fitted exponent of cost against length for everything measured at several lengths."""
+    rows = [
+        [case.size, str(case.batch_size), name,
+         f"{min(lengths):,} to {max(lengths):,}", f"{exponent(lengths, seconds):.2f}"]
+        for case, name, lengths, seconds in curves(speed)
+        if len(lengths) > 1
+    ]  # fmt: skip
+    if not rows:
+        return []
+    return [
+        "## Cost against length",
+        "",
+        *table(["size", "batch", "", "bytes", "exponent"], rows),
+        "",
+    ]
+
+
+def curves(speed: Speed) -> list[tuple[Case, str, list[int], list[float]]]:
+    """Median seconds against length, by size and batch, for every alternative and floor."""
+    part = MAIN_PART[speed.measure]
+    found: dict[tuple[str, int, str], tuple[Case, str, list[int], list[float]]] = {}
+    for result in speed.results:
+        if result.rounds:
+            case = result.case
+            alternative = ALTERNATIVES.get(result.name)
+            title = alternative.title if alternative else result.name
+            curve = found.setdefault(
+                (case.size, case.batch_size, result.name), (case, title, [], [])
+            )
+            curve[2].append(case.length)
+            curve[3].append(result.median(part))
+    return list(found.values())
+
+
+def plot_speed(speed: Speed, path: Path) -> None:
+    """Draws cost against length, a panel for every size and batch, or for generation bars."""
+    from matplotlib.figure import Figure
+
+    if speed.measure == "generate":
+        cases = list(dict.fromkeys(result.case for result in speed.results))
+        figure = Figure(figsize=(8, 1 + 2.6 * len(cases)), layout="constrained")
+        for case, axes in zip(cases, figure.subplots(len(cases), squeeze=False), strict=True):
+            _draw_bars(axes[0], case, [r for r in speed.results if r.case == case and r.rounds])
+    else:
+        drawn = curves(speed)
+        groups = list(dict.fromkeys((case.size, case.batch_size) for case, *_ in drawn))
+        columns = min(2, len(groups))
+        rows = -(-len(groups) // columns)
+        figure = Figure(figsize=(8.5 * columns, 5 * rows), layout="constrained")
+        panels = figure.subplots(rows, columns, squeeze=False).flatten()
+        for axes in panels[len(groups) :]:
+            axes.remove()
+        for (size, batch_size), axes in zip(groups, panels, strict=False):
+            _draw_curves(
+                axes, [c for c in drawn if (c[0].size, c[0].batch_size) == (size, batch_size)]
+            )
+            axes.set(title=f"{TITLES[speed.measure]}, {size}, batch {batch_size}")
+    save_figure(figure, path)
+
+
+def save_figure(figure: "Figure", path: Path) -> None:
+    """Writes a PNG, whole or not at all."""
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.incomplete.png")
+    figure.savefig(temporary, dpi=150)
+    temporary.replace(path)
+
+
+def report_mrc(size: str, results: Sequence[Efficiency], rounds: int) -> str:
+    """The efficiency table of the model card on this machine, beside the card's ratios."""
+    lines = [
+        f"# Efficiency on KLUE-MRC, {size}",
+        "",
+        "Both models as this package runs them, one text at a time, float32, random weights of"
+        f" T5's own scale; medians of {rounds} interleaved rounds. Training is forward and backward"
+        " without the optimizer, inference encodes and decodes greedily as many bytes as the"
+        " reference answer has. The published ratios are those of the model card: KLUE-MRC,"
+        " contexts of up to 6,800 bytes, A100.",
+        "",
+    ]
+    for result in results:
+        rows = []
+        for name in (PLAIN, GBST):
+            cells = [ALTERNATIVES[name].title]
+            for part in PUBLISHED:
+                speed = result.samples_per_second(name, part)
+                needs = result.needs.get(name, 0) / GIB
+                cells.append(f"does not fit: {needs:.1f} GiB" if speed is None else f"{speed:.4f}")
+            rows.append(cells)
+        ratios = [result.ratio(part) for part in PUBLISHED]
+        rows.append(["**times (range)**", *(str(times) if times else "" for times in ratios)])
+        rows.append(["times, published (A100)", *(f"{times}" for times in PUBLISHED.values())])
+        head = ["", *(f"{part}, samples/s" for part in PUBLISHED)]
+        lines += [f"## {result.texts.title}", "", *table(head, rows), ""]
+    return "\n".join([*lines, made_with(), ""])
+
+
+def _draw_curves(axes: "Axes", drawn: Sequence[tuple[Case, str, list[int], list[float]]]) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    # A color stands for the same alternative in every panel.
+    colors = {a.title: f"C{number}" for number, a in enumerate(ALTERNATIVES.values())}
+    for _, title, lengths, seconds in drawn:
+        is_floor = title.startswith("floor")
+        power = f"  $\\propto L^{{{exponent(lengths, seconds):.2f}}}$" if len(lengths) > 1 else ""
+        axes.plot(
+            lengths,
+            seconds,
+            label=title + power,
+            color=colors.get(title, "0.6"),
+            linestyle=":" if is_floor and "plain" in title else "--" if is_floor else "-",
+            marker="" if is_floor and len(lengths) > 1 else "o",
+            linewidth=2.5 if title.startswith("kebyt5") else 1.5,
+        )
+    plain = FuncFormatter(lambda value, _: f"{value:,g}")
+    axes.set(xscale="log", yscale="log", xlabel="bytes in", ylabel="seconds (median)")
+    axes.set_xticks(sorted({length for *_, lengths, _ in drawn for length in lengths}))
+    axes.xaxis.set_major_formatter(plain)
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(plain)
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+
+
+def _draw_bars(axes: "Axes", case: Case, results: Sequence[Result]) -> None:
+    titles = [ALTERNATIVES[r.name].title if r.name in ALTERNATIVES else r.name for r in results]
+    encode = [result.median("encode") for result in results]
+    decode = [result.median("total") - result.median("encode") for result in results]
+    axes.barh(titles, encode, label="encoding")
+    bars = axes.barh(titles, decode, left=encode, label=f"decoding {case.outputs} bytes")
+    axes.bar_label(
+        bars,
+        [
+            f"{_seconds(r.median('total'))} s ({1000 * r.median('byte'):.3g} ms a byte)"
+            for r in results
+        ],
+        padding=4,
+        fontsize="small",
+    )
+    axes.invert_yaxis()
+    axes.margins(x=0.3)
+    axes.set(title=_title(case), xlabel="seconds (median)")
+    axes.legend(fontsize="small", loc="lower right")
+
+
+def _agreement(speed: Speed) -> str:
+    """How far the losses of what computes the same lie apart."""
+    apart = 0.0
+    for case in {case for case, _ in speed.losses}:
+        for has_gbst in (False, True):
+            losses = [
+                loss
+                for (where, name), loss in speed.losses.items()
+                if where == case and ALTERNATIVES[name].has_gbst == has_gbst
+            ]
+            if losses:
+                apart = max(apart, (max(losses) - min(losses)) / min(losses))
+    return f"Losses of alternatives that compute the same differ by at most {apart:.1e}."
+
+
+def _title(case: Case) -> str:
+    return f"{case.size}, batch {case.batch_size}, {case.length:,} bytes in, {case.outputs:,} out"
+
+
+def _seconds(seconds: float, part: str = "") -> str:
+    return f"{1000 * seconds:.1f}" if part == "byte" else f"{seconds:.3g}"
+
+
+__all__ = [
+    "exponent",
+    "made_with",
+    "plot_speed",
+    "report_mrc",
+    "report_speed",
+    "save_figure",
+    "table",
+]

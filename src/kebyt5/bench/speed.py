@@ -1,0 +1,267 @@
+"""Training steps, encoding and generation: all alternatives side by side.
+
+Run as a module it is one fresh process that runs one alternative once and prints the seconds of
+that first, cold run and the peak of its memory:
+`python -m kebyt5.bench.speed MEASURE ALTERNATIVE SIZE WEIGHTS BATCH LENGTH OUTPUT DROPOUT`.
+"""
+
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.progress import Progress
+
+from kebyt5.bench.alternatives import ALTERNATIVES, Alternative
+from kebyt5.bench.floor import Machine, floor_parts
+from kebyt5.bench.measure import (
+    FreshProcessError,
+    Rounds,
+    in_fresh_process,
+    interleave_parts,
+    keep_freed_memory,
+    peak_memory_of,
+    return_freed_memory,
+    seconds_of,
+)
+from kebyt5.bench.memory import available_memory, rehearse
+from kebyt5.bench.weights import Weights, gbst_config, plain_config
+from kebyt5.bench.workload import Batch, random_batch
+
+MEMORY_SHARE = 0.92
+"""Of the free memory, what an estimate may take; allocators and kernels need some of their own."""
+
+FLOORS = {"floor, plain": plain_config, "floor, GBST": gbst_config}
+
+
+class Case(NamedTuple):
+    """What is run: a size, and a batch of so many inputs and outputs of so many bytes."""
+
+    size: str
+    batch_size: int
+    length: int
+    outputs: int
+
+
+@dataclass
+class Result:
+    """What one alternative, or one floor, did in one case.
+
+    Attributes:
+        case: What was run.
+        name: Of the alternative, or of the floor.
+        rounds: Seconds per round by part; empty if it was not run.
+        cold: Seconds of the first run in a fresh process.
+        peak: Bytes that this process held at most.
+        needs: Bytes that it would need, where there are not as many.
+    """
+
+    case: Case
+    name: str
+    rounds: Rounds = field(default_factory=dict)
+    cold: float | None = None
+    peak: int | None = None
+    needs: int | None = None
+
+    def median(self, part: str) -> float:
+        """Median seconds of that part."""
+        return statistics.median(self.rounds[part])
+
+
+@dataclass
+class Speed:
+    """All results of one measure.
+
+    Attributes:
+        measure: "train", "encode" or "generate".
+        results: Case by case, alternative by alternative.
+        machine: The rates found on the way.
+        losses: In training, the first loss of each alternative, by case.
+    """
+
+    measure: str
+    results: list[Result] = field(default_factory=list)
+    machine: Machine = field(default_factory=Machine)
+    losses: dict[tuple[Case, str], float] = field(default_factory=dict)
+
+
+def bench_speed(
+    measure: str,
+    names: Sequence[str],
+    cases: Sequence[Case],
+    rounds: int,
+    dropout: float = 0.0,
+    memory: int | None = None,
+) -> Speed:
+    """Measures alternatives and floors in every case.
+
+    Args:
+        measure: "train", "encode" or "generate".
+        names: Alternatives; those that cannot do it are left out.
+        cases: Those of one size have to follow each other.
+        rounds: Interleaved rounds after one to warm up.
+        dropout: The rate while training.
+        memory: Bytes that may be used; what is free now if None.
+    """
+    keep_freed_memory()
+    names = [name for name in names if measure in ALTERNATIVES[name].does]
+    speed = Speed(measure)
+    with Progress(transient=True) as progress:
+        runs = len(cases) * (len(names) * (rounds + 2) + len(FLOORS) * (rounds + 1))
+        task = progress.add_task(measure, total=runs)
+
+        def tell(case: Case, name: str) -> None:
+            where = f"{case.size}, batch {case.batch_size}, {case.length:,} bytes"
+            progress.update(task, description=f"{measure}: {where}: {name}", advance=1)
+
+        for size in dict.fromkeys(case.size for case in cases):
+            with tempfile.TemporaryDirectory(prefix="kebyt5-bench-") as folder:
+                file = Path(folder, "weights.safetensors")
+                Weights.draw(size).save(file)
+                return_freed_memory()
+                of_size = [case for case in cases if case.size == size]
+                room = MEMORY_SHARE * (available_memory() if memory is None else memory)
+                alone: dict[Case, list[Result]] = {case: [] for case in of_size}
+                for name in names:
+                    too_large = misfits(measure, name, of_size, dropout, room)
+                    for case in of_size:
+                        tell(case, f"{name} alone")
+                        needs = too_large.get(case)
+                        alone[case].append(_run_alone(measure, name, case, dropout, file, needs))
+                weights = Weights.read(size, file)
+            runners: dict[str, Alternative] = {}
+            for case, results in alone.items():
+                speed.results += _run_together(
+                    speed, case, results, weights, runners, dropout, rounds, partial(tell, case)
+                )
+            del weights, runners
+    return speed
+
+
+def misfits(
+    measure: str, name: str, cases: Sequence[Case], dropout: float, room: float
+) -> dict[Case, int]:
+    """The cases of one size that an alternative has no room for, and the bytes that they need."""
+    fitting: list[Case] = []
+    needed = {}
+    for case in sorted(cases, key=lambda case: case.batch_size * case.length, reverse=True):
+        if any(all(a >= b for a, b in zip(c[1:], case[1:], strict=True)) for c in fitting):
+            continue  # a rehearsal takes its time too
+        needs = memory_needed(measure, name, case, dropout)
+        if needs > room:
+            needed[case] = needs
+        else:
+            fitting.append(case)
+    return needed
+
+
+def _run_alone(
+    measure: str, name: str, case: Case, dropout: float, weights: Path, needs: int | None
+) -> Result:
+    """The first run in a fresh process, unless it needs more than there is."""
+    result = Result(case, name, needs=needs)
+    if needs is None:
+        numbers = [str(number) for number in (*case[1:], dropout)]
+        try:
+            result.cold, result.peak = in_fresh_process(
+                "kebyt5.bench.speed", measure, name, case.size, str(weights), *numbers
+            )
+        except FreshProcessError as error:
+            if not error.was_killed:
+                raise
+            result.needs = memory_needed(measure, name, case, dropout)
+    return result
+
+
+def memory_needed(measure: str, name: str, case: Case, dropout: float) -> int:
+    """Estimates the bytes that a process needs to run this, by a rehearsal without values."""
+    alternative = ALTERNATIVES[name].rehearsal or ALTERNATIVES[name]
+
+    def make_case() -> Callable[[], Any]:
+        runner = alternative(Weights.unset(case.size), dropout)
+        batch = random_batch(case.batch_size, case.length, case.outputs)
+        # Decoding a byte takes little beside the encoder.
+        return partial(runner.train if measure == "train" else runner.encode, batch)
+
+    return rehearse(make_case)
+
+
+def _run_together(
+    speed: Speed, case: Case, results: list[Result], weights: Weights,
+    runners: dict[str, Alternative], dropout: float, rounds: int, tell: Callable[[str], None],
+) -> Iterator[Result]:  # fmt: skip
+    """Interleaves all that fit, and the floors."""
+    batch = random_batch(case.batch_size, case.length, case.outputs)
+    parts: dict[str, Callable[[], dict[str, float]]] = {}
+    for result in results:
+        if result.needs is None:
+            if result.name not in runners:
+                runners[result.name] = ALTERNATIVES[result.name](weights, dropout)
+            parts[result.name] = partial(_parts, speed, case, result.name, runners[result.name],
+                                         batch)  # fmt: skip
+    shape = case.batch_size, case.length, case.outputs
+    for name, make_config in FLOORS.items():
+        parts[name] = partial(_floor, speed, make_config(case.size), shape)
+    seconds = interleave_parts(parts, rounds, tell)
+    for result in results:
+        result.rounds = seconds.get(result.name, {})
+        yield result
+    for name in FLOORS:
+        yield Result(case, name, seconds[name])
+
+
+def _floor(speed: Speed, config: Any, shape: tuple[int, int, int]) -> dict[str, float]:
+    speed.machine.forget()
+    return floor_parts(speed.machine, speed.measure, config, shape)
+
+
+def _parts(
+    speed: Speed, case: Case, name: str, runner: Alternative, batch: Batch
+) -> dict[str, float]:
+    """Runs one alternative once and returns the seconds of its parts."""
+    if speed.measure == "train":
+        began = time.perf_counter()
+        loss = runner.train(batch)
+        seconds = time.perf_counter() - began
+        speed.losses.setdefault((case, name), float(loss))
+        return {"step": seconds}
+    if speed.measure == "encode":
+        return {"encode": seconds_of(partial(runner.encode, batch))}
+    return generation_parts(runner, batch, case.outputs)
+
+
+def generation_parts(runner: Alternative, batch: Batch, length: int) -> dict[str, float]:
+    """Seconds until the first byte but for decoding it ("encode"), of a byte, and in total."""
+    times = [time.perf_counter()]
+    runner.generate(batch, length, lambda: times.append(time.perf_counter()))
+    began, first, last = times[0], times[1], times[-1]
+    byte = (last - first) / max(1, length - 1)
+    return {"encode": first - began - byte, "byte": byte, "total": last - began}
+
+
+def run_alone(arguments: Sequence[str]) -> tuple[float, int]:
+    """The work of the fresh process: seconds of the first run, and peak bytes."""
+    measure, name, size, weights, *numbers = arguments
+    batch_size, length, outputs = map(int, numbers[:3])
+    keep_freed_memory()
+    runner = ALTERNATIVES[name](Weights.read(size, Path(weights)), float(numbers[3]))
+    return_freed_memory()  # whatever was needed only to make it
+    batch = random_batch(batch_size, length, outputs)
+    run: dict[str, Callable[[], Any]] = {
+        "train": partial(runner.train, batch),
+        "encode": partial(runner.encode, batch),
+        "generate": partial(runner.generate, batch, outputs, lambda: None),
+    }
+    seconds: list[float] = []
+    peak = peak_memory_of(lambda: seconds.append(seconds_of(run[measure])))
+    return seconds[0], peak
+
+
+if __name__ == "__main__":
+    print(json.dumps(run_alone(sys.argv[1:])))

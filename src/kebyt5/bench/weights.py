@@ -1,0 +1,97 @@
+"""The parameters that all alternatives of a benchmark share."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import T5Config
+from transformers import initialization as init
+
+from kebyt5.models.configuration_gbswt5 import GBSWT5Config
+from kebyt5.models.modeling_gbswt5 import GBSWT5ForConditionalGeneration
+from kebyt5.models.presets import PRESETS, preset_config
+
+SIZES = tuple(name.removeprefix("kebyt5-") for name in PRESETS if name.startswith("kebyt5-"))
+"""Sizes that can be compared: each has a plain shape, to which GBST is added where none is."""
+
+_GBST = "encoder.embed_tokens."
+_EMBEDDING = "shared.weight"
+_TIED = (f"{_GBST}embeds.weight", "decoder.embed_tokens.weight")
+"""Further names of the embedding."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The parameters of one size, in the names of a GBST checkpoint, shared by all alternatives.
+
+    Attributes:
+        size: One of `SIZES`.
+        tensors: Parameters by name; the plain model's are those outside GBST.
+    """
+
+    size: str
+    tensors: dict[str, nn.Parameter]
+
+    @classmethod
+    def draw(cls, size: str, seed: int = 0) -> "Weights":
+        """Draws weights of T5's own scale.
+
+        At another scale attention would be so peaked that denormal numbers slow matrix products
+        sixfold. Norms differ a little from one, since CTranslate2 stores equal tensors once.
+        """
+        torch.manual_seed(seed)
+        model = GBSWT5ForConditionalGeneration(gbst_config(size))
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if "layer_norm" in name:
+                    parameter.normal_(mean=1.0, std=0.02)
+        return cls(size, model.state_dict(keep_vars=True))
+
+    @classmethod
+    def unset(cls, size: str) -> "Weights":
+        """Parameters without values, for those who need only their shapes."""
+        with init.no_init_weights():
+            model = GBSWT5ForConditionalGeneration(gbst_config(size))
+        return cls(size, model.state_dict(keep_vars=True))
+
+    @property
+    def plain(self) -> dict[str, nn.Parameter]:
+        """The parameters of the plain model."""
+        tensors = {k: v for k, v in self.tensors.items() if not k.startswith(_GBST)}
+        return tensors | {f"{_GBST}weight": self.tensors[_EMBEDDING]}
+
+    @property
+    def gbst(self) -> dict[str, nn.Parameter]:
+        """The parameters of the GBST layer, in its own names."""
+        tensors = self.tensors.items()
+        return {k.removeprefix(_GBST): v for k, v in tensors if k.startswith(_GBST)}
+
+    def save(self, path: Path) -> None:
+        """Writes them to a file that `read` takes."""
+        from safetensors.torch import save_file
+
+        save_file({k: v.detach() for k, v in self.tensors.items() if k not in _TIED}, path)
+
+    @classmethod
+    def read(cls, size: str, path: Path) -> "Weights":
+        """Reads what `save` wrote, into memory of its own."""
+        from safetensors.torch import load_file
+
+        tensors = {name: nn.Parameter(tensor.clone()) for name, tensor in load_file(path).items()}
+        return cls(size, tensors | dict.fromkeys(_TIED, tensors[_EMBEDDING]))
+
+
+def plain_config(size: str, **changes: Any) -> T5Config:
+    """The plain shape of that size."""
+    return preset_config(f"kebyt5-{size}", **changes)
+
+
+def gbst_config(size: str, **changes: Any) -> GBSWT5Config:
+    """The same shape with the GBST layer of the published base model in front."""
+    shape = PRESETS[f"kebyt5-{size}"] | {"z_loss": 0.0}
+    return preset_config("gbst-kebyt5-base", **(shape | changes))
+
+
+__all__ = ["SIZES", "Weights", "gbst_config", "plain_config"]

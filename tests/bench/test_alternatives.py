@@ -1,0 +1,126 @@
+"""Alternatives share their weights, and those that compute the same agree."""
+
+import pytest
+import torch
+
+from kebyt5.bench.alternatives import ALTERNATIVES
+from kebyt5.bench.weights import SIZES, Weights, gbst_config, plain_config
+from kebyt5.bench.workload import Batch, random_batch
+from kebyt5.models.presets import preset_config
+
+PLAIN = ["transformers-eager", "transformers-sdpa", "kebyt5"]
+GBST = ["naive-gbst", "kebyt5-gbst"]
+
+
+@pytest.fixture(scope="module")
+def weights():
+    return Weights.draw("tiny")
+
+
+@pytest.fixture
+def uneven():
+    """Two texts of different length, the second padded."""
+    batch = random_batch(2, 61, 12)
+    batch.attention_mask[1, 40:] = 0
+    batch.input_ids[1, 40:] = 0
+    return batch
+
+
+def gradients(runner):
+    return {name: p.grad.clone() for name, p in runner.model.named_parameters()}
+
+
+@pytest.mark.parametrize("names", [PLAIN, GBST], ids=["plain", "gbst"])
+def test_training_steps_agree(weights, uneven, names):
+    runners = [ALTERNATIVES[name](weights) for name in names]
+    losses, blocks = [], []
+    for runner in runners:
+        losses.append(runner.train(uneven).item())
+        blocks.append(gradients(runner))
+    assert losses == pytest.approx([losses[0]] * len(losses), rel=1e-5)
+    shared = set.intersection(*(set(block) for block in blocks))
+    assert len(shared) > 50
+    for block in blocks[1:]:
+        for name in shared:
+            torch.testing.assert_close(block[name], blocks[0][name], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("names", [[*PLAIN, "ctranslate2-float32"], GBST], ids=["plain", "gbst"])
+def test_generated_bytes_agree(weights, uneven, names):
+    outputs = [ALTERNATIVES[name](weights).generate(uneven, 6, lambda: None) for name in names]
+    assert all(len(ids) == 6 for ids in outputs[0])
+    assert all(output == outputs[0] for output in outputs)
+
+
+def test_int8_runs_and_is_not_quite_the_same(weights):
+    batch = random_batch(1, 61, 12)
+    ids = ALTERNATIVES["ctranslate2-int8"](weights).generate(batch, 6, lambda: None)
+    assert len(ids[0]) == 6
+
+
+@pytest.mark.parametrize("name", [n for n in ALTERNATIVES if "generate" in ALTERNATIVES[n].does])
+def test_every_byte_is_told(weights, name):
+    told = []
+    ALTERNATIVES[name](weights).generate(random_batch(2, 20, 4), 4, lambda: told.append(1))
+    assert len(told) == 4
+
+
+@pytest.mark.parametrize("name", [*PLAIN, *GBST])
+def test_weights_are_shared_not_copied(weights, name):
+    runner = ALTERNATIVES[name](weights)
+    ours = {id(tensor) for tensor in weights.tensors.values()}
+    assert all(id(parameter) in ours for parameter in runner.model.parameters())
+    head, embedding = runner.model.lm_head.weight, runner.model.shared.weight
+    assert head is not embedding
+
+
+def test_gradients_do_not_pile_up(weights):
+    batch = random_batch(1, 30, 5)
+    runner = ALTERNATIVES["kebyt5-gbst"](weights)
+    runner.train(batch)
+    once = gradients(runner)
+    ALTERNATIVES["naive-gbst"](weights).train(batch)
+    runner.train(batch)
+    for name, gradient in gradients(runner).items():
+        torch.testing.assert_close(gradient, once[name])
+
+
+def test_weights_are_of_the_scale_of_t5(weights):
+    config = plain_config("tiny")
+    query = weights.tensors["encoder.block.0.layer.0.SelfAttention.q.weight"]
+    inner = weights.tensors["encoder.block.0.layer.1.DenseReluDense.wi_0.weight"]
+    assert query.std().item() == pytest.approx((config.d_model * config.d_kv) ** -0.5, rel=0.05)
+    assert inner.std().item() == pytest.approx(config.d_model**-0.5, rel=0.05)
+    norms = [t for name, t in weights.tensors.items() if "layer_norm" in name]
+    assert len({tuple(norm.tolist()) for norm in norms}) == len(norms)
+
+
+def test_weights_come_back_from_their_file(weights, tmp_path):
+    weights.save(tmp_path / "weights.safetensors")
+    again = Weights.read("tiny", tmp_path / "weights.safetensors")
+    assert again.tensors.keys() == weights.tensors.keys()
+    for name, tensor in weights.tensors.items():
+        assert torch.equal(tensor, again.tensors[name])
+
+    def distinct(weights):
+        return len({id(tensor) for tensor in weights.tensors.values()})
+
+    assert distinct(again) == distinct(weights) == len(weights.tensors) - 2
+
+
+def test_sizes_are_those_of_the_presets():
+    assert SIZES == ("tiny", "small", "base", "large")
+    for size in ("base", "large"):
+        ours, preset = gbst_config(size), preset_config(f"gbst-kebyt5-{size}", z_loss=0.0)
+        assert ours.to_dict() == preset.to_dict()
+
+
+def test_random_batches_have_exactly_these_lengths():
+    batch = random_batch(3, 100, 17)
+    assert isinstance(batch, Batch)
+    assert batch.input_ids.shape == batch.attention_mask.shape == (3, 100)
+    assert batch.labels.shape == (3, 17)
+    assert (batch.input_ids[:, -1] == 1).all()
+    assert (batch.labels[:, -1] == 1).all()
+    assert len({tuple(row) for row in batch.input_ids.tolist()}) == 3
+    assert torch.equal(batch.input_ids, random_batch(3, 100, 17).input_ids)

@@ -1,0 +1,78 @@
+"""The benchmarks end to end on the smallest model."""
+
+import json
+
+import pytest
+
+from kebyt5.bench import speed
+from kebyt5.bench.speed import Case, bench_speed
+from kebyt5.cli.bench import bench
+from kebyt5.errors import InputError
+
+
+def run(*arguments):
+    tokens = [str(argument) for argument in arguments]
+    bench(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+
+
+def test_train_writes_a_page_and_a_plot(tmp_path, capsys):
+    run("train", "--presets", "tiny", "--lengths", 16, 32, "--output-bytes", 8, "--rounds", 1,
+        "--alternatives", "transformers-sdpa", "kebyt5-gbst", "--output", tmp_path)  # fmt: skip
+    page = (tmp_path / "bench-train.md").read_text()
+    assert page.startswith("# Training step\n\n![Training step](bench-train.png)\n")
+    for part in ("tiny, batch 1, 16 bytes in, 8 out", "| Transformers, sdpa |", "| kebyt5, GBST |",
+                 "| *floor, GBST* |", "16 to 32", "GFLOP/s", "commit"):  # fmt: skip
+        assert part in page
+    assert (tmp_path / "bench-train.png").exists()
+    assert "Training step" in capsys.readouterr().out
+
+
+def test_generate_compares_with_ctranslate2(tmp_path):
+    run("generate", "--presets", "tiny", "--lengths", 16, "--batch-sizes", 2, "--output-bytes", 4,
+        "--rounds", 1, "--alternatives", "ctranslate2-int8", "kebyt5", "--output",
+        tmp_path)  # fmt: skip
+    page = (tmp_path / "bench-generate.md").read_text()
+    assert "| CTranslate2, int8 |" in page
+    assert "ms per byte" in page
+
+
+def test_encode_prints_without_writing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run("encode", "--presets", "tiny", "--lengths", 16, "--rounds", 1, "--alternatives",
+        "kebyt5-gbst")  # fmt: skip
+    assert "Encoding" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_does_not_fit_is_not_run(monkeypatch):
+    monkeypatch.setattr(speed, "in_fresh_process", lambda *_: pytest.fail("was run"))
+    case = Case("tiny", 1, 16, 8)
+    result, *floors = bench_speed("train", ["kebyt5"], [case], rounds=1, memory=2**20).results
+    assert result.needs > 2**20
+    assert result.rounds == {}
+    assert [floor.name for floor in floors] == ["floor, plain", "floor, GBST"]
+
+
+def test_workload_klue_mrc(tmp_path):
+    qas = [{"guid": "q", "question": "무엇인가?", "is_impossible": False,
+            "answers": [{"text": "가나다", "answer_start": 0}]}]  # fmt: skip
+    data = tmp_path / "dev.json"
+    paragraphs = [{"context": "가나다", "qas": qas}]
+    data.write_text(json.dumps({"data": [{"title": "", "paragraphs": paragraphs}]}))
+    run("--workload", "klue-mrc", "--data", data, "--presets", "tiny", "--lengths", 300,
+        "--rounds", 1, "--output", tmp_path / "results")  # fmt: skip
+    (page,) = (tmp_path / "results").iterdir()
+    text = page.read_text()
+    assert "KLUE-MRC: 1 of 1 questions" in text
+    assert "Synthetic: 300 bytes" in text
+    assert "| times, published (A100) | 2.74 | 1.46 |" in text
+
+
+def test_mistakes_are_told_before_anything_runs(tmp_path, monkeypatch):
+    monkeypatch.delenv("KEBYT5_DATA", raising=False)
+    with pytest.raises(InputError, match="KEBYT5_DATA"):
+        run("--workload", "klue-mrc", "--output", tmp_path)
+    with pytest.raises(InputError, match=r"none\.json: no such file"):
+        run("--workload", "klue-mrc", "--data", tmp_path / "none.json", "--output", tmp_path)
+    with pytest.raises(InputError, match="unknown alternative 'vllm'"):
+        run("train", "--alternatives", "vllm")

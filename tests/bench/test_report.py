@@ -1,0 +1,142 @@
+"""Pages say what was measured, and what was not run and why."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kebyt5.bench.mrc import Efficiency, Texts
+from kebyt5.bench.report import (
+    exponent,
+    exponent_table,
+    plot_speed,
+    report_mrc,
+    report_speed,
+    table,
+)
+from kebyt5.bench.speed import Case, Result, Speed
+from kebyt5.bench.workload import random_batch
+
+GIB = 2**30
+
+
+def rounds(part, *seconds):
+    return {part: list(seconds)}
+
+
+@pytest.fixture
+def speed():
+    speed = Speed("train")
+    for length, factor in ((512, 1.0), (1024, 3.0)):
+        case = Case("base", 1, length, 128)
+        speed.results += [
+            Result(case, "transformers-eager", needs=40 * GIB),
+            Result(case, "transformers-sdpa", rounds("step", 4 * factor, 8 * factor, 6 * factor),
+                   cold=9.0, peak=7 * GIB),
+            Result(case, "kebyt5-gbst", rounds("step", 2 * factor, 2 * factor, 2 * factor),
+                   cold=2.5, peak=5 * GIB),
+            Result(case, "floor, plain", rounds("step", 4 * factor, 4 * factor, 4 * factor)),
+            Result(case, "floor, GBST", rounds("step", 1 * factor, 1 * factor, 1 * factor)),
+        ]  # fmt: skip
+        speed.losses |= {(case, "transformers-sdpa"): 6.0, (case, "kebyt5"): 6.0006}
+    return speed
+
+
+def row(page, title):
+    (found,) = [line for line in page.splitlines() if line.startswith(f"| {title} |")][:1]
+    return [cell.strip() for cell in found.strip("|").split("|")]
+
+
+@given(
+    st.floats(0.5, 3), st.floats(0.01, 100),
+    st.lists(st.integers(16, 10_000), min_size=2, max_size=6, unique=True),
+)  # fmt: skip
+def test_exponent_of_a_power_law_is_found(power, scale, lengths):
+    assert exponent(lengths, [scale * x**power for x in lengths]) == pytest.approx(power, abs=1e-4)
+
+
+def test_exponent_is_that_of_least_squares_where_points_do_not_lie_on_a_line():
+    assert exponent([1, 10, 100], [1, 1, 100]) == pytest.approx(1.0)
+
+
+def test_tables_are_markdown():
+    assert table(["a", "b"], [["1", "2"]]) == ["| a | b |", "| --- | --- |", "| 1 | 2 |"]
+
+
+def test_a_page_has_medians_ranges_ratios_cold_runs_and_peaks(speed):
+    page = report_speed(speed, rounds=3, dropout=0.0)
+    assert page.startswith("# Training step\n")
+    assert "## base, batch 1, 512 bytes in, 128 out" in page
+    assert row(page, "")[1:] == ["step, s", "times sdpa", "/ floor", "first, s", "peak, GiB"]
+    ours = row(page, "kebyt5, GBST")
+    assert ours == ["kebyt5, GBST", "2 (2 to 2)", "3.00", "2.00", "2.5", "5.0"]
+    theirs = row(page, "Transformers, sdpa")
+    assert theirs == ["Transformers, sdpa", "6 (4 to 8)", "1.00", "1.50", "9", "7.0"]
+
+
+def test_what_does_not_fit_is_reported_with_its_estimate(speed):
+    page = report_speed(speed, rounds=3, dropout=0.0)
+    cells = row(page, "Transformers, eager")
+    assert cells[1] == "does not fit: needs about 40.0 GiB"
+    assert not any(cells[2:])
+
+
+def test_a_page_says_whether_alternatives_agree(speed):
+    assert "differ by at most 1.0e-04" in report_speed(speed, rounds=3, dropout=0.0)
+
+
+def test_every_alternative_has_its_exponent(speed):
+    lines = exponent_table(speed)
+    (sdpa,) = [line for line in lines if "sdpa" in line]
+    assert "512 to 1,024" in sdpa
+    assert sdpa.endswith(" 1.58 |")
+    assert not any("eager" in line for line in lines)
+    speed.results = [r for r in speed.results if r.case.length == 512]
+    assert exponent_table(speed) == []
+
+
+def test_generation_is_told_by_its_parts():
+    case = Case("base", 8, 1024, 64)
+    parts = {"encode": [2.0, 2.0], "byte": [0.05, 0.04], "total": [5.2, 4.6]}
+    floors = {"encode": [1.0, 1.0], "byte": [0.03, 0.03], "total": [2.5, 2.5]}
+    speed = Speed("generate", [
+        Result(case, "kebyt5", parts, cold=5.0, peak=3 * GIB),
+        Result(case, "floor, plain", floors),
+    ])  # fmt: skip
+    page = report_speed(speed, rounds=2, dropout=0.0)
+    assert row(page, "")[1:4] == ["encode, s", "ms per byte", "total, s"]
+    assert row(page, "kebyt5, plain")[1:6] == ["2", "45.0", "4.9 (4.6 to 5.2)", "1.96", "1.50"]
+
+
+@pytest.mark.parametrize("measure", ["train", "generate"])
+def test_plots_are_written_whole(speed, measure, tmp_path):
+    if measure == "generate":
+        parts = {"encode": [2.0], "byte": [0.05], "total": [5.2]}
+        speed = Speed("generate", [Result(Case("base", 1, 64, 8), "kebyt5", parts)])
+    plot_speed(speed, tmp_path / "plot.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["plot.png"]
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_efficiency_table_has_the_layout_of_the_card():
+    texts = Texts("Some texts", [random_batch(1, 30, 5)] * 4)
+    measured = Efficiency(
+        texts,
+        {
+            "kebyt5": {"training": [8.0, 8.0], "inference": [4.0, 4.0]},
+            "kebyt5-gbst": {"training": [2.0, 4.0], "inference": [2.0, 2.0]},
+        },
+        {},
+    )
+    partly = Efficiency(
+        texts, {"kebyt5-gbst": {"training": [2.0], "inference": [1.0]}}, {"kebyt5": 30 * GIB}
+    )
+    first, second = re.split("## Some texts", report_mrc("base", [measured, partly], 2))[1:]
+    assert row(first, "")[1:] == ["training, samples/s", "inference, samples/s"]
+    assert row(first, "kebyt5, plain")[1:] == ["0.5000", "1.0000"]
+    assert row(first, "kebyt5, GBST")[1:] == ["1.3333", "2.0000"]
+    assert row(first, r"**times (range)**")[1:] == ["3 (2 to 4)", "2 (2 to 2)"]
+    assert row(first, "times, published (A100)")[1:] == ["2.74", "1.46"]
+    assert row(second, "kebyt5, plain")[1] == "does not fit: 30.0 GiB"
+    assert row(second, r"**times (range)**")[1:] == ["", ""]

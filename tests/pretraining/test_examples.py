@@ -49,7 +49,7 @@ def test_chunks_divide_a_text_between_characters(tmp_path_factory, documents, si
             writer.write(document)
     (source,) = Shards(folder).sources.values()
     chunks = Chunks(source, size)
-    rows = np.empty((len(chunks), chunks.row_size), np.uint8)
+    rows = np.zeros((len(chunks), chunks.row_size), np.uint8)
     begins, ends = chunks.read(np.arange(len(chunks)), rows)
     # No byte is left out: each chunk begins where the one before ended, or a little earlier.
     whole = "".join(f"{document}\n" for document in documents).encode()
@@ -67,7 +67,7 @@ def test_chunks_divide_a_text_between_characters(tmp_path_factory, documents, si
     if len(source) == 1:
         assert ((ends - begins) >= min(size, len(whole)) - 3).all()
     # In any order, alone or together.
-    again = np.empty((1, chunks.row_size), np.uint8)
+    again = np.zeros((1, chunks.row_size), np.uint8)
     (begin,), (end,) = chunks.read(np.array([len(chunks) - 1]), again)
     assert again[0, begin:end].tobytes() == chunk
 

@@ -122,8 +122,8 @@ def test_random_access_equals_sequential(shards, salient):
 
 def test_a_chunk_is_masked_otherwise_in_every_pass(tmp_path):
     with ShardWriter(tmp_path, "0") as writer:
-        writer.write("하나 둘 셋 넷 다섯 여섯")
-    inputs, labels = Examples(Shards(tmp_path), 64).batch(np.arange(50))
+        writer.write("하나 둘 셋 넷 다섯 여섯 " * 10)
+    inputs, labels = Examples(Shards(tmp_path), 400).batch(np.arange(50))
     rows = list(zip(inputs.tolist(), labels.tolist(), strict=True))
     assert len({reconstruct(*row) for row in rows}) == 1
     assert len({tuple(row[0]) for row in rows}) > 1

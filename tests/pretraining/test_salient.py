@@ -47,7 +47,7 @@ def masked_texts(labels):
     spans, span = [], bytearray()
     for i in [*labels[1 : labels.index(1)], 258]:
         if i >= 248:
-            spans.append(span.decode())
+            spans.append(span.decode(errors="replace"))
             span = bytearray()
         else:
             span.append(i - 3)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kebyt5.finetuning.data import LengthGroupedSampler, TaskDataset, collate
 from kebyt5.finetuning.freezing import freeze
-from kebyt5.finetuning.schedule import cosine_cycles
+from kebyt5.pretraining.schedule import cosine_cycles
 from kebyt5.tasks import get_task
 
 # The list on the published model card, with `embeds.weight`, and the loop beside it.

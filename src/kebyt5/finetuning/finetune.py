@@ -30,10 +30,10 @@ from kebyt5.finetuning.config import FinetuneConfig
 from kebyt5.finetuning.data import LengthGroupedSampler, TaskDataset, collate
 from kebyt5.finetuning.freezing import freeze
 from kebyt5.finetuning.plots import plot_history
-from kebyt5.finetuning.schedule import cosine_cycles_schedule
 from kebyt5.models.loading import load
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 from kebyt5.output import make_output_folder, provenance, whole_folder, write_json, write_text
+from kebyt5.pretraining.schedule import cosine_cycles_schedule
 from kebyt5.tasks import Example, Task, get_task
 
 LORA_TARGETS = ["q", "k", "v", "o", "wi_0", "wi_1", "wo"]

@@ -190,7 +190,8 @@ def pretrain(config: PretrainConfig, names: NameFinder | None = None) -> Outcome
         InputError: A shard, the output folder or a setting is not what it has to be.
         CheckpointError: The checkpoint to start from cannot be loaded.
     """
-    state = PartialState()
+    # Without being told so, Accelerate takes several processes without GPUs for as many runs.
+    state = PartialState(cpu=not torch.accelerator.is_available())
     size, accumulation = device_batch_size(config, state.num_processes)
     shards, validation_part = Shards(config.corpus / "train"), validation_shards(config.corpus)
     for part in (shards, validation_part):

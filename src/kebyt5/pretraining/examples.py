@@ -37,6 +37,7 @@ class Chunks:
     def __init__(self, shards: Sequence[Shard], size: int) -> None:
         self.shards = shards
         self.size = size
+        self._views = [shard.data.data for shard in shards]
         self._bytes = np.array([shard.bytes for shard in shards], np.int64)
         # Among four successive places there is one between characters, so that with three bytes
         # in common no gap can open between two chunks.
@@ -58,7 +59,7 @@ class Chunks:
 
         Args:
             numbers: Of the chunks, (n,).
-            rows: Where to read them to, zeros, uint8 (n, row_size).
+            rows: Where to read them to, zeros, uint8 (n, row_size), contiguous.
 
         Returns:
             Where in its row each chunk begins and ends, int64 (n,).
@@ -69,9 +70,11 @@ class Chunks:
         low = number * (total - self.size) // np.maximum(steps, 1)
         # With the byte behind the end, which tells whether the end cuts a character.
         high = np.minimum(low + self.row_size, total)
-        windows = zip(shard.tolist(), low.tolist(), high.tolist(), strict=True)
-        for row, (which, first, last) in zip(rows, windows, strict=True):
-            row[: last - first] = self.shards[which].data[first:last]
+        # Slices of memory views cost a third of those of arrays.
+        target, place = rows.reshape(-1).data, 0
+        for which, first, last in zip(shard.tolist(), low.tolist(), high.tolist(), strict=True):
+            target[place : place + last - first] = self._views[which][first:last]
+            place += rows.shape[1]
         begins = _between_characters(rows, np.zeros_like(low), 1)
         ends = np.minimum(begins + self.size, total - low)
         return begins, _between_characters(rows, ends, -1)

@@ -131,8 +131,7 @@ class PretrainTrainer(Trainer):
         """Writes to the history; the trainer's own would be written whole in every checkpoint."""
         if "loss" in logs and self.is_world_process_zero():
             self._add(**{k: logs[k] for k in ("loss", "grad_norm", "learning_rate") if k in logs})
-        control: TrainerControl = self.control
-        self.control = self.callback_handler.on_log(self.args, self.state, control, logs)
+        self.callback_handler.on_log(self.args, self.state, self.control, logs)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Measures bits per byte by source."""

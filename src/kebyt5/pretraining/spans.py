@@ -183,7 +183,7 @@ def mask_spans(
     """Makes input and target ids of texts and the spans to be masked in them.
 
     Args:
-        rows: Bytes, uint8 (rows, width); is overwritten.
+        rows: Bytes, uint8 (rows, width), contiguous.
         begins: Where in its row each text begins, int64 (rows,).
         sizes: Bytes of each text, int64 (rows,).
         spans: Offsets from where the text begins. At least one byte is kept before each of them.
@@ -208,10 +208,11 @@ def mask_spans(
     # overwritten by the sentinel. Slots behind the text become `</s>` and padding.
     stops = begins + sizes
     slots = [widths[0] - input_sizes, widths[1] - target_sizes]
-    width = max(rows.shape[1], int((stops + np.maximum(*slots)).max()))
-    source = np.zeros((count, width), np.uint8)
-    source[:, : rows.shape[1]] = rows
-    flat = source.reshape(-1)
+    width = int((stops + np.maximum(*slots)).max())
+    if rows.shape[1] < width:
+        rows = np.pad(rows, ((0, 0), (0, width - rows.shape[1])))
+    width = rows.shape[1]
+    flat = rows.reshape(-1)
     starts, ends = spans.starts + begins[:, None], spans.ends + begins[:, None]
     is_used = spans.starts < spans.ends
     row, number = np.nonzero(is_used)
@@ -221,7 +222,9 @@ def mask_spans(
     def ids(edges: list[np.ndarray], overwrite: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         """What lies between the 1st and 2nd edge of each row, the 3rd and 4th, …, as ids."""
         runs = np.diff(np.column_stack(edges), axis=1, prepend=0, append=width)
-        is_kept = np.repeat(np.arange(runs.size) % runs.shape[1] % 2 == 1, runs.reshape(-1))
+        pattern = np.zeros(runs.shape, bool)
+        pattern[:, 1::2] = True
+        is_kept = np.repeat(pattern.reshape(-1), runs.reshape(-1))
         original = flat[overwrite]
         flat[overwrite] = sentinels
         kept = flat[is_kept].reshape(count, -1)

@@ -15,6 +15,7 @@ from kebyt5.cli.bench import bench
 from kebyt5.cli.convert import convert
 from kebyt5.cli.evaluate import evaluate
 from kebyt5.cli.export import export
+from kebyt5.cli.fill import fill
 from kebyt5.cli.finetune import finetune
 from kebyt5.cli.predict import predict
 from kebyt5.cli.pretrain import pretrain
@@ -30,7 +31,7 @@ app = App(
     """,
     help_format="markdown",
 )
-for command in (pretrain, finetune, evaluate, predict, tasks, convert, export, bench):
+for command in (pretrain, fill, finetune, evaluate, predict, tasks, convert, export, bench):
     app.command(command)
 
 

@@ -151,6 +151,31 @@ def test_one_pass_meets_every_chunk(tmp_path):
     assert text.endswith(reconstruct(*last).decode())
 
 
+def test_some_examples_are_texts_to_be_copied(shards):
+    plain, mixed = Examples(shards, 128, seed=3), Examples(shards, 128, seed=3, copy=0.25)
+    indices = np.arange(400)
+    masked, batch = plain.batch(indices), mixed.batch(indices)
+    copies = 0
+    for row in indices:
+        inputs, labels = (ids[row].tolist() for ids in batch)
+        if any(i >= 248 for i in inputs):
+            assert inputs == masked.input_ids[row].tolist()
+            assert labels == masked.labels[row].tolist()
+            continue
+        copies += 1
+        text = inputs[: inputs.index(1)]
+        assert labels[: len(text) + 1] == [*text, 1]
+        assert set(inputs[len(text) + 1 :]) == {0}
+        assert set(labels[len(text) + 1 :]) <= {-100}
+        source = reconstruct(masked.input_ids[row].tolist(), masked.labels[row].tolist())
+        copied = bytes(i - 3 for i in text)
+        assert source.startswith(copied)
+        copied.decode()
+        assert len(source) == len(copied) or len(copied) >= mixed.target_length - 4
+    assert copies / 400 == pytest.approx(0.25, abs=0.07)
+    assert np.array_equal(mixed.batch([7]).labels[0], batch.labels[7])
+
+
 def test_too_short_an_input_is_refused(shards):
     with pytest.raises(InputError, match="input length 31"):
         Examples(shards, 31)

@@ -194,7 +194,7 @@ def test_two_processes_train_as_one(config, tmp_path):
         {"bf16": True, "gradient_checkpointing": True, "schedule": "constant"},
         {"optimizer": "adafactor", "schedule": "inverse-sqrt", "workers": 1},
         {"salient": True, "weights": {"law": 0.5}},
-        {"whole_characters": True, "density": 0.3, "mean_span": 5},
+        {"whole_characters": True, "density": 0.3, "mean_span": 5, "copy": 0.5},
     ],
     ids=str,
 )
@@ -304,6 +304,7 @@ def test_batches_are_divided_among_devices(config, batch, device, world, expecte
     [
         ({"steps": 0}, "--steps 0: has to be more than 0"),
         ({"density": 1.5}, "--density 1.5: has to be more than 0 and less than 1"),
+        ({"copy": 1.0}, "--copy 1.0: has to be 0 or more and less than 1"),
         ({"mean_span": 0.5}, "--mean-span 0.5"),
         ({"warmup_steps": 100_000}, "--warmup-steps 100000: has to be fewer"),
         ({"learning_rate": float("nan")}, "--learning-rate nan"),

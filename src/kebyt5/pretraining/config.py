@@ -87,6 +87,10 @@ class PretrainConfig:
     names: str | None = None
     """Checkpoint fine-tuned on `--task ner`, whose names are salient as well; needs --salient."""
 
+    copy: float = 0.0
+    """Share of the examples that are a short text to be written out as it is. Tasks whose output
+    repeats the input need that, and small models hardly learn it from masked spans alone."""
+
     weights: dict[str, float] = field(default_factory=dict)
     """How much more often than its size says a source is drawn; 1 where not named, 0 for never."""
 
@@ -163,6 +167,8 @@ class PretrainConfig:
                 raise InputError(f"--{name.replace('_', '-')} {value}: has to be {least}")
         if not 0 < self.density < 1:
             raise InputError(f"--density {self.density}: has to be more than 0 and less than 1")
+        if not 0 <= self.copy < 1:
+            raise InputError(f"--copy {self.copy}: has to be 0 or more and less than 1")
         if self.mean_span < 1:
             raise InputError(f"--mean-span {self.mean_span}: has to be 1 or more")
         if self.warmup_steps >= self.steps:

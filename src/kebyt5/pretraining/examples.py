@@ -11,15 +11,23 @@ import numpy as np
 from kebyt5.corpus.shards import Shard, Shards
 from kebyt5.errors import InputError
 from kebyt5.pretraining.mixture import Mixture, shares_by_weight
-from kebyt5.pretraining.randomness import key, mix
+from kebyt5.pretraining.randomness import key, mix, uniform
 from kebyt5.pretraining.salient import SalientSpans
-from kebyt5.pretraining.spans import Batch, SpanCorruption, draw_spans, mask_spans
+from kebyt5.pretraining.spans import (
+    IGNORED,
+    PAD,
+    Batch,
+    SpanCorruption,
+    draw_spans,
+    encode_bytes,
+    mask_spans,
+)
 
 _MOST_MOVED = 3
 """Bytes by which a boundary may have to move to fall between two characters."""
 
 _SHORTEST_INPUT = 32
-_SPANS = 3  # what a key is for
+_SPANS, _COPIES = 3, 4  # what a key is for
 
 
 class Chunks:
@@ -99,6 +107,8 @@ class Examples:
         weights: How much more often than its size says a source is drawn, 1 where not named.
         seed: Chooses order and spans.
         salient: Masks what these rules find, where they find something.
+        copy: Share of the examples whose input is the beginning of a chunk as it is, and whose
+            target is the same. Tasks whose output repeats the input need what these teach.
 
     Raises:
         InputError: `input_length` is too short, or a weight is wrong.
@@ -117,17 +127,19 @@ class Examples:
         weights: Mapping[str, float] | None = None,
         seed: int = 0,
         salient: SalientSpans | None = None,
+        copy: float = 0.0,
     ) -> None:
         if input_length < _SHORTEST_INPUT:
             raise InputError(f"input length {input_length}: has to be {_SHORTEST_INPUT} or more")
         self.corruption = corruption or SpanCorruption()
         self.salient = salient
+        self.copy = copy
         self.raw_length = self.corruption.raw_length(input_length)
         has_fixed_length = salient is None and not self.corruption.whole_characters
         self.input_length = input_length if has_fixed_length else None
-        self.target_length = (
-            self.corruption.lengths(self.raw_length)[1] if has_fixed_length else None
-        )
+        target_length = self.corruption.lengths(self.raw_length)[1]
+        self.target_length = target_length if has_fixed_length else None
+        self._longest_copy = target_length - 1
         self.sources = list(shards.sources)
         self._chunks = Chunks(list(shards), self.raw_length)
         last = np.cumsum([len(shards.sources[name]) for name in self.sources])
@@ -136,6 +148,7 @@ class Examples:
         shares = shares_by_weight(sizes, weights or {})
         self.mixture = Mixture(np.diff(self._first_chunk).tolist(), shares, seed)
         self._key = key(seed, _SPANS)
+        self._copy_key = key(seed, _COPIES)
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> Batch:
         """The examples of these indices, from 0 on without end."""
@@ -162,7 +175,30 @@ class Examples:
         spans = draw_spans(self.corruption, sizes, keys, rows)
         if self.salient:
             spans = self.salient.replace(spans, rows, sizes, keys, self.corruption.density)
-        return mask_spans(rows, begins, sizes, spans, self.input_length, self.target_length)
+        batch = mask_spans(rows, begins, sizes, spans, self.input_length, self.target_length)
+        if not self.copy:
+            return batch
+        is_copy = uniform(mix(self._copy_key ^ mix(indices.astype(np.uint64))), 1)[:, 0] < self.copy
+        lasts = begins + np.minimum(sizes, self._longest_copy)
+        return _with_copies(batch, rows, begins, _between_characters(rows, lasts, -1), is_copy)
+
+
+def _with_copies(
+    batch: Batch, rows: np.ndarray, begins: np.ndarray, ends: np.ndarray, chosen: np.ndarray
+) -> Batch:
+    """The batch with the text between begin and end as input and target of the chosen rows."""
+    inputs, labels = batch
+    needed = int((ends - begins)[chosen].max(initial=0)) + 1
+    inputs, labels = (
+        np.pad(ids, ((0, 0), (0, max(0, needed - ids.shape[1]))), constant_values=value)
+        for ids, value in ((inputs, PAD), (labels, IGNORED))
+    )
+    for row in np.flatnonzero(chosen):
+        text = encode_bytes(rows[row, begins[row] : ends[row]])
+        for ids, value in ((inputs, PAD), (labels, IGNORED)):
+            ids[row] = value
+            ids[row, : len(text)] = text
+    return Batch(inputs, labels)
 
 
 def _left_aligned(rows: np.ndarray, begins: np.ndarray) -> np.ndarray:

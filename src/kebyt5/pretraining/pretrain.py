@@ -202,7 +202,7 @@ def pretrain(config: PretrainConfig, names: NameFinder | None = None) -> Outcome
     corruption = SpanCorruption(config.density, config.mean_span, config.whole_characters)
     salient = SalientSpans(names) if config.salient else None
     examples = Examples(
-        shards, config.input_length, corruption, config.weights, config.seed, salient
+        shards, config.input_length, corruption, config.weights, config.seed, salient, config.copy
     )
     validation = None
     if validation_part is not None:

@@ -21,7 +21,8 @@ MAX_SPANS = ByteTokenizer.NUM_PRETRAINING_SENTINELS
 IGNORED = -100
 """What labels are padded with."""
 
-_PAD, _EOS, _OFFSET = 0, 1, 3
+PAD = 0
+_EOS, _OFFSET = 1, 3
 _FIRST_SENTINEL = ByteTokenizer.pretraining_sentinel_id(0) - _OFFSET  # as a byte
 
 
@@ -172,6 +173,11 @@ def _divide(totals: np.ndarray, parts: np.ndarray, numbers: np.ndarray) -> np.nd
     return np.diff(np.sort(cuts.T, axis=1), axis=1)
 
 
+def encode_bytes(text: np.ndarray) -> np.ndarray:
+    """The ids of bytes, uint8 (n,), with `</s>` behind: int64 (n + 1,)."""
+    return np.append(text.astype(np.int64) + _OFFSET, _EOS)
+
+
 def mask_spans(
     rows: np.ndarray,
     begins: np.ndarray,
@@ -243,11 +249,21 @@ def mask_spans(
     labels = ids(
         [alternating(starts - is_used, ends), stops, stops + slots[1]], first - 1, target_sizes
     )
-    for result, used, pad in ((inputs, input_sizes, _PAD), (labels, target_sizes, IGNORED)):
+    for result, used, pad in ((inputs, input_sizes, PAD), (labels, target_sizes, IGNORED)):
         rest = result.shape[1] - 1 - used
         behind = np.cumsum(rest) - rest - (np.arange(count) * result.shape[1] + used + 1)
         result.reshape(-1)[np.arange(rest.sum()) - np.repeat(behind, rest)] = pad
     return Batch(inputs, labels)
 
 
-__all__ = ["IGNORED", "MAX_SPANS", "Batch", "SpanCorruption", "Spans", "draw_spans", "mask_spans"]
+__all__ = [
+    "IGNORED",
+    "MAX_SPANS",
+    "PAD",
+    "Batch",
+    "SpanCorruption",
+    "Spans",
+    "draw_spans",
+    "encode_bytes",
+    "mask_spans",
+]

@@ -17,7 +17,7 @@ from kebyt5.finetuning.data import (
     mixture_counts,
 )
 from kebyt5.finetuning.freezing import freeze
-from kebyt5.finetuning.schedule import cosine_cycles
+from kebyt5.pretraining.schedule import cosine_cycles
 from kebyt5.tasks import Example, get_task
 from kebyt5.tasks.squad import Answers
 

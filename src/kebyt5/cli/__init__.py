@@ -16,9 +16,11 @@ from kebyt5.cli.bench import bench
 from kebyt5.cli.convert import convert
 from kebyt5.cli.evaluate import evaluate
 from kebyt5.cli.export import export
+from kebyt5.cli.fill import fill
 from kebyt5.cli.finetune import finetune
 from kebyt5.cli.merge import merge
 from kebyt5.cli.predict import predict
+from kebyt5.cli.pretrain import pretrain
 from kebyt5.cli.report import report
 from kebyt5.cli.tasks import tasks
 from kebyt5.errors import InputError
@@ -32,7 +34,19 @@ app = App(
     """,
     help_format="markdown",
 )
-for command in (finetune, evaluate, predict, report, tasks, merge, convert, export, bench):
+for command in (
+    pretrain,
+    fill,
+    finetune,
+    evaluate,
+    predict,
+    report,
+    tasks,
+    merge,
+    convert,
+    export,
+    bench,
+):
     app.command(command)
 
 

@@ -21,8 +21,8 @@ from kebyt5.evaluation.predict import predict
 from kebyt5.finetuning.config import FinetuneConfig
 from kebyt5.finetuning.data import LengthGroupedSampler, TaskData, TaskDataset, collate
 from kebyt5.finetuning.freezing import freeze
-from kebyt5.finetuning.schedule import cosine_cycles_schedule
 from kebyt5.models.loading import load
+from kebyt5.pretraining.schedule import cosine_cycles_schedule
 
 LORA_TARGETS = ["q", "k", "v", "o", "wi_0", "wi_1", "wo"]
 

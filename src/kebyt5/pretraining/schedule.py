@@ -1,4 +1,7 @@
-"""The learning rate of the published runs: cosine cycles whose peaks decay."""
+"""Learning rates over a run, as shares of the peak.
+
+Pretraining and fine-tuning share the cosine cycles whose peaks decay, those of the published runs.
+"""
 
 import math
 
@@ -41,4 +44,16 @@ def cosine_cycles_schedule(
     )
 
 
-__all__ = ["cosine_cycles", "cosine_cycles_schedule"]
+def constant(step: int, warmup: int = 0) -> float:
+    """Linear growth over the warm-up, then the peak."""
+    return (step + 1) / (warmup + 1) if step < warmup else 1.0
+
+
+def inverse_square_root(step: int, warmup: int = 0) -> float:
+    """Linear growth over the warm-up, then as one over the square root of the step (T5)."""
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    return math.sqrt((warmup + 1) / (step + 1))
+
+
+__all__ = ["constant", "cosine_cycles", "cosine_cycles_schedule", "inverse_square_root"]

@@ -1,0 +1,35 @@
+"""`kebyt5 fill`."""
+
+from cyclopts.types import PositiveInt
+
+
+def fill(
+    text: str,
+    *,
+    checkpoint: str = "tiny",
+    beams: PositiveInt = 8,
+    results: PositiveInt = 5,
+    max_bytes: PositiveInt = 48,
+) -> None:
+    r"""Fill the blanks of a text with a pretrained model, the likeliest filling first.
+
+    ```bash
+    kebyt5 fill "한국의 수도는 <extra_id_0>이다."
+    kebyt5 fill "<extra_id_0>에 비가 <extra_id_1>." --checkpoint runs/pretrained --results 3
+    ```
+
+    Args:
+        text: With the blanks `<extra_id_0>`, `<extra_id_1>`, … in this order, at most 11.
+        checkpoint: A folder, a name on the hub, or `tiny`, the model that kebyt5 ships.
+        beams: Width of the search.
+        results: How many fillings to print, no more than beams.
+        max_bytes: Longest span in bytes; a Korean syllable has 3.
+    """
+    from kebyt5.generation.fill import fill as run
+    from kebyt5.models.loading import load
+
+    for filling in run(load(checkpoint), text, beams, results, max_bytes):
+        print(f"{filling.log_likelihood:8.2f}  {filling.text}")
+
+
+__all__ = ["fill"]

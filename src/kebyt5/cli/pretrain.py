@@ -1,0 +1,46 @@
+"""`kebyt5 pretrain`."""
+
+import sys
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from kebyt5.pretraining.config import PretrainConfig
+
+TERMINATED = 128 + 15
+"""The exit code that shells give a process ended by SIGTERM."""
+
+
+def pretrain(config: Annotated[PretrainConfig, Parameter(name="*")]) -> None:
+    r"""Pretrain a model on byte shards by span corruption.
+
+    The output folder gets the checkpoint (safetensors), `history.jsonl` with the loss of every
+    step, `metrics.json`, `pretraining.png`, `config.yaml` and a model card. A killed run goes on
+    with `--resume` and ends in the same result. On SIGTERM a run finishes its step, writes a
+    checkpoint and exits with code 143.
+
+    ```bash
+    kebyt5 pretrain --corpus corpus --output runs/tiny --model gbst-kebyt5-tiny \
+      --steps 20000 --batch-size 16
+    kebyt5 pretrain --corpus corpus --output runs/warm --model google/byt5-base --gbst
+    accelerate launch --num-processes 8 -m kebyt5 pretrain \
+      --config runs/tiny/config.yaml --output runs/tiny-again
+    ```
+    """
+    from kebyt5.pretraining.pretrain import pretrain as run
+
+    names = None
+    if config.names:
+        from kebyt5.generation.names import name_finder
+        from kebyt5.models.loading import load
+
+        names = name_finder(load(config.names))
+    outcome = run(config, names)
+    if outcome.step < config.steps:
+        print(f"Stopped after step {outcome.step} with a checkpoint; --resume goes on from there")
+        sys.exit(TERMINATED if outcome.terminated else 0)
+    if outcome.metrics:
+        print(f"Written to {config.output}")
+
+
+__all__ = ["pretrain"]

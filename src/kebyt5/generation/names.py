@@ -1,0 +1,63 @@
+"""Names in running text, found by a model that is fine-tuned on named entities."""
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+
+from transformers import PreTrainedModel
+
+from kebyt5.generation.batch import generate_texts
+from kebyt5.tasks import get_task
+
+NAMES = ("PS", "LC", "OG")
+"""Persons, places, organizations."""
+
+MAX_CHARACTERS = 120
+_SENTENCE = re.compile(
+    rf"\S(?:[^\n]{{0,{MAX_CHARACTERS - 2}}}[.!?\n]|[^\n]{{0,{MAX_CHARACTERS - 1}}})"
+)
+
+
+def name_finder(
+    model: PreTrainedModel, types: Collection[str] = NAMES, batch_size: int = 32
+) -> Callable[[Sequence[str]], list[list[tuple[int, int]]]]:
+    """A function that gives the character spans of the names in texts.
+
+    Args:
+        model: Fine-tuned on the task `ner`.
+        types: Which entities of KLUE-NER count as names.
+        batch_size: Sentences that are read at a time.
+    """
+    task = get_task("ner")
+
+    def find(texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        sentences = [
+            (number, begin, task.example(sentence=sentence))
+            for number, text in enumerate(texts)
+            for begin, sentence in sentences_of(text)
+        ]
+        examples = [example for _, _, example in sentences]
+        answers = generate_texts(
+            model,
+            [task.input_text(example) for example in examples],
+            [task.max_target_bytes(example) for example in examples],
+            batch_size,
+        )
+        found: list[list[tuple[int, int]]] = [[] for _ in texts]
+        for (number, begin, example), answer in zip(sentences, answers, strict=True):
+            entities: Iterable[dict[str, int]] = task.answer(task.parse(answer, example), example)
+            found[number] += [
+                (begin + entity["start"], begin + entity["end"])
+                for entity in entities
+                if entity["type"] in types
+            ]
+        return found
+
+    return find
+
+
+def sentences_of(text: str) -> Iterator[tuple[int, str]]:
+    """Where each sentence begins, and the sentence; long ones come in pieces."""
+    return ((match.start(), match[0].rstrip()) for match in _SENTENCE.finditer(text))
+
+
+__all__ = ["NAMES", "name_finder", "sentences_of"]

@@ -1,0 +1,1 @@
+"""From byte shards to a pretrained model."""

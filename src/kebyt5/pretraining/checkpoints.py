@@ -1,0 +1,62 @@
+"""Where a stopped run goes on."""
+
+import json
+import shutil
+from pathlib import Path
+
+import yaml
+from accelerate import PartialState
+
+from kebyt5.errors import InputError
+from kebyt5.pretraining.config import FREE_ON_RESUME, PretrainConfig
+
+
+def last_checkpoint(output: Path) -> tuple[int, Path | None]:
+    """Step and folder of the newest complete checkpoint; incomplete ones are removed.
+
+    The trainer writes its state last, so a checkpoint without it was cut off by a kill.
+    """
+    complete: list[tuple[int, Path]] = []
+    for folder in output.glob("checkpoint-*"):
+        if not (folder.is_dir() and folder.name.removeprefix("checkpoint-").isdecimal()):
+            continue
+        try:
+            state = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
+            complete.append((state["global_step"], folder))
+        except (OSError, ValueError, LookupError, TypeError):
+            if PartialState().is_main_process:
+                shutil.rmtree(folder)
+    return max(complete, default=(0, None))
+
+
+def check_resume(config: PretrainConfig, fingerprints: dict[str, str]) -> bool:
+    """Whether there is a run to go on with; refuses one with other settings or another corpus.
+
+    Raises:
+        InputError: Names what differs.
+    """
+    output = config.output
+    if not config.resume or not output.is_dir() or not any(output.iterdir()):
+        return False
+    try:
+        before = yaml.safe_load((output / "config.yaml").read_text(encoding="utf-8"))["pretrain"]
+        corpus = json.loads((output / "corpus.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError) as error:
+        raise InputError(f"{output}: holds no run to resume; name an empty folder") from error
+    now = yaml.safe_load(config.resolved())["pretrain"]
+    changed = [n for n in now if now[n] != before.get(n) and n not in FREE_ON_RESUME]
+    if changed:
+        raise InputError(
+            f"{output}: --resume with other settings than the run began with:"
+            f" {', '.join(changed)}; begin a new run for these"
+        )
+    for split, fingerprint in fingerprints.items():
+        if corpus["fingerprints"].get(split) != fingerprint:
+            raise InputError(
+                f"{config.corpus / split}: these are not the shards that the run in {output} began"
+                " with; bring those back or begin a new run"
+            )
+    return True
+
+
+__all__ = ["check_resume", "last_checkpoint"]

@@ -1,0 +1,190 @@
+"""The settings of a pretraining run; each field's docstring is its help on the command line."""
+
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import yaml
+
+from kebyt5.errors import InputError
+
+POSITIVE = (
+    "steps",
+    "batch_size",
+    "device_batch_size",
+    "mean_span",
+    "learning_rate",
+    "cycles",
+    "max_grad_norm",
+    "eval_steps",
+    "eval_examples",
+    "save_steps",
+    "keep_checkpoints",
+    "peak_tflops",
+    "minutes",
+)
+NOT_NEGATIVE = (
+    "warmup_steps",
+    "cycle_decay",
+    "min_learning_rate",
+    "weight_decay",
+    "z_loss",
+    "workers",
+)
+
+FREE_ON_RESUME = ("output", "corpus", "keep_checkpoints", "workers", "peak_tflops", "minutes")
+"""Settings that change nothing about the result; the corpus has a fingerprint of its own."""
+
+
+@dataclass(kw_only=True)
+class PretrainConfig:
+    """Settings of a pretraining run."""
+
+    corpus: Path
+    """Folder with the shards of `kebyt5 corpus build`: `train`, and `validation` where given."""
+
+    output: Path
+    """Folder for the checkpoint and everything about it; new, empty, or with --resume."""
+
+    model: str = "gbst-kebyt5-base"
+    """Where to start: a shape with random weights (such as gbst-kebyt5-base, kebyt5-tiny), a
+    checkpoint folder, or a name on the hub (such as google/byt5-base)."""
+
+    gbst: bool = False
+    """Put GBST in front of a plain checkpoint, as mean pooling to begin with (warm start)."""
+
+    blocks: list[int] | None = None
+    """Sizes of GBST's candidate blocks in bytes, where GBST is new; else the shape's."""
+
+    downsample: int | None = None
+    """Bytes per encoder position, likewise."""
+
+    steps: int = 100_000
+    """Optimizer steps of the whole run."""
+
+    batch_size: int = 128
+    """Examples per step, over all devices."""
+
+    device_batch_size: int = 16
+    """Examples that one device computes at a time, at most; gradients add up to batch_size."""
+
+    input_length: int = 1024
+    """Ids of a corrupted input, the end of sequence included; 1024 takes 1,193 bytes of text."""
+
+    density: float = 0.15
+    """Share of the bytes that is masked."""
+
+    mean_span: float = 20.0
+    """Mean length of a masked span in bytes; raised where there would be more than 11 spans."""
+
+    whole_characters: bool = False
+    """Let spans begin and end between characters; in ByT5 they may cut them."""
+
+    salient: bool = False
+    """Mask dates, times, quantities and numbers where a text has any (second stage)."""
+
+    names: str | None = None
+    """Checkpoint fine-tuned on `--task ner`, whose names are salient as well; needs --salient."""
+
+    copy: float = 0.0
+    """Share of the examples that are a short text to be written out as it is. Tasks whose output
+    repeats the input need that, and small models hardly learn it from masked spans alone."""
+
+    weights: dict[str, float] = field(default_factory=dict)
+    """How much more often than its size says a source is drawn; 1 where not named, 0 for never."""
+
+    learning_rate: float = 1e-3
+    """Peak of the schedule."""
+
+    schedule: Literal["constant", "inverse-sqrt", "cosine"] = "cosine"
+    """What follows the warm-up: the peak, its inverse square root decay, or cosine cycles."""
+
+    warmup_steps: int = 1000
+    """Steps of linear growth to the peak."""
+
+    cycles: int = 1
+    """Cosine cycles over the run."""
+
+    cycle_decay: float = 0.7
+    """Peak of a cosine cycle as a share of the one before."""
+
+    min_learning_rate: float = 0.0
+    """Floor of the cosine cycles."""
+
+    optimizer: Literal["adamw", "adafactor"] = "adamw"
+    """AdamW, or Adafactor, which needs far less memory for its state."""
+
+    weight_decay: float = 0.01
+    """Decoupled weight decay of AdamW."""
+
+    max_grad_norm: float = 1.0
+    """Gradients are clipped to this norm."""
+
+    z_loss: float = 1e-4
+    """Weight of the mean squared log partition function in the loss."""
+
+    bf16: bool = False
+    """Compute in bfloat16; weights stay in float32."""
+
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass to save memory."""
+
+    eval_steps: int = 1000
+    """Steps between measurements of bits per byte on the validation shards."""
+
+    eval_examples: int = 100
+    """Examples of each source for that, at most."""
+
+    save_steps: int = 1000
+    """Steps between checkpoints; one is also written at the end and on SIGTERM."""
+
+    keep_checkpoints: int = 2
+    """How many of the last checkpoints stay."""
+
+    minutes: float | None = None
+    """Stop after so many minutes with a checkpoint, as on SIGTERM; --resume goes on."""
+
+    workers: int = 0
+    """Processes that prepare batches ahead."""
+
+    peak_tflops: float | None = None
+    """Peak of one device in TFLOP/s, for MFU; measured by a matrix product where not given."""
+
+    seed: int = 0
+    """Decides everything random: weights, order, spans."""
+
+    resume: bool = False
+    """Go on where a stopped or killed run with the same settings and output folder left off."""
+
+    def __post_init__(self) -> None:
+        for name in POSITIVE + NOT_NEGATIVE:
+            value = getattr(self, name)
+            if value is None or (math.isfinite(value) and value > 0):
+                continue
+            if value != 0 or name in POSITIVE:
+                least = "more than 0" if name in POSITIVE else "0 or more"
+                raise InputError(f"--{name.replace('_', '-')} {value}: has to be {least}")
+        if not 0 < self.density < 1:
+            raise InputError(f"--density {self.density}: has to be more than 0 and less than 1")
+        if not 0 <= self.copy < 1:
+            raise InputError(f"--copy {self.copy}: has to be 0 or more and less than 1")
+        if self.mean_span < 1:
+            raise InputError(f"--mean-span {self.mean_span}: has to be 1 or more")
+        if self.warmup_steps >= self.steps:
+            raise InputError(
+                f"--warmup-steps {self.warmup_steps}: has to be fewer than the {self.steps} steps"
+            )
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"--seed {self.seed}: has to be 0 or more and less than 2 to the 32nd")
+        if self.names and not self.salient:
+            raise InputError("--names: is for --salient, which is not given")
+
+    def resolved(self) -> str:
+        """The settings as YAML, in the form that `--config` takes."""
+        values = asdict(self) | {"resume": False}
+        values = {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}
+        return yaml.safe_dump({"pretrain": values}, allow_unicode=True, sort_keys=False)
+
+
+__all__ = ["FREE_ON_RESUME", "PretrainConfig"]

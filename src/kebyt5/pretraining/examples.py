@@ -1,0 +1,210 @@
+"""Training examples of byte shards: an example is a function of (shards, seed, index).
+
+Nothing is remembered from one example to the next, so that resuming a run, dividing it among
+devices and shuffling anew for every pass over the corpus are arithmetic.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from kebyt5.corpus.shards import Shard, Shards
+from kebyt5.errors import InputError
+from kebyt5.pretraining.mixture import Mixture, shares_by_weight
+from kebyt5.pretraining.randomness import key, mix, uniform
+from kebyt5.pretraining.salient import SalientSpans
+from kebyt5.pretraining.spans import (
+    IGNORED,
+    PAD,
+    Batch,
+    SpanCorruption,
+    draw_spans,
+    encode_bytes,
+    mask_spans,
+)
+
+_MOST_MOVED = 3
+"""Bytes by which a boundary may have to move to fall between two characters."""
+
+_SHORTEST_INPUT = 32
+_SPANS, _COPIES = 3, 4  # what a key is for
+
+
+class Chunks:
+    """The text of shards in chunks that begin and end between characters.
+
+    All chunks of a shard have `size` bytes, less up to 3 where that would cut a character; only a
+    shard that is shorter is one chunk as it is. Chunks leave no byte out, and overlap by a few. A
+    chunk may hold several documents, whose ends are newlines, and a part of one.
+
+    Args:
+        shards: What to read; their chunks are numbered through.
+        size: Bytes of a chunk, 8 or more.
+    """
+
+    def __init__(self, shards: Sequence[Shard], size: int) -> None:
+        self.shards = shards
+        self.size = size
+        self._views = [shard.data.data for shard in shards]
+        self._bytes = np.array([shard.bytes for shard in shards], np.int64)
+        # Among four successive places there is one between characters, so that with three bytes
+        # in common no gap can open between two chunks.
+        step = size - _MOST_MOVED
+        self._steps = -(-np.maximum(self._bytes - size, 0) // step)
+        self._last = np.cumsum(self._steps + 1)
+        self.counts = self._steps + 1
+
+    def __len__(self) -> int:
+        return int(self._last[-1])
+
+    @property
+    def row_size(self) -> int:
+        """Bytes that `read` needs of a row."""
+        return self.size + _MOST_MOVED + 1
+
+    def read(self, numbers: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Reads chunks.
+
+        Args:
+            numbers: Of the chunks, (n,).
+            rows: Where to read them to, zeros, uint8 (n, row_size), contiguous.
+
+        Returns:
+            Where in its row each chunk begins and ends, int64 (n,).
+        """
+        shard = np.searchsorted(self._last, numbers, side="right")
+        steps, total = self._steps[shard], self._bytes[shard]
+        number = numbers - (self._last[shard] - steps - 1)
+        low = number * (total - self.size) // np.maximum(steps, 1)
+        # With the byte behind the end, which tells whether the end cuts a character.
+        high = np.minimum(low + self.row_size, total)
+        # Slices of memory views cost a third of those of arrays.
+        target, place = rows.reshape(-1).data, 0
+        for which, first, last in zip(shard.tolist(), low.tolist(), high.tolist(), strict=True):
+            target[place : place + last - first] = self._views[which][first:last]
+            place += rows.shape[1]
+        begins = _between_characters(rows, np.zeros_like(low), 1)
+        ends = np.minimum(begins + self.size, total - low)
+        return begins, _between_characters(rows, ends, -1)
+
+
+def _between_characters(rows: np.ndarray, places: np.ndarray, step: int) -> np.ndarray:
+    """Moves places in rows, (n,), on or back to where a character begins."""
+    every = np.arange(len(rows))
+    for _ in range(_MOST_MOVED):
+        places = places + step * ((rows[every, places] & 0xC0) == 0x80)
+    return places
+
+
+class Examples:
+    """Pairs of corrupted input and target from all sources of a folder of shards.
+
+    Args:
+        shards: What to read.
+        input_length: Ids of an input, `</s>` included. Never more with spans over bytes, and never
+            less than 3 fewer but in a shard that is shorter than a chunk.
+        corruption: What is masked.
+        weights: How much more often than its size says a source is drawn, 1 where not named.
+        seed: Chooses order and spans.
+        salient: Masks what these rules find, where they find something.
+        copy: Share of the examples whose input is the beginning of a chunk as it is, and whose
+            target is the same. Tasks whose output repeats the input need what these teach.
+
+    Raises:
+        InputError: `input_length` is too short, or a weight is wrong.
+
+    Attributes:
+        sources: Names of the sources in their order.
+        raw_length: Bytes of a chunk, at most.
+        target_length: Ids of a target, where spans are over bytes and not salient; else None.
+    """
+
+    def __init__(
+        self,
+        shards: Shards,
+        input_length: int = 1024,
+        corruption: SpanCorruption | None = None,
+        weights: Mapping[str, float] | None = None,
+        seed: int = 0,
+        salient: SalientSpans | None = None,
+        copy: float = 0.0,
+    ) -> None:
+        if input_length < _SHORTEST_INPUT:
+            raise InputError(f"input length {input_length}: has to be {_SHORTEST_INPUT} or more")
+        self.corruption = corruption or SpanCorruption()
+        self.salient = salient
+        self.copy = copy
+        self.raw_length = self.corruption.raw_length(input_length)
+        has_fixed_length = salient is None and not self.corruption.whole_characters
+        self.input_length = input_length if has_fixed_length else None
+        target_length = self.corruption.lengths(self.raw_length)[1]
+        self.target_length = target_length if has_fixed_length else None
+        self._longest_copy = target_length - 1
+        self.sources = list(shards.sources)
+        self._chunks = Chunks(list(shards), self.raw_length)
+        last = np.cumsum([len(shards.sources[name]) for name in self.sources])
+        self._first_chunk = np.concatenate([[0], np.cumsum(self._chunks.counts)[last - 1]])
+        sizes = {name: sum(s.bytes for s in shards.sources[name]) for name in self.sources}
+        shares = shares_by_weight(sizes, weights or {})
+        self.mixture = Mixture(np.diff(self._first_chunk).tolist(), shares, seed)
+        self._key = key(seed, _SPANS)
+        self._copy_key = key(seed, _COPIES)
+
+    def batch(self, indices: Sequence[int] | np.ndarray) -> Batch:
+        """The examples of these indices, from 0 on without end."""
+        indices = np.asarray(indices, np.int64)
+        source, chunk = self.mixture(indices)
+        return self._make(indices, self._first_chunk[source] + chunk.astype(np.int64))
+
+    def of_source(self, name: str, numbers: Sequence[int] | np.ndarray) -> Batch:
+        """Chunks of one source as examples, in the order of the source."""
+        numbers = np.asarray(numbers, np.int64)
+        return self._make(numbers, self._first_chunk[self.sources.index(name)] + numbers)
+
+    def chunks_of(self, name: str) -> int:
+        """How many chunks a source has."""
+        return int(np.diff(self._first_chunk)[self.sources.index(name)])
+
+    def _make(self, indices: np.ndarray, chunks: np.ndarray) -> Batch:
+        rows = np.zeros((len(indices), self._chunks.row_size), np.uint8)
+        begins, ends = self._chunks.read(chunks, rows)
+        sizes = ends - begins
+        keys = mix(self._key ^ mix(indices.astype(np.uint64)))
+        if self.salient or self.corruption.whole_characters:
+            rows, begins = _left_aligned(rows, begins), np.zeros_like(begins)
+        spans = draw_spans(self.corruption, sizes, keys, rows)
+        if self.salient:
+            spans = self.salient.replace(spans, rows, sizes, keys, self.corruption.density)
+        batch = mask_spans(rows, begins, sizes, spans, self.input_length, self.target_length)
+        if not self.copy:
+            return batch
+        is_copy = uniform(mix(self._copy_key ^ mix(indices.astype(np.uint64))), 1)[:, 0] < self.copy
+        lasts = begins + np.minimum(sizes, self._longest_copy)
+        return _with_copies(batch, rows, begins, _between_characters(rows, lasts, -1), is_copy)
+
+
+def _with_copies(
+    batch: Batch, rows: np.ndarray, begins: np.ndarray, ends: np.ndarray, chosen: np.ndarray
+) -> Batch:
+    """The batch with the text between begin and end as input and target of the chosen rows."""
+    inputs, labels = batch
+    needed = int((ends - begins)[chosen].max(initial=0)) + 1
+    inputs, labels = (
+        np.pad(ids, ((0, 0), (0, max(0, needed - ids.shape[1]))), constant_values=value)
+        for ids, value in ((inputs, PAD), (labels, IGNORED))
+    )
+    for row in np.flatnonzero(chosen):
+        text = encode_bytes(rows[row, begins[row] : ends[row]])
+        for ids, value in ((inputs, PAD), (labels, IGNORED)):
+            ids[row] = value
+            ids[row, : len(text)] = text
+    return Batch(inputs, labels)
+
+
+def _left_aligned(rows: np.ndarray, begins: np.ndarray) -> np.ndarray:
+    """Rows moved so that what begins at `begins` begins at 0."""
+    columns = begins[:, None] + np.arange(rows.shape[1])
+    return np.take_along_axis(rows, np.minimum(columns, rows.shape[1] - 1), axis=1)
+
+
+__all__ = ["Chunks", "Examples"]

@@ -1,0 +1,66 @@
+"""How many floating-point operations an example takes, and how many a device can do."""
+
+import time
+
+import torch
+from transformers import PreTrainedModel
+
+from kebyt5.models.configuration_gbswt5 import GBSWT5Config
+
+
+def training_flops(model: PreTrainedModel, input_length: int, target_length: int) -> float:
+    """Operations that one example costs at the least, forward and backward.
+
+    Counted are multiplications and additions of matrix products, attention included; the backward
+    pass takes twice as many as the forward pass. Recomputed activations do not count (PaLM,
+    appendix B, for model FLOPs utilization).
+
+    Args:
+        model: A plain or a GBST model, not wrapped.
+        input_length: Ids of the input.
+        target_length: Ids of the target.
+    """
+    config = model.config
+    has_gbst = isinstance(config, GBSWT5Config)
+    positions = input_length
+    if has_gbst:
+        positions = -(-input_length // config.downsample_factor)
+    products = 0  # multiply-adds of the forward pass
+    for name, parameter in model.named_parameters():
+        if parameter.ndim < 2 or name.startswith("shared") or "embed_tokens.embeds" in name:
+            continue  # look-ups and additions
+        if "relative_attention_bias" in name:
+            continue
+        if "embed_tokens" in name:
+            reads = input_length
+        elif (
+            name.startswith("encoder")
+            or ".EncDecAttention.k." in name
+            or (".EncDecAttention.v." in name)
+        ):
+            reads = positions
+        else:
+            reads = target_length
+        products += parameter.numel() * reads
+    width = config.num_heads * config.d_kv
+    products += 2 * width * config.num_layers * positions**2
+    products += 2 * width * config.num_decoder_layers * target_length * (target_length + positions)
+    if has_gbst and config.score_consensus_attn:
+        products += 2 * len(config.blocks) * input_length**2
+    return 3 * 2 * products
+
+
+def measured_peak(device: torch.device, dtype: torch.dtype) -> float:
+    """Operations per second of a large square matrix product, the best of several."""
+    size = 1024 if device.type == "cpu" else 8192
+    a = torch.ones(size, size, device=device, dtype=dtype)
+    best = float("inf")
+    for _ in range(8):
+        began = time.perf_counter()
+        product = a @ a
+        product[0, 0].item()  # waits for the device
+        best = min(best, time.perf_counter() - began)
+    return 2 * size**3 / best
+
+
+__all__ = ["measured_peak", "training_flops"]

@@ -1,0 +1,81 @@
+"""Which chunk of which source an example is made of: arithmetic on its index."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from kebyt5.errors import InputError
+from kebyt5.pretraining.randomness import Uint64, key, mix, permute
+
+BLOCK = 1 << 16
+"""So many examples in a row have each source's share exactly, up to rounding."""
+
+_SLOTS, _CHUNKS = 1, 2  # what a key is for
+
+
+class Mixture:
+    """Draws chunks from sources in given shares, each chunk of a source once per pass over it.
+
+    The indices of a block are sent to its slots by a permutation, and the first slots belong to
+    the first source, the next ones to the second, and so on. A slot's number among those of its
+    source, counted over all blocks, divides into a pass over the source and a place in that pass,
+    which another permutation, of every pass its own, turns into a chunk.
+
+    Args:
+        chunks: How many chunks each source has.
+        shares: How large a part of the examples each source gets, up to a common factor.
+        seed: Chooses the permutations.
+    """
+
+    def __init__(self, chunks: Sequence[int], shares: Sequence[float], seed: int) -> None:
+        self.chunks = np.asarray(chunks, np.uint64)
+        self.slots = _apportion(np.asarray(shares, np.float64))
+        self._last_slots = np.cumsum(self.slots)
+        self._slot_key = key(seed, _SLOTS)
+        self._source_keys = np.array(
+            [key(seed, _CHUNKS, source) for source in range(len(chunks))], np.uint64
+        )
+
+    def __call__(self, indices: np.ndarray) -> tuple[np.ndarray, Uint64]:
+        """Source and chunk, (n,) each, for example indices from 0 on."""
+        indices = np.asarray(indices).astype(np.uint64)
+        block, place = np.divmod(indices, np.uint64(BLOCK))
+        slot = permute(place, np.full_like(place, BLOCK), mix(self._slot_key ^ mix(block)))
+        source = np.searchsorted(self._last_slots, slot, side="right")
+        size = self.slots[source]
+        drawn = block * size + slot - (self._last_slots[source] - size)
+        passes, place = np.divmod(drawn, self.chunks[source])
+        keys = mix(self._source_keys[source] ^ mix(passes))
+        return source, permute(place, self.chunks[source], keys)
+
+
+def shares_by_weight(sizes: Mapping[str, int], weights: Mapping[str, float]) -> list[float]:
+    """Shares in proportion to size times weight, 1 where a source has none.
+
+    Raises:
+        InputError: A weight is negative, or of a source that does not exist, or none is positive.
+    """
+    for name, weight in weights.items():
+        if name not in sizes:
+            raise InputError(f"weight of {name}: no such source; there are {', '.join(sizes)}")
+        if not (np.isfinite(weight) and weight >= 0):
+            raise InputError(f"weight of {name}: {weight}, but has to be 0 or more")
+    shares = [size * weights.get(name, 1.0) for name, size in sizes.items()]
+    if not any(shares):
+        raise InputError("weights: all are 0; give at least one source some weight")
+    return shares
+
+
+def _apportion(shares: np.ndarray) -> Uint64:
+    """Divides the slots of a block by largest remainder; any share but 0 gets one at least."""
+    exact = shares / shares.sum() * BLOCK
+    slots = np.where(shares > 0, np.maximum(np.floor(exact), 1), 0).astype(np.int64)
+    order = np.argsort(-(exact - slots), kind="stable")
+    for source in order[: max(0, BLOCK - slots.sum())]:
+        slots[source] += 1
+    while slots.sum() > BLOCK:
+        slots[slots.argmax()] -= 1
+    return slots.astype(np.uint64)
+
+
+__all__ = ["BLOCK", "Mixture", "shares_by_weight"]

@@ -1,0 +1,368 @@
+"""One pretraining run, from shards to a folder with checkpoint, curves and card."""
+
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+import yaml
+from accelerate import PartialState
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import Dataset, SequentialSampler
+from transformers import (
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+    set_seed,
+)
+
+from kebyt5.corpus.shards import Shards
+from kebyt5.errors import InputError
+from kebyt5.models.configuration_gbswt5 import GBSWT5Config
+from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
+from kebyt5.output import make_output_folder, provenance, whole_folder, write_json, write_text
+from kebyt5.pretraining.card import model_card
+from kebyt5.pretraining.checkpoints import check_resume, last_checkpoint
+from kebyt5.pretraining.config import PretrainConfig
+from kebyt5.pretraining.examples import Examples
+from kebyt5.pretraining.flops import measured_peak, training_flops
+from kebyt5.pretraining.history import History, read_history
+from kebyt5.pretraining.plots import plot_history
+from kebyt5.pretraining.progress import ShowProgress
+from kebyt5.pretraining.salient import NameFinder, SalientSpans
+from kebyt5.pretraining.schedule import constant, cosine_cycles, inverse_square_root
+from kebyt5.pretraining.spans import SpanCorruption
+from kebyt5.pretraining.start import starting_model
+from kebyt5.pretraining.validation import Validation, validation_shards
+
+
+class TrainingData(Dataset[dict[str, torch.Tensor]]):
+    """The first so many examples as a map-style dataset that makes whole batches at once."""
+
+    def __init__(self, examples: Examples, size: int) -> None:
+        self.examples = examples
+        self.size = size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return {name: ids[0] for name, ids in self.__getitems__([index]).items()}
+
+    def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
+        """The batch of these examples, which the data loader takes as it is."""
+        inputs, labels = map(torch.from_numpy, self.examples.batch(indices))
+        return {"input_ids": inputs, "attention_mask": inputs.ne(0).long(), "labels": labels}
+
+
+class Steer(TrainerCallback):
+    """Decides after every step whether to validate, and whether to stop with a checkpoint.
+
+    A run stops before its end when SIGTERM has come or its time is up.
+    """
+
+    def __init__(self, config: PretrainConfig) -> None:
+        self.config = config
+        minutes = config.minutes
+        self.deadline = time.monotonic() + 60 * minutes if minutes else float("inf")
+        self.terminated = False
+
+    def terminate(self, number: int, frame: FrameType | None) -> None:
+        """Handles the signal."""
+        self.terminated = True
+
+    def on_step_end(
+        self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """All devices have to stop after the same step, so they ask each other."""
+        stops = self.terminated or time.monotonic() > self.deadline
+        if args.world_size > 1:
+            votes = torch.tensor([float(stops), float(self.terminated)], device=args.device)
+            torch.distributed.all_reduce(votes)
+            stops, self.terminated = (bool(vote) for vote in votes.tolist())
+        if stops:
+            control.should_training_stop = control.should_save = True
+        is_last = state.global_step >= state.max_steps
+        control.should_save = control.should_save or is_last
+        control.should_evaluate = is_last or state.global_step % self.config.eval_steps == 0
+
+    def on_epoch_end(
+        self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """What there was to do has been done after the last step."""
+        control.should_save = control.should_evaluate = False
+
+
+class PretrainTrainer(Trainer):
+    """A `Trainer` with the order, schedule, validation and history of a pretraining run."""
+
+    def __init__(
+        self, config: PretrainConfig, validation: Validation | None, history: History, **kwargs: Any
+    ) -> None:
+        super().__init__(data_collator=lambda batch: batch, **kwargs)
+        self.config = config
+        self.validation = validation
+        self.history = history
+        self.began = time.monotonic() - history.seconds
+        self.remove_callback(PrinterCallback)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
+        return SequentialSampler(train_dataset or self.train_dataset)
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> LambdaLR:
+        """Creates the configured schedule."""
+        self.lr_scheduler: LambdaLR | None
+        if self.lr_scheduler is None:
+            self.lr_scheduler = LambdaLR(optimizer or self.optimizer, learning_rate(self.config))
+        return self.lr_scheduler
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Writes to the history; the trainer's own would be written whole in every checkpoint."""
+        if "loss" in logs and self.is_world_process_zero():
+            self._add(**{k: logs[k] for k in ("loss", "grad_norm", "learning_rate") if k in logs})
+        self.callback_handler.on_log(self.args, self.state, self.control, logs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Measures bits per byte by source."""
+        if self.validation is None:
+            return {}
+        with self.compute_loss_context_manager():
+            bits = self.validation.bits_per_byte(self.model_wrapped, self.accelerator)
+        if self.is_world_process_zero():
+            self._add(bits_per_byte=bits)
+            print(f"step {self.state.global_step}: {bits['all']:.4f} bits per byte")
+        return bits
+
+    def _add(self, **entry: Any) -> None:
+        seconds = round(time.monotonic() - self.began, 3)
+        self.history.add(step=self.state.global_step, **entry, seconds=seconds)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        try:
+            super()._save_checkpoint(model, trial)
+        except Exception as error:  # torch and safetensors have their own for a full disk
+            if self.is_world_process_zero():
+                shutil.rmtree(folder, ignore_errors=True)
+            cause = " ".join(str(error).split())
+            raise InputError(
+                f"{folder}: the checkpoint cannot be written: {cause}; make room and go on from the"
+                " one before with --resume"
+            ) from error
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        metrics: The content of `metrics.json`; empty where the run is not finished, and on all
+            processes but the main one.
+        step: The last step.
+        terminated: Whether SIGTERM ended it.
+    """
+
+    metrics: dict[str, Any]
+    step: int
+    terminated: bool
+
+
+def pretrain(config: PretrainConfig, names: NameFinder | None = None) -> Outcome:
+    """Pretrains a model and writes everything to `config.output`.
+
+    Args:
+        config: The settings.
+        names: Finds names in texts, for salient spans.
+
+    Raises:
+        InputError: A shard, the output folder or a setting is not what it has to be.
+        CheckpointError: The checkpoint to start from cannot be loaded.
+    """
+    # Without being told so, Accelerate takes several processes without GPUs for as many runs.
+    state = PartialState(cpu=not torch.accelerator.is_available())
+    size, accumulation = device_batch_size(config, state.num_processes)
+    shards, validation_part = Shards(config.corpus / "train"), validation_shards(config.corpus)
+    for part in (shards, validation_part):
+        if part is not None:
+            part.verify(state.process_index, state.num_processes)
+    fingerprints = {"train": shards.fingerprint}
+    if validation_part is not None:
+        fingerprints["validation"] = validation_part.fingerprint
+    corruption = SpanCorruption(config.density, config.mean_span, config.whole_characters)
+    salient = SalientSpans(names) if config.salient else None
+    examples = Examples(
+        shards, config.input_length, corruption, config.weights, config.seed, salient, config.copy
+    )
+    validation = None
+    if validation_part is not None:
+        validation = Validation(
+            validation_part, config.eval_examples, size, config.input_length, corruption
+        )
+    resumes = check_resume(config, fingerprints)
+    set_seed(config.seed)
+    model = starting_model(config)
+    step, checkpoint = last_checkpoint(config.output) if resumes else (0, None)
+    state.wait_for_everyone()
+    if state.is_main_process:
+        output = make_output_folder(config.output, may_continue=config.resume)
+        write_text(output / "config.yaml", config.resolved())
+        write_json(output / "corpus.json", {"fingerprints": fingerprints})
+        history = History(output / "history.jsonl", step)
+    state.wait_for_everyone()
+    if not state.is_main_process:
+        history = _Unwritten()
+    trainer = PretrainTrainer(
+        config,
+        validation,
+        history,
+        model=model,
+        args=training_arguments(config, size, accumulation),
+        train_dataset=TrainingData(examples, config.steps * config.batch_size),
+    )
+    steer = Steer(config)
+    trainer.add_callback(steer)
+    trainer.add_callback(show_progress(config, trainer, examples))
+    before = signal.signal(signal.SIGTERM, steer.terminate)
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    step = trainer.state.global_step
+    metrics = {}
+    if step >= config.steps:
+        metrics = finish(config, trainer, examples, shards)
+    return Outcome(metrics, step, steer.terminated)
+
+
+def learning_rate(config: PretrainConfig) -> Callable[[int], float]:
+    """The configured schedule: share of the peak at a step."""
+    if config.schedule == "constant":
+        return partial(constant, warmup=config.warmup_steps)
+    if config.schedule == "inverse-sqrt":
+        return partial(inverse_square_root, warmup=config.warmup_steps)
+    floor = config.min_learning_rate / config.learning_rate
+    return partial(
+        cosine_cycles,
+        steps=config.steps,
+        cycles=config.cycles,
+        decay=config.cycle_decay,
+        floor=floor,
+        warmup=config.warmup_steps,
+    )
+
+
+def training_arguments(config: PretrainConfig, size: int, accumulation: int) -> TrainingArguments:
+    """What the settings are in the trainer's terms."""
+    return TrainingArguments(
+        output_dir=str(config.output),
+        max_steps=config.steps,
+        per_device_train_batch_size=size,
+        gradient_accumulation_steps=accumulation,
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        optim="adafactor" if config.optimizer == "adafactor" else "adamw_torch_fused",
+        adam_beta2=0.98,
+        bf16=config.bf16,
+        activation_checkpointing=config.gradient_checkpointing,
+        activation_checkpointing_kwargs={"use_reentrant": False},
+        use_cpu=not torch.accelerator.is_available(),
+        save_strategy="steps",
+        save_steps=config.save_steps,
+        save_total_limit=config.keep_checkpoints,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        report_to=[],
+        remove_unused_columns=False,
+        label_names=["labels"],
+        dataloader_num_workers=config.workers,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        seed=config.seed,
+        disable_tqdm=True,
+    )
+
+
+def device_batch_size(config: PretrainConfig, world: int) -> tuple[int, int]:
+    """Divides a batch: examples that one device computes at a time, and how often it does.
+
+    Raises:
+        InputError: The batch cannot be divided among the devices.
+    """
+    share, rest = divmod(config.batch_size, world)
+    if rest or not share:
+        raise InputError(f"--batch-size {config.batch_size}: not a multiple of {world} devices")
+    largest = min(share, config.device_batch_size)
+    size = next(size for size in range(largest, 0, -1) if share % size == 0)
+    return size, share // size
+
+
+def show_progress(
+    config: PretrainConfig, trainer: PretrainTrainer, examples: Examples
+) -> ShowProgress:
+    """The progress bar of a run, which knows what its steps cost."""
+    raw = examples.raw_length
+    flops = training_flops(trainer.model, *examples.corruption.lengths(raw)) * config.batch_size
+    dtype = torch.bfloat16 if config.bf16 else torch.float32
+    peak = 1e12 * (config.peak_tflops or 0) or measured_peak(trainer.args.device, dtype)
+    return ShowProgress(raw * config.batch_size, flops, peak * trainer.args.world_size)
+
+
+def finish(
+    config: PretrainConfig, trainer: PretrainTrainer, examples: Examples, shards: Shards
+) -> dict[str, Any]:
+    """Writes the model and what describes the run."""
+    # Of a sharded model all processes have to give their part.
+    tensors = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    if not trainer.is_world_process_zero():
+        return {}
+    model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
+    entries = list(read_history(config.output / "history.jsonl"))
+    measured = [entry["bits_per_byte"] for entry in entries if "bits_per_byte" in entry]
+    shares = examples.mixture.slots / examples.mixture.slots.sum()
+    total = config.steps * config.batch_size
+    metrics = {
+        "bits_per_byte": measured[-1] if measured else {},
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "gbst": isinstance(model.config, GBSWT5Config),
+        "steps": config.steps,
+        "examples": total,
+        "raw_length": examples.raw_length,
+        "bytes_seen": total * examples.raw_length,
+        "seconds": entries[-1]["seconds"],
+        "sources": {
+            name: {"bytes": sum(s.bytes for s in shards.sources[name]), "share": float(share)}
+            for name, share in zip(examples.sources, shares, strict=True)
+        },
+        "made": provenance(),
+    }
+    settings = yaml.safe_load(config.resolved())["pretrain"]
+    with whole_folder(config.output) as folder:
+        model.save_pretrained(folder, state_dict=tensors)
+        ByteTokenizer().save_pretrained(folder)
+        plot_history(entries, folder / "pretraining.png")
+        write_text(
+            folder / "README.md", model_card(config.output.resolve().name, settings, metrics)
+        )
+        write_json(folder / "metrics.json", metrics)
+    return metrics
+
+
+class _Unwritten(History):
+    """What processes other than the main one have of the history."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+
+__all__ = ["Outcome", "PretrainTrainer", "TrainingData", "pretrain"]

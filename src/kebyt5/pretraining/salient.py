@@ -1,0 +1,121 @@
+"""Salient spans: dates, times, quantities, numbers and names, which a model should know or infer.
+
+Masking these in place of arbitrary spans is a second stage of pretraining (Guu et al. 2020, REALM;
+Roberts et al. 2020).
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
+from kebyt5.pretraining.randomness import Uint64, uniform
+from kebyt5.pretraining.spans import MAX_SPANS, Spans
+
+NameFinder = Callable[[Sequence[str]], Sequence[Iterable[tuple[int, int]]]]
+"""Gives for each text the character spans, begin and end, of the names in it."""
+
+_NUMBER = r"\d+(?:,\d{3})*(?:\.\d+)?"
+_UNITS = (
+    "퍼센트|%p?|㎞|㎢|㎡|㎏|㎜|㎝|km|kg|cm|mm|m|g|℃|도|원|달러|엔|유로|위안|명|인|개국|개월|개|살|세|"
+    "년|월|일|시간|분|초|주|차|회|번|번째|위|층|호|장|권|마리|대|건|곳|쪽|배|점|척|채|그루|잔|병|조|항"
+)
+_COUNTED = "한|두|세|네|다섯|여섯|일곱|여덟|아홉|열|스무|서른|마흔|쉰|수십|수백|수천"
+_COUNTERS = "명|개|번|살|마리|권|장|대|곳|잔|병|시간|달|사람|가지|차례|배"
+
+RULES = {
+    "date": (
+        r"\d{2,4}년(?: ?\d{1,2}월)?(?: ?\d{1,2}일)?|\d{1,2}월(?: ?\d{1,2}일)?"
+        r"|\d{1,2}일(?![가-힣]{2})|\d{4}[-./] ?\d{1,2}[-./] ?\d{1,2}"
+        r"|[월화수목금토일]요일|\d{1,2}세기"
+    ),
+    "time": (
+        r"(?:(?:오전|오후|새벽|아침|저녁|밤|낮) ?)?"
+        r"(?:\d{1,2}|열두|열한|열|한|두|세|네|다섯|여섯|일곱|여덟|아홉)시(?!간)"
+        r"(?: ?(?:\d{1,2}분|반))?(?: ?\d{1,2}초)?|\d{1,2}:\d{2}(?::\d{2})?"
+    ),
+    "quantity": (
+        rf"(?:{_NUMBER} ?)?{_NUMBER} ?(?:[십백천만억조]+ ?)*(?:{_UNITS})"
+        rf"|(?:{_COUNTED}) (?:{_COUNTERS})"
+    ),
+    "number": _NUMBER,
+}
+"""What counts as salient by rule; where two begin at the same character, the first."""
+
+_SALIENT = re.compile(
+    "|".join(rf"(?P<{name}>(?<![\dA-Za-z.,])(?:{rule}))" for name, rule in RULES.items())
+)
+
+
+def find_by_rule(text: str) -> list[tuple[int, int, str]]:
+    """Begin, end and kind of the dates, times, quantities and numbers in a text, in order."""
+    return [(*match.span(), str(match.lastgroup)) for match in _SALIENT.finditer(text)]
+
+
+class SalientSpans:
+    """Replaces arbitrary spans by salient ones.
+
+    Args:
+        names: Finds names as well, for example a model fine-tuned on named entities.
+    """
+
+    def __init__(self, names: NameFinder | None = None) -> None:
+        self.names = names
+
+    def find(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """The character spans of each text; they may touch, but do not overlap."""
+        named = self.names(texts) if self.names else [()] * len(texts)
+        found = []
+        for text, names in zip(texts, named, strict=True):
+            by_rule = [(begin, end) for begin, end, _ in find_by_rule(text)]
+            kept: list[tuple[int, int]] = []
+            # What begins first wins, of several the longest.
+            for begin, end in sorted([*by_rule, *names], key=lambda span: (span[0], -span[1])):
+                if begin < end and (not kept or begin >= kept[-1][1]):
+                    kept.append((begin, end))
+            found.append(kept)
+        return found
+
+    def replace(
+        self, spans: Spans, texts: np.ndarray, sizes: np.ndarray, row_keys: Uint64, density: float
+    ) -> Spans:
+        """Chooses salient spans at random, until the density is reached or there are 11.
+
+        Args:
+            spans: What is masked in texts where nothing salient is found.
+            texts: The bytes, uint8 (rows, width).
+            sizes: Bytes of each text, (rows,).
+            row_keys: The choice is a function of these, (rows,).
+            density: Share of the bytes to mask, at most; one span may exceed it.
+        """
+        starts, ends, counts = (array.copy() for array in spans)
+        decoded = [row[:size].tobytes().decode() for row, size in zip(texts, sizes, strict=True)]
+        for row, (text, found) in enumerate(zip(decoded, self.find(decoded), strict=True)):
+            offsets = ByteTokenizer.char_to_byte(text)
+            candidates = [(int(offsets[begin]), int(offsets[end])) for begin, end in found]
+            order = np.argsort(uniform(row_keys[row : row + 1], max(1, len(candidates)))[0])
+            chosen = _choose(
+                [candidates[i] for i in order[: len(candidates)]], density * len(text.encode())
+            )
+            if chosen:
+                counts[row] = len(chosen)
+                starts[row], ends[row] = sizes[row], sizes[row]
+                starts[row, : len(chosen)], ends[row, : len(chosen)] = np.transpose(chosen)
+        return Spans(starts, ends, counts)
+
+
+def _choose(candidates: Iterable[tuple[int, int]], budget: float) -> list[tuple[int, int]]:
+    """The first spans within a budget of bytes that leave a byte before each other, sorted."""
+    chosen: list[tuple[int, int]] = []
+    for begin, end in candidates:
+        used = sum(last - first for first, last in chosen)
+        is_apart = begin > 0 and all(end < first or last < begin for first, last in chosen)
+        if is_apart and (not chosen or used + end - begin <= budget):
+            chosen.append((begin, end))
+        if len(chosen) == MAX_SPANS:
+            break
+    return sorted(chosen)
+
+
+__all__ = ["RULES", "NameFinder", "SalientSpans", "find_by_rule"]

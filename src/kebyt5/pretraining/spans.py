@@ -1,0 +1,269 @@
+"""Span corruption as in T5 and ByT5, for whole batches of byte chunks.
+
+Of a chunk, spans are taken out and replaced by one sentinel each; the target says what each was:
+
+    source   한국의 수도는 서울이다.
+    input    한국의 <258>는 서울<257> </s>
+    target   <258>수도<257>이다. </s>
+
+Sentinel i is id 258 - i. Only the first 11 of them are no bytes of UTF-8 text, hence the limit.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
+from kebyt5.pretraining.randomness import Uint64, uniform
+
+MAX_SPANS = ByteTokenizer.NUM_PRETRAINING_SENTINELS
+IGNORED = -100
+"""What labels are padded with."""
+
+PAD = 0
+_EOS, _OFFSET = 1, 3
+_FIRST_SENTINEL = ByteTokenizer.pretraining_sentinel_id(0) - _OFFSET  # as a byte
+
+
+@dataclass(frozen=True)
+class SpanCorruption:
+    """How much of a text is masked, in spans of which length.
+
+    Attributes:
+        density: Share of the bytes that is masked.
+        mean_span: Mean length of a span in bytes; longer where there would be more than 11.
+        whole_characters: Whether spans begin and end between characters. Otherwise, as in ByT5,
+            they may cut them.
+    """
+
+    density: float = 0.15
+    mean_span: float = 20.0
+    whole_characters: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.density < 1 or not self.mean_span >= 1:
+            raise ValueError(
+                f"density {self.density} has to be between 0 and 1, mean_span {self.mean_span}"
+                " 1 or more"
+            )
+
+    def counts(self, units: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How many units (bytes or characters) are masked, in how many spans.
+
+        Args:
+            units: Of each text, 2 or more: its bytes, or its characters.
+            sizes: Bytes of each text.
+
+        Returns:
+            Masked units and spans of each text, int64.
+        """
+        noise = np.clip(np.rint(units * self.density), 1, units - 1).astype(np.int64)
+        spans = np.rint(np.rint(sizes * self.density) / self.mean_span).astype(np.int64)
+        most = np.minimum(np.minimum(noise, units - noise), MAX_SPANS)
+        return noise, np.clip(spans, 1, most)
+
+    def lengths(self, size: int) -> tuple[int, int]:
+        """Ids of the input and of the target, `</s>` included, that `size` bytes give.
+
+        With `whole_characters` they are so on average.
+        """
+        noise, spans = (int(n[0]) for n in self.counts(*np.full((2, 1), size)))
+        return size - noise + spans + 1, noise + spans + 1
+
+    def raw_length(self, input_length: int) -> int:
+        """The most bytes whose input is no longer than so many ids, as T5's `random_spans_helper`.
+
+        Raises:
+            ValueError: `input_length` is too short for two bytes.
+        """
+        size = max(2, input_length - 2)
+        while self.lengths(size + 1)[0] <= input_length:
+            size += 1
+        if self.lengths(size)[0] > input_length:
+            raise ValueError(f"an input of {input_length} ids is too short for anything")
+        return size
+
+
+class Spans(NamedTuple):
+    """Where the masked spans of a batch are: byte offsets, int64 (rows, 11), and their number.
+
+    Unused places hold the row's size in both.
+    """
+
+    starts: np.ndarray
+    ends: np.ndarray
+    counts: np.ndarray
+
+
+class Batch(NamedTuple):
+    """Ids of a batch, int64: inputs (rows, I) padded with 0, labels (rows, T) with -100."""
+
+    input_ids: np.ndarray
+    labels: np.ndarray
+
+
+def draw_spans(
+    corruption: SpanCorruption, sizes: np.ndarray, row_keys: Uint64, texts: np.ndarray
+) -> Spans:
+    """Draws spans by the law of T5's `random_spans_noise_mask`.
+
+    The masked bytes are divided into so many spans of any positive lengths, all divisions being
+    equally likely; so are the bytes kept before each of them. A text begins with what is kept and
+    ends with a span.
+
+    Args:
+        corruption: Density and mean length.
+        sizes: Bytes of each text, 2 or more, int64 (rows,).
+        row_keys: The random numbers of each row are a function of its key, uint64 (rows,).
+        texts: The bytes, uint8 (rows, width), each from 0 on; only looked at where spans keep
+            characters whole.
+    """
+    if not corruption.whole_characters:
+        return _draw(corruption, sizes, sizes, row_keys)
+    begins = ((texts & 0xC0) != 0x80) & (np.arange(texts.shape[1]) < sizes[:, None])
+    begins[:, 0] = True  # whatever is there: bytes before the first character belong to it
+    characters = begins.sum(1)
+    # A lone character cannot be divided; its bytes are.
+    alone = characters < 2
+    begins[alone] |= np.arange(texts.shape[1]) < sizes[alone, None]
+    characters = begins.sum(1)
+    spans = _draw(corruption, characters, sizes, row_keys)
+    # One entry more a row, for the end of the last character.
+    offsets = np.insert(np.nonzero(begins)[1], np.cumsum(characters), sizes)
+    first = np.cumsum(characters + 1) - characters - 1
+    return Spans(
+        offsets[first[:, None] + spans.starts], offsets[first[:, None] + spans.ends], spans.counts
+    )
+
+
+def _draw(
+    corruption: SpanCorruption, units: np.ndarray, sizes: np.ndarray, row_keys: Uint64
+) -> Spans:
+    noise, counts = corruption.counts(units, sizes)
+    numbers = uniform(row_keys, 2 * (MAX_SPANS - 1)).reshape(-1, MAX_SPANS - 1)
+    totals = np.stack([noise, units - noise], axis=1).reshape(-1)
+    lengths = _divide(totals, np.repeat(counts, 2), numbers).reshape(len(units), 2, MAX_SPANS)
+    ends = np.cumsum(lengths.sum(axis=1), axis=1)
+    return Spans(ends - lengths[:, 0], ends, counts)
+
+
+def _divide(totals: np.ndarray, parts: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Divides each total into so many positive parts, every division as likely as any other.
+
+    The cuts are a set of distinct numbers below the total, drawn by Floyd's algorithm (Bentley &
+    Floyd 1987).
+
+    Args:
+        totals: (rows,).
+        parts: (rows,), 1 to 11 and no more than the total.
+        numbers: Uniform in [0, 1), (rows, 10).
+
+    Returns:
+        (rows, 11), zeros behind the parts.
+    """
+    cuts = np.empty((MAX_SPANS + 1, len(totals)), np.int64)
+    cuts[:] = totals
+    cuts[0] = 0
+    for i, number in enumerate(numbers.T[: parts.max() - 1], 1):
+        last = totals - parts + i
+        cut = 1 + (number * last).astype(np.int64)
+        is_taken = (cuts[1:i] == cut).any(axis=0)
+        cuts[i] = np.where(i < parts, np.where(is_taken, last, cut), totals)
+    return np.diff(np.sort(cuts.T, axis=1), axis=1)
+
+
+def encode_bytes(text: np.ndarray) -> np.ndarray:
+    """The ids of bytes, uint8 (n,), with `</s>` behind: int64 (n + 1,)."""
+    return np.append(text.astype(np.int64) + _OFFSET, _EOS)
+
+
+def mask_spans(
+    rows: np.ndarray,
+    begins: np.ndarray,
+    sizes: np.ndarray,
+    spans: Spans,
+    input_length: int | None = None,
+    target_length: int | None = None,
+) -> Batch:
+    """Makes input and target ids of texts and the spans to be masked in them.
+
+    Args:
+        rows: Bytes, uint8 (rows, width), contiguous.
+        begins: Where in its row each text begins, int64 (rows,).
+        sizes: Bytes of each text, int64 (rows,).
+        spans: Offsets from where the text begins. At least one byte is kept before each of them.
+        input_length: Width of the inputs; that of the longest where not given.
+        target_length: Width of the targets, likewise.
+
+    Raises:
+        ValueError: A row does not fit into the given width.
+    """
+    count = len(rows)
+    masked = (spans.ends - spans.starts).sum(1)
+    input_sizes, target_sizes = sizes - masked + spans.counts, masked + spans.counts
+    widths = []
+    for given, needed in ((input_length, input_sizes), (target_length, target_sizes)):
+        longest = int(needed.max()) + 1
+        if given is not None and longest > given:
+            raise ValueError(f"{longest} ids do not fit into {given}")
+        widths.append(given or longest)
+
+    # Both sequences are what is left of a row when some of its bytes are dropped: of a span, the
+    # input keeps the first byte and the target all and the byte before, and that odd byte is
+    # overwritten by the sentinel. Slots behind the text become `</s>` and padding.
+    stops = begins + sizes
+    slots = [widths[0] - input_sizes, widths[1] - target_sizes]
+    width = int((stops + np.maximum(*slots)).max())
+    if rows.shape[1] < width:
+        rows = np.pad(rows, ((0, 0), (0, width - rows.shape[1])))
+    width = rows.shape[1]
+    flat = rows.reshape(-1)
+    starts, ends = spans.starts + begins[:, None], spans.ends + begins[:, None]
+    is_used = spans.starts < spans.ends
+    row, number = np.nonzero(is_used)
+    first = row * width + starts[row, number]
+    sentinels = (_FIRST_SENTINEL - number).astype(np.uint8)
+
+    def ids(edges: list[np.ndarray], overwrite: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        """What lies between the 1st and 2nd edge of each row, the 3rd and 4th, …, as ids."""
+        runs = np.diff(np.column_stack(edges), axis=1, prepend=0, append=width)
+        pattern = np.zeros(runs.shape, bool)
+        pattern[:, 1::2] = True
+        is_kept = np.repeat(pattern.reshape(-1), runs.reshape(-1))
+        original = flat[overwrite]
+        flat[overwrite] = sentinels
+        kept = flat[is_kept].reshape(count, -1)
+        flat[overwrite] = original
+        result = kept.astype(np.int64)
+        result += _OFFSET
+        result[np.arange(count), sizes] = _EOS
+        return result
+
+    def alternating(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.stack([a, b], axis=2).reshape(count, -1)
+
+    inputs = ids(
+        [begins, alternating(starts + is_used, ends), stops + slots[0]], first, input_sizes
+    )
+    labels = ids(
+        [alternating(starts - is_used, ends), stops, stops + slots[1]], first - 1, target_sizes
+    )
+    for result, used, pad in ((inputs, input_sizes, PAD), (labels, target_sizes, IGNORED)):
+        rest = result.shape[1] - 1 - used
+        behind = np.cumsum(rest) - rest - (np.arange(count) * result.shape[1] + used + 1)
+        result.reshape(-1)[np.arange(rest.sum()) - np.repeat(behind, rest)] = pad
+    return Batch(inputs, labels)
+
+
+__all__ = [
+    "IGNORED",
+    "MAX_SPANS",
+    "PAD",
+    "Batch",
+    "SpanCorruption",
+    "Spans",
+    "draw_spans",
+    "encode_bytes",
+    "mask_spans",
+]

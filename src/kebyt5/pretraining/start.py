@@ -1,0 +1,77 @@
+"""The model that a pretraining run starts with."""
+
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from kebyt5.errors import InputError
+from kebyt5.models.configuration_gbswt5 import GBSWT5Config
+from kebyt5.models.conversion import add_gbst
+from kebyt5.models.loading import load
+from kebyt5.models.modeling_gbswt5 import GBSWT5ForConditionalGeneration
+from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
+from kebyt5.models.presets import PRESETS, preset_config
+from kebyt5.pretraining.config import PretrainConfig
+
+
+def starting_model(config: PretrainConfig) -> PreTrainedModel:
+    """A shape with random weights, a checkpoint, or a plain checkpoint with GBST put in front.
+
+    Raises:
+        InputError: Settings of GBST for a model that does not get one.
+        CheckpointError: The checkpoint cannot be loaded.
+    """
+    has_new_gbst = config.gbst or "downsample_factor" in PRESETS.get(config.model, ())
+    if (config.blocks or config.downsample) and not has_new_gbst:
+        raise InputError(f"--blocks, --downsample: {config.model} gets no new GBST; give --gbst")
+    try:
+        if config.model not in PRESETS:
+            model = load(config.model)
+        else:
+            model = _random(config, **({} if config.gbst else _gbst_changes(config)))
+        if config.gbst:
+            options: dict[str, Any] = {"seed": config.seed}
+            if config.blocks:
+                options["blocks"] = config.blocks
+            if config.downsample:
+                options["downsample_factor"] = config.downsample
+            model = add_gbst(model, **options)
+    except ValueError as error:
+        if isinstance(error, InputError) or type(error) is not ValueError:
+            raise
+        raise InputError(f"{config.model}: {error}") from error
+    model.config.z_loss = config.z_loss
+    without_dropout(model)
+    return model.train()
+
+
+def _gbst_changes(config: PretrainConfig) -> dict[str, Any]:
+    """What the settings change of a shape with GBST."""
+    changes: dict[str, Any] = {}
+    if config.blocks:
+        changes |= {"subword_blocks": config.blocks, "max_subword_block_size": None}
+    if config.downsample:
+        changes["downsample_factor"] = config.downsample
+    return changes
+
+
+def _random(config: PretrainConfig, **changes: Any) -> PreTrainedModel:
+    shape = preset_config(config.model, **changes)
+    is_gbst = isinstance(shape, GBSWT5Config)
+    model_class = GBSWT5ForConditionalGeneration if is_gbst else KEByT5ForConditionalGeneration
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        return model_class(shape)
+
+
+def without_dropout(model: PreTrainedModel) -> None:
+    """Turns dropout off, in the modules alone: its configuration stays for fine-tuning."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        elif isinstance(getattr(module, "dropout", None), float):
+            module.dropout = 0.0  # the attention's, applied as a function
+
+
+__all__ = ["starting_model", "without_dropout"]

@@ -1,0 +1,108 @@
+"""Bits per byte on text that a model is not trained on."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+
+from kebyt5.corpus.shards import Shards
+from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
+from kebyt5.pretraining.examples import Examples
+from kebyt5.pretraining.spans import IGNORED, SpanCorruption
+
+_FIRST_BYTE = 3
+_LAST_SENTINEL = ByteTokenizer.pretraining_sentinel_id(ByteTokenizer.NUM_PRETRAINING_SENTINELS - 1)
+
+
+class Validation:
+    """A fixed sample of a corpus's validation shards.
+
+    Args:
+        shards: What to measure on.
+        examples: Chunks of each source, at most; they are spread evenly over it.
+        batch_size: Examples that a device computes at a time.
+        input_length: As in training.
+        corruption: As in training.
+    """
+
+    def __init__(
+        self,
+        shards: Shards,
+        examples: int,
+        batch_size: int,
+        input_length: int = 1024,
+        corruption: SpanCorruption | None = None,
+    ) -> None:
+        self.examples = Examples(shards, input_length, corruption)
+        self.batches: list[tuple[str, np.ndarray]] = []
+        for name in self.examples.sources:
+            total = self.examples.chunks_of(name)
+            numbers = np.linspace(0, total - 1, min(total, examples)).round().astype(np.int64)
+            self.batches += [
+                (name, numbers[i : i + batch_size]) for i in range(0, len(numbers), batch_size)
+            ]
+
+    @torch.no_grad()
+    def bits_per_byte(
+        self, model: torch.nn.Module, accelerator: Accelerator | None = None
+    ) -> dict[str, float]:
+        """Measures a model, teacher-forced.
+
+        All ids of the targets are charged, sentinels and `</s>` too; the sum of their negative log
+        likelihoods in bits is divided by the number of masked bytes alone.
+
+        Args:
+            model: Of any wrapping; on several devices all of them have to call this.
+            accelerator: Divides the work among devices.
+
+        Returns:
+            Bits per masked byte by source, and of all examples together under `all`.
+        """
+        rank, world = 0, 1
+        device = next(model.parameters()).device
+        if accelerator is not None:
+            rank, world, device = (
+                accelerator.process_index,
+                accelerator.num_processes,
+                accelerator.device,
+            )
+        names = self.examples.sources
+        sums = torch.zeros(len(names), 2, dtype=torch.float64)
+        was_training = model.training
+        model.eval()
+        # All devices run as many batches, since a sharded model needs all of them at once.
+        for number in range(-(-len(self.batches) // world)):
+            place = number * world + rank
+            name, numbers = self.batches[min(place, len(self.batches) - 1)]
+            inputs, labels = (
+                torch.from_numpy(ids).to(device) for ids in self.examples.of_source(name, numbers)
+            )
+            logits = model(
+                input_ids=inputs, attention_mask=inputs.ne(0).long(), labels=labels
+            ).logits.float()
+            if place < len(self.batches):
+                nats = F.cross_entropy(
+                    logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum"
+                )
+                masked = ((labels >= _FIRST_BYTE) & (labels < _LAST_SENTINEL)).sum()
+                sums[names.index(name)] += torch.tensor([nats.item(), masked.item()]).double()
+        model.train(was_training)
+        if accelerator is not None:
+            # MPS has no float64; 32 bits hold these sums well enough to add them up.
+            sums = accelerator.reduce(sums.float().to(device), "sum").double().cpu()
+        rates = sums[:, 0] / math.log(2) / sums[:, 1]
+        total = sums.sum(0)
+        result = dict(zip(names, rates.tolist(), strict=True))
+        return result | {"all": (total[0] / math.log(2) / total[1]).item()}
+
+
+def validation_shards(corpus: Path) -> Shards | None:
+    """The validation shards of a corpus, or None where it has none."""
+    folder = corpus / "validation"
+    return Shards(folder) if folder.is_dir() else None
+
+
+__all__ = ["Validation", "validation_shards"]

@@ -1,0 +1,91 @@
+"""Blanks are filled with text, the likeliest first."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kebyt5.cli import app
+from kebyt5.errors import InputError
+from kebyt5.generation.fill import MAX_BLANKS, SpanGrammar, fill
+from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
+
+TEXT = "오늘 <extra_id_0>에 비가 <extra_id_1>."
+
+
+def target_ids(spans):
+    text = "".join(f"<extra_id_{i}>{span}" for i, span in enumerate(spans))
+    return ByteTokenizer().encode_array(text, sentinels="pretraining").tolist()
+
+
+spans = st.lists(
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5),
+    min_size=1,
+    max_size=MAX_BLANKS,
+)
+
+
+@given(spans)
+def test_the_grammar_admits_every_filling(spans):
+    ids = target_ids(spans)
+    grammar = SpanGrammar(len(spans), 20)
+    for place, id_ in enumerate(ids):
+        assert id_ in grammar.allowed(ids[:place])
+    assert grammar.allowed(ids) == [0]
+
+
+@given(st.integers(1, MAX_BLANKS), st.integers(4, 12), st.randoms(use_true_random=False))
+def test_the_grammar_admits_nothing_else(blanks, max_bytes, random):
+    grammar, ids = SpanGrammar(blanks, max_bytes), []
+    while ids[-1:] != [1]:
+        ids.append(random.choice(grammar.allowed(ids)))
+        assert len(ids) <= blanks * (max_bytes + 1) + 1
+    spans = []
+    for number in range(blanks):
+        begin = ids.index(258 - number) + 1
+        end = ids.index(257 - number) if number + 1 < blanks else len(ids) - 1
+        spans.append(bytes(i - 3 for i in ids[begin:end]).decode())
+        assert 0 < len(spans[-1].encode()) <= max_bytes
+    assert target_ids(spans) == ids
+
+
+def test_fillings_are_ranked_by_their_likelihood(tiny_model):
+    model = tiny_model().train()
+    fillings = fill(model, TEXT, num_beams=4, results=3, max_bytes=6)
+    assert model.training
+    assert len(fillings) == 3
+    scores = [filling.log_likelihood for filling in fillings]
+    assert scores == sorted(scores, reverse=True)
+    inputs = ByteTokenizer().encode_array(TEXT, sentinels="pretraining")[None]
+    for filling in fillings:
+        a, b = filling.spans
+        assert filling.text == f"오늘 {a}에 비가 {b}."
+        labels = torch.tensor(target_ids(filling.spans))[None]
+        with torch.no_grad():
+            logits = model.eval()(input_ids=torch.from_numpy(inputs), labels=labels).logits
+        chosen = logits.log_softmax(-1).gather(-1, labels[..., None]).sum()
+        assert filling.log_likelihood == pytest.approx(chosen.item(), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("빈칸이 없다", {}, "needs <extra_id_0>"),
+        ("<extra_id_1> <extra_id_0>", {}, "in this order"),
+        ("<extra_id_0> <extra_id_0>", {}, "once each"),
+        ("".join(f"<extra_id_{i}>가" for i in range(12)), {}, "12 blanks: no more than 11"),
+        (TEXT, {"results": 9}, "each beam gives one result"),
+        (TEXT, {"max_bytes": 3}, "needs room for 4 bytes"),
+    ],
+)
+def test_what_cannot_be_filled_is_refused(tiny_model, text, options, message):
+    with pytest.raises(InputError, match=message):
+        fill(tiny_model(), text, **options)
+
+
+def test_the_command_prints_texts(checkpoint, capsys):
+    app(["fill", TEXT, "--checkpoint", str(checkpoint), "--results", "2", "--max-bytes", "6"],
+        result_action="return_value")  # fmt: skip
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) >= 2
+    assert all("오늘" in line for line in lines if line)

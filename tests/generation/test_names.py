@@ -1,0 +1,41 @@
+"""Names come back as spans of the text that was read sentence by sentence."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kebyt5.generation.names import MAX_CHARACTERS, name_finder, sentences_of
+
+
+@given(st.text(st.sampled_from("가나 .!?\n다"), max_size=400))
+def test_sentences_are_parts_of_the_text(text):
+    end = 0
+    for begin, sentence in sentences_of(text):
+        assert text[begin : begin + len(sentence)] == sentence
+        assert not text[end:begin].strip()
+        assert 0 < len(sentence) <= MAX_CHARACTERS
+        assert "\n" not in sentence
+        end = begin + len(sentence)
+    assert not text[end:].strip()
+
+
+def test_what_the_model_marks_is_found_where_it_stands(monkeypatch):
+    texts = ["서울에 산다.\n어제 김하늘 씨가 서울에서 3시에 왔다. 끝.", "아무 일도 없다"]
+
+    def generate(model, inputs, max_new_bytes, batch_size):
+        sentences = [text.removeprefix("task: NER\n\n### 입력\n").rstrip() for text in inputs]
+        marks = (("서울", "<서울:LC>"), ("김하늘", "<김하늘:PS>"), ("3시", "<3시:TI>"))
+        for word, mark in marks:
+            sentences = [sentence.replace(word, mark) for sentence in sentences]
+        return sentences
+
+    monkeypatch.setattr("kebyt5.generation.names.generate_texts", generate)
+    found = name_finder(None)(texts)
+    assert [[text[a:b] for a, b in spans] for text, spans in zip(texts, found, strict=True)] == [
+        ["서울", "김하늘", "서울"],
+        [],
+    ]
+
+
+def test_any_model_can_be_asked(tiny_model):
+    (found,) = name_finder(tiny_model())(["김하늘 씨가 왔다."])
+    assert isinstance(found, list)

@@ -1,0 +1,181 @@
+"""Examples over shards: chunks, random access, ranks."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_spans import reconstruct
+
+from kebyt5.corpus.shards import Shards, ShardWriter
+from kebyt5.errors import InputError
+from kebyt5.pretraining.examples import Chunks, Examples
+from kebyt5.pretraining.mixture import BLOCK
+from kebyt5.pretraining.salient import SalientSpans
+from kebyt5.pretraining.spans import SpanCorruption
+
+WORDS = ("하늘", "이 ", "맑다", ". ", "abc ", "🙂", "é", "\n", "12개 ", "2024년 ")
+
+
+def corpus(folder, documents, max_bytes=10_000):
+    """Shards with so many documents of random words in each source."""
+    rng = np.random.default_rng(0)
+    for source, count in documents.items():
+        with ShardWriter(folder / source, "0", max_bytes) as writer:
+            for _ in range(count):
+                writer.write("".join(rng.choice(WORDS, rng.integers(1, 400))))
+    return Shards(folder)
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    return corpus(tmp_path_factory.mktemp("corpus"), {"film": 30, "law": 60})
+
+
+def whole_text(source):
+    return "".join(f"{document}\n" for shard in source for document in shard)
+
+
+@given(
+    st.lists(
+        st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=80), min_size=1
+    ),
+    st.integers(10, 200),
+    st.integers(1, 500),
+)
+def test_chunks_divide_a_text_between_characters(tmp_path_factory, documents, size, max_bytes):
+    folder = tmp_path_factory.mktemp("source")
+    with ShardWriter(folder, "0", max_bytes) as writer:
+        for document in documents:
+            writer.write(document)
+    (source,) = Shards(folder).sources.values()
+    chunks = Chunks(source, size)
+    rows = np.zeros((len(chunks), chunks.row_size), np.uint8)
+    begins, ends = chunks.read(np.arange(len(chunks)), rows)
+    # No byte is left out: each chunk begins where the one before ended, or a little earlier.
+    whole = "".join(f"{document}\n" for document in documents).encode()
+    covered = 0
+    for row, begin, end in zip(rows, begins, ends, strict=True):
+        chunk = row[begin:end].tobytes()
+        chunk.decode()
+        assert 2 <= len(chunk) <= size
+        at = whole.find(chunk, max(0, covered - size))
+        while (later := whole.find(chunk, at + 1)) != -1 and later <= covered:
+            at = later
+        assert 0 <= at <= covered
+        covered = max(covered, at + len(chunk))
+    assert covered == len(whole)
+    if len(source) == 1:
+        assert ((ends - begins) >= min(size, len(whole)) - 3).all()
+    # In any order, alone or together.
+    again = np.zeros((1, chunks.row_size), np.uint8)
+    (begin,), (end,) = chunks.read(np.array([len(chunks) - 1]), again)
+    assert again[0, begin:end].tobytes() == chunk
+
+
+@pytest.mark.parametrize("corruption", [SpanCorruption(), SpanCorruption(whole_characters=True)])
+@pytest.mark.parametrize("salient", [None, SalientSpans()])
+def test_every_example_is_a_chunk_of_its_source(shards, corruption, salient):
+    examples = Examples(shards, 128, corruption, salient=salient)
+    texts = {
+        source: "".join(f"{d}\n" for s in shards.sources[source] for d in s)
+        for source in shards.sources
+    }
+    inputs, labels = examples.batch(np.arange(300))
+    seen = {"film": 0, "law": 0}
+    for input_ids, label_ids in zip(inputs.tolist(), labels.tolist(), strict=True):
+        text = reconstruct(input_ids, label_ids).decode()
+        (source,) = [source for source in texts if text in texts[source]]
+        seen[source] += 1
+    film = len(texts["film"].encode()) / shards.bytes
+    assert seen["film"] / 300 == pytest.approx(film, abs=0.1)
+
+
+def test_of_full_chunks_every_input_is_as_long_as_it_should_be(tmp_path):
+    with ShardWriter(tmp_path, "0") as writer:
+        writer.write("가나다라 마바사 abc." * 4_000)
+    examples = Examples(Shards(tmp_path))
+    assert examples.raw_length == 1193
+    inputs, labels = examples.batch(np.arange(64))
+    assert inputs.shape == (64, 1024)
+    assert labels.shape == (64, 189)
+    lengths = (inputs != 0).sum(1)
+    assert lengths.min() == 1022  # where an end cuts a syllable
+    assert lengths.max() == 1024
+    masked = ((labels >= 0) & (labels < 248)).sum()
+    assert masked / (masked + (inputs < 248).sum()) == pytest.approx(0.15, abs=0.002)
+
+
+@pytest.mark.parametrize("salient", [None, SalientSpans()])
+def test_random_access_equals_sequential(shards, salient):
+    examples = Examples(shards, 128, seed=5, salient=salient)
+    whole = examples.batch(np.arange(100, 140))
+    for index in (100, 117, 139):
+        alone = Examples(shards, 128, seed=5, salient=salient).batch([index])
+        for one, several in zip(alone, whole, strict=True):
+            row = several[index - 100]
+            assert row[: one.shape[1]].tolist() == one[0].tolist()
+            assert set(row[one.shape[1] :].tolist()) <= {0, -100}
+    assert not np.array_equal(
+        examples.batch([100])[0], Examples(shards, 128, seed=6, salient=salient).batch([100])[0]
+    )
+
+
+def test_a_chunk_is_masked_otherwise_in_every_pass(tmp_path):
+    with ShardWriter(tmp_path, "0") as writer:
+        writer.write("하나 둘 셋 넷 다섯 여섯 " * 10)
+    inputs, labels = Examples(Shards(tmp_path), 400).batch(np.arange(50))
+    rows = list(zip(inputs.tolist(), labels.tolist(), strict=True))
+    assert len({reconstruct(*row) for row in rows}) == 1
+    assert len({tuple(row[0]) for row in rows}) > 1
+
+
+def test_weights_change_how_often_a_source_is_drawn(shards):
+    examples = Examples(shards, 128, weights={"law": 0})
+    assert set(examples.mixture(np.arange(500))[0].tolist()) == {examples.sources.index("film")}
+    with pytest.raises(InputError, match="weight of laws"):
+        Examples(shards, 128, weights={"laws": 1})
+
+
+def test_one_pass_meets_every_chunk(tmp_path):
+    shards = corpus(tmp_path, {"only": 40})
+    examples = Examples(shards, 128)
+    total = examples.chunks_of("only")
+    _, chunk = examples.mixture(np.arange(BLOCK))
+    assert len(set(chunk[: BLOCK // total * total].tolist())) == total
+    # The chunks in their order begin and end where the text does.
+    text = whole_text(shards)
+    first, *_, last = zip(
+        *(i.tolist() for i in examples.of_source("only", range(total))), strict=True
+    )
+    assert text.startswith(reconstruct(*first).decode())
+    assert text.endswith(reconstruct(*last).decode())
+
+
+def test_some_examples_are_texts_to_be_copied(shards):
+    plain, mixed = Examples(shards, 128, seed=3), Examples(shards, 128, seed=3, copy=0.25)
+    indices = np.arange(400)
+    masked, batch = plain.batch(indices), mixed.batch(indices)
+    copies = 0
+    for row in indices:
+        inputs, labels = (ids[row].tolist() for ids in batch)
+        if any(i >= 248 for i in inputs):
+            assert inputs == masked.input_ids[row].tolist()
+            assert labels == masked.labels[row].tolist()
+            continue
+        copies += 1
+        text = inputs[: inputs.index(1)]
+        assert labels[: len(text) + 1] == [*text, 1]
+        assert set(inputs[len(text) + 1 :]) == {0}
+        assert set(labels[len(text) + 1 :]) <= {-100}
+        source = reconstruct(masked.input_ids[row].tolist(), masked.labels[row].tolist())
+        copied = bytes(i - 3 for i in text)
+        assert source.startswith(copied)
+        copied.decode()
+        assert len(source) == len(copied) or len(copied) >= mixed.target_length - 4
+    assert copies / 400 == pytest.approx(0.25, abs=0.07)
+    assert np.array_equal(mixed.batch([7]).labels[0], batch.labels[7])
+
+
+def test_too_short_an_input_is_refused(shards):
+    with pytest.raises(InputError, match="input length 31"):
+        Examples(shards, 31)

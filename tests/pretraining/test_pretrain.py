@@ -1,0 +1,318 @@
+"""A pretraining run leaves a folder that holds all about it, however it was interrupted."""
+
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from transformers import T5Config
+
+import kebyt5
+from kebyt5.corpus.shards import ShardWriter
+from kebyt5.errors import InputError
+from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
+from kebyt5.pretraining.config import PretrainConfig
+from kebyt5.pretraining.history import read_history
+from kebyt5.pretraining.pretrain import device_batch_size, pretrain
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """Shards of two sources, with validation text of one."""
+    rng = random.Random(0)
+    words = [
+        f"{word} " for word in ["하늘", "맑다", "비가", "온다", "열두", "명", "12개", "2024년"]
+    ]
+    for split, source, documents in (
+        ("train", "film", 40), ("train", "law", 80), ("validation", "film", 8),
+    ):  # fmt: skip
+        with ShardWriter(tmp_path / "corpus" / split / source, "0", 4_000) as writer:
+            for _ in range(documents):
+                writer.write("".join(rng.choices(words, k=rng.randrange(5, 60))))
+    return tmp_path / "corpus"
+
+
+@pytest.fixture
+def config(corpus, checkpoint, tmp_path):
+    return PretrainConfig(
+        corpus=corpus, output=tmp_path / "run", model=str(checkpoint), steps=6, batch_size=8,
+        device_batch_size=4, input_length=64, warmup_steps=2, learning_rate=1e-2, eval_steps=3,
+        save_steps=2, peak_tflops=1.0,
+    )  # fmt: skip
+
+
+def test_the_folder_holds_checkpoint_history_curves_and_card(config, tmp_path):
+    outcome = pretrain(config)
+    output = config.output
+    assert (outcome.step, outcome.terminated) == (6, False)
+    assert outcome.metrics == json.loads((output / "metrics.json").read_text())
+    entries = list(read_history(output / "history.jsonl"))
+    losses = [entry for entry in entries if "loss" in entry]
+    assert [entry["step"] for entry in losses] == [1, 2, 3, 4, 5, 6]
+    assert losses[-1]["loss"] < losses[0]["loss"]
+    assert [e["learning_rate"] for e in losses[:3]] == pytest.approx([5e-3, 1e-2, 1e-2])
+    measured = [entry for entry in entries if "bits_per_byte" in entry]
+    assert [entry["step"] for entry in measured] == [3, 6]
+    assert measured[-1]["bits_per_byte"].keys() == {"film", "all"}
+    assert outcome.metrics["bits_per_byte"] == measured[-1]["bits_per_byte"]
+    assert outcome.metrics["bytes_seen"] == 6 * 8 * outcome.metrics["raw_length"]
+    assert (output / "pretraining.png").read_bytes().startswith(b"\x89PNG")
+    card = (output / "README.md").read_text()
+    assert all(source in card for source in ("film", "law"))
+    settings = yaml.safe_load((output / "config.yaml").read_text())["pretrain"]
+    assert settings["learning_rate"] == 1e-2
+    assert sorted(p.name for p in output.glob("checkpoint-*")) == ["checkpoint-4", "checkpoint-6"]
+    assert not list(output.glob("*incomplete*"))
+
+    model = kebyt5.load(output)
+    saved = load_file(output / "checkpoint-6" / "model.safetensors")
+    assert torch.equal(model.lm_head.weight, saved["lm_head.weight"])
+    assert model.config.z_loss == 1e-4
+    # The seed decides everything.
+    config.output = tmp_path / "again"
+    pretrain(config)
+    assert_same_run(output, config.output)
+
+
+def assert_same_run(first: Path, second: Path) -> None:
+    """Losses, bits per byte and weights are equal bit for bit."""
+    histories = [
+        [{k: v for k, v in entry.items() if k != "seconds"} for entry in read_history(f)]
+        for f in (first / "history.jsonl", second / "history.jsonl")
+    ]
+    assert histories[0] == histories[1]
+    weights = [load_file(folder / "model.safetensors") for folder in (first, second)]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def run_in_a_process(config, *options, launcher=()):
+    """The command line with the settings of `config`, in a process of its own."""
+    preset = config.output.with_suffix(".yaml")
+    preset.write_text(config.resolved())
+    arguments = ["-m", "kebyt5", "pretrain", "--config", str(preset), *options]
+    return subprocess.Popen(
+        [sys.executable, *launcher, *arguments],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finished(process, code=0):
+    log, _ = process.communicate(timeout=300)
+    assert process.returncode == code, log
+    return log
+
+
+def wait_for_step(process, output, step):
+    deadline = time.monotonic() + 200
+    while not any(entry["step"] >= step for entry in read_history(output / "history.jsonl")):
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, "that step never came"
+        time.sleep(0.01)
+
+
+def test_a_killed_run_resumes_to_the_same_losses_and_weights(config, tmp_path):
+    config.steps, config.save_steps, config.output = 40, 7, tmp_path / "whole"
+    whole = run_in_a_process(config)
+    config.output = tmp_path / "killed"
+    # Before there is any checkpoint, and at some step behind the first.
+    for step in (random.SystemRandom().randrange(1, 7), random.SystemRandom().randrange(8, 30)):
+        killed = run_in_a_process(config, "--resume")
+        wait_for_step(killed, config.output, step)
+        killed.send_signal(signal.SIGKILL)
+        killed.communicate()
+        assert not (config.output / "model.safetensors").exists(), f"killed after step {step}"
+    # What a kill in the midst of writing leaves.
+    (config.output / "checkpoint-999").mkdir()
+    with open(config.output / "history.jsonl", "a") as file:
+        file.write('{"step": 31, "lo')
+    finished(run_in_a_process(config, "--resume"))
+    finished(whole)
+    assert_same_run(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_a_terminated_run_saves_its_step_and_says_so(config, tmp_path):
+    config.steps, config.save_steps, config.output = 60, 1000, tmp_path / "stopped"
+    process = run_in_a_process(config)
+    wait_for_step(process, config.output, 3)
+    process.send_signal(signal.SIGTERM)
+    log = finished(process, 128 + signal.SIGTERM)
+    entries = list(read_history(config.output / "history.jsonl"))
+    last = entries[-1]["step"]
+    assert 3 <= last < 60
+    assert f"Stopped after step {last} with a checkpoint" in log
+    assert [p.name for p in config.output.glob("checkpoint-*")] == [f"checkpoint-{last}"]
+    finished(run_in_a_process(config, "--resume"))
+    config.output = tmp_path / "whole"
+    finished(run_in_a_process(config))
+    assert_same_run(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_a_run_whose_time_is_up_goes_on_to_the_same_result(config, tmp_path):
+    config.minutes = 1e-9
+    assert pretrain(config).step == 1
+    config.minutes, config.resume = None, True
+    assert pretrain(config).step == 6
+    config.resume, config.output = False, tmp_path / "whole"
+    pretrain(config)
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
+def test_two_processes_train_as_one(config, tmp_path):
+    config.steps, config.save_steps, config.output = 20, 100, tmp_path / "one"
+    one = run_in_a_process(config)
+    config.output = tmp_path / "two"
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d"]
+    launcher += ["--rdzv-endpoint", "localhost:0"]
+    finished(run_in_a_process(config, launcher=launcher))
+    finished(one)
+    curves, bits = [], []
+    for output in (tmp_path / "one", tmp_path / "two"):
+        entries = list(read_history(output / "history.jsonl"))
+        curves.append([entry["loss"] for entry in entries if "loss" in entry])
+        bits.append([e["bits_per_byte"]["film"] for e in entries if "bits_per_byte" in e])
+    assert len(curves[0]) == 20
+    assert curves[1] == pytest.approx(curves[0], abs=1e-4)
+    assert bits[1] == pytest.approx(bits[0], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"bf16": True, "gradient_checkpointing": True, "schedule": "constant"},
+        {"optimizer": "adafactor", "schedule": "inverse-sqrt", "workers": 1},
+        {"salient": True, "weights": {"law": 0.5}},
+        {"whole_characters": True, "density": 0.3, "mean_span": 5, "copy": 0.5},
+    ],
+    ids=str,
+)
+def test_other_ways_to_train(config, options):
+    for name, value in options.items():
+        setattr(config, name, value)
+    assert pretrain(config).step == 6
+
+
+def test_starts(config, tmp_path):
+    config.steps, config.warmup_steps = 1, 0
+    shape = T5Config(
+        vocab_size=384, d_model=16, d_ff=16, d_kv=4, num_heads=4, num_layers=1,
+        tie_word_embeddings=False, decoder_start_token_id=0,
+    )  # fmt: skip
+    KEByT5ForConditionalGeneration(shape).save_pretrained(tmp_path / "plain")
+    config.model, config.gbst = str(tmp_path / "plain"), True
+    config.blocks, config.downsample = [1, 2, 4], 2
+    pretrain(config)
+    model = kebyt5.load(config.output)
+    assert model.config.blocks == ((1, 0), (2, 0), (4, 0))
+    assert model.config.downsample_factor == 2
+    assert model.config.z_loss == 1e-4
+    assert model.config.dropout_rate == 0.1  # for fine-tuning; pretraining has none
+
+    config.gbst, config.output = False, tmp_path / "second"
+    with pytest.raises(InputError, match="gets no new GBST"):
+        pretrain(config)
+    config.model, config.downsample, config.blocks = "gbst-kebyt5-tiny", 6, None
+    config.batch_size = 1
+    pretrain(config)
+    assert kebyt5.load(config.output).config.downsample_factor == 6
+
+
+def test_what_is_wrong_is_said_before_the_first_step(config, corpus, tmp_path):
+    path = next((corpus / "train" / "film").glob("*.bytes"))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    with pytest.raises(InputError, match=rf"film/{path.name}: .* bytes long"):
+        pretrain(config)
+    path.write_bytes(whole[:-2] + b"!\n")
+    with pytest.raises(InputError, match=rf"film/{path.name}: its checksum"):
+        pretrain(config)
+    path.write_bytes(whole)
+    config.weights = {"laws": 1.0}
+    with pytest.raises(InputError, match="weight of laws: no such source; there are film, law"):
+        pretrain(config)
+    assert not config.output.exists()
+    config.weights, config.corpus = {}, tmp_path / "nowhere"
+    with pytest.raises(InputError, match="nowhere/train: no such folder"):
+        pretrain(config)
+
+
+def test_a_run_goes_on_only_with_its_own_settings_and_corpus(config, corpus, tmp_path):
+    pretrain(config)
+    with pytest.raises(InputError, match="not empty"):
+        pretrain(config)
+    config.resume, config.learning_rate = True, 1e-3
+    with pytest.raises(InputError, match="other settings than the run began with: learning_rate"):
+        pretrain(config)
+    config.learning_rate, config.keep_checkpoints = 1e-2, 5
+    assert pretrain(config).step == 6
+    with ShardWriter(corpus / "train" / "law", "1") as writer:
+        writer.write("새 문서")
+    with pytest.raises(InputError, match="not the shards that the run"):
+        pretrain(config)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").touch()
+    config.output = tmp_path / "other"
+    with pytest.raises(InputError, match="holds no run"):
+        pretrain(config)
+
+
+def test_a_full_disk_is_one_clear_line_and_the_run_can_go_on(config, monkeypatch, tmp_path):
+    real = torch.save
+
+    def full(tensors, path, *args, **kwargs):
+        if "checkpoint-4" in str(path):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(tensors, path, *args, **kwargs)
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(InputError, match=r"checkpoint-4: .* No space left on device; make room"):
+        pretrain(config)
+    assert [p.name for p in config.output.glob("checkpoint-*")] == ["checkpoint-2"]
+    monkeypatch.setattr(torch, "save", real)
+    config.resume = True
+    assert pretrain(config).step == 6
+    config.resume, config.output = False, tmp_path / "whole"
+    pretrain(config)
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("batch", "device", "world", "expected"),
+    [(16, 16, 1, (16, 1)), (16, 4, 1, (4, 4)), (16, 16, 2, (8, 1)), (12, 5, 1, (4, 3))],
+)
+def test_batches_are_divided_among_devices(config, batch, device, world, expected):
+    config.batch_size, config.device_batch_size = batch, device
+    assert device_batch_size(config, world) == expected
+    with pytest.raises(InputError, match=f"--batch-size {batch}: not a multiple of 7 devices"):
+        device_batch_size(config, 7)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"steps": 0}, "--steps 0: has to be more than 0"),
+        ({"density": 1.5}, "--density 1.5: has to be more than 0 and less than 1"),
+        ({"copy": 1.0}, "--copy 1.0: has to be 0 or more and less than 1"),
+        ({"mean_span": 0.5}, "--mean-span 0.5"),
+        ({"warmup_steps": 100_000}, "--warmup-steps 100000: has to be fewer"),
+        ({"learning_rate": float("nan")}, "--learning-rate nan"),
+        ({"z_loss": -1.0}, "--z-loss -1.0: has to be 0 or more"),
+        ({"seed": -1}, "--seed -1"),
+        ({"names": "runs/ner"}, "--names: is for --salient"),
+    ],
+)
+def test_settings_without_sense_are_refused(setting, message):
+    with pytest.raises(InputError, match=message):
+        PretrainConfig(corpus=Path("c"), output=Path("o"), **setting)

@@ -1,0 +1,71 @@
+"""`kebyt5 pretrain` on the command line: a preset, its errors, its exit codes."""
+
+from itertools import chain
+
+import pytest
+
+import kebyt5
+from kebyt5.cli import app, main
+from kebyt5.corpus.shards import ShardWriter
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs a command line; returns exit code, stdout and stderr."""
+
+    def command(*arguments):
+        monkeypatch.setattr("sys.argv", ["kebyt5", "pretrain", *map(str, arguments)])
+        app.config = ()
+        capsys.readouterr()
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return command
+
+
+@pytest.fixture
+def options(tmp_path, checkpoint):
+    with ShardWriter(tmp_path / "corpus" / "train" / "film", "0") as writer:
+        writer.write("어제 김하늘 씨가 3시에 왔다. " * 100)
+    return {
+        "--corpus": tmp_path / "corpus", "--output": tmp_path / "run", "--model": checkpoint,
+        "--input-length": 64, "--batch-size": 2, "--warmup-steps": 0, "--peak-tflops": 1,
+    }  # fmt: skip
+
+
+def test_a_run_and_one_that_goes_on(run, options, checkpoint, tmp_path):
+    options |= {"--steps": 3, "--weights.film": 2, "--names": checkpoint}
+    given = [*chain(*options.items()), "--salient"]
+    code, out, _ = run(*given, "--minutes", "1e-9")
+    assert code == 0
+    assert "Stopped after step 1 with a checkpoint; --resume goes on from there" in out
+    code, out, _ = run("--config", tmp_path / "run" / "config.yaml", "--resume")
+    assert code == 0
+    assert "Stopped after step 2" in out  # the time limit is one of the settings
+    code, out, error = run(*given, "--resume")
+    assert code == 0, error
+    assert f"Written to {tmp_path / 'run'}" in out
+    assert kebyt5.load(tmp_path / "run").config.z_loss == 1e-4
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"--steps": 0}, "--steps 0: has to be more than 0"),
+        ({"--weights.law": 1}, "weight of law: no such source; there are film"),
+        ({"--model": "nowhere/at/all"}, "nowhere/at/all: no such folder"),
+        ({"--downsample": 2}, "gets no new GBST"),
+        ({"--input-length": 8}, "input length 8: has to be 32 or more"),
+    ],
+)
+def test_mistakes_are_one_line(run, options, wrong, message):
+    code, _, error = run(*chain(*(options | wrong).items()))
+    assert code == 2
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert message in error

@@ -1,0 +1,1 @@
+"""Text on its way to pretraining: cleaned, without duplicates, as byte shards."""

@@ -1,0 +1,340 @@
+"""Byte shards: what is left of a corpus when a byte model reads it.
+
+A shard is three files that share a name:
+
+- `NAME.bytes`: its documents in UTF-8, one after the other, each followed by a newline, so that the
+  whole file is UTF-8 text and any part of it between two characters can be trained on;
+- `NAME.index`: where each document begins, and the end, as little-endian uint64;
+- `NAME.manifest.json`: how many documents and bytes these are, and the SHA-256 of both files.
+
+The last one is written when the others are complete: a shard without it does not exist. Shards lie
+in a folder for each source, `CORPUS/SPLIT/SOURCE/NAME.*`.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+import numpy as np
+
+from kebyt5.errors import InputError
+from kebyt5.output import write_text
+
+SEPARATOR = b"\n"
+"""What follows every document. Documents have lines of their own, so that a model sees no
+difference between the end of a document and that of a line."""
+
+FORMAT = "kebyt5 byte shard 1"
+MAX_BYTES = 256 << 20
+_BYTES, _INDEX, _MANIFEST = ".bytes", ".index", ".manifest.json"
+_UNFINISHED = ".incomplete"
+_INDEX_TYPE = np.dtype("<u8")
+
+
+class ShardWriter:
+    """Writes documents to shards `PREFIX-00000`, `PREFIX-00001`, … of a folder.
+
+    The files are a function of the documents and their order. A shard gets its name when it is
+    whole, and what an earlier writer of the same prefix has left is removed at the start, so a task
+    that was killed is simply run again.
+
+    Args:
+        folder: Of one source; is made where it does not exist.
+        prefix: Tells the writers of one folder apart, for instance the task's rank.
+        max_bytes: A shard ends before the document that would make it larger than this. A document
+            is never divided, so a longer one is a shard by itself.
+
+    Raises:
+        InputError: The disk is full or the folder cannot be written to.
+
+    Example:
+        >>> with ShardWriter("corpus/train/news", "00003") as writer:  # doctest: +SKIP
+        ...     writer.write("첫 문서")
+    """
+
+    def __init__(
+        self, folder: str | os.PathLike[str], prefix: str, max_bytes: int = MAX_BYTES
+    ) -> None:
+        if not prefix or Path(prefix).name != prefix or prefix.startswith("."):
+            raise ValueError(f"prefix {prefix!r} is no beginning of a file name")
+        if max_bytes < 1:
+            raise ValueError(f"max_bytes has to be 1 or more, but is {max_bytes}")
+        self.folder = Path(folder)
+        self.prefix = prefix
+        self.max_bytes = max_bytes
+        self.shards = 0
+        self._file: BinaryIO | None = None
+        self._ends = [0]
+        self._hash = hashlib.sha256()
+        with _write_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            name = re.compile(rf"{re.escape(prefix)}-\d{{5,}}(\.[a-z]+)+")
+            left = [path for path in self.folder.iterdir() if name.fullmatch(path.name)]
+            # Manifests go first: a shard must not look whole while it is being removed.
+            for path in sorted(left, key=lambda path: not path.name.endswith(_MANIFEST)):
+                path.unlink()
+
+    def write(self, text: str) -> None:
+        """Adds a document.
+
+        Raises:
+            ValueError: It is empty, or has a lone surrogate, which UTF-8 cannot express.
+            InputError: The disk is full.
+        """
+        document = text.encode() + SEPARATOR
+        if not text:
+            raise ValueError("an empty document; leave it out and count it")
+        if self._file is not None and self._ends[-1] + len(document) > self.max_bytes:
+            self._finish_shard()
+        with _write_errors(self.folder):
+            if self._file is None:
+                self._file = open(f"{self._path}{_BYTES}{_UNFINISHED}", "wb")  # noqa: SIM115
+                self._ends = [0]
+                self._hash = hashlib.sha256()
+            self._file.write(document)
+        self._hash.update(document)
+        self._ends.append(self._ends[-1] + len(document))
+
+    def close(self) -> None:
+        """Finishes the last shard."""
+        if self._file is not None:
+            self._finish_shard()
+
+    def abort(self) -> None:
+        """Removes the shard that is being written; those that are whole stay."""
+        if self._file is not None:
+            with suppress(OSError):  # a full disk has no room for what is still in the buffer
+                self._file.close()
+            self._file = None
+            for suffix in (_BYTES, _INDEX):
+                Path(f"{self._path}{suffix}{_UNFINISHED}").unlink(missing_ok=True)
+
+    @property
+    def _path(self) -> Path:
+        return self.folder / f"{self.prefix}-{self.shards:05d}"
+
+    def _finish_shard(self) -> None:
+        assert self._file is not None
+        index = np.array(self._ends, _INDEX_TYPE).tobytes()
+        path = self._path
+        with _write_errors(self.folder):
+            self._file.close()
+            Path(f"{path}{_INDEX}{_UNFINISHED}").write_bytes(index)
+            for suffix in (_BYTES, _INDEX):
+                Path(f"{path}{suffix}{_UNFINISHED}").replace(f"{path}{suffix}")
+        manifest = {
+            "format": FORMAT,
+            "documents": len(self._ends) - 1,
+            "bytes": self._ends[-1],
+            "sha256": {
+                _BYTES: self._hash.hexdigest(),
+                _INDEX: hashlib.sha256(index).hexdigest(),
+            },
+        }
+        write_text(f"{path}{_MANIFEST}", json.dumps(manifest, indent=2) + "\n")
+        self._file = None
+        self.shards += 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
+        try:
+            if kind is None:
+                self.close()
+        finally:
+            self.abort()
+
+
+class Shard:
+    """One shard, read where it lies.
+
+    Args:
+        manifest: Its `.manifest.json`.
+
+    Raises:
+        InputError: A file of the shard is missing or has another size than the manifest says.
+    """
+
+    def __init__(self, manifest: str | os.PathLike[str]) -> None:
+        self.manifest = Path(manifest)
+        try:
+            content = json.loads(self.manifest.read_text(encoding="utf-8"))
+            if content["format"] != FORMAT:
+                raise ValueError(f"format {content['format']!r}, not {FORMAT!r}")
+            self.documents = int(content["documents"])
+            self.bytes = int(content["bytes"])
+            self.sha256 = {suffix: str(content["sha256"][suffix]) for suffix in (_BYTES, _INDEX)}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{self.manifest}: no manifest of a byte shard ({_cause(error)}); {_REMEDY}"
+            ) from error
+        sizes = {_BYTES: self.bytes, _INDEX: _INDEX_TYPE.itemsize * (self.documents + 1)}
+        for suffix, size in sizes.items():
+            path = self._file(suffix)
+            found = path.stat().st_size if path.is_file() else None
+            if found != size:
+                problem = "missing" if found is None else f"{found:,} bytes long"
+                raise InputError(
+                    f"{path}: {problem}, but {self.manifest.name} says {size:,} bytes; {_REMEDY}"
+                )
+
+    def _file(self, suffix: str) -> Path:
+        return self.manifest.with_name(self.manifest.name.removesuffix(_MANIFEST) + suffix)
+
+    @cached_property
+    def data(self) -> np.ndarray:
+        """All bytes, uint8 (bytes,), mapped into memory."""
+        return _mapped(self._file(_BYTES), np.dtype(np.uint8))
+
+    @cached_property
+    def offsets(self) -> np.ndarray:
+        """Where documents begin, and the end, uint64 (documents + 1,), mapped into memory."""
+        return _mapped(self._file(_INDEX), _INDEX_TYPE)
+
+    def __len__(self) -> int:
+        return self.documents
+
+    def __getitem__(self, number: int) -> str:
+        """A document without its separator."""
+        if not 0 <= number < self.documents:
+            raise IndexError(f"{self.manifest}: document {number} of {self.documents}")
+        begin, end = map(int, self.offsets[number : number + 2])
+        return self.data[begin : end - len(SEPARATOR)].tobytes().decode()
+
+    def __iter__(self) -> Iterator[str]:
+        return map(self.__getitem__, range(self.documents))
+
+    def verify(self) -> None:
+        """Compares the checksums.
+
+        Raises:
+            InputError: Names the file that was altered.
+        """
+        for suffix, expected in self.sha256.items():
+            path = self._file(suffix)
+            with open(path, "rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+            if found != expected:
+                raise InputError(
+                    f"{path}: its checksum is not the one in {self.manifest.name}, so it was"
+                    f" altered; {_REMEDY}"
+                )
+
+
+class Shards:
+    """All shards in a folder, by source.
+
+    A source is the first folder on the way from `folder` to the shard; shards that lie in `folder`
+    itself belong to a source of its name. Sources and shards are in the order of their names.
+
+    Args:
+        folder: For instance `CORPUS/train`.
+
+    Raises:
+        InputError: No shards here, or one that is not whole.
+
+    Attributes:
+        sources: Name of the source to its shards.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            raise InputError(f"{self.folder}: no such folder; `kebyt5 corpus build` makes shards")
+        _refuse_unfinished(self.folder)
+        self.sources: dict[str, list[Shard]] = {}
+        for path in _shard_files(self.folder, _MANIFEST):
+            parts = path.relative_to(self.folder).parts
+            source = parts[0] if len(parts) > 1 else self.folder.resolve().name
+            self.sources.setdefault(source, []).append(Shard(path))
+        if not self.sources:
+            raise InputError(f"{self.folder}: no shards here; `kebyt5 corpus build` makes them")
+
+    def __iter__(self) -> Iterator[Shard]:
+        return (shard for shards in self.sources.values() for shard in shards)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes in all shards, separators included."""
+        return sum(shard.bytes for shard in self)
+
+    @property
+    def documents(self) -> int:
+        """Documents in all shards."""
+        return sum(shard.documents for shard in self)
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells this set of shards from any other: a SHA-256 of sources, sizes and checksums."""
+        content: Any = [
+            [source, [(shard.bytes, shard.documents, shard.sha256) for shard in shards]]
+            for source, shards in self.sources.items()
+        ]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    def verify(self, rank: int = 0, world_size: int = 1) -> None:
+        """Compares all checksums, or with several ranks those of every `world_size`-th shard.
+
+        Raises:
+            InputError: Names the first file that was altered.
+        """
+        for shard in list(self)[rank::world_size]:
+            shard.verify()
+
+
+_REMEDY = "build this corpus anew or copy it again"
+
+
+def _shard_files(folder: Path, suffix: str) -> list[Path]:
+    """Files below a folder that are not hidden, sorted by their way there."""
+    paths = (path.relative_to(folder) for path in folder.rglob("*" + suffix))
+    visible = (path for path in paths if not any(part.startswith(".") for part in path.parts))
+    return [folder / path for path in sorted(visible, key=lambda path: path.parts)]
+
+
+def _refuse_unfinished(folder: Path) -> None:
+    """Refuses what a killed writer leaves; passing over it would leave out its documents."""
+    for path in _shard_files(folder, _UNFINISHED):
+        raise InputError(f"{path}: an unfinished shard; let the corpus be built to its end")
+    for path in _shard_files(folder, _BYTES):
+        if not Path(f"{path.as_posix().removesuffix(_BYTES)}{_MANIFEST}").is_file():
+            raise InputError(
+                f"{path}: a shard without its {_MANIFEST}, which is written last;"
+                " let the corpus be built to its end"
+            )
+
+
+def _mapped(path: Path, dtype: np.dtype[Any]) -> np.ndarray:
+    # A plain view: slicing np.memmap itself costs a microsecond more each time.
+    return np.asarray(np.memmap(path, dtype, mode="r")).view(np.ndarray)
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or "cannot be read"
+    return f"no {error}" if isinstance(error, KeyError) else str(error)
+
+
+@contextmanager
+def _write_errors(folder: Path) -> Iterator[None]:
+    """Turns errors of the operating system into one line that names the place and a remedy."""
+    try:
+        yield
+    except OSError as error:
+        remedy = ""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            remedy = "; make room and run it again, shards that are whole stay"
+        raise InputError(
+            f"{error.filename or folder}: cannot be written: {error.strerror}{remedy}"
+        ) from error
+
+
+__all__ = ["MAX_BYTES", "SEPARATOR", "Shard", "ShardWriter", "Shards"]

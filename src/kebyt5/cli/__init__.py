@@ -13,6 +13,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from kebyt5.cli.bench import bench
 from kebyt5.cli.convert import convert
+from kebyt5.cli.corpus import corpus
 from kebyt5.cli.evaluate import evaluate
 from kebyt5.cli.export import export
 from kebyt5.cli.finetune import finetune
@@ -29,7 +30,7 @@ app = App(
     """,
     help_format="markdown",
 )
-for command in (finetune, evaluate, predict, tasks, convert, export, bench):
+for command in (finetune, evaluate, predict, tasks, corpus, convert, export, bench):
     app.command(command)
 
 

@@ -8,6 +8,8 @@ import numpy as np
 
 from kebyt5.corpus.tally import Counts
 
+KOREAN_FONTS = ("Noto Sans CJK KR", "Noto Sans KR", "NanumGothic", "Malgun Gothic", "AppleGothic")
+
 
 def plot_bytes(sizes: Mapping[str, int], path: Path) -> None:
     """Bars: bytes of every source."""
@@ -74,7 +76,7 @@ def _figure(rows: int) -> tuple[Any, Any]:
 
     figure = Figure(figsize=(9, 1.2 + 0.28 * max(rows, 4)), layout="constrained")
     axes = figure.subplots()
-    axes.grid(alpha=0.3, axis="x")
+    axes.grid(alpha=0.3)
     axes.set_axisbelow(True)
     return figure, axes
 
@@ -97,6 +99,13 @@ def _short(number: int) -> str:
 
 
 def _save(figure: Any, path: Path) -> None:
+    from matplotlib.font_manager import get_font_names
+    from matplotlib.text import Text
+
+    # Names of sources may be Korean, which the font of matplotlib is not.
+    fonts = ["DejaVu Sans", *(font for font in KOREAN_FONTS if font in get_font_names())]
+    for text in figure.findobj(Text):
+        text.set_family(fonts)
     temporary = path.with_suffix(".incomplete.png")
     figure.savefig(temporary, dpi=120)
     temporary.replace(path)

@@ -5,8 +5,8 @@ import gzip
 import lzma
 import tracemalloc
 
+import pyarrow
 import pytest
-import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,14 +45,16 @@ def test_remote_paths_keep_their_protocol():
     assert read(path) == SENTENCES.split("\n\n")
 
 
-ZSTD = zstandard.ZstdCompressor()
+ZSTD = pyarrow.Codec("zstd")
 PACKED = {
     "gz": gzip.compress,
     "bz2": bz2.compress,
     "xz": lzma.compress,
-    "zst": ZSTD.compress,
+    "zst": lambda data: ZSTD.compress(data, asbytes=True),
     # As several processes, or `cat`, write it.
-    "joined.zst": lambda data: ZSTD.compress(data[:10]) + ZSTD.compress(data[10:]),
+    "joined.zst": lambda data: b"".join(
+        ZSTD.compress(part, asbytes=True) for part in (data[:10], data[10:])
+    ),
 }
 
 

@@ -14,6 +14,7 @@ from transformers.utils.logging import disable_progress_bar
 from kebyt5.allocator import keep_memory
 from kebyt5.cli.bench import bench
 from kebyt5.cli.convert import convert
+from kebyt5.cli.corpus import corpus
 from kebyt5.cli.evaluate import evaluate
 from kebyt5.cli.export import export
 from kebyt5.cli.fill import fill
@@ -35,6 +36,7 @@ app = App(
     help_format="markdown",
 )
 for command in (
+    corpus,
     pretrain,
     fill,
     finetune,

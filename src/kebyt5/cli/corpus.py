@@ -1,0 +1,104 @@
+"""`kebyt5 corpus`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from cyclopts import App
+from cyclopts.types import PositiveInt
+from rich.console import Console
+from rich.table import Table
+
+from kebyt5.errors import InputError
+
+if TYPE_CHECKING:
+    from kebyt5.corpus.report import CorpusReport
+
+corpus = App(
+    name="corpus",
+    help="Make byte shards for pretraining from raw text, and look at them.",
+)
+
+
+@corpus.command
+def build(
+    recipe: Path,
+    /,
+    *,
+    output: Path | None = None,
+    executor: Literal["local", "slurm", "ray"] | None = None,
+    workers: PositiveInt | None = None,
+) -> None:
+    """Read, clean, filter and deduplicate the sources of a recipe, and write shards and a report.
+
+    A build that was stopped goes on where it was when the same command is given again.
+
+    ```bash
+    kebyt5 corpus build scripts/corpus/example.yaml --output corpus
+    kebyt5 corpus build recipe.yaml --executor ray --workers 64
+    ```
+
+    Args:
+        recipe: YAML file; docs/corpus.md explains it.
+        output: Folder of the corpus in place of the recipe's.
+        executor: Processes on this machine, jobs on Slurm, or a Ray cluster, in place of the
+            recipe's.
+        workers: Tasks at the same time, in place of the recipe's.
+    """
+    _need_extra()
+    from kebyt5.corpus.build import MANIFEST, build_corpus
+    from kebyt5.corpus.config import load_config
+    from kebyt5.corpus.report import CorpusReport
+
+    config = load_config(recipe)
+    config.output = output or config.output
+    config.executor.kind = executor or config.executor.kind
+    config.executor.workers = workers or config.executor.workers
+    if build_corpus(config):
+        _show(CorpusReport.of_manifest(config.output))
+        print(f"Written to {config.output}, see {config.output / 'report' / 'report.html'}")
+    else:
+        print(f"Submitted; {config.output / MANIFEST} appears when all jobs have ended")
+
+
+@corpus.command
+def stats(folder: Path, /, *, output: Path | None = None) -> None:
+    """Verify a corpus and show what it is made of.
+
+    ```bash
+    kebyt5 corpus stats corpus --output report
+    ```
+
+    Args:
+        folder: Of the corpus.
+        output: Folder for the report as a page with pictures.
+    """
+    _need_extra()
+    from kebyt5.corpus.report import CorpusReport, write_report
+    from kebyt5.output import provenance
+
+    report = CorpusReport.of_corpus(folder)
+    _show(report)
+    if output is not None:
+        write_report(report, output, provenance())
+        print(f"Written to {output}")
+
+
+def _show(report: "CorpusReport") -> None:
+    """Prints the tables of a report."""
+    from kebyt5.corpus.report import sections
+
+    for section in sections(report):
+        table = Table(title=section.title)
+        for number, column in enumerate(section.head):
+            table.add_column(column, justify="right" if number else "left")
+        for row in section.rows:
+            table.add_row(*row)
+        Console().print(table)
+
+
+def _need_extra() -> None:
+    """Says how to get what only these commands need."""
+    try:
+        import datatrove  # noqa: F401
+    except ImportError as error:
+        raise InputError(f"{error}; pip install 'kebyt5[corpus]'") from error

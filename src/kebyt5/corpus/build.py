@@ -1,0 +1,211 @@
+"""Building a corpus: the recipe becomes a pipeline, the pipeline runs, the report says what came.
+
+```
+read      files → documents → clean → filters → stored documents, their hashes
+exact     hashes → duplicates                                          (dedup.exact)
+signatures, buckets, clusters   MinHash → near duplicates              (dedup.minhash)
+shards    stored documents without duplicates → train/ and validation/
+report    corpus.json and report/
+```
+"""
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from datatrove.data import Document
+from datatrove.pipeline.base import PipelineStep
+from datatrove.pipeline.dedup.exact_dedup import (
+    ExactDedupFilter,
+    ExactDedupSignature,
+    ExactFindDedups,
+)
+from datatrove.pipeline.dedup.minhash import (
+    MinhashDedupBuckets,
+    MinhashDedupCluster,
+    MinhashDedupFilter,
+)
+from datatrove.pipeline.writers.jsonl import JsonlWriter
+from fsspec.core import url_to_fs
+
+from kebyt5.corpus.cleaning import Clean
+from kebyt5.corpus.config import CorpusConfig, dump_config
+from kebyt5.corpus.dedup import CharacterSignature, exact_config, minhash_config
+from kebyt5.corpus.executors import Stage, run_stages
+from kebyt5.corpus.filters import Keep
+from kebyt5.corpus.report import MANIFEST, CorpusReport, write_report
+from kebyt5.corpus.steps import ReadSources, SourceFile, StoredDocuments, WriteShards
+from kebyt5.corpus.tally import Rejects
+from kebyt5.errors import InputError
+from kebyt5.output import make_output_folder, provenance, write_json, write_text
+
+WORK = ".work"
+MOST_TASKS = 256
+
+
+def build_corpus(config: CorpusConfig) -> bool:
+    """Builds a corpus, or goes on where a build of the same recipe was stopped.
+
+    The shards are a function of the recipe and the files: neither the number of workers nor where
+    they run changes a byte. `corpus.json` is written last; a folder without it is not complete.
+
+    Returns:
+        Whether it is complete; with Slurm the jobs are only submitted.
+
+    Raises:
+        InputError: Something in the recipe, the files or the output folder is not as it has to be.
+    """
+    files = source_files(config)
+    work = config.output / WORK
+    _begin(config, files, work)
+    if (config.output / MANIFEST).exists():
+        return True
+    stages = make_stages(config, files, provenance())
+    return run_stages(stages, config.executor, work / "logs")
+
+
+def source_files(config: CorpusConfig) -> list[SourceFile]:
+    """All files of all sources, in the order of the recipe.
+
+    Raises:
+        InputError: A path leads nowhere.
+    """
+    return [
+        SourceFile(number, file)
+        for number, source in enumerate(config.sources)
+        for file in source.reader.files(source.paths)
+    ]
+
+
+def make_stages(
+    config: CorpusConfig, files: list[SourceFile], made_with: dict[str, Any]
+) -> list[Stage]:
+    """The pipeline of a recipe."""
+    work, dedup = config.output / WORK, config.dedup
+    tasks = min(config.executor.tasks or MOST_TASKS, len(files))
+    documents, exact, minhash = work / "documents", work / "exact", work / "minhash"
+
+    def rejects(filter: str, reason: str = "") -> Rejects:
+        texts = config.output / "rejects" / filter if config.rejects else None
+        return Rejects(work / "rejected" / filter, reason, texts)
+
+    def stored(last: bool = False) -> list[PipelineStep]:
+        """Stored documents without exact duplicates, which are counted once, in the last stage."""
+        steps: list[PipelineStep] = [StoredDocuments(documents)]
+        if dedup.exact:
+            counted = rejects("exact", "exact duplicate") if last else None
+            steps.append(ExactDedupFilter(str(exact / "found"), exact_config(), counted))
+        return steps
+
+    read: list[PipelineStep] = [
+        ReadSources(config.sources, files, config.strict, work / "read"),
+        Clean(config.cleaning),
+        Keep(config.filters, rejects("filters")),
+        JsonlWriter(str(documents), compression=None),
+    ]
+    stages = [Stage("read", read, tasks)]
+    if dedup.exact:
+        read.append(ExactDedupSignature(str(exact / "signatures"), exact_config()))
+        find = ExactFindDedups(
+            str(exact / "signatures"), str(exact / "found"), exact_config(), lines_to_buffer=4096
+        )
+        stages.append(Stage("exact", [find], 1))
+    last = stored(last=True)
+    if dedup.minhash:
+        settings = minhash_config(dedup)
+        folders = {name: str(minhash / name) for name in ("signatures", "buckets", "found")}
+        signatures = CharacterSignature(folders["signatures"], settings)
+        buckets = MinhashDedupBuckets(
+            folders["signatures"], folders["buckets"], config=settings, lines_to_buffer=1024
+        )
+        clusters = MinhashDedupCluster(folders["buckets"], folders["found"], settings)
+        stages += [
+            Stage("signatures", [*stored(), signatures], tasks),
+            Stage("buckets", [buckets], dedup.buckets),
+            Stage("clusters", [clusters], 1),
+        ]
+        last.append(MinhashDedupFilter(folders["found"], rejects("minhash", "near duplicate")))
+    shards = WriteShards(config.output, config.validation, config.shard_bytes, work / "statistics")
+    return [
+        *stages,
+        Stage("shards", [*last, shards], tasks),
+        Stage("report", [Finish(config, len(files), made_with)], 1),
+    ]
+
+
+class Finish(PipelineStep):
+    """Writes the report and the manifest of the corpus, and removes what was in between."""
+
+    type = "📊 - REPORT"
+    name = "report"
+
+    def __init__(self, config: CorpusConfig, files: int, made_with: dict[str, Any]) -> None:
+        super().__init__()
+        self.config = config
+        self.source_files = files
+        self.made_with = made_with
+
+    def run(
+        self, data: Iterable[Document] | None = None, rank: int = 0, world_size: int = 1
+    ) -> None:
+        """Does it once, after all shards."""
+        output, work = self.config.output, self.config.output / WORK
+        report = CorpusReport.of_build(work, [source.name for source in self.config.sources])
+        if not report.documents:
+            reasons = ", ".join(f"{reason} {n:,}" for reason, n in report.dropped().items())
+            raise InputError(f"{output}: no document is left; dropped: {reasons or 'nothing'}")
+        write_report(report, output / "report", self.made_with)
+        content = {
+            "format": "kebyt5 corpus 1",
+            "weights": {source.name: source.weight for source in self.config.sources},
+            "files": self.source_files,
+            **report.to_json(),
+            "recipe": dump_config(self.config),
+            "made_with": self.made_with,
+        }
+        write_json(output / MANIFEST, content)
+        for name in ("documents", "exact", "minhash"):
+            shutil.rmtree(work / name, ignore_errors=True)
+
+
+def _begin(config: CorpusConfig, files: list[SourceFile], work: Path) -> None:
+    """Makes the output folder, or makes sure that the same was begun in it."""
+    import yaml
+
+    recipe = dump_config(config)
+    # Where and how wide it runs is no part of what comes out; into how many tasks it is.
+    same = recipe | {"executor": {"tasks": config.executor.tasks}}
+    inputs = {
+        "recipe": {name: value for name, value in same.items() if name != "output"},
+        "files": [[unit.source, unit.file, _size(unit.file)] for unit in files],
+    }
+    mark = work / "inputs.json"
+    output = make_output_folder(config.output, may_continue=mark.exists())
+    if mark.exists():
+        import json
+
+        if json.loads(mark.read_text(encoding="utf-8")) != json.loads(json.dumps(inputs)):
+            raise InputError(
+                f"{output}: a corpus from another recipe or other files was begun here;"
+                " name another output, or remove this one"
+            )
+        return
+    # datatrove lists these folders, also where nothing was found to put into them.
+    for name in ("documents", "exact/signatures", "exact/found", "minhash/found"):
+        (work / name).mkdir(parents=True, exist_ok=True)
+    write_text(output / "config.yaml", yaml.safe_dump(recipe, allow_unicode=True, sort_keys=False))
+    write_json(mark, inputs)
+
+
+def _size(file: str) -> int | None:
+    """Bytes of a file, None for what is none, such as a data set on the hub."""
+    filesystem, name = url_to_fs(file)
+    try:
+        size = filesystem.size(name)
+    except FileNotFoundError:
+        return None
+    return None if size is None else int(size)
+
+
+__all__ = ["MANIFEST", "build_corpus", "make_stages", "source_files"]

@@ -1,0 +1,100 @@
+"""Duplicates: datatrove's exact and MinHash deduplication, with shingles that suit Korean.
+
+datatrove takes its shingles from words, and its words for Korean from a morphological analyser that
+is a dependency of its own (kiwipiepy). Here they are runs of characters, blanks and punctuation
+aside: no model, no download, and a changed particle or a moved blank changes only the runs that
+touch it.
+"""
+
+import re
+from typing import cast
+
+import numpy as np
+from datatrove.data import Document
+from datatrove.pipeline.dedup.exact_dedup import ExactDedupConfig
+from datatrove.pipeline.dedup.minhash import MinhashConfig, MinhashDedupSignature
+from datatrove.utils.word_tokenizers import WordTokenizer
+
+from kebyt5.corpus.config import Dedup
+
+_NOT_COMPARED = re.compile(r"[\W_]+")
+_PRIME = np.uint64((1 << 61) - 1)
+# Shingles at a time, so that their hashes, 112 of 8 bytes each, stay within the cache.
+_BLOCK = 512
+
+
+def _text(document: Document) -> str:
+    return document.text
+
+
+def _priority(document: Document) -> int:
+    return cast(int, document.metadata["priority"])
+
+
+def exact_config() -> ExactDedupConfig:
+    """Same text; the source that stands first keeps it."""
+    return ExactDedupConfig(content_getter=_text, document_priority=_priority)
+
+
+def minhash_config(options: Dedup) -> MinhashConfig:
+    """Settings of datatrove for these options."""
+    return MinhashConfig(
+        n_grams=options.ngram, num_buckets=options.buckets, hashes_per_bucket=options.hashes
+    )
+
+
+class _NoWords(WordTokenizer):
+    """In the place of a tokenizer that is never asked."""
+
+    def word_tokenize(self, text: str) -> list[str]:
+        raise NotImplementedError
+
+    sent_tokenize = span_tokenize = word_tokenize
+
+
+class CharacterSignature(MinhashDedupSignature):
+    """MinHash signatures of runs of characters.
+
+    Two methods differ from datatrove's: shingles are hashed in one go instead of one by one, and
+    the same permutations of them are computed in blocks, so that memory does not grow with the
+    document, and without a division.
+    """
+
+    def __init__(self, output_folder: str, config: MinhashConfig) -> None:
+        super().__init__(output_folder, config, language=_NoWords())
+
+    def get_shingles(self, text: str) -> np.ndarray:
+        """Hashes of all runs of `n_grams` characters, uint64 (runs, 1)."""
+        compared = _NOT_COMPARED.sub("", text.lower())
+        characters = np.frombuffer(compared.encode("utf-32-le"), "<u4").astype(np.uint64)
+        runs = len(characters) - self.config.n_grams + 1
+        if runs < 1:
+            return np.empty((0, 1), np.uint64)
+        # A polynomial in an odd number modulo 2^64, then the mixing of SplitMix64 (Steele 2014).
+        hashes = np.zeros(runs, np.uint64)
+        for place in range(self.config.n_grams):
+            hashes = hashes * np.uint64(0x9E3779B97F4A7C15) + characters[place : place + runs]
+        hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return (hashes ^ (hashes >> np.uint64(31))).reshape(-1, 1)
+
+    def get_signature(self, shingles: np.ndarray) -> list[list[int]]:
+        """The least permuted hash of all shingles, for each hash of each bucket."""
+        factors, summands = self.parameters
+        least = np.full(self.num_hashes, _PRIME)
+        for start in range(0, len(shingles), _BLOCK):
+            hashes = shingles[start : start + _BLOCK] * factors
+            hashes += summands
+            # The remainder by 2^61 - 1 without a division: fold the upper bits onto the lower ones,
+            # then subtract the prime, which makes what was smaller than it huge.
+            upper = hashes >> np.uint64(61)
+            hashes &= _PRIME
+            hashes += upper
+            np.subtract(hashes, _PRIME, out=upper)
+            np.minimum(hashes, upper, out=hashes)
+            np.minimum(least, hashes.min(axis=0), out=least)
+        signature: list[list[int]] = least.reshape(self.config.num_buckets, -1).tolist()
+        return signature
+
+
+__all__ = ["CharacterSignature", "exact_config", "minhash_config"]

@@ -1,0 +1,172 @@
+"""Opening files wherever and however packed they are, and taking them apart into lines."""
+
+import codecs
+import gzip
+import io
+import re
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, cast
+
+import fsspec
+from fsspec.core import has_magic, url_to_fs
+
+from kebyt5.errors import InputError
+
+_TAR = re.compile(r"\.(tar|tar\.gz|tgz|tar\.bz2|tar\.xz)$")
+_DAMAGED = (EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile)
+
+
+def find_files(path: str) -> list[str]:
+    """Files at a path, in a folder or matching a pattern, sorted; also on S3 or the hub.
+
+    Raises:
+        InputError: Nothing there.
+    """
+    filesystem, name = url_to_fs(path)
+    if has_magic(name):
+        names = [found for found in filesystem.glob(name) if filesystem.isfile(found)]
+    elif filesystem.isdir(name):
+        names = [found for found in filesystem.find(name) if "/." not in found]
+    else:
+        names = [name] if filesystem.isfile(name) else []
+    if not names:
+        raise InputError(f"{path}: no such file, or a pattern that matches none")
+    local = "file" in filesystem.protocol
+    return [found if local else filesystem.unstrip_protocol(found) for found in sorted(names)]
+
+
+def open_members(file: str) -> Iterator[tuple[str, BinaryIO]]:
+    """Yields the name and the bytes of a file, of a compressed one, or of each file in an archive.
+
+    Knows `.gz`, `.zst`, `.bz2`, `.xz`, `.zip` and `.tar` with its compressions.
+    """
+    with fsspec.open(file, "rb") as raw:
+        if file.endswith(".zip"):
+            with zipfile.ZipFile(raw) as archive:
+                for member in sorted(archive.infolist(), key=lambda member: member.filename):
+                    if not member.is_dir() and "__MACOSX/" not in member.filename:
+                        with archive.open(member) as stream:
+                            yield f"{file}/{member.filename}", cast(BinaryIO, stream)
+        elif _TAR.search(file):
+            with tarfile.open(fileobj=raw, mode="r|*") as archive:
+                for entry in archive:
+                    if content := archive.extractfile(entry):
+                        yield f"{file}/{entry.name}", cast(BinaryIO, content)
+        else:
+            with _decompressed(file, raw) as stream:
+                yield file, stream
+
+
+@contextmanager
+def readable(file: str) -> Iterator[None]:
+    """Says of which file an error comes that is raised while it is read.
+
+    Raises:
+        InputError: It cannot be read, or is damaged.
+    """
+    try:
+        yield
+    except _DAMAGED as error:
+        cause = " ".join(str(error).split()) or "it ends too early"
+        raise InputError(f"{file}: damaged: {cause}; get the file once more") from error
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror or error}") from error
+
+
+def _decompressed(file: str, raw: BinaryIO) -> BinaryIO:
+    if file.endswith(".zst"):
+        import pyarrow
+
+        # Python's own `zstandard` takes a file that was cut off for a whole one.
+        stream = pyarrow.CompressedInputStream(pyarrow.PythonFile(raw), "zstd")
+        return io.BufferedReader(stream, 1 << 20)
+    for suffix, compression in ((".gz", "gzip"), (".bz2", "bz2"), (".xz", "xz")):
+        if file.endswith(suffix):
+            return fsspec.compression.compr[compression](raw, mode="rb")
+    return raw
+
+
+def read_lines(stream: BinaryIO, limit: int) -> Iterator[tuple[int, bytes, bool]]:
+    """Yields lines in parts of at most `limit` bytes.
+
+    Yields:
+        The number of the line from 1, the part without its LF or CRLF, and whether more parts
+        of this line follow.
+    """
+    number, begun = 1, False
+    while part := stream.readline(limit):
+        whole = part.endswith(b"\n")
+        goes_on = not whole and len(part) == limit
+        if whole:
+            part = part[:-1].removesuffix(b"\r")
+        yield number, part, goes_on
+        number, begun = (number, True) if goes_on else (number + 1, False)
+    if begun:
+        yield number, b"", False
+
+
+class NotText(ValueError):
+    """Bytes that are no text in the encoding of their source."""
+
+
+def decode(data: bytes, encoding: str, place: str) -> str:
+    """Decodes a line or a file, and names the encoding where it is another Korean one.
+
+    Raises:
+        NotText: It is not in this encoding, perhaps cut off or damaged.
+        InputError: It is in another encoding, so this will be no better further on.
+    """
+    try:
+        return data.decode(encoding).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+            remedy = "convert it first (iconv -f utf-16 -t utf-8)"
+            raise InputError(f"{place}: UTF-16, not {encoding}; {remedy}") from error
+        if _name(encoding) == "utf-8" and _is_cp949(data):
+            raise InputError(
+                f"{place}: not UTF-8 but CP949 (EUC-KR); set `encoding: cp949` for this source"
+            ) from error
+        if _name(encoding) != "utf-8" and _is_utf8(data):
+            raise InputError(
+                f"{place}: UTF-8, not {encoding}; set `encoding: utf-8` for this source"
+            ) from error
+        byte = data[error.start]
+        raise NotText(f"{error.reason}, byte {byte:#04x} at {error.start}") from error
+
+
+def _name(encoding: str) -> str:
+    return codecs.lookup(encoding).name
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _is_cp949(data: bytes) -> bool:
+    """Whether bytes that are not UTF-8 make sense in CP949: mostly the Hangul of KS X 1001.
+
+    Damaged UTF-8 often decodes as CP949 too, but then most of it is still good as UTF-8, and what
+    CP949 makes of it is hanja and syllables that no word has.
+    """
+    try:
+        text = data.decode("cp949")
+    except UnicodeDecodeError:
+        return False
+    foreign = [character for character in text if character > "\x7f"]
+    common = sum(
+        "가" <= character <= "힣" and len(character.encode("euc_kr", "ignore")) == 2
+        for character in foreign
+    )
+    kept = [character for character in data.decode("utf-8", "replace") if character > "\x7f"]
+    return common > len(foreign) / 2 and kept.count("\ufffd") > len(kept) / 2
+
+
+__all__ = ["NotText", "decode", "find_files", "open_members", "read_lines", "readable"]

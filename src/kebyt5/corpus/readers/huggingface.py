@@ -1,0 +1,74 @@
+"""Data sets in the format of Hugging Face's `datasets`: names on the hub or local folders."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datatrove.data import Document
+
+from kebyt5.corpus.readers.reader import Reader, defect, document
+from kebyt5.corpus.readers.values import as_text
+from kebyt5.errors import InputError
+
+
+@dataclass(kw_only=True)
+class HuggingFaceReader(Reader):
+    """A column of data sets; paths are names on the hub, or folders, also of `save_to_disk`."""
+
+    column: str = "text"
+    """Name of the column with the text, or with lists of texts."""
+
+    subset: str | None = None
+    """Configuration of the data set."""
+
+    split: str = "train"
+    """Which of its splits."""
+
+    streaming: bool = True
+    """Read while downloading, instead of downloading all of it first."""
+
+    shards: int = 1
+    """Divide the data set into so many files, for as many tasks to read side by side."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.shards < 1:
+            raise InputError(f"shards {self.shards}: has to be 1 or more")
+
+    def files(self, paths: Sequence[str]) -> list[str]:
+        """Every data set in `shards` parts, named `data set#part`."""
+        return [f"{path}#{shard}" for path in paths for shard in range(self.shards)]
+
+    def _read(self, file: str) -> Iterator[Document]:
+        path, _, shard = file.rpartition("#")
+        try:
+            for row, values in enumerate(self._rows(path, int(shard)), 1):
+                if self.column not in values:
+                    found = ", ".join(values)[:100]
+                    raise InputError(f"{path}: no column {self.column!r} among {found}")
+                text = as_text(values[self.column])
+                if text is None:
+                    yield defect(f"no text at {self.column}", f"{file}:{row}")
+                else:
+                    yield document(text, f"{file}:{row}")
+        except InputError:
+            raise
+        except Exception as error:  # This library raises whatever went wrong below it.
+            cause = " ".join(str(error).split())[:200]
+            raise InputError(f"{path}: no data set that can be read: {cause}") from error
+
+    def _rows(self, path: str, shard: int) -> Any:
+        from datasets import load_dataset, load_from_disk
+        from datasets.distributed import split_dataset_by_node
+
+        if (Path(path) / "state.json").is_file():
+            rows = load_from_disk(path)
+        elif (Path(path) / "dataset_dict.json").is_file():
+            rows = load_from_disk(path)[self.split]
+        else:
+            rows = load_dataset(path, self.subset, split=self.split, streaming=self.streaming)
+        return split_dataset_by_node(rows, rank=shard, world_size=self.shards)
+
+
+__all__ = ["HuggingFaceReader"]

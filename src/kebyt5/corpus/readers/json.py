@@ -1,0 +1,73 @@
+"""JSON files with many documents each, such as AIHub's, alone or many in a zip file.
+
+Every data set of AIHub has a structure of its own, so two paths say where documents and their texts
+are. For `{"data": [{"paragraphs": [{"context": …}, …]}, …]}` these are `data[]` and
+`paragraphs[].context`.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from datatrove.data import Document
+
+from kebyt5.corpus.readers.files import NotText, decode, open_members
+from kebyt5.corpus.readers.reader import Reader, defect, document
+from kebyt5.corpus.readers.values import as_text, check_path, find, parse
+
+
+@dataclass(kw_only=True)
+class JSONReader(Reader):
+    """JSON files. In archives, files with other endings than `.json` are passed over."""
+
+    max_bytes: int = 1 << 30
+    """A file is read whole, and a larger one is a defect."""
+
+    documents: str = "[]"
+    """JMESPath from the top of the file to its documents."""
+
+    text: str = "text"
+    """JMESPath from a document to its text; several texts become lines of it."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_path("documents", self.documents)
+        check_path("text", self.text)
+
+    def _read(self, file: str) -> Iterator[Document]:
+        for name, stream in open_members(file):
+            if name != file and not name.lower().endswith(".json"):
+                continue
+            value = self._parsed(stream.read(self.max_bytes + 1), name)
+            if isinstance(value, Document):
+                yield value
+                continue
+            documents = find(self.documents, value)
+            if not isinstance(documents, list) or not documents:
+                yield defect(f"no documents at {self.documents}", f"{name}:1")
+                continue
+            for number, found in enumerate(documents, 1):
+                text, place = as_text(find(self.text, found)), f"{name}, document {number}"
+                if text is None:
+                    shown = json.dumps(found, ensure_ascii=False)
+                    yield defect(f"no text at {self.text}", place, text=shown)
+                else:
+                    yield document(text, place)
+
+    def _parsed(self, data: bytes, name: str) -> Any:
+        """The content of a file, or what stands for it."""
+        shown = data[:1000].decode(self.encoding, "replace")
+        if len(data) > self.max_bytes:
+            return defect(f"file over {self.max_bytes:,} bytes", f"{name}:1", text=shown)
+        try:
+            return parse(decode(data, self.encoding, f"{name}:1"))
+        except NotText as error:
+            return defect(f"not {self.encoding}", f"{name}:1", str(error), shown)
+        except json.JSONDecodeError as error:
+            return defect("not JSON", f"{name}:{error.lineno}", error.msg, shown)
+        except RecursionError:
+            return defect("not JSON", f"{name}:1", "nested too deeply", shown)
+
+
+__all__ = ["JSONReader"]

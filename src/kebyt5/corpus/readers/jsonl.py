@@ -1,0 +1,52 @@
+"""JSON Lines."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from datatrove.data import Document
+
+from kebyt5.corpus.readers.files import NotText, decode, open_members, read_lines
+from kebyt5.corpus.readers.reader import Reader, defect, document
+from kebyt5.corpus.readers.values import as_text, check_path, find, parse
+
+
+@dataclass(kw_only=True)
+class JSONLinesReader(Reader):
+    """One JSON object a line."""
+
+    text: str = "text"
+    """Where its text is: a name or a JMESPath; several texts become lines of one document."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_path("text", self.text)
+
+    def _read(self, file: str) -> Iterator[Document]:
+        for name, stream in open_members(file):
+            skipping = False
+            for number, data, goes_on in read_lines(stream, self.max_bytes):
+                if goes_on or skipping:
+                    if not skipping:
+                        reason = f"line over {self.max_bytes:,} bytes"
+                        shown = data[:1000].decode(self.encoding, "replace")
+                        yield defect(reason, f"{name}:{number}", text=shown)
+                    skipping = goes_on
+                elif data.strip():
+                    yield self._document(data, f"{name}:{number}")
+
+    def _document(self, data: bytes, place: str) -> Document:
+        shown = data[:1000].decode(self.encoding, "replace")
+        try:
+            value = parse(decode(data, self.encoding, place))
+        except NotText as error:
+            return defect(f"not {self.encoding}", place, str(error), shown)
+        except (json.JSONDecodeError, RecursionError) as error:
+            return defect("not JSON", place, str(error), shown)
+        text = as_text(find(self.text, value))
+        if text is None:
+            return defect(f"no text at {self.text}", place, text=shown)
+        return document(text, place)
+
+
+__all__ = ["JSONLinesReader"]

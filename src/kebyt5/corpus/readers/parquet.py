@@ -1,0 +1,46 @@
+"""Parquet."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import fsspec
+from datatrove.data import Document
+
+from kebyt5.corpus.readers.reader import Reader, defect, document
+from kebyt5.corpus.readers.values import as_text
+from kebyt5.errors import InputError
+
+
+@dataclass(kw_only=True)
+class ParquetReader(Reader):
+    """A column of Parquet files. The line of a place is the row."""
+
+    column: str = "text"
+    """Name of the column with the text, or with lists of texts."""
+
+    def _read(self, file: str) -> Iterator[Document]:
+        import pyarrow
+        from pyarrow import parquet
+
+        row = 0
+        try:
+            with fsspec.open(file, "rb") as stream:
+                table = parquet.ParquetFile(stream)
+                names = table.schema_arrow.names
+                if self.column not in names:
+                    found = ", ".join(names)[:100]
+                    raise InputError(f"{file}: no column {self.column!r} among {found}")
+                for batch in table.iter_batches(1000, columns=[self.column]):
+                    for value in batch.column(0).to_pylist():
+                        row += 1
+                        text = as_text(value)
+                        if text is None:
+                            yield defect(f"no text at {self.column}", f"{file}:{row}")
+                        else:
+                            yield document(text, f"{file}:{row}")
+        except (pyarrow.ArrowException, OSError) as error:
+            cause = str(error).splitlines()[0]
+            raise InputError(f"{file}: {cause}; expected a whole Parquet file") from error
+
+
+__all__ = ["ParquetReader"]

@@ -1,0 +1,52 @@
+"""Tables with a line of column names: tab-separated as NSMC is, or CSV."""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from datatrove.data import Document
+
+from kebyt5.corpus.readers.reader import defect, document
+from kebyt5.corpus.readers.text import LinesReader
+from kebyt5.errors import InputError
+
+
+@dataclass(kw_only=True)
+class TableReader(LinesReader):
+    """A column of a table. A row is a line: quoted line breaks are not known."""
+
+    column: str = "text"
+    """Name of the column with the text."""
+
+    delimiter: str = "\t"
+    """What divides columns. Quotes are plain characters beside tabs, and quotes beside others."""
+
+    def _read(self, file: str) -> Iterator[Document]:
+        last, columns, wanted = "", 0, 0
+        for name, number, line, goes_on in self.lines(file):
+            place = f"{name}:{number}"
+            if isinstance(line, Document):
+                yield line
+                continue
+            if name != last:
+                last, names = name, self._row(line)
+                if self.column not in names:
+                    found = ", ".join(names)[:100]
+                    raise InputError(f"{place}: no column {self.column!r} among {found}")
+                columns, wanted = len(names), names.index(self.column)
+                continue
+            row = self._row(line)
+            if not line.strip():
+                yield document("", place)
+            elif len(row) != columns or goes_on:
+                yield defect("row with another number of columns", place, str(len(row)), line)
+            else:
+                yield document(row[wanted], place)
+
+    def _row(self, line: str) -> list[str]:
+        if self.delimiter == "\t":
+            return line.split("\t")
+        return next(csv.reader([line], delimiter=self.delimiter), [])
+
+
+__all__ = ["TableReader"]

@@ -1,0 +1,120 @@
+"""Plain text."""
+
+import codecs
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from datatrove.data import Document
+
+from kebyt5.corpus.readers.files import NotText, decode, open_members, read_lines
+from kebyt5.corpus.readers.reader import Reader, defect, document
+from kebyt5.errors import InputError
+
+
+@dataclass(kw_only=True)
+class LinesReader(Reader):
+    """A reader of documents that are runs of lines. A document over the limit is divided."""
+
+    def lines(self, file: str) -> Iterator[tuple[str, int, str | Document, bool]]:
+        """Yields the lines of a file or of the files in an archive.
+
+        Yields:
+            The name of the file, the number of the line, the line or part of a very long one, or
+            what stands for it when it is no text, and whether this line goes on.
+        """
+        for name, stream in open_members(file):
+            decoder = codecs.getincrementaldecoder(self.encoding)()
+            continues = False
+            for number, data, goes_on in read_lines(stream, self.max_bytes):
+                place = f"{name}:{number}"
+                try:
+                    if continues or goes_on:  # A part may end within a character.
+                        try:
+                            text = decoder.decode(data, final=not goes_on)
+                        except UnicodeDecodeError as error:
+                            raise NotText(str(error)) from error
+                    else:
+                        text = decode(data, self.encoding, place)
+                    yield name, number, text, goes_on
+                except NotText as error:
+                    decoder.reset()
+                    shown = data[:1000].decode(self.encoding, "replace")
+                    bad = defect(f"not {self.encoding}", place, str(error), shown)
+                    yield name, number, bad, goes_on
+                continues = goes_on
+
+
+class Gathering:
+    """Lines that become a document, divided when they grow over a limit."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.lines: list[str] = []
+        self.place = ""
+        self.bytes = 0
+
+    def add(self, line: str, place: str) -> Iterator[Document]:
+        """Takes a line; yields what was there before if both were too much."""
+        size = len(line.encode(errors="surrogatepass")) + 1
+        if self.bytes + size > self.max_bytes:
+            yield from self.finish()
+        if not self.lines:
+            self.place = place
+        self.lines.append(line)
+        self.bytes += size
+
+    def finish(self) -> Iterator[Document]:
+        """Yields the document, if there is one."""
+        if self.lines:
+            yield document("\n".join(self.lines), self.place)
+        self.lines, self.bytes = [], 0
+
+
+@dataclass(kw_only=True)
+class TextReader(LinesReader):
+    """Plain text. The line of a place is the first of the document."""
+
+    documents: Literal["paragraph", "line", "file"] = "paragraph"
+    """What a document is: what blank lines divide, each line, or the whole file."""
+
+    pattern: str | None = None
+    """A regular expression that a line has to match; its first group is then the line."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.pattern is not None:
+            try:
+                re.compile(self.pattern)
+            except re.error as error:
+                raise InputError(f"pattern {self.pattern!r}: {error}") from error
+
+    def _read(self, file: str) -> Iterator[Document]:
+        pattern = re.compile(self.pattern) if self.pattern is not None else None
+        gathering = Gathering(self.max_bytes)
+        last = file
+        for name, number, line, goes_on in self.lines(file):
+            if name != last:
+                yield from gathering.finish()
+                last = name
+            if isinstance(line, Document):
+                yield line
+                continue
+            if pattern is not None:
+                match = pattern.search(line)
+                if match is None:
+                    continue
+                line = (match[1] if pattern.groups else match[0]) or ""
+            if self.documents == "line" and not goes_on and not line.strip():
+                yield document(line, f"{name}:{number}")
+            elif self.documents == "paragraph" and not line.strip():
+                yield from gathering.finish()
+            else:
+                yield from gathering.add(line, f"{name}:{number}")
+                if self.documents == "line" or goes_on:
+                    yield from gathering.finish()
+        yield from gathering.finish()
+
+
+__all__ = ["Gathering", "LinesReader", "TextReader"]

@@ -1,0 +1,289 @@
+"""What a corpus is made of, as numbers, as a page in Markdown and HTML, and as pictures."""
+
+import html
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from kebyt5.corpus.plots import plot_bytes, plot_drops, plot_lengths, plot_scripts
+from kebyt5.corpus.shards import Shards
+from kebyt5.corpus.statistics import SCRIPTS, Statistics
+from kebyt5.corpus.tally import Counts, read_tallies
+from kebyt5.errors import InputError
+from kebyt5.output import write_text
+
+MANIFEST = "corpus.json"
+"""What is written last: a folder without it is no complete corpus."""
+
+
+@dataclass
+class CorpusReport:
+    """All numbers.
+
+    Attributes:
+        splits: Statistics by split and source.
+        read: Documents and bytes that were read, by source; not known without the build.
+        rejected: What was dropped, by source and reason; not known without the build.
+    """
+
+    splits: dict[str, dict[str, Statistics]]
+    read: dict[str, list[int]] = field(default_factory=dict)
+    rejected: Counts = field(default_factory=dict)
+
+    @classmethod
+    def of_build(cls, work: Path, sources: Sequence[str]) -> Self:
+        """Adds up what all tasks of a build have counted, sources in the order of the recipe."""
+        splits: dict[str, dict[str, Statistics]] = {}
+        for path in sorted((work / "statistics").glob("*.json")):
+            for split, found in json.loads(path.read_text(encoding="utf-8")).items():
+                for source, content in found.items():
+                    total = splits.setdefault(split, {}).setdefault(source, Statistics())
+                    total += Statistics.from_json(content)
+        read = read_tallies(work / "read")
+        rejected: Counts = {}
+        for filter in ("filters", "exact", "minhash"):
+            for source, reasons in read_tallies(work / "rejected" / filter).items():
+                rejected.setdefault(source, {}).update(reasons)
+        return cls(
+            {
+                split: {source: found[source] for source in sources if source in found}
+                for split, found in sorted(splits.items())
+            },
+            {source: read[source]["read"] for source in sources if source in read},
+            {source: rejected[source] for source in sources if source in rejected},
+        )
+
+    @classmethod
+    def of_manifest(cls, folder: str | os.PathLike[str]) -> Self:
+        """What the build of a corpus has found.
+
+        Raises:
+            InputError: No corpus, or one that is not complete.
+        """
+        manifest = Path(folder) / MANIFEST
+        if not manifest.is_file():
+            raise InputError(
+                f"{folder}: no {MANIFEST}, so this is no corpus, or its build has not ended;"
+                " run `kebyt5 corpus build` to its end"
+            )
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+        splits = {
+            split: {source: Statistics.from_json(part) for source, part in sources.items()}
+            for split, sources in content["splits"].items()
+        }
+        return cls(splits, content["read"], content["rejected"])
+
+    @classmethod
+    def of_corpus(cls, folder: str | os.PathLike[str]) -> Self:
+        """Counts all shards of a corpus and compares their checksums.
+
+        Raises:
+            InputError: No corpus, or one that is not complete or was altered.
+        """
+        from rich.console import Console
+        from rich.progress import Progress
+
+        folder = Path(folder)
+        expected = cls.of_manifest(folder)
+        report = cls({}, expected.read, expected.rejected)
+        found = {path.name: Shards(path) for path in sorted(folder.iterdir()) if _is_split(path)}
+        with Progress(console=Console(stderr=True)) as progress:
+            bar = progress.add_task("bytes", total=sum(shards.bytes for shards in found.values()))
+            for split, shards in found.items():
+                for source, parts in shards.sources.items():
+                    total = report.splits.setdefault(split, {}).setdefault(source, Statistics())
+                    for shard in parts:
+                        shard.verify()
+                        total += Statistics.of(shard)
+                        progress.advance(bar, shard.bytes)
+        if report._bytes() != expected._bytes():
+            raise InputError(f"{folder}: shards are missing or not of this corpus; build it anew")
+        return report
+
+    @property
+    def documents(self) -> int:
+        """All that were kept."""
+        return sum(part.documents for sources in self.splits.values() for part in sources.values())
+
+    def _bytes(self) -> dict[str, dict[str, int]]:
+        return {
+            split: {source: part.bytes for source, part in sources.items()}
+            for split, sources in self.splits.items()
+        }
+
+    def kept(self) -> dict[str, Statistics]:
+        """By source, over all splits."""
+        total: dict[str, Statistics] = {}
+        for sources in self.splits.values():
+            for source, part in sources.items():
+                known = total.setdefault(source, Statistics())
+                known += part
+        order = list(self.read) or sorted(total)
+        return {source: total[source] for source in order if source in total}
+
+    def dropped(self) -> dict[str, int]:
+        """Documents by reason, the most frequent first."""
+        total: dict[str, int] = {}
+        for reasons in self.rejected.values():
+            for reason, (documents, _) in reasons.items():
+                total[reason] = total.get(reason, 0) + documents
+        return dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers."""
+        return {
+            "splits": {
+                split: {source: part.to_json() for source, part in sources.items()}
+                for split, sources in self.splits.items()
+            },
+            "read": self.read,
+            "rejected": self.rejected,
+        }
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table of the report with its picture."""
+
+    title: str
+    head: list[str]
+    rows: list[list[str]]
+    picture: str | None = None
+
+
+def sections(report: CorpusReport) -> list[Section]:
+    """The tables of the report."""
+    kept = report.kept()
+    rows = []
+    for source in report.read or kept:
+        part = kept.get(source, Statistics())
+        validation = report.splits.get("validation", {}).get(source, Statistics())
+        documents, size = report.read.get(source, ["", ""])
+        rows.append(
+            [
+                source,
+                *((f"{documents:,}", f"{size:,}") if source in report.read else ("", "")),
+                f"{part.documents:,}",
+                f"{part.bytes:,}",
+                f"{validation.documents:,}",
+            ]
+        )
+    total = Statistics()
+    for part in kept.values():
+        total += part
+    rows.append(
+        [
+            "all",
+            *(
+                f"{sum(counts[column] for counts in report.read.values()):,}"
+                for column in (0, 1)
+            ),
+            f"{total.documents:,}",
+            f"{total.bytes:,}",
+            f"{sum(p.documents for p in report.splits.get('validation', {}).values()):,}",
+        ]
+    )  # fmt: skip
+    lengths = [
+        [f"{2**number:,} to {2 ** (number + 1) - 1:,}", f"{count:,}"]
+        for number, count in enumerate(total.lengths.tolist())
+        if count
+    ]
+    scripts = [
+        [source, *(f"{share:.1%}" for share in part.script_shares.values())]
+        for source, part in [*kept.items(), ("all", total)]
+    ]
+    drops = [
+        [source, reason, f"{documents:,}", f"{size:,}"]
+        for source, reasons in report.rejected.items()
+        for reason, (documents, size) in sorted(reasons.items(), key=lambda item: -item[1][0])
+    ]
+    head = ["source", "documents read", "bytes read", "documents", "bytes", "for validation"]
+    return [
+        Section("Sources", head, rows, "bytes.png"),
+        Section("Lengths", ["bytes", "documents"], lengths, "lengths.png"),
+        Section("Scripts", ["source", *SCRIPTS[:-1]], scripts, "scripts.png"),
+        Section("Dropped", ["source", "reason", "documents", "bytes"], drops,
+                "drops.png" if drops else None),
+    ]  # fmt: skip
+
+
+def write_report(
+    report: CorpusReport, folder: str | os.PathLike[str], made_with: dict[str, Any]
+) -> None:
+    """Writes `report.md`, `report.html` and their pictures.
+
+    Raises:
+        InputError: The folder cannot be written to.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = report.kept()
+    plot_bytes({source: part.bytes for source, part in kept.items()}, folder / "bytes.png")
+    plot_lengths({source: part.lengths for source, part in kept.items()}, folder / "lengths.png")
+    plot_scripts(
+        {source: part.script_shares for source, part in kept.items()}, folder / "scripts.png"
+    )
+    if report.rejected:
+        plot_drops(report.rejected, folder / "drops.png")
+    made = (
+        f"{made_with['command']}, commit {made_with['commit']}, {made_with['date']},"
+        f" {made_with['machine']['processor']}, {made_with['machine']['cores']} cores"
+    )
+    parts = sections(report)
+    write_text(folder / "report.md", _markdown(parts, made))
+    write_text(folder / "report.html", _html(parts, made))
+
+
+def _markdown(parts: Sequence[Section], made: str) -> str:
+    lines = ["# Corpus", ""]
+    for part in parts:
+        lines += [f"## {part.title}", ""]
+        if part.picture:
+            lines += [f"![{part.title}]({part.picture})", ""]
+        if part.rows:
+            rule = ["---"] + ["---:"] * (len(part.head) - 1)
+            cells = (part.head, rule, *part.rows)
+            lines += ["| " + " | ".join(row) + " |" for row in cells] + [""]
+        else:
+            lines += ["Nothing.", ""]
+    return "\n".join([*lines, f"`{made}`", ""])
+
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>Corpus</title><style>
+body {{ font-family: system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; }}
+table {{ border-collapse: collapse; }} th, td {{ padding: 0.2rem 0.8rem; text-align: right; }}
+th:first-child, td:first-child {{ text-align: left; }} tr:nth-child(even) {{ background: #f4f4f4; }}
+img {{ max-width: 100%; }} footer {{ margin-top: 2rem; color: #666; }}
+</style></head><body><h1>Corpus</h1>
+{body}
+<footer><code>{made}</code></footer></body></html>
+"""
+
+
+def _html(parts: Sequence[Section], made: str) -> str:
+    body = []
+    for part in parts:
+        body.append(f"<h2>{html.escape(part.title)}</h2>")
+        if part.picture:
+            body.append(f'<p><img src="{part.picture}" alt="{html.escape(part.title)}"></p>')
+        if not part.rows:
+            body.append("<p>Nothing.</p>")
+            continue
+        body.append("<table>")
+        for number, row in enumerate([part.head, *part.rows]):
+            tag = "td" if number else "th"
+            cells = "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row)
+            body.append(f"<tr>{cells}</tr>")
+        body.append("</table>")
+    return _PAGE.format(body="\n".join(body), made=html.escape(made))
+
+
+def _is_split(path: Path) -> bool:
+    return path.is_dir() and not path.name.startswith(".") and path.name in ("train", "validation")
+
+
+__all__ = ["CorpusReport", "Section", "sections", "write_report"]

@@ -1,0 +1,125 @@
+"""What the bytes of a corpus are like: lengths of documents and scripts of characters."""
+
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Self
+
+import numpy as np
+
+from kebyt5.corpus.shards import SEPARATOR, Shard
+
+SCRIPTS = ("Hangul", "Latin", "digits", "Han", "other", "blanks")
+"""What is counted, in characters; all that is in no other class is `other`."""
+
+LENGTHS = 32
+"""Lengths are counted in classes: from 1 byte, from 2, from 4, … from 2^31."""
+
+_HANGUL = ((0x1100, 0x11FF), (0x3130, 0x318F), (0xA960, 0xA97F), (0xAC00, 0xD7A3), (0xD7B0, 0xD7FF))
+_LATIN = ((0x41, 0x5A), (0x61, 0x7A), (0xC0, 0xD6), (0xD8, 0xF6), (0xF8, 0x24F), (0x1E00, 0x1EFF))
+_DIGITS = ((0x30, 0x39),)
+_HAN = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF))
+_BLANKS = ((0x09, 0x0D), (0x20, 0x20), (0xA0, 0xA0), (0x2000, 0x200A), (0x3000, 0x3000))
+_CHUNK = 1 << 20
+
+
+@dataclass
+class Statistics:
+    """Of a shard, a source or a split; two of them can be added.
+
+    Attributes:
+        documents: How many.
+        bytes: Of the documents, without what divides them.
+        lengths: Documents by length class, int64 (LENGTHS,).
+        scripts: Characters by script, int64 (len(SCRIPTS),).
+    """
+
+    documents: int = 0
+    bytes: int = 0
+    lengths: np.ndarray = field(default_factory=lambda: np.zeros(LENGTHS, np.int64))
+    scripts: np.ndarray = field(default_factory=lambda: np.zeros(len(SCRIPTS), np.int64))
+
+    @classmethod
+    def of(cls, shard: Shard) -> Self:
+        """Counts a shard."""
+        lengths = np.diff(shard.offsets.astype(np.int64)) - len(SEPARATOR)
+        classes = np.minimum(np.log2(np.maximum(lengths, 1)).astype(np.int64), LENGTHS - 1)
+        scripts = count_scripts(shard.data)
+        scripts[SCRIPTS.index("blanks")] -= shard.documents * len(SEPARATOR)
+        return cls(
+            shard.documents,
+            int(lengths.sum()),
+            np.bincount(classes, minlength=LENGTHS),
+            scripts,
+        )
+
+    def __iadd__(self, other: "Statistics") -> Self:
+        self.documents += other.documents
+        self.bytes += other.bytes
+        self.lengths = self.lengths + other.lengths
+        self.scripts = self.scripts + other.scripts
+        return self
+
+    @property
+    def script_shares(self) -> dict[str, float]:
+        """Of the characters that are not blanks."""
+        written = {name: int(n) for name, n in zip(SCRIPTS, self.scripts, strict=True)}
+        del written["blanks"]
+        total = max(sum(written.values()), 1)
+        return {name: count / total for name, count in written.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers."""
+        return {
+            "documents": self.documents,
+            "bytes": self.bytes,
+            "lengths": self.lengths.tolist(),
+            "scripts": dict(zip(SCRIPTS, self.scripts.tolist(), strict=True)),
+        }
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        """The other way round."""
+        scripts = [content["scripts"][name] for name in SCRIPTS]
+        return cls(
+            content["documents"],
+            content["bytes"],
+            np.array(content["lengths"], np.int64),
+            np.array(scripts, np.int64),
+        )
+
+
+def count_scripts(data: np.ndarray) -> np.ndarray:
+    """Characters by script, int64 (len(SCRIPTS),).
+
+    Args:
+        data: UTF-8, uint8 (bytes,).
+    """
+    counts = np.zeros(len(SCRIPTS), np.int64)
+    begin = 0
+    while begin < len(data):
+        end = min(begin + _CHUNK, len(data))
+        while end < len(data) and data[end] & 0xC0 == 0x80:
+            end += 1
+        codes = np.frombuffer(data[begin:end].tobytes().decode().encode("utf-32-le"), "<u4")
+        counts += np.bincount(_script_of()[codes], minlength=len(SCRIPTS))
+        begin = end
+    return counts
+
+
+@cache
+def _script_of() -> np.ndarray:
+    """Script of every code point, uint8 (0x110000,)."""
+    table = np.full(0x110000, SCRIPTS.index("other"), np.uint8)
+    for name, ranges in (
+        ("Hangul", _HANGUL),
+        ("Latin", _LATIN),
+        ("digits", _DIGITS),
+        ("Han", _HAN),
+        ("blanks", _BLANKS),
+    ):
+        for first, last in ranges:
+            table[first : last + 1] = SCRIPTS.index(name)
+    return table
+
+
+__all__ = ["LENGTHS", "SCRIPTS", "Statistics", "count_scripts"]

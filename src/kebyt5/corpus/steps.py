@@ -1,0 +1,158 @@
+"""The first and the last step of the pipeline: documents come from files and go into shards."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from datatrove.data import Document
+from datatrove.pipeline.base import PipelineStep
+from datatrove.pipeline.readers.jsonl import JsonlReader
+
+from kebyt5.corpus.config import Source
+from kebyt5.corpus.shards import Shard, ShardWriter
+from kebyt5.corpus.statistics import Statistics
+from kebyt5.corpus.tally import Tally
+from kebyt5.errors import InputError
+from kebyt5.output import write_json
+
+SPLITS = ("train", "validation")
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One unit of work.
+
+    Attributes:
+        source: Number of the source in the recipe.
+        file: What its reader reads.
+    """
+
+    source: int
+    file: str
+
+
+class ReadSources(PipelineStep):
+    """Reads every `world_size`-th of all files, whichever source they belong to.
+
+    Documents get `source`, `priority` (the source that stands first has the highest) and, where
+    they are none, `defect` as metadata.
+
+    Args:
+        sources: From the recipe.
+        files: All files of all sources.
+        strict: Stop at a defect.
+        tally: Folder for the counts of what was read.
+    """
+
+    type = "📖 - READER"
+    name = "sources"
+
+    def __init__(
+        self, sources: Sequence[Source], files: Sequence[SourceFile], strict: bool, tally: Path
+    ) -> None:
+        super().__init__()
+        self.sources = sources
+        self.source_files = files
+        self.strict = strict
+        self.tally = Tally(tally)
+
+    def run(
+        self, data: Iterable[Document] | None = None, rank: int = 0, world_size: int = 1
+    ) -> Iterator[Document]:
+        """Yields the documents of this task's files."""
+        for unit in self.source_files[rank::world_size]:
+            source = self.sources[unit.source]
+            replacements = [(re.compile(pattern), by) for pattern, by in source.replace]
+            for document in source.reader.read(unit.file):
+                if self.strict and "defect" in document.metadata:
+                    detail = document.metadata["detail"]
+                    reason = document.metadata["defect"] + (f" ({detail})" if detail else "")
+                    raise InputError(
+                        f"{document.id}: {reason}; mend it, or count such input as rejected"
+                        " (`strict: false`)"
+                    )
+                document.metadata |= {"source": source.name, "priority": 65535 - unit.source}
+                self.tally.count(document, "read")
+                for pattern, by in replacements:
+                    document.text = pattern.sub(by, document.text)
+                yield document
+        self.tally.write(rank)
+
+
+class StoredDocuments(JsonlReader):
+    """Reads what this task stored, in the order in which it did."""
+
+    name = "stored documents"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(str(folder), compression=None, add_file_path=False)
+
+    def run(
+        self, data: Iterable[Document] | None = None, rank: int = 0, world_size: int = 1
+    ) -> Iterator[Document]:
+        """Yields the documents; none where the task had none to store."""
+        file = f"{rank:05d}.jsonl"
+        if self.data_folder.isfile(file):
+            yield from self.read_files_shard([file])
+
+
+class WriteShards(PipelineStep):
+    """Writes documents to `OUTPUT/SPLIT/SOURCE/`, and what they are like to a file of the task.
+
+    Args:
+        output: The corpus.
+        validation: Share of documents for validation.
+        shard_bytes: Size at which the next shard begins.
+        statistics: Folder for the statistics.
+    """
+
+    type = "💽 - WRITER"
+    name = "shards"
+
+    def __init__(self, output: Path, validation: float, shard_bytes: int, statistics: Path) -> None:
+        super().__init__()
+        self.output = output
+        self.validation = validation
+        self.shard_bytes = shard_bytes
+        self.statistics = statistics
+
+    def run(self, data: Iterable[Document], rank: int = 0, world_size: int = 1) -> None:
+        """Writes all documents of this task."""
+        writers: dict[tuple[str, str], ShardWriter] = {}
+        with ExitStack() as stack:
+            for document in data:
+                source = cast(str, document.metadata["source"])
+                key = (split_of(document.text, self.validation), source)
+                if key not in writers:
+                    folder = self.output / key[0] / source
+                    writer = ShardWriter(folder, f"{rank:05d}", self.shard_bytes)
+                    writers[key] = stack.enter_context(writer)
+                writers[key].write(document.text)
+                self.stat_update(key[0])
+        self.statistics.mkdir(parents=True, exist_ok=True)
+        write_json(self.statistics / f"{rank:05d}.json", self._statistics(writers, rank))
+
+    def _statistics(
+        self, writers: dict[tuple[str, str], ShardWriter], rank: int
+    ) -> dict[str, dict[str, Any]]:
+        """By split and source."""
+        found: dict[str, dict[str, Any]] = {}
+        for (split, source), writer in sorted(writers.items()):
+            statistics = Statistics()
+            for manifest in sorted(writer.folder.glob(f"{rank:05d}-*.manifest.json")):
+                statistics += Statistics.of(Shard(manifest))
+            found.setdefault(split, {})[source] = statistics.to_json()
+        return found
+
+
+def split_of(text: str, validation: float) -> str:
+    """Which split a document belongs to: a function of its text alone."""
+    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+    return SPLITS[int.from_bytes(digest) < validation * 2**64]
+
+
+__all__ = ["SPLITS", "ReadSources", "SourceFile", "StoredDocuments", "WriteShards", "split_of"]

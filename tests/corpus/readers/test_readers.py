@@ -1,0 +1,301 @@
+"""Every reader, on a small file with the structure of its real source and sentences of our own."""
+
+import ast
+import gzip
+import inspect
+import io
+import json
+import tarfile
+import zipfile
+from dataclasses import fields
+from itertools import pairwise
+
+import pyarrow
+import pytest
+from pyarrow import parquet
+
+from kebyt5.corpus.readers import READERS, get_reader
+from kebyt5.errors import InputError
+
+
+def read(name, path, **options):
+    """Texts of what can be a document, (place in the file, reason) of what cannot."""
+    reader = get_reader(name)(**options)
+    found = [document for file in reader.files([str(path)]) for document in reader.read(file)]
+    folder = str(path.parent)
+    assert all(document.id.startswith(folder) for document in found)
+    return (
+        [document.text for document in found if "defect" not in document.metadata],
+        [
+            (document.id.removeprefix(folder + "/"), document.metadata["defect"])
+            for document in found
+            if "defect" in document.metadata
+        ],
+    )
+
+
+def places(name, path, **options):
+    reader = get_reader(name)(**options)
+    return [document.id.rpartition("/")[2] for document in reader.read(str(path))]
+
+
+# Plain text
+
+PARAGRAPHS = "봄이 왔다.\r\n꽃이 피었다.\r\n\r\n\r\n여름이 왔다.\r\n"
+
+
+def test_text_is_divided_by_blank_lines_or_lines_or_not(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(("\ufeff" + PARAGRAPHS).encode())
+    assert read("text", path) == (["봄이 왔다.\n꽃이 피었다.", "여름이 왔다."], [])
+    assert places("text", path) == ["a.txt:1", "a.txt:5"]
+    lines, _ = read("text", path, documents="line")
+    assert lines == ["봄이 왔다.", "꽃이 피었다.", "", "", "여름이 왔다."]
+    whole, _ = read("text", path, documents="file")
+    assert whole == ["봄이 왔다.\n꽃이 피었다.\n\n\n여름이 왔다."]
+
+
+def test_a_pattern_takes_the_text_out_of_lines(tmp_path):
+    path = tmp_path / "a.tsv"
+    path.write_text("## 설명 : ##\n## id-1\t<서울:LC>에 갔다.\n서\tB-LC\n울\tI-LC\n")
+    assert read("text", path, documents="line", pattern="^## id[^\t]*\t(.*)")[0] == [
+        "<서울:LC>에 갔다."
+    ]
+    with pytest.raises(InputError, match="pattern"):
+        get_reader("text")(pattern="(")
+
+
+def test_long_text_is_divided_between_characters(tmp_path):
+    path = tmp_path / "a.txt"
+    text = "가나다라마바사아자차카타파하" * 1000
+    for encoding in ("utf-8", "cp949"):
+        path.write_bytes(text.encode(encoding))
+        texts, defects = read("text", path, max_bytes=1025, encoding=encoding)
+        assert "".join(texts) == text
+        assert not defects
+        # A part begins with what was left of a character.
+        assert max(len(part.encode(encoding)) for part in texts) <= 1025 + 3
+    lines = [f"{number}번째 줄이다." for number in range(1000)]
+    path.write_text("\n".join(lines))
+    texts, _ = read("text", path, max_bytes=2000)
+    assert "\n".join(texts).split("\n") == lines
+    assert max(len(part.encode()) for part in texts) <= 2000
+
+
+def test_kcbert_has_a_comment_in_every_line_of_a_packed_file(tmp_path):
+    comments = "우산을 또 잃어버렸네 ㅋㅋㅋ\n비가 그쳤으니 다행이다;;\n"
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
+        archive.writestr("20190101_20200611_v2.txt", comments)
+    name = "kcbert-train.tar.gz"
+    with tarfile.open(tmp_path / name, "w:gz") as archive:
+        data = comments.encode()
+        member = tarfile.TarInfo("20190101_20200611_v2.txt")
+        member.size = len(data)
+        archive.addfile(member, io.BytesIO(data))
+    for file in ("archive.zip", name):
+        assert read("kcbert", tmp_path / file) == (comments.split("\n")[:2], [])
+
+
+# Wikitext
+
+WIKITEXT = """ = 징검다리 =
+
+징검다리는 돌을 띄엄띄엄 놓아 만든 다리이다.
+
+ = = 만드는 법 = =
+
+물이 얕은 곳을 고른다.
+1 + 1 = 2 이듯 돌 하나에 한 걸음이다.
+
+ = = = 재료 = = =
+
+넓적한 돌
+
+ = =LOVE =
+
+노래 모임이다.
+"""
+
+
+@pytest.mark.parametrize("name", ["kowikitext", "namuwikitext"])
+def test_wikitext_articles_begin_with_their_title(tmp_path, name):
+    path = tmp_path / "kowikitext_20200920.train"
+    path.write_text(WIKITEXT)
+    texts, defects = read(name, path)
+    assert not defects
+    bridge, group = (text.split("\n") for text in texts)
+    assert [line for line in bridge if line] == [
+        "징검다리",
+        "징검다리는 돌을 띄엄띄엄 놓아 만든 다리이다.",
+        "만드는 법",
+        "물이 얕은 곳을 고른다.",
+        "1 + 1 = 2 이듯 돌 하나에 한 걸음이다.",
+        "재료",
+        "넓적한 돌",
+    ]
+    assert group[0] == "=LOVE"
+    path.write_text("제목이 없는 글\n" + WIKITEXT)
+    assert read(name, path)[1] == [
+        ("kowikitext_20200920.train:1", "before the first title ` = … =`")
+    ]
+
+
+# JSON
+
+
+def test_jsonl_takes_a_field_or_a_path(tmp_path):
+    path = tmp_path / "a.jsonl.gz"
+    lines = [{"text": "하나"}, {"text": "", "id": 3}, {"본문": ["둘", "셋"], "text": None}]
+    with gzip.open(path, "wt") as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines)
+    assert read("jsonl", path) == (["하나", ""], [("a.jsonl.gz:3", "no text at text")])
+    assert read("jsonl", path, text="본문")[0] == ["둘\n셋"]
+    with pytest.raises(InputError, match="no path"):
+        get_reader("jsonl")(text="a[")
+
+
+def test_jsonl_counts_broken_and_endless_lines(tmp_path):
+    path = tmp_path / "a.jsonl"
+    good = json.dumps({"text": "좋은 줄"}, ensure_ascii=False)
+    lines = [good, "{" + good, good[:-2], '{"text": "' + "가" * 1000 + '"}', good, "[" * 900, good]
+    path.write_text("\n".join(lines))
+    texts, defects = read("jsonl", path, max_bytes=1024)
+    assert texts == ["좋은 줄"] * 3
+    assert defects == [
+        ("a.jsonl:2", "not JSON"),
+        ("a.jsonl:3", "not JSON"),
+        ("a.jsonl:4", "line over 1,024 bytes"),
+        ("a.jsonl:6", "not JSON"),
+    ]
+
+
+NEWSPAPER = {
+    "id": "NWRW1800000021",
+    "metadata": {"title": "국립국어원 신문 말뭉치", "category": "신문"},
+    "document": [
+        {
+            "id": "NWRW1800000021.1",
+            "metadata": {"title": "들판 신문", "topic": "생활"},
+            "paragraph": [
+                {"id": "NWRW1800000021.1.1", "form": "마을 앞에 나무를 심었다"},
+                {"id": "NWRW1800000021.1.2", "form": "나무는 모두 백 그루이다."},
+            ],
+        },
+        {"id": "NWRW1800000021.2", "metadata": {}, "paragraph": []},
+    ],
+}
+SPOKEN = {
+    "id": "SDRW1900000001",
+    "document": [
+        {
+            "id": "SDRW1900000001.1",
+            "metadata": {"speaker": [{"id": "P1"}, {"id": "P2"}]},
+            "utterance": [
+                {"id": "u1", "form": "점심 먹었어?", "original_form": "점심 먹었어?",
+                 "speaker_id": "P1"},
+                {"id": "u2", "form": "아직.", "original_form": "어 아직.", "speaker_id": "P2"},
+            ],
+        }
+    ],
+}  # fmt: skip
+
+
+def test_modu_joins_paragraphs_and_utterances(tmp_path):
+    for name, content in (("NWRW1800000021", NEWSPAPER), ("SDRW1900000001", SPOKEN)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(content, ensure_ascii=False, indent=1))
+    texts, defects = read("modu", tmp_path / "*.json")
+    assert texts == ["마을 앞에 나무를 심었다\n나무는 모두 백 그루이다.", "점심 먹었어?\n아직."]
+    assert defects == [("NWRW1800000021.json, document 2", "no text at " + get_reader("modu").text)]
+    heard, _ = read("modu", tmp_path / "SD*.json", text="utterance[].original_form")
+    assert heard == ["점심 먹었어?\n어 아직."]
+
+
+def test_aihub_files_are_read_by_path_also_from_a_zip(tmp_path):
+    content = {"data": [{"paragraphs": [{"context": "강가에 집이 있다.", "qas": []}]}]}
+    with zipfile.ZipFile(tmp_path / "라벨링데이터.zip", "w") as archive:
+        archive.writestr("1.데이터/b.json", json.dumps(content).encode("utf-8-sig"))
+        archive.writestr("1.데이터/a.json", '{"data":\n [}')
+        archive.writestr("설명.txt", "읽어 보세요")
+    options = {"documents": "data[]", "text": "paragraphs[].context"}
+    texts, defects = read("aihub", tmp_path / "라벨링데이터.zip", **options)
+    assert texts == ["강가에 집이 있다."]
+    assert defects == [("라벨링데이터.zip/1.데이터/a.json:2", "not JSON")]
+    assert read("aihub", tmp_path / "라벨링데이터.zip", text="문장")[1][1] == (
+        "라벨링데이터.zip/1.데이터/b.json:1",
+        "no documents at []",
+    )
+
+
+# Tables
+
+
+def test_tables_have_a_line_of_column_names(tmp_path):
+    path = tmp_path / "ratings.txt"
+    path.write_text('id\tdocument\tlabel\n1\t"정말" 좋다\t1\n2\t\t0\n3\t별로\n')
+    assert read("table", path, column="document") == (
+        ['"정말" 좋다', ""],
+        [("ratings.txt:4", "row with another number of columns")],
+    )
+    with pytest.raises(InputError, match=r"ratings.txt:1: no column 'text' among id, document"):
+        read("table", path)
+    path.write_text('text,label\n"비, 그리고 바람",1\n')
+    assert read("table", path, delimiter=",")[0] == ["비, 그리고 바람"]
+
+
+def test_parquet(tmp_path):
+    path = tmp_path / "a.parquet"
+    table = pyarrow.table({"content": ["하나", None, ""], "n": [1, 2, 3]})
+    parquet.write_table(table, path)
+    assert read("parquet", path, column="content") == (
+        ["하나", ""],
+        [("a.parquet:2", "no text at content")],
+    )
+    with pytest.raises(InputError, match="no column 'text' among content, n"):
+        read("parquet", path)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(InputError, match="expected a whole Parquet file"):
+        read("parquet", path, column="content")
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_huggingface_data_sets_can_be_divided(tmp_path, streaming):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    texts = [f"{number}번째 문장" for number in range(7)]
+    (folder / "train.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in texts))
+    assert read("huggingface", folder, streaming=streaming) == (texts, [])
+    divided, _ = read("huggingface", folder, streaming=streaming, shards=3)
+    assert sorted(divided) == texts
+    with pytest.raises(InputError, match="no column 'content' among text"):
+        read("huggingface", folder, streaming=streaming, column="content")
+    with pytest.raises(InputError, match="no data set that can be read"):
+        read("huggingface", tmp_path / "none")
+
+
+def test_huggingface_reads_what_was_saved_to_disk(tmp_path):
+    from datasets import Dataset, DatasetDict
+
+    saved = Dataset.from_dict({"text": ["하나", "둘"]})
+    saved.save_to_disk(tmp_path / "one")
+    DatasetDict({"train": saved}).save_to_disk(tmp_path / "all")
+    assert read("huggingface", tmp_path / "one")[0] == ["하나", "둘"]
+    assert read("huggingface", tmp_path / "all", shards=2)[0] == ["하나", "둘"]
+
+
+# All of them
+
+
+def test_unknown_readers_are_refused_with_the_nearest_name():
+    with pytest.raises(InputError, match=r"'kowiki', did you mean 'kowikitext'\?"):
+        get_reader("kowiki")
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_every_reader_has_a_docstring_for_every_option(name):
+    documented = set()
+    for kind in READERS[name].__mro__[:-2]:
+        body = ast.parse(inspect.getsource(kind)).body[0].body
+        for statement, after in pairwise(body):
+            if isinstance(statement, ast.AnnAssign) and isinstance(after, ast.Expr):
+                documented.add(statement.target.id)
+    assert {option.name for option in fields(READERS[name])} == documented

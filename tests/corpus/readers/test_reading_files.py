@@ -1,0 +1,151 @@
+"""Files are found and opened wherever and however packed; what is wrong with one is named."""
+
+import bz2
+import gzip
+import lzma
+import tracemalloc
+
+import pyarrow
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kebyt5.corpus.readers import get_reader
+from kebyt5.corpus.readers.files import NotText, decode, find_files, read_lines
+from kebyt5.errors import InputError
+
+SENTENCES = "산길을 따라 천천히 걸었다.\n\n바람이 불었다."
+
+
+def read(path, **options):
+    return [document.text for document in get_reader("text")(**options).read(str(path))]
+
+
+def test_paths_are_files_folders_or_patterns(tmp_path):
+    for name in ("b.txt", "a.txt", "sub/c.txt", "sub/.hidden"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    names = [f"{tmp_path}/{name}" for name in ("a.txt", "b.txt", "sub/c.txt")]
+    assert find_files(str(tmp_path)) == names
+    assert find_files(f"{tmp_path}/*.txt") == names[:2]
+    assert find_files(f"{tmp_path}/**/*.txt") == names
+    assert find_files(names[1]) == names[1:2]
+    for nothing in ("none.txt", "*.json"):
+        with pytest.raises(InputError, match="no such file, or a pattern that matches none"):
+            find_files(f"{tmp_path}/{nothing}")
+
+
+def test_remote_paths_keep_their_protocol():
+    import fsspec
+
+    with fsspec.open("memory://corpus/a.txt", "w") as file:
+        file.write(SENTENCES)
+    (path,) = find_files("memory://corpus/*.txt")
+    assert path == "memory:///corpus/a.txt"
+    assert read(path) == SENTENCES.split("\n\n")
+
+
+ZSTD = pyarrow.Codec("zstd")
+PACKED = {
+    "gz": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "zst": lambda data: ZSTD.compress(data, asbytes=True),
+    # As several processes, or `cat`, write it.
+    "joined.zst": lambda data: b"".join(
+        ZSTD.compress(part, asbytes=True) for part in (data[:10], data[10:])
+    ),
+}
+
+
+@pytest.mark.parametrize("suffix", PACKED)
+def test_compressed_files_are_read_whole_or_refused(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    packed = PACKED[suffix](SENTENCES.encode() * 1000)
+    path.write_bytes(packed)
+    assert "\n\n".join(read(path)) == SENTENCES * 1000
+    path.write_bytes(packed[:-20])
+    with pytest.raises(InputError, match=f"a.{suffix}: (damaged|cannot be read)"):
+        read(path)
+
+
+@given(st.lists(st.binary(max_size=12)), st.integers(1, 9))
+def test_parts_of_lines_add_up_to_the_file(lines, limit):
+    import io
+
+    data = b"\n".join(line.replace(b"\r", b"") for line in lines)
+    found = {}
+    for number, part, goes_on in read_lines(io.BytesIO(data), limit):
+        assert len(part) <= limit
+        begun, ended = found.get(number, (b"", False))
+        assert not ended
+        found[number] = (begun + part, not goes_on)
+    assert all(ended for _, ended in found.values())
+    expected = data.split(b"\n")
+    if not expected[-1]:
+        expected.pop()
+    assert [line for line, _ in found.values()] == expected
+
+
+def test_a_line_of_100_mb_needs_no_more_memory_than_the_limit(tmp_path):
+    path = tmp_path / "a.txt"
+    with open(path, "w") as file:
+        for _ in range(100):
+            file.write("한" * 349_525)  # 1 MiB
+    for name, count in (("text", 101), ("jsonl", 1)):
+        reader = get_reader(name)(max_bytes=1 << 20)
+        tracemalloc.start()
+        assert sum(1 for _ in reader.read(str(path))) == pytest.approx(count, abs=1)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 20 << 20
+
+
+# Encodings
+
+KOREAN = "국경의 긴 터널을 빠져나오자 눈의 고장이었다."
+
+
+def test_cp949_is_named_with_the_option_that_then_works(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(f"good\n\n{KOREAN}\n\n똠방각하".encode("cp949"))
+    with pytest.raises(InputError) as refused:
+        read(path)
+    assert str(refused.value) == (
+        f"{path}:3: not UTF-8 but CP949 (EUC-KR); set `encoding: cp949` for this source"
+    )
+    assert read(path, encoding="cp949") == ["good", KOREAN, "똠방각하"]
+
+
+def test_utf8_in_a_source_of_cp949_is_named_too(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("".join(chr(code) for code in range(0xAC00, 0xAC40)))
+    with pytest.raises(InputError, match="UTF-8, not cp949; set `encoding: utf-8`"):
+        read(path, encoding="cp949")
+
+
+def test_utf16_is_refused_with_a_remedy(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(KOREAN.encode("utf-16"))
+    with pytest.raises(InputError, match=r"a.txt:1: UTF-16, not utf-8; convert it first \(iconv"):
+        read(path)
+    with pytest.raises(InputError, match="does not end its lines as ASCII does"):
+        get_reader("text")(encoding="utf-16")
+    with pytest.raises(InputError, match="unknown"):
+        get_reader("text")(encoding="klingon")
+
+
+@given(st.text(st.characters(min_codepoint=0xAC00, max_codepoint=0xD7A3), min_size=4, max_size=30))
+def test_damaged_utf8_is_not_taken_for_cp949(text):
+    damaged = text.encode()[:-1]
+    with pytest.raises(NotText):
+        decode(damaged, "utf-8", "a:1")
+
+
+def test_damaged_lines_are_defects(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(KOREAN.encode() + b"\n" + KOREAN.encode()[:-2] + b"\n" + KOREAN.encode())
+    documents = list(get_reader("text")(documents="line").read(str(path)))
+    assert [document.metadata.get("defect") for document in documents] == [None, "not utf-8", None]
+    assert documents[1].id == f"{path}:2"
+    assert documents[1].text.startswith(KOREAN[:-2])

@@ -1,0 +1,79 @@
+"""A recipe is read as it is meant, or refused with the place of the mistake."""
+
+import pytest
+import yaml
+
+from kebyt5.corpus.config import dump_config, load_config
+from kebyt5.errors import InputError
+
+GOOD = """
+output: ${CORPUS_OUTPUT}/a
+sources:
+  - name: news
+    reader: jsonl
+    paths: ${CORPUS_OUTPUT}/*.jsonl
+    text: body
+    encoding: cp949
+    weight: 0.5
+    replace: [["<(.*?)>", '\\1']]
+  - {name: books, paths: [a.txt, b.txt]}
+filters: {min_hangul: 0.5}
+executor: {kind: ray, tasks: 3}
+"""
+
+
+def load(tmp_path, text):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    return load_config(path)
+
+
+def test_options_of_the_reader_stand_beside_those_of_the_source(tmp_path, monkeypatch):
+    monkeypatch.setenv("CORPUS_OUTPUT", "/data")
+    config = load(tmp_path, GOOD)
+    news, books = config.sources
+    assert (str(config.output), news.paths) == ("/data/a", ["/data/*.jsonl"])
+    assert (news.reader.text, news.reader.encoding, news.weight) == ("body", "cp949", 0.5)
+    assert news.replace == [("<(.*?)>", r"\1")]
+    assert (type(books.reader).__name__, books.paths) == ("TextReader", ["a.txt", "b.txt"])
+    assert (config.filters.min_hangul, config.executor.tasks) == (0.5, 3)
+
+
+def test_a_dumped_recipe_is_the_same_recipe(tmp_path, monkeypatch):
+    monkeypatch.setenv("CORPUS_OUTPUT", "/data")
+    config = load(tmp_path, GOOD)
+    assert load(tmp_path, yaml.safe_dump(dump_config(config))) == config
+
+
+SOURCE = "output: a\nsources: [{name: a, paths: a.txt}]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no recipe"),
+        ("a: [", ":1: no YAML file with a recipe"),
+        ("output: a", "no list of `sources`"),
+        ("output: a\nsources: [3]", r"sources\[0\]: 3; expected name, reader and paths"),
+        ("output: ${NO_SUCH_NAME}\nsources: []", "variable NO_SUCH_NAME is not set"),
+        (SOURCE.replace("output: a", ""), "output: Field required"),
+        (SOURCE.replace("a.txt", "a.txt, sise: 3"), r"\(a\): unknown option 'sise'; known: enc"),
+        (SOURCE.replace("a.txt", "a.txt, reader: txt"), "did you mean 'text'"),
+        (SOURCE.replace("a.txt", "a.txt, weight: -1"), "weight -1.0 of a; expected more than 0"),
+        (SOURCE.replace("a.txt", "a.txt, pattern: '('"), r"\(a\): pattern '\('"),
+        (SOURCE.replace("a.txt", "a.txt, encoding: x"), r"\(a\): encoding 'x' is unknown"),
+        (SOURCE.replace("a.txt", "a.txt, documents: word"), "documents: Input should be"),
+        (SOURCE.replace("a.txt", "a.txt, replace: [['(', b]]"), r"replace '\('"),
+        (SOURCE.replace("name: a", "name: ../a"), "one that can be a folder"),
+        (SOURCE.replace("{name", "{name: a, paths: b}, {name"), "two sources named 'a'"),
+        (SOURCE + "filters: {min_hangul: 30}", "min_hangul 30.0; expected a share"),
+        (SOURCE + "filters: {hangul: 0.3}", "unknown option 'filters.hangul'"),
+        (SOURCE + "dedup: {buckets: 0}", "dedup.buckets 0; expected 1 or more"),
+        (SOURCE + "executor: {kind: slurm}", "expected the partition"),
+        (SOURCE + "validation: many", "validation: Input should be a valid number"),
+    ],
+)
+def test_mistakes_are_named(tmp_path, text, message):
+    with pytest.raises(InputError, match=message) as refused:
+        load(tmp_path, text)
+    assert str(refused.value).startswith(str(tmp_path / "recipe.yaml"))

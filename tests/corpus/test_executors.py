@@ -1,0 +1,72 @@
+"""Wherever the pipeline runs, the shards are the same, and errors arrive."""
+
+import os
+import stat
+
+import pytest
+from corpus_samples import shard_files, texts
+
+from kebyt5.corpus.build import build_corpus
+from kebyt5.errors import InputError
+
+SMALL = {"ngram": 5, "buckets": 2, "hashes": 4}
+
+
+@pytest.fixture
+def files(tmp_path):
+    for number, name in enumerate("abc"):
+        (tmp_path / f"{name}.txt").write_text("\n\n".join(texts(number // 2, 20)))
+    return tmp_path
+
+
+# A task of Ray is a process of its own that imports everything, and MinHash has four more of them.
+@pytest.mark.parametrize("dedup", [{"minhash": False}, pytest.param(SMALL, marks=pytest.mark.slow)])
+def test_two_workers_of_ray_write_what_one_process_writes(build, files, dedup):
+    local = build("local", dedup=dedup, executor={"workers": 1, "tasks": 2})
+    options = {"kind": "ray", "workers": 2, "tasks": 2, "memory": 0.5}
+    assert shard_files(build("ray", dedup=dedup, executor=options)) == shard_files(local)
+    assert len(shard_files(local)) >= 9
+
+
+@pytest.mark.slow
+def test_errors_arrive_from_ray(build, files):
+    (files / "d.txt").write_bytes(texts(1, 1)[0].encode("cp949"))
+    with pytest.raises(InputError, match=r"d.txt:1: not UTF-8 but CP949"):
+        build(executor={"kind": "ray", "workers": 2, "memory": 0.5})
+
+
+SBATCH = """#!/bin/bash
+# Runs the tasks of an array one after the other, in the place of Slurm.
+script="${@: -1}"
+last=$(sed -n 's/#SBATCH --array=0-\\([0-9]*\\).*/\\1/p' "$script")
+echo "$(sed -n 's/#SBATCH --job-name=//p' "$script") $((last + 1))" >> "$SUBMITTED"
+for task in $(seq 0 "$last"); do
+    SLURM_ARRAY_TASK_ID=$task SLURM_NODELIST=here bash "$script" >> "$SUBMITTED.log" 2>&1 || exit 1
+done
+echo "Submitted batch job 7"
+"""
+
+
+@pytest.mark.slow
+def test_slurm_gets_a_chain_of_jobs(build, recipe, files, monkeypatch):
+    commands = files / "bin"
+    commands.mkdir()
+    scripts = {
+        "sbatch": SBATCH,
+        "srun": '#!/bin/bash\nwhile [[ "$1" == -* ]]; do [ "$1" = -n ] && shift; shift; done\n"$@"',
+        "scontrol": "#!/bin/bash\necho here\n",
+    }
+    for name, script in scripts.items():
+        (commands / name).write_text(script)
+        (commands / name).chmod(stat.S_IRWXU)
+    monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
+    monkeypatch.setenv("SUBMITTED", str(files / "submitted"))
+    config = recipe("slurm", dedup=SMALL, executor={"kind": "slurm", "partition": "cpu"})
+    assert not build_corpus(config)
+    submitted = (files / "submitted").read_text().splitlines()
+    jobs = [job for job in submitted[::2] if not job.startswith("merge")]
+    assert jobs == [
+        "corpus-read 3", "corpus-exact 1", "corpus-signatures 3", "corpus-buckets 2",
+        "corpus-clusters 1", "corpus-shards 3", "corpus-report 1",
+    ]  # fmt: skip
+    assert shard_files(config.output) == shard_files(build("local", dedup=SMALL))

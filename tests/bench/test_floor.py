@@ -41,7 +41,7 @@ def test_gbst_shortens_the_encoder_and_adds_its_projection():
     assert positions(config, 10) == 4
     plain = training_products(plain_config("tiny", **SMALL), 2, 4, 5)
     gbst = training_products(config, 2, 10, 5)
-    assert flops(gbst, False) == flops(plain, False) + 2 * 2 * 10 * 8 * 8
+    assert flops(gbst, False) == flops(plain, False) + 2 * 2 * 4 * 8 * 8
 
 
 @pytest.mark.parametrize("backward", [False, True])

@@ -6,8 +6,9 @@ bandwidth, whichever is longer. The floor of a step is the sum over its products
 matrix product, and all that is computed twice, is for the implementation to make up for.
 
 Counted are the products of the blocks, attention included, of `lm_head`, and of GBST's projection
-where there is a backward pass (without one it folds into tables). GBST's consensus and mixing
-are not counted: their inner dimension is five. Bytes are those of weights and, one byte at a time,
+where there is a backward pass (without one it folds into tables); as mixing is linear, it has to be
+applied only to what was mixed. GBST's consensus and mixing are not counted: their inner dimension
+is five. Bytes are those of weights and, one byte at a time,
 of cached keys and values; what passes from layer to layer may stay in the processor's cache.
 """
 
@@ -102,8 +103,8 @@ def training_products(config: T5Config, batch: int, length: int, outputs: int) -
     products = encoder_products(config, batch, n) + decoder_products(config, batch, n, outputs)
     products += cross_products(config, batch, n)
     if isinstance(config, GBSWT5Config):
-        products.append(_linear("GBST projection", 1, batch * length, config.d_model,
-                                config.d_model))  # fmt: skip
+        width = config.d_model
+        products.append(_linear("GBST projection", 1, batch * n, width, width))
     return products
 
 

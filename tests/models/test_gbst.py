@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 from torch.profiler import ProfilerActivity, profile
 
 from kebyt5.bench.naive_gbst import naive_gbst
-from kebyt5.models.banded import BandedProduct
+from kebyt5.models.banded import BandedLookup, BandedProduct
+from kebyt5.models.consensus import PolynomialConsensus
+from kebyt5.models.folding import Weights
+from kebyt5.models.fused import fast_path
 from kebyt5.models.gbst import GBST
 
 PUBLISHED_BLOCKS = ((1, 0), (2, 0), (3, 0), (6, 0), (9, 0))
@@ -207,3 +210,139 @@ def test_banded_product_is_differentiated_exactly():
 def test_unusable_inputs_are_refused(inputs, message):
     with pytest.raises(ValueError, match=message):
         make_gbst()(**inputs)
+
+
+# Tables and the polynomial in place of layers
+
+
+def count_folds(gbst, monkeypatch):
+    folds = []
+    original = Weights.folded
+
+    def folded(self):
+        folds.append(1)
+        return original(self)
+
+    monkeypatch.setattr(Weights, "folded", folded)
+    return folds
+
+
+@pytest.mark.parametrize("batchnorm", [False, True])
+def test_folded_tables_and_layers_agree(batchnorm, monkeypatch):
+    gbst = make_gbst(batchnorm=batchnorm).double()
+    ids = torch.randint(3, 259, (3, 70))
+    mask = torch.arange(70) < torch.tensor([[70], [41], [2]])
+    folds = count_folds(gbst, monkeypatch)
+    with torch.no_grad():
+        folded = gbst(ids, mask)[0]
+    unfolded = gbst(ids, mask)[0]
+    assert len(folds) == 1
+    monkeypatch.setattr(fast_path, "folded", False)
+    layers = gbst(ids, mask)[0]
+    torch.testing.assert_close(folded, layers, atol=1e-12, rtol=1e-10)
+    torch.testing.assert_close(unfolded, layers, atol=1e-12, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda g: g.embeds.weight.data.mul_(-1),  # which no version counter sees
+        lambda g: g.convolution.convol.bias.data.add_(1),
+        lambda g: torch.nn.init.normal_(g.convolution.proj.weight),
+        lambda g: g.scoring.bias.data.zero_().add_(g.scoring.weight.data.mul_(3).sum()),
+        lambda g: g.convolution.bn.running_mean.add_(0.5),
+        lambda g: g.double(),
+        lambda g: setattr(g, "embeds", torch.nn.Embedding(384, 16)),
+        lambda g: g.load_state_dict({k: v * 1.5 for k, v in g.state_dict().items()}),
+    ],
+)
+def test_any_change_of_weights_makes_new_tables(change, monkeypatch):
+    gbst = make_gbst(batchnorm=True)
+    ids = torch.randint(3, 259, (2, 30))
+    folds = count_folds(gbst, monkeypatch)
+    with torch.no_grad():
+        before = gbst(ids)[0]
+        assert torch.equal(gbst(ids)[0], before)
+        assert len(folds) == 1
+        change(gbst)
+        after = gbst(ids)[0]
+        assert len(folds) == 2
+        expected = naive_gbst(gbst.double(), ids, torch.ones_like(ids).double())[0]
+    torch.testing.assert_close(after.double(), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_frozen_training_reads_folded_tables_and_a_trainable_embedding_does_not(monkeypatch):
+    gbst = make_gbst().train()
+    ids = torch.randint(3, 259, (1, 30))
+    folds = count_folds(gbst, monkeypatch)
+    for name, parameter in gbst.named_parameters():
+        parameter.requires_grad = name == "embeds.weight"
+    gbst(ids)[0].sum().backward()
+    assert gbst.embeds.weight.grad.abs().max() > 0
+    assert not folds
+    gbst.embeds.weight.requires_grad = False
+    assert not gbst(ids)[0].requires_grad
+    assert len(folds) == 1
+
+
+def test_hooked_layers_see_their_inputs():
+    gbst = make_gbst()
+    ids = torch.randint(3, 259, (1, 30))
+    expected = gbst(ids)[0]
+    rows = []
+    gbst.convolution.proj.register_forward_hook(lambda m, args, out: rows.append(len(args[0])))
+    torch.testing.assert_close(gbst(ids)[0], expected, atol=2e-5, rtol=1e-4)
+    assert rows[0] >= 30  # every byte, not every third
+
+
+def test_tables_are_no_part_of_the_state():
+    gbst = make_gbst()
+    names = gbst.state_dict().keys()
+    with torch.no_grad():
+        gbst(torch.randint(3, 259, (1, 30)))
+    assert gbst.state_dict().keys() == names
+
+
+@pytest.mark.parametrize("blocks", [2, 4, 5, 6])
+@pytest.mark.parametrize("sharpness", [0.1, 3, 30])
+def test_polynomial_consensus_is_attention_to_the_precision_of_float32(blocks, sharpness):
+    torch.manual_seed(0)
+    scores = (torch.randn(2, 300, blocks) * sharpness).requires_grad_()
+    keys = (torch.arange(300) < torch.tensor([[300], [170]])).float()
+    weights = torch.randn(2, 300, blocks) * keys[..., None]
+
+    exact = scores.double().softmax(-1)
+    similarity = (exact @ exact.transpose(1, 2)).masked_fill(keys[:, None] == 0, -torch.inf)
+    expected = similarity.softmax(-1) @ exact
+    (gradient,) = torch.autograd.grad((expected * weights).sum(), scores)
+
+    output = PolynomialConsensus.apply(scores.softmax(-1), keys)
+    torch.testing.assert_close(output.double(), expected, atol=3e-6, rtol=0)
+    (found,) = torch.autograd.grad((output * weights).sum(), scores)
+    assert (found - gradient).norm() <= 1e-4 * gradient.norm()
+
+
+def test_long_inputs_take_the_polynomial_and_agree_with_the_equations(monkeypatch):
+    gbst = make_gbst()
+    ids = torch.randint(3, 259, (1, 900))
+    calls = []
+    original = PolynomialConsensus.apply
+    monkeypatch.setattr(PolynomialConsensus, "apply", lambda *a: calls.append(1) or original(*a))
+    states = gbst(ids)[0]
+    assert calls
+    torch.testing.assert_close(
+        states, naive_gbst(gbst, ids, torch.ones_like(ids))[0], atol=2e-5, rtol=1e-4
+    )
+    gbst(ids[:, :200])
+    assert len(calls) == 1  # where the matrix is smaller than the monomials
+
+
+def test_banded_lookup_is_differentiated_exactly():
+    tiles = torch.randn(4, 3, 10, dtype=torch.float64, requires_grad=True)
+    table = torch.randn(2, 7, 5, dtype=torch.float64, requires_grad=True)
+    ids = torch.randint(0, 7, (4 * 6 + 4 + 1,))
+    assert torch.autograd.gradcheck(lambda a, t: BandedLookup.apply(a, t, ids, 6), (tiles, table))
+    x = table[0, ids[:-1]] + table[1, ids[1:]]
+    torch.testing.assert_close(
+        BandedLookup.apply(tiles, table, ids, 6), BandedProduct.apply(tiles, x, 6)
+    )

@@ -1,9 +1,11 @@
 """A recipe is read as it is meant, or refused with the place of the mistake."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
-from kebyt5.corpus.config import dump_config, load_config
+from kebyt5.corpus.config import CorpusConfig, dump_config, load_config
 from kebyt5.errors import InputError
 
 GOOD = """
@@ -77,3 +79,17 @@ def test_mistakes_are_named(tmp_path, text, message):
     with pytest.raises(InputError, match=message) as refused:
         load(tmp_path, text)
     assert str(refused.value).startswith(str(tmp_path / "recipe.yaml"))
+
+
+def test_the_page_shows_every_setting_and_its_default(tmp_path, monkeypatch):
+    monkeypatch.setenv("DATA", "/data")
+    page = (Path(__file__).resolve().parents[2] / "docs" / "corpus.md").read_text()
+    shown = page.partition("```yaml\n")[2].partition("```")[0]
+    config, content = load(tmp_path, shown), yaml.safe_load(shown)
+    default = CorpusConfig(output=config.output, sources=config.sources)
+    assert config == default
+    assert content.keys() == vars(default).keys()
+    for section in ("cleaning", "filters", "dedup"):
+        assert content[section].keys() == vars(getattr(default, section)).keys()
+    for name in vars(default.executor):
+        assert f"`{name}`" in page or f"executor.{name}`" in page or name in content["executor"]

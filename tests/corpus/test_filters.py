@@ -7,7 +7,8 @@ import pytest
 from datatrove.data import Document
 
 from kebyt5.corpus.config import Filters
-from kebyt5.corpus.filters import Keep, hangul_share
+from kebyt5.corpus.filters import Keep
+from kebyt5.corpus.statistics import hangul_share
 from kebyt5.corpus.tally import Rejects, Tally, read_tallies
 
 SENTENCE = "강물이 천천히 흘러간다."

@@ -54,15 +54,15 @@ class Filters:
 
 @dataclass(kw_only=True)
 class Dedup:
-    """Which duplicates are dropped. The first of them stays, in the order of the sources."""
+    """Which duplicates are dropped."""
 
     __pydantic_config__ = STRICT
 
     exact: bool = True
-    """Drop documents with the same text."""
+    """Drop documents with the same text; the source that stands first keeps it."""
 
     minhash: bool = True
-    """Drop documents with nearly the same text."""
+    """Drop documents with nearly the same text; one of them stays."""
 
     ngram: int = 8
     """MinHash compares the sets of runs of so many characters, blanks and punctuation aside."""

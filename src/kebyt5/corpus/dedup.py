@@ -18,7 +18,6 @@ from datatrove.utils.word_tokenizers import WordTokenizer
 from kebyt5.corpus.config import Dedup
 
 _NOT_COMPARED = re.compile(r"[\W_]+")
-_PRIME = np.uint64((1 << 61) - 1)
 # Shingles at a time, so that their hashes, 112 of 8 bytes each, stay within the cache.
 _BLOCK = 512
 
@@ -55,9 +54,10 @@ class _NoWords(WordTokenizer):
 class CharacterSignature(MinhashDedupSignature):
     """MinHash signatures of runs of characters.
 
-    Two methods differ from datatrove's: shingles are hashed in one go instead of one by one, and
-    the same permutations of them are computed in blocks, so that memory does not grow with the
-    document, and without a division.
+    Two methods differ from datatrove's. Shingles are hashed in one go instead of one by one. Their
+    permutations are multiply-add modulo 2^64 (Dietzfelbinger et al. 1997) instead of modulo a
+    prime, which takes a third of the time on shingles that are already mixed, and are computed in
+    blocks, so that memory does not grow with the document.
     """
 
     def __init__(self, output_folder: str, config: MinhashConfig) -> None:
@@ -81,18 +81,12 @@ class CharacterSignature(MinhashDedupSignature):
     def get_signature(self, shingles: np.ndarray) -> list[list[int]]:
         """The least permuted hash of all shingles, for each hash of each bucket."""
         factors, summands = self.parameters
-        least = np.full(self.num_hashes, _PRIME)
+        least = np.full(self.num_hashes, np.iinfo(np.uint64).max, np.uint64)
         for start in range(0, len(shingles), _BLOCK):
-            hashes = shingles[start : start + _BLOCK] * factors
+            hashes = shingles[start : start + _BLOCK] * (factors | np.uint64(1))
             hashes += summands
-            # The remainder by 2^61 - 1 without a division: fold the upper bits onto the lower ones,
-            # then subtract the prime, which makes what was smaller than it huge.
-            upper = hashes >> np.uint64(61)
-            hashes &= _PRIME
-            hashes += upper
-            np.subtract(hashes, _PRIME, out=upper)
-            np.minimum(hashes, upper, out=hashes)
             np.minimum(least, hashes.min(axis=0), out=least)
+        least >>= np.uint64(3)  # datatrove takes hashes of 61 bits.
         signature: list[list[int]] = least.reshape(self.config.num_buckets, -1).tolist()
         return signature
 

@@ -10,12 +10,13 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, nullcontext, redirect_stderr
+from copy import deepcopy
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+import multiprocess
 from datatrove.executor import LocalPipelineExecutor, RayPipelineExecutor, SlurmPipelineExecutor
 from datatrove.executor.base import PipelineExecutor
 from datatrove.pipeline.base import PipelineStep
@@ -62,24 +63,33 @@ class _Reporting(PipelineExecutor):
 
 
 class _Local(_Reporting, LocalPipelineExecutor):
-    def _run_for_rank(self, rank: int, *args: Any, **kwargs: Any) -> PipelineStats:
-        _end_with_parent()
-        return super()._run_for_rank(rank, *args, **kwargs)
+    """datatrove's, without the manager process it starts, which outlives a build that is killed."""
+
+    def run(self) -> None:
+        """Runs all tasks that have not been completed, in this process if there is one worker."""
+        self.save_executor_as_json()
+        ranks = self.get_incomplete_ranks()
+        if self.workers == 1:
+            for rank in ranks:
+                deepcopy(self)._run_for_rank(rank)
+            return
+        # Workers are forked from a process that has imported everything once for all of them.
+        context = multiprocess.get_context("forkserver")
+        context.set_forkserver_preload(["kebyt5.corpus.build"])
+        with context.Pool(self.workers, initializer=_end_with_parent) as pool:
+            for _ in pool.imap_unordered(self._run_for_rank, ranks):
+                pass
 
 
-@cache
 def _end_with_parent() -> None:
-    """Has a worker end when the build is killed, so that it does not write beside the next one."""
-    import multiprocess
-
+    """Has a worker end with the build, so that it does not write beside the next one."""
     parent = multiprocess.parent_process()
 
     def follow() -> None:
         parent.join()
         os._exit(1)
 
-    if parent is not None:
-        threading.Thread(target=follow, daemon=True).start()
+    threading.Thread(target=follow, daemon=True).start()
 
 
 class _Ray(_Reporting, RayPipelineExecutor):
@@ -109,7 +119,7 @@ def run_stages(stages: Sequence[Stage], options: Executor, logs: Path) -> bool:
         _submit(stages, options, logs)
         return False
     workers = options.workers or (os.cpu_count() or 1)
-    with _ray(options, workers) if options.kind == "ray" else _forkserver(), _Progress() as bar:
+    with _ray(options, workers) if options.kind == "ray" else nullcontext(), _Progress() as bar:
         for number, stage in enumerate(stages, 1):
             folder = logs / stage.name
             with bar.stage(f"{number}/{len(stages)} {stage.name}", folder, stage.tasks):
@@ -172,15 +182,6 @@ def _submit(stages: Sequence[Stage], options: Executor, logs: Path) -> None:
         )
     assert before is not None
     before.run()
-
-
-@contextmanager
-def _forkserver() -> Iterator[None]:
-    """Has the process that workers are forked from import this package once for all of them."""
-    import multiprocess
-
-    multiprocess.get_context("forkserver").set_forkserver_preload([__name__])
-    yield
 
 
 @contextmanager

@@ -1,15 +1,12 @@
 """Which documents are dropped, why, and how many."""
 
-import re
 from collections.abc import Callable
 
 from datatrove.data import Document
 from datatrove.pipeline.filters.base_filter import BaseFilter
 
 from kebyt5.corpus.config import Filters
-
-_HANGUL = re.compile("[가-힣\u1100-\u11ff\u3131-\u318e\ua960-\ua97f\ud7b0-\ud7ff]+")
-_BLANK = re.compile(r"\s+")
+from kebyt5.corpus.statistics import hangul_share
 
 Rule = Callable[[str, Filters], str | None]
 """Gives the reason to drop a text, if there is one."""
@@ -47,12 +44,6 @@ def repeated_lines(text: str, filters: Filters) -> str | None:
 RULES: tuple[Rule, ...] = (empty, length, hangul, repeated_lines)
 
 
-def hangul_share(text: str) -> float:
-    """Share of Hangul, syllables and jamo, in the characters that are not blanks."""
-    characters = len(text) - sum(map(len, _BLANK.findall(text)))
-    return sum(map(len, _HANGUL.findall(text))) / max(characters, 1)
-
-
 class Keep(BaseFilter):
     """Drops what the readers could not read and what one of the rules gives a reason for."""
 
@@ -72,4 +63,4 @@ class Keep(BaseFilter):
         return True
 
 
-__all__ = ["RULES", "Keep", "hangul_share"]
+__all__ = ["RULES", "Keep"]

@@ -100,10 +100,22 @@ def count_scripts(data: np.ndarray) -> np.ndarray:
         end = min(begin + _CHUNK, len(data))
         while end < len(data) and data[end] & 0xC0 == 0x80:
             end += 1
-        codes = np.frombuffer(data[begin:end].tobytes().decode().encode("utf-32-le"), "<u4")
-        counts += np.bincount(_script_of()[codes], minlength=len(SCRIPTS))
+        counts += scripts_of(data[begin:end].tobytes().decode())
         begin = end
     return counts
+
+
+def scripts_of(text: str) -> np.ndarray:
+    """Characters of a text by script, int64 (len(SCRIPTS),)."""
+    codes = np.frombuffer(text.encode("utf-32-le"), "<u4")
+    return np.bincount(_script_of()[codes], minlength=len(SCRIPTS))
+
+
+def hangul_share(text: str) -> float:
+    """Share of Hangul, syllables and jamo, in the characters that are not blanks."""
+    counts = scripts_of(text)
+    written = counts.sum() - counts[SCRIPTS.index("blanks")]
+    return float(counts[SCRIPTS.index("Hangul")] / max(written, 1))
 
 
 @cache
@@ -122,4 +134,4 @@ def _script_of() -> np.ndarray:
     return table
 
 
-__all__ = ["LENGTHS", "SCRIPTS", "Statistics", "count_scripts"]
+__all__ = ["LENGTHS", "SCRIPTS", "Statistics", "count_scripts", "hangul_share"]

@@ -286,6 +286,7 @@ def training_arguments(config: PretrainConfig, size: int, accumulation: int) -> 
         report_to=[],
         remove_unused_columns=False,
         label_names=["labels"],
+        ddp_find_unused_parameters=False,
         dataloader_num_workers=config.workers,
         dataloader_pin_memory=torch.cuda.is_available(),
         seed=config.seed,

@@ -35,7 +35,7 @@ def keep_memory() -> bool:
     process = ctypes.CDLL(None)
     if not hasattr(process, "gnu_get_libc_version"):
         return False
-    kept = process.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    kept = process.mallopt(M_TRIM_THRESHOLD, -1)  # never
     return bool(kept and process.mallopt(M_MMAP_MAX, 0))
 
 

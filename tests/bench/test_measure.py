@@ -90,28 +90,15 @@ def test_a_fresh_process_that_fails_says_how(write_module, line, was_killed):
     assert was_killed or "no luck" in str(caught.value)
 
 
-def test_freed_memory_is_kept_where_there_is_glibc(write_module):
-    write_module("kept", PEAK.replace("def case", """
-from kebyt5.bench.measure import keep_freed_memory
-import platform
-
-assert keep_freed_memory() == (platform.libc_ver()[0] == "glibc")
-
-def case"""))  # fmt: skip
-    more, peak, after = in_fresh_process("kept")
-    assert more > 60 * MIB
-    if platform.libc_ver()[0] == "glibc":
-        assert peak < after + 10 * MIB
-
-
 def test_freed_memory_can_be_returned(write_module):
     write_module(
         "returned",
         """
 import json
-from kebyt5.bench.measure import keep_freed_memory, resident_memory, return_freed_memory
+from kebyt5.allocator import keep_memory
+from kebyt5.bench.measure import resident_memory, return_freed_memory
 
-keep_freed_memory()
+keep_memory()
 block = bytearray(64 * 2**20)
 for start in range(0, len(block), 4096):
     block[start] = 1

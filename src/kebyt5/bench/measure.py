@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -124,31 +125,11 @@ def resident_memory() -> int:
     return _status("VmRSS")
 
 
-def keep_freed_memory() -> bool:
-    """Has glibc keep freed memory for the next allocation, whatever its size.
-
-    By default it hands every large block back to the kernel, which then clears each page of the
-    next one: page faults took more time than arithmetic in a training step of the base model.
-
-    Returns:
-        Whether there is a glibc that took the settings.
-    """
-    trim_threshold, mmap_max = -1, -4
-    return bool(_glibc("mallopt", mmap_max, 0) and _glibc("mallopt", trim_threshold, -1))
-
-
 def return_freed_memory() -> None:
     """Hands freed memory back to the kernel, as before other processes run that need it."""
     gc.collect()
-    _glibc("malloc_trim", 0)
-
-
-def _glibc(function: str, *arguments: int) -> int:
-    """Calls a function of glibc; 0 where there is none."""
-    try:
-        return int(getattr(ctypes.CDLL(None), function)(*arguments))
-    except (AttributeError, OSError, TypeError):
-        return 0
+    with suppress(AttributeError, OSError, TypeError):  # there is no glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _status(field: str) -> int:
@@ -164,7 +145,6 @@ __all__ = [
     "in_fresh_process",
     "interleave",
     "interleave_parts",
-    "keep_freed_memory",
     "memory_of",
     "peak_memory_of",
     "ratio",

@@ -16,8 +16,9 @@ from pathlib import Path
 import torch
 from rich.progress import Progress
 
+from kebyt5.allocator import keep_memory
 from kebyt5.bench.alternatives import ALTERNATIVES, Alternative
-from kebyt5.bench.measure import Ratio, Rounds, interleave_parts, keep_freed_memory, ratio
+from kebyt5.bench.measure import Ratio, Rounds, interleave_parts, ratio
 from kebyt5.bench.memory import available_memory
 from kebyt5.bench.speed import MEMORY_SHARE, Case, memory_needed
 from kebyt5.bench.weights import Weights
@@ -148,7 +149,7 @@ def bench_mrc(
         rounds: Interleaved rounds after one to warm up.
         memory: Bytes that may be used; what is free now if None.
     """
-    keep_freed_memory()
+    keep_memory()
     room = MEMORY_SHARE * (available_memory() if memory is None else memory)
     weights = Weights.draw(size)
     results = []

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from rich.progress import Progress
 
+from kebyt5.allocator import keep_memory
 from kebyt5.bench.alternatives import ALTERNATIVES, Alternative
 from kebyt5.bench.floor import Machine, floor_parts
 from kebyt5.bench.measure import (
@@ -25,7 +26,6 @@ from kebyt5.bench.measure import (
     Rounds,
     in_fresh_process,
     interleave_parts,
-    keep_freed_memory,
     peak_memory_of,
     return_freed_memory,
     seconds_of,
@@ -109,7 +109,7 @@ def bench_speed(
         dropout: The rate while training.
         memory: Bytes that may be used; what is free now if None.
     """
-    keep_freed_memory()
+    keep_memory()
     names = [name for name in names if measure in ALTERNATIVES[name].does]
     speed = Speed(measure)
     with Progress(transient=True) as progress:
@@ -249,7 +249,7 @@ def run_alone(arguments: Sequence[str]) -> tuple[float, int]:
     """The work of the fresh process: seconds of the first run, and peak bytes."""
     measure, name, size, weights, *numbers = arguments
     batch_size, length, outputs = map(int, numbers[:3])
-    keep_freed_memory()
+    keep_memory()
     runner = ALTERNATIVES[name](Weights.read(size, Path(weights)), float(numbers[3]))
     return_freed_memory()  # whatever was needed only to make it
     batch = random_batch(batch_size, length, outputs)

@@ -282,6 +282,16 @@ def test_a_full_disk_is_one_clear_line_and_the_run_can_go_on(config, monkeypatch
     assert [p.name for p in config.output.glob("checkpoint-*")] == ["checkpoint-2"]
     monkeypatch.setattr(torch, "save", real)
     config.resume = True
+
+    # At the end, when all training is done.
+    def no_room(history, path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("kebyt5.pretraining.pretrain.plot_history", no_room)
+        with pytest.raises(InputError, match=r"run: the model cannot be written: .* No space left"):
+            pretrain(config)
+    assert not (config.output / "model.safetensors").exists()
     assert pretrain(config).step == 6
     config.resume, config.output = False, tmp_path / "whole"
     pretrain(config)

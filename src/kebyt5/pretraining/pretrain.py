@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import yaml
 from accelerate import PartialState
+from safetensors import SafetensorError
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import (
@@ -155,11 +156,7 @@ class PretrainTrainer(Trainer):
         except Exception as error:  # torch and safetensors have their own for a full disk
             if self.is_world_process_zero():
                 shutil.rmtree(folder, ignore_errors=True)
-            cause = " ".join(str(error).split())
-            raise InputError(
-                f"{folder}: the checkpoint cannot be written: {cause}; make room and go on from the"
-                " one before with --resume"
-            ) from error
+            raise _cannot_be_written(folder, error) from error
 
 
 @dataclass(frozen=True)
@@ -241,7 +238,10 @@ def pretrain(config: PretrainConfig, names: NameFinder | None = None) -> Outcome
     step = trainer.state.global_step
     metrics = {}
     if step >= config.steps:
-        metrics = finish(config, trainer, examples, shards)
+        try:
+            metrics = finish(config, trainer, examples, shards)
+        except (OSError, SafetensorError) as error:
+            raise _cannot_be_written(config.output, error) from error
     return Outcome(metrics, step, steer.terminated)
 
 
@@ -357,6 +357,14 @@ def finish(
         )
         write_json(folder / "metrics.json", metrics)
     return metrics
+
+
+def _cannot_be_written(path: Path, error: Exception) -> InputError:
+    cause = " ".join(str(error).split())
+    return InputError(
+        f"{path}: the model cannot be written: {cause}; make room and go on from the last"
+        " checkpoint with --resume"
+    )
 
 
 class _Unwritten(History):

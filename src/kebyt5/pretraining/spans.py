@@ -9,6 +9,7 @@ Of a chunk, spans are taken out and replaced by one sentinel each; the target sa
 Sentinel i is id 258 - i. Only the first 11 of them are no bytes of UTF-8 text, hence the limit.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -219,36 +220,39 @@ def mask_spans(
         rows = np.pad(rows, ((0, 0), (0, width - rows.shape[1])))
     width = rows.shape[1]
     flat = rows.reshape(-1)
-    starts, ends = spans.starts + begins[:, None], spans.ends + begins[:, None]
+    row_begins = np.arange(count)[:, None] * width
     is_used = spans.starts < spans.ends
-    row, number = np.nonzero(is_used)
-    first = row * width + starts[row, number]
-    sentinels = (_FIRST_SENTINEL - number).astype(np.uint8)
+    starts, ends = (edge + begins[:, None] for edge in (spans.starts, spans.ends))
+    sentinels = np.broadcast_to(_FIRST_SENTINEL - np.arange(MAX_SPANS), starts.shape)[is_used]
+    first = (starts + row_begins)[is_used]
 
-    def ids(edges: list[np.ndarray], overwrite: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-        """What lies between the 1st and 2nd edge of each row, the 3rd and 4th, …, as ids."""
-        runs = np.diff(np.column_stack(edges), axis=1, prepend=0, append=width)
-        pattern = np.zeros(runs.shape, bool)
-        pattern[:, 1::2] = True
-        is_kept = np.repeat(pattern.reshape(-1), runs.reshape(-1))
+    def ids(kept: Callable[[], np.ndarray], overwrite: np.ndarray, last: np.ndarray) -> np.ndarray:
+        """What is kept of the rows while sentinels overwrite bytes, as ids."""
         original = flat[overwrite]
         flat[overwrite] = sentinels
-        kept = flat[is_kept].reshape(count, -1)
+        result = kept().reshape(count, -1).astype(np.int64)
         flat[overwrite] = original
-        result = kept.astype(np.int64)
         result += _OFFSET
-        result[np.arange(count), sizes] = _EOS
+        result[np.arange(count), last] = _EOS
         return result
 
-    def alternating(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        return np.stack([a, b], axis=2).reshape(count, -1)
+    def most() -> np.ndarray:
+        edges = np.empty((count, 2 * MAX_SPANS + 3), np.int64)
+        edges[:, 0], edges[:, -1] = begins, width
+        edges[:, 1:-2:2], edges[:, 2:-2:2], edges[:, -2] = starts + is_used, ends, stops + slots[0]
+        runs = np.diff(edges, axis=1, prepend=0)
+        pattern = np.zeros(runs.shape, bool)
+        pattern[:, 1::2] = True
+        return flat[np.repeat(pattern.reshape(-1), runs.reshape(-1))]
 
-    inputs = ids(
-        [begins, alternating(starts + is_used, ends), stops + slots[0]], first, input_sizes
-    )
-    labels = ids(
-        [alternating(starts - is_used, ends), stops, stops + slots[1]], first - 1, target_sizes
-    )
+    def few() -> np.ndarray:
+        lengths = np.column_stack([ends - starts + is_used, slots[1]]).reshape(-1)
+        froms = np.column_stack([starts - is_used, stops]) + row_begins
+        shifts = froms.reshape(-1) - np.cumsum(lengths) + lengths
+        return flat[np.repeat(shifts, lengths) + np.arange(count * widths[1])]
+
+    inputs = ids(most, first, input_sizes)
+    labels = ids(few, first - 1, target_sizes)
     for result, used, pad in ((inputs, input_sizes, PAD), (labels, target_sizes, IGNORED)):
         rest = result.shape[1] - 1 - used
         behind = np.cumsum(rest) - rest - (np.arange(count) * result.shape[1] + used + 1)

@@ -222,6 +222,7 @@ def _ray(options: Executor, workers: int) -> Iterator[None]:
     if address:
         ray.init(address, **quiet)
     else:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         # Documents never go through Ray's own memory, only which task is to run.
         local: dict[str, Any] = {"include_dashboard": False, "object_store_memory": 100 << 20}
         memory = int(workers * options.memory * 2**30)

@@ -1,12 +1,16 @@
 """Wherever the pipeline runs, the shards are the same, and errors arrive."""
 
 import os
+import signal
 import stat
 
 import pytest
 from corpus_samples import shard_files, texts
+from datatrove.pipeline.base import PipelineStep
 
 from kebyt5.corpus.build import build_corpus
+from kebyt5.corpus.config import Executor
+from kebyt5.corpus.executors import Stage, run_stages
 from kebyt5.errors import InputError
 
 SMALL = {"ngram": 5, "buckets": 2, "hashes": 4}
@@ -17,6 +21,21 @@ def files(tmp_path):
     for number, name in enumerate("abc"):
         (tmp_path / f"{name}.txt").write_text("\n\n".join(texts(number // 2, 20)))
     return tmp_path
+
+
+class Killed(PipelineStep):
+    """A step whose process is killed, as happens when memory runs out."""
+
+    type = name = "killed"
+
+    def run(self, data=None, rank=0, world_size=1):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_worker_is_an_error_and_no_endless_wait(tmp_path):
+    logs = tmp_path / "corpus" / ".work" / "logs"
+    with pytest.raises(InputError, match=f"{tmp_path}/corpus: a worker was killed.*fewer"):
+        run_stages([Stage("read", [Killed()], 2)], Executor(workers=2), logs)
 
 
 # A task of Ray is a process of its own that imports everything, and MinHash has four more of them.

@@ -9,11 +9,13 @@ report    corpus.json and report/
 ```
 """
 
+import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import yaml
 from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
 from datatrove.pipeline.dedup.exact_dedup import (
@@ -171,8 +173,6 @@ class Finish(PipelineStep):
 
 def _begin(config: CorpusConfig, files: list[SourceFile], work: Path) -> None:
     """Makes the output folder, or makes sure that the same was begun in it."""
-    import yaml
-
     recipe = dump_config(config)
     # Where and how wide it runs is no part of what comes out; into how many tasks it is.
     same = recipe | {"executor": {"tasks": config.executor.tasks}}
@@ -182,20 +182,20 @@ def _begin(config: CorpusConfig, files: list[SourceFile], work: Path) -> None:
     }
     mark = work / "inputs.json"
     output = make_output_folder(config.output, may_continue=mark.exists())
-    if mark.exists():
-        import json
-
-        if json.loads(mark.read_text(encoding="utf-8")) != json.loads(json.dumps(inputs)):
-            raise InputError(
-                f"{output}: a corpus from another recipe or other files was begun here;"
-                " name another output, or remove this one"
-            )
+    if not mark.exists():
+        work.mkdir()
+        write_json(mark, inputs)
+    elif json.loads(mark.read_text(encoding="utf-8")) != json.loads(json.dumps(inputs)):
+        raise InputError(
+            f"{output}: a corpus from another recipe or other files was begun here;"
+            " name another output, or remove this one"
+        )
+    if (output / MANIFEST).exists():
         return
     # datatrove lists these folders, also where nothing was found to put into them.
     for name in ("documents", "exact/signatures", "exact/found", "minhash/found"):
         (work / name).mkdir(parents=True, exist_ok=True)
     write_text(output / "config.yaml", yaml.safe_dump(recipe, allow_unicode=True, sort_keys=False))
-    write_json(mark, inputs)
 
 
 def _size(file: str) -> int | None:

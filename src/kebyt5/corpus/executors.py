@@ -6,17 +6,19 @@ only, and what stopped a task is written down beside them, wherever it ran, for 
 
 import errno
 import json
+import multiprocessing
 import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, redirect_stderr
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, nullcontext, redirect_stderr, suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import multiprocess
 from datatrove.executor import LocalPipelineExecutor, RayPipelineExecutor, SlurmPipelineExecutor
 from datatrove.executor.base import PipelineExecutor
 from datatrove.pipeline.base import PipelineStep
@@ -41,29 +43,32 @@ class _Reporting(PipelineExecutor):
     """Writes down why a task failed."""
 
     def _run_for_rank(self, rank: int, *args: Any, **kwargs: Any) -> PipelineStats:
-        failure = Path(self.logging_dir.path) / "failures" / f"{rank:05d}.json"
+        folder = Path(self.logging_dir.path)
+        failure = folder / "failures" / f"{rank:05d}.json"
         try:
-            with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):
-                try:
-                    stats = super()._run_for_rank(rank, *args, **kwargs)
-                finally:
-                    logger.remove()
+            with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere), _full_disk(folder):
+                stats = super()._run_for_rank(rank, *args, **kwargs)
         except Exception as error:
-            full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-            cause = f"{error.strerror}; make room" if full else str(error)  # type: ignore[attr-defined]
-            known = full or isinstance(error, InputError)
-            try:
+            cause = (
+                str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+            )
+            # A full disk may not have room for this either; then the error itself has to do.
+            with suppress(OSError, InputError):
                 failure.parent.mkdir(parents=True, exist_ok=True)
-                write_json(failure, {"known": known, "cause": cause, "kind": type(error).__name__})
-            except (OSError, InputError):
-                pass  # A full disk may not have room for this either; the error itself has to do.
+                write_json(failure, {"input": isinstance(error, InputError), "cause": cause})
             raise
+        finally:
+            logger.remove()
         failure.unlink(missing_ok=True)
         return stats
 
 
 class _Local(_Reporting, LocalPipelineExecutor):
-    """datatrove's, without the manager process it starts, which outlives a build that is killed."""
+    """Of datatrove's, only what a task is.
+
+    Its pool waits for ever when a worker is killed, and the manager process it starts outlives a
+    build that is killed.
+    """
 
     def run(self) -> None:
         """Runs all tasks that have not been completed, in this process if there is one worker."""
@@ -74,16 +79,29 @@ class _Local(_Reporting, LocalPipelineExecutor):
                 deepcopy(self)._run_for_rank(rank)
             return
         # Workers are forked from a process that has imported everything once for all of them.
-        context = multiprocess.get_context("forkserver")
+        context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["kebyt5.corpus.build"])
-        with context.Pool(self.workers, initializer=_end_with_parent) as pool:
-            for _ in pool.imap_unordered(self._run_for_rank, ranks):
-                pass
+        with ProcessPoolExecutor(self.workers, context, _end_with_parent) as pool:
+            try:
+                for task in as_completed([pool.submit(_run_task, self, rank) for rank in ranks]):
+                    task.result()
+            except BrokenProcessPool as error:
+                raise InputError(
+                    f"{_output(Path(self.logging_dir.path))}: a worker was killed, perhaps for want"
+                    " of memory; run it again with fewer --workers, what is done is kept"
+                ) from error
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+
+def _run_task(executor: _Local, rank: int) -> None:
+    executor._run_for_rank(rank)
 
 
 def _end_with_parent() -> None:
     """Has a worker end with the build, so that it does not write beside the next one."""
-    parent = multiprocess.parent_process()
+    parent = multiprocessing.parent_process()
+    assert parent is not None
 
     def follow() -> None:
         parent.join()
@@ -135,12 +153,8 @@ def _run(stage: Stage, options: Executor, workers: int, folder: Path) -> None:
         executor = _Ray(stage.steps, workers=on_cluster, mem_per_cpu_gb=options.memory, **tasks)
     else:
         executor = _Local(stage.steps, workers=min(workers, stage.tasks), **tasks)
-    try:
+    with _full_disk(folder):
         executor.run()
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise _full(folder, f"{error.strerror}; make room") from error
     if executor.get_incomplete_ranks():
         raise _failure(folder)
 
@@ -149,17 +163,28 @@ def _failure(folder: Path) -> Exception:
     """The error of the first task that failed."""
     for path in sorted((folder / "failures").glob("*.json")):
         found = json.loads(path.read_text(encoding="utf-8"))
-        if found["known"] and found["kind"] != "InputError":
-            return _full(folder, found["cause"])
-        if found["known"]:
+        if found["input"]:
             return InputError(found["cause"])
-        return RuntimeError(f"{found['kind']}: {found['cause']}; see {folder / 'logs'}")
+        return RuntimeError(f"{found['cause']}; see {folder / 'logs'}")
     return RuntimeError(f"a task did not end; see {folder / 'logs'}")
 
 
-def _full(folder: Path, cause: str) -> InputError:
-    place = folder.parents[2]
-    return InputError(f"{place}: {cause} and run it again, what is done is kept")
+@contextmanager
+def _full_disk(folder: Path) -> Iterator[None]:
+    """Says what to do when there is no room, which can be noticed anywhere."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise InputError(
+            f"{_output(folder)}: {error.strerror}; make room and run it again, what is done is kept"
+        ) from error
+
+
+def _output(folder: Path) -> Path:
+    """The corpus that a stage's folder for logs belongs to."""
+    return folder.parents[2]
 
 
 def _submit(stages: Sequence[Stage], options: Executor, logs: Path) -> None:
@@ -197,6 +222,7 @@ def _ray(options: Executor, workers: int) -> Iterator[None]:
     if address:
         ray.init(address, **quiet)
     else:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         # Documents never go through Ray's own memory, only which task is to run.
         local: dict[str, Any] = {"include_dashboard": False, "object_store_memory": 100 << 20}
         memory = int(workers * options.memory * 2**30)

@@ -115,6 +115,9 @@ def test_cp949_is_named_with_the_option_that_then_works(tmp_path):
         f"{path}:3: not UTF-8 but CP949 (EUC-KR); set `encoding: cp949` for this source"
     )
     assert read(path, encoding="cp949") == ["good", KOREAN, "똠방각하"]
+    path.write_bytes((KOREAN * 1000).encode("cp949"))
+    with pytest.raises(InputError, match=f"{path}:1: not UTF-8 but CP949"):
+        read(path, max_bytes=1024)
 
 
 def test_utf8_in_a_source_of_cp949_is_named_too(tmp_path):

@@ -157,7 +157,7 @@ def _is_cp949(data: bytes) -> bool:
     CP949 makes of it is hanja and syllables that no word has.
     """
     try:
-        text = data.decode("cp949")
+        text = codecs.getincrementaldecoder("cp949")().decode(data)  # May end within a character.
     except UnicodeDecodeError:
         return False
     foreign = [character for character in text if character > "\x7f"]

@@ -34,6 +34,7 @@ class LinesReader(Reader):
                         try:
                             text = decoder.decode(data, final=not goes_on)
                         except UnicodeDecodeError as error:
+                            decode(data, self.encoding, place)  # Names another encoding.
                             raise NotText(str(error)) from error
                     else:
                         text = decode(data, self.encoding, place)

@@ -281,8 +281,14 @@ def test_frozen_training_reads_folded_tables_and_a_trainable_embedding_does_not(
     assert gbst.embeds.weight.grad.abs().max() > 0
     assert not folds
     gbst.embeds.weight.requires_grad = False
-    assert not gbst(ids)[0].requires_grad
+    with torch.inference_mode():
+        expected = gbst(ids)[0]
+    states = gbst(ids)[0]
+    assert not states.requires_grad
+    assert not states.is_inference()
     assert len(folds) == 1
+    (states * torch.ones(16, requires_grad=True)).sum().backward()
+    torch.testing.assert_close(states, expected)
 
 
 def test_hooked_layers_see_their_inputs():

@@ -14,7 +14,7 @@ On CUDA, fused kernels of `flex_attention` do the same with the table as `score_
 sequences as block mask.
 """
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -214,6 +214,30 @@ def _compiled_flex_attention() -> Any:
     return torch.compile(flex_attention, dynamic=True)
 
 
+class Documents(NamedTuple):
+    """Packed sequences as `flex_attention` wants them; all of these lie on its device."""
+
+    block_mask: Any
+    query_of: Tensor  # (N,), which sequence a query belongs to
+    key_of: Tensor  # (K,)
+    query_starts: Tensor  # (sequences,), where each begins
+    key_starts: Tensor
+
+
+@lru_cache(maxsize=4)  # all layers of a step share them
+def _documents(pairs: Pairs, device: torch.device) -> Documents:
+    from torch.nn.attention.flex_attention import create_block_mask
+
+    lengths = [torch.tensor(part, device=device) for part in pairs]
+    query_of, key_of = map(torch.repeat_interleave, lengths)
+
+    def same_sequence(_: Tensor, __: Tensor, i: Tensor, j: Tensor) -> Tensor:
+        return query_of[i] == key_of[j]
+
+    mask = create_block_mask(same_sequence, None, None, len(query_of), len(key_of), device=device)
+    return Documents(mask, query_of, key_of, *(part.cumsum(0) - part for part in lengths))
+
+
 def flex_attention(
     query: Tensor, key: Tensor, value: Tensor, table: Tensor | None, pairs: Pairs
 ) -> Tensor:
@@ -221,39 +245,26 @@ def flex_attention(
 
     They are compiled on CUDA and an uneconomical reference elsewhere.
     """
-    from torch.nn.attention.flex_attention import create_block_mask
     from torch.nn.attention.flex_attention import flex_attention as reference
 
-    device = query.device
-    query_of, key_of = (
-        torch.repeat_interleave(torch.tensor(lengths, device=device)) for lengths in pairs
-    )
-    origin = _starts(pairs.queries, device), _starts(pairs.keys, device)
-
-    def same_sequence(_: Tensor, __: Tensor, i: Tensor, j: Tensor) -> Tensor:
-        return query_of[i] == key_of[j]
+    documents = _documents(pairs, query.device)
 
     def add_bias(score: Tensor, _: Tensor, head: Tensor, i: Tensor, j: Tensor) -> Tensor:
         assert table is not None
-        distance = (j - origin[1][key_of[j]]) - (i - origin[0][query_of[i]])
+        own_i = i - documents.query_starts[documents.query_of[i]]
+        own_j = j - documents.key_starts[documents.key_of[j]]
         longest = (table.shape[1] + 1) // 2
         # Of other sequences' keys the distance may be any; the mask leaves them out.
-        return score + table[head, (longest - 1 - distance).clamp(0, table.shape[1] - 1)]
+        return score + table[head, (longest - 1 - own_j + own_i).clamp(0, table.shape[1] - 1)]
 
     attend = _compiled_flex_attention() if query.is_cuda else reference
-    mask = create_block_mask(same_sequence, None, None, len(query_of), len(key_of), device=device)
     output = attend(
         *(x.transpose(0, 1)[None] for x in (query, key, value)),
         score_mod=None if table is None else add_bias,
-        block_mask=mask,
+        block_mask=documents.block_mask,
         scale=1.0,
     )
     return output[0].transpose(0, 1)
-
-
-def _starts(lengths: tuple[int, ...], device: torch.device) -> Tensor:
-    lengths_tensor = torch.tensor(lengths, device=device)
-    return lengths_tensor.cumsum(0) - lengths_tensor
 
 
 def reference_attention(
@@ -306,7 +317,12 @@ class ByteAttention(T5Attention):
         """
         if segments is None:
             return super().forward(
-                hidden_states, mask, key_value_states, position_bias, past_key_values, **kwargs
+                hidden_states,
+                mask=mask,
+                key_value_states=key_value_states,
+                position_bias=position_bias,
+                past_key_values=past_key_values,
+                **kwargs,
             )
         states, pairs = hidden_states, segments.own
         if key_value_states is not None:

@@ -98,6 +98,7 @@ class FoldedTables:
         self.made_of: tuple[Tensor, ...] = ()
         self.tables: Tables | None = None
 
+    @torch.inference_mode(False)  # a training step may come to read them
     @torch.no_grad()
     def get(self, gbst: "GBST") -> Tables:
         """The tables for the layer's weights as they are now."""

@@ -21,7 +21,7 @@ from kebyt5.finetuning.config import FinetuneConfig
 from kebyt5.finetuning.data import LengthGroupedSampler, TaskDataset
 from kebyt5.finetuning.finetune import finetune
 from kebyt5.finetuning.repeat import finetune_repeatedly
-from kebyt5.finetuning.trainer import ChooseEpoch, device_batch_size
+from kebyt5.finetuning.trainer import ChooseEpoch
 from kebyt5.tasks import get_task
 
 SHORT = {"max_input_bytes": 60, "max_target_bytes": 60, "eval_examples": 2, "epochs": 2.0}
@@ -113,16 +113,6 @@ def test_other_ways_to_train(config, options):
     for name, value in (options | {"epochs": 1.0}).items():
         setattr(config, name, value)
     assert finetune(config)["training"]["steps"] == 3
-
-
-@pytest.mark.parametrize(
-    ("batch", "device", "world", "expected"),
-    [(16, 16, 1, (16, 1)), (16, 4, 1, (4, 4)), (16, 16, 2, (8, 1)), (12, 5, 1, (4, 3))],
-)
-def test_batches_are_divided_among_devices(config, monkeypatch, batch, device, world, expected):
-    monkeypatch.setattr("torch.cuda.device_count", lambda: world)
-    config.batch_size, config.device_batch_size = batch, device
-    assert device_batch_size(config) == expected
 
 
 def test_resumed_epochs_draw_what_they_would_have_drawn(config):

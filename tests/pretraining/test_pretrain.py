@@ -22,7 +22,7 @@ from kebyt5.errors import InputError
 from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
 from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.history import read_history
-from kebyt5.pretraining.pretrain import device_batch_size, pretrain
+from kebyt5.pretraining.pretrain import pretrain
 
 
 @pytest.fixture
@@ -296,17 +296,6 @@ def test_a_full_disk_is_one_clear_line_and_the_run_can_go_on(config, monkeypatch
     config.resume, config.output = False, tmp_path / "whole"
     pretrain(config)
     assert_same_run(tmp_path / "run", tmp_path / "whole")
-
-
-@pytest.mark.parametrize(
-    ("batch", "device", "world", "expected"),
-    [(16, 16, 1, (16, 1)), (16, 4, 1, (4, 4)), (16, 16, 2, (8, 1)), (12, 5, 1, (4, 3))],
-)
-def test_batches_are_divided_among_devices(config, batch, device, world, expected):
-    config.batch_size, config.device_batch_size = batch, device
-    assert device_batch_size(config, world) == expected
-    with pytest.raises(InputError, match=f"--batch-size {batch}: not a multiple of 7 devices"):
-        device_batch_size(config, 7)
 
 
 @pytest.mark.parametrize(

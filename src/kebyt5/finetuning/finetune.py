@@ -1,14 +1,10 @@
 """One fine-tuning run, from settings to a folder with checkpoint, scores, curves and card."""
 
-import json
-import shutil
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import yaml
-from accelerate import PartialState
 from transformers import set_seed
 
 from kebyt5.errors import InputError
@@ -20,12 +16,14 @@ from kebyt5.finetuning.data import TaskData, TaskDataset, hold_out
 from kebyt5.finetuning.plots import plot_history
 from kebyt5.finetuning.trainer import (
     FinetuneTrainer,
-    device_batch_size,
+    devices,
     predict_options,
     prepare_model,
 )
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 from kebyt5.output import make_output_folder, provenance, whole_folder, write_json, write_text
+from kebyt5.pretraining.checkpoints import last_checkpoint
+from kebyt5.pretraining.devices import divide_batch, this_process
 from kebyt5.tasks import get_task
 
 
@@ -65,7 +63,7 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
         for task, _, dev in data:
             for example in dev:
                 fit_inputs(task, example, config.max_input_bytes, config.stride, True)
-    device_batch_size(config)
+    divide_batch(config.batch_size, config.device_batch_size, devices())
     check_resume(config)
     dataset = TaskDataset(
         [(part.task, part.train) for part in data],
@@ -83,12 +81,13 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
         )
     set_seed(config.seed)
     model = prepare_model(config)
-    if PartialState().is_main_process:
+    if this_process().is_main_process:
         output = make_output_folder(config.output, may_continue=config.resume)
         write_text(output / "config.yaml", to_yaml(config))
     trainer = FinetuneTrainer(config, model, data, dataset)
     seconds = time.monotonic()
-    trainer.train(resume_from_checkpoint=last_checkpoint(config.output) if config.resume else None)
+    _, checkpoint = last_checkpoint(config.output) if config.resume else (0, None)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     seconds = time.monotonic() - seconds
 
     if not trainer.is_world_process_zero():
@@ -165,24 +164,6 @@ def check_resume(config: FinetuneConfig) -> None:
             f"{config.output}: --resume with other settings than the run began with:"
             f" {', '.join(changed)}; begin a new run for these"
         )
-
-
-def last_checkpoint(output: Path) -> str | None:
-    """The newest complete checkpoint in a run's folder; incomplete ones are removed.
-
-    The trainer writes its state last, so a checkpoint without it was cut off by a kill.
-    """
-    complete = []
-    for folder in output.glob("checkpoint-*"):
-        if not (folder.is_dir() and folder.name.removeprefix("checkpoint-").isdecimal()):
-            continue
-        try:
-            state = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
-            complete.append((state["global_step"], str(folder)))
-        except (OSError, ValueError, LookupError, TypeError):
-            if PartialState().is_main_process:
-                shutil.rmtree(folder)
-    return max(complete, default=(0, None))[1]
 
 
 __all__ = ["finetune", "read_data"]

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accelerate import PartialState
 
 from kebyt5.finetuning.config import FinetuneConfig, to_yaml
 from kebyt5.finetuning.finetune import check_resume, finetune, read_data
 from kebyt5.output import make_output_folder, provenance, write_json, write_text
+from kebyt5.pretraining.devices import this_process
 
 
 def finetune_repeatedly(config: FinetuneConfig) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def finetune_repeatedly(config: FinetuneConfig) -> dict[str, Any]:
     runs = dict(_runs(config))
     for run in runs.values():
         read_data(run)  # what is wrong with the last run is told before the first
-    main_process = PartialState().is_main_process
+    main_process = this_process().is_main_process
     if main_process:
         make_output_folder(config.output, may_continue=config.resume)
         write_text(config.output / "config.yaml", to_yaml(config))

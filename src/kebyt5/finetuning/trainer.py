@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import (
     PreTrainedModel,
@@ -14,7 +13,6 @@ from transformers import (
     TrainingArguments,
 )
 
-from kebyt5.errors import InputError
 from kebyt5.evaluation.evaluate import mean_main_score
 from kebyt5.evaluation.options import PredictOptions
 from kebyt5.evaluation.predict import predict
@@ -22,6 +20,7 @@ from kebyt5.finetuning.config import FinetuneConfig
 from kebyt5.finetuning.data import LengthGroupedSampler, TaskData, TaskDataset, collate
 from kebyt5.finetuning.freezing import freeze
 from kebyt5.models.loading import load
+from kebyt5.pretraining.devices import divide_batch, this_process
 from kebyt5.pretraining.schedule import cosine_cycles_schedule
 
 LORA_TARGETS = ["q", "k", "v", "o", "wi_0", "wi_1", "wo"]
@@ -125,9 +124,15 @@ def predict_options(config: FinetuneConfig) -> PredictOptions:
     )
 
 
+def devices() -> int:
+    """Over how many devices a batch is divided."""
+    processes = this_process().num_processes
+    return processes if processes > 1 else max(1, torch.cuda.device_count())
+
+
 def training_arguments(config: FinetuneConfig) -> TrainingArguments:
     """The settings in the terms of Transformers."""
-    size, accumulation = device_batch_size(config)
+    size, accumulation = divide_batch(config.batch_size, config.device_batch_size, devices())
     when = "steps" if config.eval_steps else "epoch"
     return TrainingArguments(
         output_dir=str(config.output),
@@ -158,23 +163,6 @@ def training_arguments(config: FinetuneConfig) -> TrainingArguments:
         seed=config.seed,
         disable_tqdm=False,
     )
-
-
-def device_batch_size(config: FinetuneConfig) -> tuple[int, int]:
-    """Divides a batch: examples that one device computes at a time, and how often it does.
-
-    Raises:
-        InputError: The batch cannot be divided among the devices.
-    """
-    world = PartialState().num_processes
-    if world == 1:
-        world = max(1, torch.cuda.device_count())
-    share, rest = divmod(config.batch_size, world)
-    if rest or not share:
-        raise InputError(f"--batch-size {config.batch_size}: not a multiple of {world} devices")
-    largest = min(share, config.device_batch_size)
-    size = next(size for size in range(largest, 0, -1) if share % size == 0)
-    return size, share // size
 
 
 def prepare_model(config: FinetuneConfig) -> PreTrainedModel:
@@ -208,7 +196,7 @@ def prepare_model(config: FinetuneConfig) -> PreTrainedModel:
 __all__ = [
     "ChooseEpoch",
     "FinetuneTrainer",
-    "device_batch_size",
+    "devices",
     "predict_options",
     "prepare_model",
 ]

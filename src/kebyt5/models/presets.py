@@ -15,7 +15,7 @@ _LARGE = {
     "num_layers": 36,
     "num_decoder_layers": 12,
 }
-_TINY = {"d_model": 256, "d_ff": 512, "num_heads": 4, "num_layers": 4, "num_decoder_layers": 2}
+_TINY = {"d_model": 256, "d_ff": 1024, "num_heads": 4, "num_layers": 6, "num_decoder_layers": 2}
 _GBST = {"subword_blocks": [1, 2, 3, 6, 9], "downsample_factor": 3}
 _FASTER = {"max_subword_block_size": 9, "downsample_factor": 6}
 

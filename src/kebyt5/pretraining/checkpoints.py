@@ -5,10 +5,10 @@ import shutil
 from pathlib import Path
 
 import yaml
-from accelerate import PartialState
 
 from kebyt5.errors import InputError
 from kebyt5.pretraining.config import FREE_ON_RESUME, PretrainConfig
+from kebyt5.pretraining.devices import this_process
 
 
 def last_checkpoint(output: Path) -> tuple[int, Path | None]:
@@ -24,7 +24,7 @@ def last_checkpoint(output: Path) -> tuple[int, Path | None]:
             state = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
             complete.append((state["global_step"], folder))
         except (OSError, ValueError, LookupError, TypeError):
-            if PartialState().is_main_process:
+            if this_process().is_main_process:
                 shutil.rmtree(folder)
     return max(complete, default=(0, None))
 

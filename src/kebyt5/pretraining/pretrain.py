@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 import yaml
-from accelerate import PartialState
 from safetensors import SafetensorError
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset, SequentialSampler
@@ -34,6 +33,7 @@ from kebyt5.output import make_output_folder, provenance, whole_folder, write_js
 from kebyt5.pretraining.card import model_card
 from kebyt5.pretraining.checkpoints import check_resume, last_checkpoint
 from kebyt5.pretraining.config import PretrainConfig
+from kebyt5.pretraining.devices import divide_batch, this_process
 from kebyt5.pretraining.examples import Examples
 from kebyt5.pretraining.flops import measured_peak, training_flops
 from kebyt5.pretraining.history import History, read_history
@@ -186,9 +186,10 @@ def pretrain(config: PretrainConfig, names: NameFinder | None = None) -> Outcome
         InputError: A shard, the output folder or a setting is not what it has to be.
         CheckpointError: The checkpoint to start from cannot be loaded.
     """
-    # Without being told so, Accelerate takes several processes without GPUs for as many runs.
-    state = PartialState(cpu=not torch.accelerator.is_available())
-    size, accumulation = device_batch_size(config, state.num_processes)
+    state = this_process()
+    size, accumulation = divide_batch(
+        config.batch_size, config.device_batch_size, state.num_processes
+    )
     shards, validation_part = Shards(config.corpus / "train"), validation_shards(config.corpus)
     for part in (shards, validation_part):
         if part is not None:
@@ -292,20 +293,6 @@ def training_arguments(config: PretrainConfig, size: int, accumulation: int) -> 
         seed=config.seed,
         disable_tqdm=True,
     )
-
-
-def device_batch_size(config: PretrainConfig, world: int) -> tuple[int, int]:
-    """Divides a batch: examples that one device computes at a time, and how often it does.
-
-    Raises:
-        InputError: The batch cannot be divided among the devices.
-    """
-    share, rest = divmod(config.batch_size, world)
-    if rest or not share:
-        raise InputError(f"--batch-size {config.batch_size}: not a multiple of {world} devices")
-    largest = min(share, config.device_batch_size)
-    size = next(size for size in range(largest, 0, -1) if share % size == 0)
-    return size, share // size
 
 
 def show_progress(

@@ -1,0 +1,35 @@
+"""How a run is divided among processes and devices; fine-tuning uses the same."""
+
+import torch
+from accelerate import PartialState
+
+from kebyt5.errors import InputError
+
+
+def this_process() -> PartialState:
+    """Which of the processes of a run this is.
+
+    Without being told so, Accelerate takes several processes without GPUs for as many runs.
+    """
+    return PartialState(cpu=not torch.accelerator.is_available())
+
+
+def divide_batch(batch_size: int, largest: int, world: int) -> tuple[int, int]:
+    """Divides a batch: examples that one device computes at a time, and how often it does.
+
+    Args:
+        batch_size: Examples of an optimizer step, over all devices.
+        largest: What one device may compute at a time.
+        world: How many devices there are.
+
+    Raises:
+        InputError: The batch cannot be divided among the devices.
+    """
+    share, rest = divmod(batch_size, world)
+    if rest or not share:
+        raise InputError(f"--batch-size {batch_size}: not a multiple of {world} devices")
+    size = next(size for size in range(min(share, largest), 0, -1) if share % size == 0)
+    return size, share // size
+
+
+__all__ = ["divide_batch", "this_process"]

@@ -8,14 +8,15 @@ quantized layers decodes likewise.
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from kebyt5.generation.cache import SlotCache
-from kebyt5.generation.skinny import linear
+from kebyt5.generation.skinny import SkinnyLinear
 
 
 class PackedDecoder:
@@ -31,6 +32,7 @@ class PackedDecoder:
         self._heads = model.config.num_heads
         self._scale = model.config.d_model**-0.5 if model.config.scale_decoder_outputs else 1.0
         self._fused_gelu = model.config.dense_act_fn in ("gelu_new", "gelu_pytorch_tanh")
+        self._linear = SkinnyLinear()
         self._bias = self._bias_table(0)
 
     def cross_caches(self, states: Sequence[Tensor]) -> list[SlotCache]:
@@ -41,8 +43,8 @@ class PackedDecoder:
         for block in self._stack.block:
             attention = block.layer[1].EncDecAttention
             keys, values = (
-                self._split(linear(projection, packed)).split(counts)
-                for projection in (attention.k, attention.v)
+                self._split(projected).split(counts)
+                for projected in self._linear.each((attention.k, attention.v), packed)
             )
             for mine, key, value in zip(layers, keys, values, strict=True):
                 # Contiguous for each head, as attention reads them once a pass.
@@ -77,21 +79,21 @@ class PackedDecoder:
             attention = own.SelfAttention
             normed = _norm(own.layer_norm, hidden)
             query, key, value = (
-                self._split(linear(projection, normed))
-                for projection in (attention.q, attention.k, attention.v)
+                self._split(projected)
+                for projected in self._linear.each((attention.q, attention.k, attention.v), normed)
             )
             mixed = torch.empty_like(query)
             for cache, (start, end), bias in zip(caches, bounds, biases, strict=True):
                 keys, values = cache.extend(number, key[start:end], value[start:end])
                 mixed[start:end] = _attend(query[start:end], keys, values, bias)
-            hidden = hidden + linear(attention.o, mixed.flatten(1))
+            hidden = hidden + self._linear(attention.o, mixed.flatten(1))
 
             attention = cross.EncDecAttention
-            query = self._split(linear(attention.q, _norm(cross.layer_norm, hidden)))
+            query = self._split(self._linear(attention.q, _norm(cross.layer_norm, hidden)))
             mixed = torch.empty_like(query)
             for cache, (start, end) in zip(caches, bounds, strict=True):
                 mixed[start:end] = _attend(query[start:end], *cache.cross[number], None)
-            hidden = hidden + linear(attention.o, mixed.flatten(1))
+            hidden = hidden + self._linear(attention.o, mixed.flatten(1))
 
             normed = _norm(feed_forward.layer_norm, hidden)
             hidden = hidden + self._feed_forward(feed_forward.DenseReluDense, normed)
@@ -99,20 +101,21 @@ class PackedDecoder:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits (rows, V) in float32 of hidden states (rows, D)."""
-        return linear(self._model.lm_head, hidden * self._scale).float()
+        return self._linear(self._model.lm_head, hidden * self._scale).float()
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(1, (self._heads, -1))
 
-    def _feed_forward(self, module: nn.Module, x: Tensor) -> Tensor:
+    def _feed_forward(self, module: Any, x: Tensor) -> Tensor:
         def act(inner: Tensor) -> Tensor:
             return F.gelu(inner, approximate="tanh") if self._fused_gelu else module.act(inner)
 
         if hasattr(module, "wi_0"):
-            x = act(linear(module.wi_0, x)) * linear(module.wi_1, x)
+            gate, inner = self._linear.each((module.wi_0, module.wi_1), x)
+            x = act(gate) * inner
         else:
-            x = act(linear(module.wi, x))
-        return linear(module.wo, x)
+            x = act(self._linear(module.wi, x))
+        return self._linear(module.wo, x)
 
     def _relative_bias(self, position: int, rows: int) -> Tensor:
         """The additive bias (1, heads, rows, keys) of queries from `position` on; causal."""
@@ -140,7 +143,7 @@ class PackedDecoder:
         return F.pad(bias, (0, positions - 1), value=-torch.inf)
 
 
-def _norm(module: nn.Module, x: Tensor) -> Tensor:
+def _norm(module: Any, x: Tensor) -> Tensor:
     """T5's norm, in one call."""
     normed = F.rms_norm(x.float(), module.weight.shape, None, module.variance_epsilon)
     return module.weight * normed.to(module.weight.dtype)

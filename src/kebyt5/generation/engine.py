@@ -35,7 +35,7 @@ so much longer than one over a single row. Beside other requests a guess costs l
 
 
 class Engine:
-    """Generates texts with one model.
+    r"""Generates texts with one model.
 
     The weights are read when a step needs them and must not change in shape meanwhile. A step is
     driven by whoever waits: `generate` does so itself, a server calls `run` in a thread of its

@@ -1,27 +1,64 @@
-"""Products of a weight with few rows, in the form that the processor does fastest."""
+"""Products of a weight with few rows, at the speed at which memory is read.
+
+A decoder pass multiplies every weight with a handful of rows, one for each byte that it looks at.
+Up to a dozen rows that should cost no more than a single one, but on a CPU `F.linear` takes twice
+as long from two rows on: it rearranges the weight for each call. oneDNN takes one that has been
+rearranged beforehand. Measured on two cores with AVX-512, see docs/log.md.
+"""
+
+from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kebyt5.generation.quantization import Int8Linear, quantize_rows
 
-def linear(module: nn.Module, x: Tensor) -> Tensor:
-    """Applies a linear layer to rows (M, K).
+MOST_ROWS = 64
+"""Beyond it, rearranging a weight costs little beside the product."""
 
-    A plain `nn.Linear` takes the form that is fastest for M rows; any other module, as of LoRA or
-    quantization, does what it does.
+_ROWS_PACKED_FOR = 8
+
+
+class SkinnyLinear:
+    """Applies linear layers to few rows; keeps the rearranged weights, which double their memory.
+
+    Weights must not change meanwhile. A layer that is no plain `nn.Linear`, as with LoRA, does what
+    it does.
     """
-    if type(module) is not nn.Linear:
-        return module(x)
-    weight = module.weight
-    x = x.to(weight.dtype)  # T5 keeps some layers in float32 among others in half precision
-    if module.bias is None and _is_skinny(x):
-        return torch.mm(weight, x.t()).t()
-    return F.linear(x, weight, module.bias)
+
+    def __init__(self) -> None:
+        self._packed: dict[nn.Linear, Tensor] = {}
+
+    def __call__(self, module: nn.Module, x: Tensor) -> Tensor:
+        """Maps rows (M, K) to (M, N)."""
+        if type(module) is not nn.Linear:
+            return module(x)
+        x = x.to(module.weight.dtype)  # T5 keeps some layers in float32 among halves
+        if not self._is_skinny(module, x):
+            return F.linear(x, module.weight, module.bias)
+        packed = self._packed.get(module)
+        if packed is None:
+            packed = torch.ops.mkldnn._reorder_linear_weight(module.weight, _ROWS_PACKED_FOR)
+            self._packed[module] = packed
+        return torch.ops.mkldnn._linear_pointwise(x, packed, module.bias, "none", [], "")
+
+    def each(self, modules: Sequence[nn.Module], x: Tensor) -> list[Tensor]:
+        """Applies several layers to the same rows."""
+        if not all(isinstance(module, Int8Linear) for module in modules):
+            return [self(module, x) for module in modules]
+        rows = quantize_rows(x)  # once for all
+        return [cast(Int8Linear, module).multiply(rows) for module in modules]
+
+    @staticmethod
+    def _is_skinny(module: nn.Linear, x: Tensor) -> bool:
+        return (
+            x.device.type == "cpu"
+            and x.dtype == torch.float32
+            and 1 < x.shape[0] <= MOST_ROWS
+            and torch.backends.mkldnn.is_available()
+        )
 
 
-def _is_skinny(x: Tensor) -> bool:
-    return x.device.type == "cpu" and x.dtype == torch.float32 and 2 <= x.shape[0] <= 32
-
-
-__all__ = ["linear"]
+__all__ = ["SkinnyLinear"]

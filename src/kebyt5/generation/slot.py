@@ -1,5 +1,7 @@
 """One request while it is being generated."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from kebyt5.generation.cache import SlotCache
@@ -35,7 +37,7 @@ class Slot:
         self._drafts = CopyDraft(request.input_ids.tolist()) if options.drafts else None
         self._pending = [start_id]  # not in the cache yet
         self._draft: list[int] = []
-        self._masks: list[np.ndarray | None] = []
+        self._masks: Sequence[np.ndarray | None] = []
         self._guessed = 0  # ids at its beginning that are a guess
         self._take_forced()
         self._say(self._output)
@@ -102,13 +104,13 @@ class Slot:
         constraint, state = self._constraint, self._state
         assert constraint is not None
         self._draft, self._guessed = [], 0
-        self._masks = [constraint.allowed(state)]
+        masks = [constraint.allowed(state)]
         guessed = iter(guess)
         while len(self._draft) < room:
-            only = forced(self._masks[-1])
+            only = forced(masks[-1])
             following = next(guessed, None)
             if only is None:
-                if following is None or not self._masks[-1][following]:
+                if following is None or not masks[-1][following]:
                     break
                 byte_id = following
             else:
@@ -121,7 +123,8 @@ class Slot:
                 guessed = iter(())
             self._draft.append(byte_id)
             state = constraint.advance(state, byte_id)
-            self._masks.append(constraint.allowed(state))
+            masks.append(constraint.allowed(state))
+        self._masks = masks
 
     def _choose(self, logits: np.ndarray, mask: np.ndarray | None) -> int:
         if mask is not None:

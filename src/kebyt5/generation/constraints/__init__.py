@@ -3,6 +3,7 @@
 from kebyt5.generation.constraints.constraint import Constraint, ConstraintError
 from kebyt5.generation.constraints.copy_with_tags import CopyWithTags
 from kebyt5.generation.constraints.dependencies import DependencyRows
+from kebyt5.generation.constraints.grammar import Grammar
 from kebyt5.generation.constraints.labels import LabelTrie
 from kebyt5.generation.constraints.utf8 import UTF8
 
@@ -12,5 +13,6 @@ __all__ = [
     "ConstraintError",
     "CopyWithTags",
     "DependencyRows",
+    "Grammar",
     "LabelTrie",
 ]

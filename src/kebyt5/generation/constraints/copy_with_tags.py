@@ -79,9 +79,7 @@ class CopyWithTags(Constraint):
             if where == _OUTSIDE:
                 steps.append((EOS, place) if at_end else (_OPEN, (copied, _OPENED, 0)))
             elif where == _INSIDE:
-                steps += [
-                    (close[0], (copied, tag, 1)) for tag, close in enumerate(self._closes)
-                ]
+                steps += [(close[0], (copied, tag, 1)) for tag, close in enumerate(self._closes)]
         return steps
 
 

@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 
 from kebyt5.generation.cache import SlotCache
 from kebyt5.generation.decoder import PackedDecoder
+from kebyt5.generation.drafts import Price
 from kebyt5.generation.encoding import batch_of_like_length, encode
 from kebyt5.generation.request import (
     Generated,
@@ -28,10 +29,6 @@ from kebyt5.generation.request import (
     encode_input,
 )
 from kebyt5.generation.slot import Slot
-
-BREAK_EVEN = 0.8
-"""Bytes of a guess that have to be right where it is the only one: a pass over several rows takes
-so much longer than one over a single row. Beside other requests a guess costs less."""
 
 
 class Engine:
@@ -192,11 +189,11 @@ class Engine:
     def _decode(self) -> None:
         """Runs one pass over what every request plans and lets each take what it says."""
         slots = [slot for slot in self._active if not slot.finish]
-        break_even = BREAK_EVEN / max(len(slots), 1)
+        price = Price.beside(len(slots))
         plans: dict[Slot, list[int]] = {}
         for slot in slots:
             with self._failing_alone(slot):
-                plans[slot] = slot.plan(break_even)
+                plans[slot] = slot.plan(price)
         if not plans:
             return
         assert self._decoder is not None

@@ -6,7 +6,7 @@ import numpy as np
 
 from kebyt5.generation.cache import SlotCache
 from kebyt5.generation.constraints.constraint import EOS, VOCABULARY, forced
-from kebyt5.generation.drafts import CopyDraft
+from kebyt5.generation.drafts import CopyDraft, Price
 from kebyt5.generation.request import Finish, Generated, Generation, Statistics, TextStream
 from kebyt5.generation.sampling import best, draw
 
@@ -42,13 +42,13 @@ class Slot:
         self._take_forced()
         self._say(self._output)
 
-    def plan(self, break_even: float) -> list[int]:
+    def plan(self, price: Price) -> list[int]:
         """The ids to feed in the next pass: what is not in the cache yet, then a draft."""
         room = self._options.max_new_bytes - len(self._output) - 1
         guess: list[int] = []
         if self._drafts and room > 0:
             likely = self._constraint.likely(self._state) if self._constraint else ()
-            guess = self._drafts.propose(list(likely), break_even)
+            guess = self._drafts.propose(list(likely), price)
         if self._constraint is None:
             self._draft = guess[:room]
             self._masks = [None] * (len(self._draft) + 1)

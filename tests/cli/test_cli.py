@@ -52,7 +52,7 @@ def refused(result, *parts):
 def test_help_names_every_command_and_its_use(run):
     code, out, _ = run("--help")
     assert code == 0
-    for name in ("finetune", "evaluate", "predict", "tasks", "convert", "export"):
+    for name in ("finetune", "evaluate", "predict", "tasks", "convert", "export", "quantize"):
         assert re.search(rf"│ {name} ", out)
         code, text, _ = run(name, "--help")
         assert code == 0

@@ -17,6 +17,7 @@ from kebyt5.cli.evaluate import evaluate
 from kebyt5.cli.export import export
 from kebyt5.cli.finetune import finetune
 from kebyt5.cli.predict import predict
+from kebyt5.cli.quantize import quantize
 from kebyt5.cli.tasks import tasks
 from kebyt5.errors import InputError
 from kebyt5.models.loading import CheckpointError
@@ -29,7 +30,7 @@ app = App(
     """,
     help_format="markdown",
 )
-for command in (finetune, evaluate, predict, tasks, convert, export, bench):
+for command in (finetune, evaluate, predict, tasks, convert, export, quantize, bench):
     app.command(command)
 
 

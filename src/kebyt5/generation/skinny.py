@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kebyt5.generation.quantization import Int8Linear, quantize_rows
+from kebyt5.models.int8 import Int8Linear, quantize_rows
 
 MOST_ROWS = 64
 """Beyond it, rearranging a weight costs little beside the product."""

@@ -18,10 +18,13 @@ LONGEST = LENGTHS[-1]
 _MATCHES = (32, 16, 8, 5, 3)
 """Lengths of the output's end that is looked for, longest first; 3 bytes are one syllable."""
 
-_PRIOR = {"expected": 24.0, "resumed": 6.0}
+_PRIOR = {"expected": 24.0, "resumed": 6.0, "opening": 8.0}
 _RATE = 0.4  # how fast a mean forgets
+_HABIT_RATE = 0.05  # and how fast that of all requests
+_UNKNOWN = 2.0  # the mean of a kind that has not been tried
 _RECOVERY = 1.02  # by which a mean grows each time its guess was not worth making
 _MARKS = b"<>"  # an inserted mark ends with one of these; the copy goes on behind it
+_OPENING = 8  # bytes that tell where outputs begin to copy
 _NOT_TEXT = 0xFF  # stands for ids that are no byte
 
 
@@ -59,23 +62,46 @@ class _Guess:
     at: int | None = None  # where in the source it begins
 
 
+class Habits:
+    """What outputs have had in common so far; the requests of an engine share it.
+
+    Attributes:
+        means: For each kind of guess, the mean number of bytes that were right.
+        opening: The end of the prompt, behind which outputs begin to copy.
+    """
+
+    def __init__(self) -> None:
+        self.means = dict(_PRIOR)
+        self.opening = b""
+
+
 class CopyDraft:
     """The guesses for one request.
 
     Args:
         source: Ids of the input.
+        habits: Of the requests before.
     """
 
-    def __init__(self, source: list[int]) -> None:
+    def __init__(self, source: list[int], habits: Habits) -> None:
         self._source = _as_bytes(source)
         self._output = bytearray()
-        self._place: int | None = None  # in the source, behind what was copied last
-        self._means = dict(_PRIOR)
+        self._habits = habits
+        self._means = dict(habits.means)
         self._guess: _Guess | None = None
+        self._place: int | None = None  # in the source, behind what was copied last
+        opening = self._source.find(habits.opening) if habits.opening else -1
+        if opening >= 0:
+            self._place = opening + len(habits.opening)
 
     def extend(self, ids: list[int]) -> None:
         """Tells what was generated."""
+        before = len(self._output)
         self._output += _as_bytes(ids)
+        if before < _OPENING <= len(self._output):
+            at = self._source.find(self._output[:_OPENING].lstrip(_MARKS))
+            if at >= _OPENING:
+                self._habits.opening = self._source[at - _OPENING : at]
 
     def propose(self, expected: list[int], price: Price) -> list[int]:
         """Guesses at the ids to come.
@@ -87,7 +113,7 @@ class CopyDraft:
         Returns:
             At most `LONGEST` ids, none where guessing does not pay.
         """
-        guesses = [self._match(), self._resume(), self._repeat()]
+        guesses = [self._open(), self._match(), self._resume(), self._repeat()]
         if expected:
             guesses = [_Guess("expected", _as_bytes(expected[:LONGEST]))]
         found = [guess for guess in guesses if guess and guess.bytes]
@@ -111,11 +137,19 @@ class CopyDraft:
         worth = accepted if accepted < proposed else 2 * accepted
         mean = self._mean(guess.kind)
         self._means[guess.kind] = mean + _RATE * (worth - mean)
+        habit = self._habits.means.get(guess.kind, _UNKNOWN)
+        self._habits.means[guess.kind] = habit + _HABIT_RATE * (worth - habit)
         if guess.at is not None:
             self._place = guess.at + accepted
 
     def _mean(self, kind: str) -> float:
-        return self._means.get(kind, 2.0)
+        return self._means.get(kind, _UNKNOWN)
+
+    def _open(self) -> _Guess | None:
+        """The source from where outputs begin to copy."""
+        if self._place is None or self._output:
+            return None
+        return self._copy("opening", self._place)
 
     def _match(self) -> _Guess | None:
         """What follows the longest end of the output in the input, behind the last copy first."""
@@ -155,4 +189,4 @@ def _as_bytes(ids: list[int]) -> bytes:
     return bytes(i - OFFSET if OFFSET <= i < OFFSET + 255 else _NOT_TEXT for i in ids)
 
 
-__all__ = ["CopyDraft", "Price"]
+__all__ = ["CopyDraft", "Habits", "Price"]

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 
 from kebyt5.generation.cache import SlotCache
 from kebyt5.generation.decoder import PackedDecoder
-from kebyt5.generation.drafts import Price
+from kebyt5.generation.drafts import Habits, Price
 from kebyt5.generation.encoding import batch_of_like_length, encode
 from kebyt5.generation.request import (
     Generated,
@@ -62,6 +62,7 @@ class Engine:
         self._waiting: list[Generation] = []
         self._encoded: dict[Generation, SlotCache] = {}
         self._active: list[Slot] = []
+        self._habits = Habits()
         self._stepping = threading.Lock()
         self._changed = threading.Condition()
 
@@ -171,7 +172,7 @@ class Engine:
                 if request not in self._encoded:
                     self._encode_ahead()
                 cache = self._encoded.pop(request)
-                self._active.append(Slot(request, cache, self._start_id))
+                self._active.append(Slot(request, cache, self._start_id, self._habits))
             except Exception as error:
                 request.end(error)
             del self._waiting[0]

@@ -6,7 +6,7 @@ import numpy as np
 
 from kebyt5.generation.cache import SlotCache
 from kebyt5.generation.constraints.constraint import EOS, VOCABULARY, forced
-from kebyt5.generation.drafts import CopyDraft, Price
+from kebyt5.generation.drafts import CopyDraft, Habits, Price
 from kebyt5.generation.request import Finish, Generated, Generation, Statistics, TextStream
 from kebyt5.generation.sampling import best, draw
 
@@ -18,12 +18,15 @@ class Slot:
         request: What is asked.
         cache: Its keys and values.
         start_id: With which the decoder starts.
+        habits: What drafts have learnt from other requests.
 
     Raises:
         ConstraintError: The constraint leaves nothing to generate.
     """
 
-    def __init__(self, request: Generation, cache: SlotCache, start_id: int) -> None:
+    def __init__(
+        self, request: Generation, cache: SlotCache, start_id: int, habits: Habits
+    ) -> None:
         self.request = request
         self.cache = cache
         self.statistics = Statistics()
@@ -34,7 +37,9 @@ class Slot:
         self._text = TextStream(options.sentinels, options.stop)
         self._constraint = options.constraint
         self._state = self._constraint.start() if self._constraint else None
-        self._drafts = CopyDraft(request.input_ids.tolist()) if options.drafts else None
+        self._drafts: CopyDraft | None = None
+        if options.drafts:
+            self._drafts = CopyDraft(request.input_ids.tolist(), habits)
         self._pending = [start_id]  # not in the cache yet
         self._draft: list[int] = []
         self._masks: Sequence[np.ndarray | None] = []

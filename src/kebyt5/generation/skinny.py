@@ -7,7 +7,6 @@ rearranged beforehand. Measured on two cores with AVX-512, see docs/log.md.
 """
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +29,7 @@ class SkinnyLinear:
 
     def __init__(self) -> None:
         self._packed: dict[nn.Linear, Tensor] = {}
+        self._joined: dict[Int8Linear, Int8Linear] = {}
 
     def __call__(self, module: nn.Module, x: Tensor) -> Tensor:
         """Maps rows (M, K) to (M, N)."""
@@ -46,10 +46,15 @@ class SkinnyLinear:
 
     def each(self, modules: Sequence[nn.Module], x: Tensor) -> list[Tensor]:
         """Applies several layers to the same rows."""
-        if not all(isinstance(module, Int8Linear) for module in modules):
+        layers = [module for module in modules if isinstance(module, Int8Linear)]
+        if len(layers) < len(modules):
             return [self(module, x) for module in modules]
-        rows = quantize_rows(x)  # once for all
-        return [cast(Int8Linear, module).multiply(rows) for module in modules]
+        # The product itself takes so little that calls count.
+        joined = self._joined.get(layers[0])
+        if joined is None:
+            joined = self._joined[layers[0]] = Int8Linear.joined(layers)
+        product = joined.multiply(quantize_rows(x))
+        return list(product.split([len(layer.scale) for layer in layers], dim=1))
 
     @staticmethod
     def _is_skinny(module: nn.Linear, x: Tensor) -> bool:

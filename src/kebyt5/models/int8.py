@@ -5,7 +5,7 @@ when it comes. Sums of integer products are exact, so a row's result does not de
 a text stays the same whatever is generated beside it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,6 +63,16 @@ class Int8Linear(nn.Module):
         weight = torch.empty_like(linear.weight, dtype=torch.int8, requires_grad=False)
         return cls(weight, torch.empty(linear.out_features, device=weight.device))
 
+    @classmethod
+    def joined(cls, layers: Sequence["Int8Linear"]) -> "Int8Linear":
+        """A layer whose output is that of several, one behind the other; for products only."""
+        layer = cls(
+            torch.cat([each.weight for each in layers]), torch.cat([e.scale for e in layers])
+        )
+        layer._pack()
+        layer.weight = layer.weight.to("meta")
+        return layer
+
     def forward(self, x: Tensor) -> Tensor:
         """Maps (..., K) to (..., N), float32."""
         return self.multiply(quantize_rows(x.flatten(0, -2))).unflatten(0, x.shape[:-1])
@@ -70,8 +80,7 @@ class Int8Linear(nn.Module):
     def multiply(self, rows: Rows) -> Tensor:
         """Maps rows (M, K) to (M, N), float32."""
         if self._packed is None:
-            self._packed = torch.ops.onednn.qlinear_prepack(self.weight, None)
-            self._zero_points = torch.zeros(len(self.scale), dtype=torch.long)
+            self._pack()
         product = torch.ops.onednn.qlinear_pointwise(
             rows.values,
             1.0,  # the rows' scales come afterwards
@@ -88,6 +97,10 @@ class Int8Linear(nn.Module):
             "",
         )
         return product.mul_(rows.scale)
+
+    def _pack(self) -> None:
+        self._packed = torch.ops.onednn.qlinear_prepack(self.weight, None)
+        self._zero_points = torch.zeros(len(self.scale), dtype=torch.long)
 
 
 def replace_linears(model: PreTrainedModel, make: Callable[[nn.Linear], nn.Module]) -> None:

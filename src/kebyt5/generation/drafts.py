@@ -16,12 +16,17 @@ LENGTHS = (3, 7, 15, 31)
 LONGEST = LENGTHS[-1]
 
 _MATCHES = (32, 16, 8, 5, 3)
-"""Lengths of the output's end that is looked for, longest first; 3 bytes are one syllable."""
+"""Lengths of the output's end that is looked for in the input, longest first; 3 bytes are one
+syllable."""
+
+_REPEATS = (8, 4, 2)
+"""And those that are looked for in the output before."""
 
 _PRIOR = {"expected": 24.0, "resumed": 6.0, "opening": 8.0}
+_PRIOR |= {f"input {length}": 0.6 * length for length in _MATCHES}
+_PRIOR |= {f"output {length}": 0.6 * length for length in _REPEATS}
 _RATE = 0.4  # how fast a mean forgets
 _HABIT_RATE = 0.05  # and how fast that of all requests
-_UNKNOWN = 2.0  # the mean of a kind that has not been tried
 _RECOVERY = 1.02  # by which a mean grows each time its guess was not worth making
 _MARKS = b"<>"  # an inserted mark ends with one of these; the copy goes on behind it
 _OPENING = 8  # bytes that tell where outputs begin to copy
@@ -117,10 +122,10 @@ class CopyDraft:
         if expected:
             guesses = [_Guess("expected", _as_bytes(expected[:LONGEST]))]
         found = [guess for guess in guesses if guess and guess.bytes]
-        self._guess = max(found, key=lambda guess: self._mean(guess.kind), default=None)
+        self._guess = max(found, key=lambda guess: self._means[guess.kind], default=None)
         if self._guess is None:
             return []
-        mean = self._mean(self._guess.kind)
+        mean = self._means[self._guess.kind]
         gain, length = max((price.gain(mean, length), length) for length in LENGTHS)
         if gain <= 0:
             self._means[self._guess.kind] = mean * _RECOVERY
@@ -135,15 +140,12 @@ class CopyDraft:
             return
         # Had the guess been longer, more of it might have been right.
         worth = accepted if accepted < proposed else 2 * accepted
-        mean = self._mean(guess.kind)
+        mean = self._means[guess.kind]
         self._means[guess.kind] = mean + _RATE * (worth - mean)
-        habit = self._habits.means.get(guess.kind, _UNKNOWN)
+        habit = self._habits.means[guess.kind]
         self._habits.means[guess.kind] = habit + _HABIT_RATE * (worth - habit)
         if guess.at is not None:
             self._place = guess.at + accepted
-
-    def _mean(self, kind: str) -> float:
-        return self._means.get(kind, _UNKNOWN)
 
     def _open(self) -> _Guess | None:
         """The source from where outputs begin to copy."""
@@ -172,7 +174,7 @@ class CopyDraft:
 
     def _repeat(self) -> _Guess | None:
         """What followed when the output last ended like this."""
-        for length in (8, 4, 2):
+        for length in _REPEATS:
             end = bytes(self._output[-length:])
             at = self._output.rfind(end, 0, len(self._output) - 1)
             if len(end) == length and at >= 0:

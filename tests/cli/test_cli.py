@@ -61,6 +61,7 @@ def test_help_names_every_command_and_its_use(run):
         "merge",
         "convert",
         "export",
+        "quantize",
     ):
         assert re.search(rf"│ {name} ", out)
         code, text, _ = run(name, "--help")

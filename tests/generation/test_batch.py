@@ -12,8 +12,10 @@ def test_batches_change_nothing(tiny_model):
     together = generate_texts(model, INPUTS, limits, batch_size=4)
     tokenizer = ByteTokenizer()
     for text, generated in zip(INPUTS, together, strict=True):
-        ids = model.generate(**tokenizer(text, return_tensors="pt"), max_new_tokens=13)[0]
-        assert tokenizer.decode(ids, skip_special_tokens=True) == generated
+        ids = model.generate(**tokenizer(text, return_tensors="pt"), max_new_tokens=12)[0]
+        whole = tokenizer.decode(ids, skip_special_tokens=True)
+        # Half a character at the cut is left out.
+        assert whole in (generated, generated + "\ufffd")
 
 
 def test_no_text_is_longer_than_its_bound_allows(tiny_model):

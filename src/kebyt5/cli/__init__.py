@@ -22,6 +22,7 @@ from kebyt5.cli.finetune import finetune
 from kebyt5.cli.merge import merge
 from kebyt5.cli.predict import predict
 from kebyt5.cli.pretrain import pretrain
+from kebyt5.cli.quantize import quantize
 from kebyt5.cli.report import report
 from kebyt5.cli.tasks import tasks
 from kebyt5.errors import InputError
@@ -47,6 +48,7 @@ for command in (
     merge,
     convert,
     export,
+    quantize,
     bench,
 ):
     app.command(command)

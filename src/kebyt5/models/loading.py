@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel, T5ForConditionalGeneration
 
+from .int8 import load_int8
 from .modeling_gbswt5 import GBSWT5ForConditionalGeneration
 from .modeling_kebyt5 import KEByT5ForConditionalGeneration
 
@@ -71,7 +72,10 @@ def load(
 
 
 def _load_model(source: str, dtype: torch.dtype, kwargs: dict[str, Any]) -> PreTrainedModel:
-    model, info = _model_class(source, kwargs).from_pretrained(
+    model_class = _model_class(source, kwargs)
+    if PreTrainedConfig.get_config_dict(source, **kwargs)[0].get("int8"):
+        return load_int8(model_class, Path(source))
+    model, info = model_class.from_pretrained(
         source,
         **({"dtype": dtype, "output_loading_info": True, "ignore_mismatched_sizes": True} | kwargs),
     )

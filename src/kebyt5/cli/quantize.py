@@ -1,0 +1,76 @@
+"""`kebyt5 quantize`."""
+
+from pathlib import Path
+
+from cyclopts.types import PositiveInt
+
+from kebyt5.errors import InputError
+
+
+def quantize(
+    checkpoint: str,
+    output: Path,
+    *,
+    check: tuple[str, Path] | None = None,
+    max_drop: float = 0.3,
+    limit: PositiveInt | None = None,
+) -> None:
+    r"""Round a checkpoint's weights to eight bits, for generation on CPUs.
+
+    The score before and after is written to `quantization.json` beside the weights. Where it drops
+    by more than `--max-drop`, nothing is written.
+
+    ```bash
+    kebyt5 quantize runs/ner runs/ner-int8 --check ner klue-ner-v1.1_dev.tsv
+    ```
+
+    Args:
+        checkpoint: A folder or a name on the hub.
+        output: A new folder.
+        check: A task and data of it, to compare the scores.
+        max_drop: By how many points the task's main score may drop.
+        limit: Check on so many examples, the first ones.
+    """
+    from kebyt5.evaluation.predict import predict
+    from kebyt5.generation import quantization
+    from kebyt5.models.loading import load
+    from kebyt5.output import make_output_folder, provenance, whole_folder, write_json
+    from kebyt5.tasks import get_task
+
+    if max_drop < 0:
+        raise InputError(f"--max-drop {max_drop}: give how many points may be lost, from 0 on")
+    task = get_task(check[0]) if check else None
+    examples = list(task.read(check[1]))[:limit] if task and check else []
+    model = load(checkpoint)
+    if getattr(model.config, "int8", False):
+        raise InputError(f"{checkpoint}: its weights have eight bits already")
+    make_output_folder(output)
+
+    report: dict[str, object] = {"checkpoint": checkpoint, "check": None}
+    before = predict(model, task, examples, None, "Before").score(task) if task else {}
+    quantization.quantize(model)
+    if task and check:
+        after = predict(model, task, examples, None, "After").score(task)
+        name = task.main_score
+        drop = before[name] - after[name]
+        line = f"{name} {before[name]:.2f} before, {after[name]:.2f} after"
+        if drop > max_drop:
+            raise InputError(
+                f"{checkpoint}: {line}, more than {max_drop} points lost; nothing is written. Use"
+                " the checkpoint as it is, or allow more with --max-drop"
+            )
+        report["check"] = {
+            "task": task.name,
+            "data": str(check[1]),
+            "examples": len(examples),
+            "max_drop": max_drop,
+            "before": before,
+            "after": after,
+        }
+        print(line)
+    else:
+        print("Not checked: give --check TASK FILE to compare scores.")
+    with whole_folder(output) as folder:
+        model.save_pretrained(folder)
+        write_json(folder / "quantization.json", report | provenance())
+    print(f"Written to {output}")

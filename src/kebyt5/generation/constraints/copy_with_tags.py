@@ -1,0 +1,86 @@
+"""Copying a text and marking spans in it as `<span:TAG>`, and nothing else."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from kebyt5.generation.constraints.constraint import (
+    EOS,
+    OFFSET,
+    VOCABULARY,
+    Constraint,
+    byte_ids,
+)
+
+_OUTSIDE, _OPENED, _INSIDE = -3, -2, -1
+_OPEN = ord("<") + OFFSET
+
+Place = tuple[int, int, int]
+"""Bytes copied; where: outside, opened, inside, or else which tag is being closed; and how far."""
+
+State = frozenset[Place]
+"""All readings of what was written: a `<` or `:` may be a mark or a character of the source."""
+
+
+class CopyWithTags(Constraint):
+    """The source with marks around spans of whole characters, none empty, none in another.
+
+    Args:
+        source: The text to copy, as the model is shown it.
+        tags: What a span may be called.
+
+    Raises:
+        ValueError: There is no tag.
+    """
+
+    def __init__(self, source: str, tags: Sequence[str]) -> None:
+        if not tags:
+            raise ValueError("copying with tags needs at least one tag")
+        self._source = byte_ids(source)
+        # A byte 10xxxxxx continues a character.
+        self._begins = [(i - OFFSET) & 0xC0 != 0x80 for i in self._source] + [True]
+        self._closes = [byte_ids(f":{tag}>") for tag in tags]
+
+    def start(self) -> State:
+        """Nothing copied, outside of any span."""
+        return frozenset({(0, _OUTSIDE, 0)})
+
+    def allowed(self, state: State) -> np.ndarray:
+        """The next byte of the source, and the marks that may stand here."""
+        mask = np.zeros(VOCABULARY, bool)
+        for place in state:
+            mask[[byte_id for byte_id, _ in self._steps(place)]] = True
+        return mask
+
+    def advance(self, state: State, byte_id: int) -> State:
+        """All readings with one more id."""
+        return frozenset(
+            after for place in state for step, after in self._steps(place) if step == byte_id
+        )
+
+    def likely(self, state: State) -> Sequence[int]:
+        """The rest of the source, unless a mark is being written."""
+        copying = [place[0] for place in state if place[1] <= _INSIDE]
+        return self._source[max(copying) :] if copying else ()
+
+    def _steps(self, place: Place) -> list[tuple[int, Place]]:
+        copied, where, written = place
+        if where > _INSIDE:
+            close = self._closes[where]
+            done = written + 1 == len(close)
+            after = (copied, _OUTSIDE, 0) if done else (copied, where, written + 1)
+            return [(close[written], after)]
+        steps: list[tuple[int, Place]] = []
+        at_end = copied == len(self._source)
+        if not at_end:
+            after_copy = _OUTSIDE if where == _OUTSIDE else _INSIDE
+            steps.append((self._source[copied], (copied + 1, after_copy, 0)))
+        if self._begins[copied]:
+            if where == _OUTSIDE:
+                steps.append((EOS, place) if at_end else (_OPEN, (copied, _OPENED, 0)))
+            elif where == _INSIDE:
+                steps += [(close[0], (copied, tag, 1)) for tag, close in enumerate(self._closes)]
+        return steps
+
+
+__all__ = ["CopyWithTags"]

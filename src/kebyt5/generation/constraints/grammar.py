@@ -1,0 +1,182 @@
+"""Regular expressions, JSON schemas and Lark grammars, by llguidance, which works on bytes."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kebyt5.generation.constraints.constraint import (
+    EOS,
+    OFFSET,
+    VOCABULARY,
+    Constraint,
+    ConstraintError,
+)
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher, LLTokenizer
+
+
+class Grammar(Constraint):
+    """All texts of a language, each with the end of sequence.
+
+    `regex`, `json_schema` and `lark` make one. What cannot be known at once, such as a rule that
+    takes too long at some byte, ends the generation with the same error.
+
+    Args:
+        grammar: As llguidance writes grammars.
+
+    Raises:
+        ConstraintError: The grammar cannot be read, is too complex, or allows no text.
+    """
+
+    def __init__(self, grammar: str) -> None:
+        from llguidance import LLMatcher, LLParserLimits
+
+        # A grammar beyond these would take more than some 10 ms a byte, or hundreds of MB.
+        limits = LLParserLimits(
+            max_items_in_row=1000,
+            initial_lexer_fuel=500_000,
+            step_lexer_fuel=100_000,
+            step_max_items=20_000,
+            max_lexer_states=20_000,
+            max_grammar_size=100_000,
+            verbose_errors=False,
+        )
+        self._matcher = LLMatcher(_tokenizer(), grammar, log_level=0, limits=limits)
+        _require_sound(self._matcher)
+        mask = self.allowed(self.start())
+        if mask.sum() == mask[EOS] and not self._matcher.is_accepting():
+            raise ConstraintError("the grammar allows no text at all")
+
+    @classmethod
+    def regex(cls, pattern: str) -> "Grammar":
+        r"""Texts that a regular expression matches as a whole.
+
+        Args:
+            pattern: In the syntax of Rust's regex crate, without anchors and look-around.
+        """
+        from llguidance import LLMatcher
+
+        return cls(LLMatcher.grammar_from_regex(pattern))
+
+    @classmethod
+    def json_schema(cls, schema: str | Mapping[str, Any]) -> "Grammar":
+        """JSON that a schema describes, without blanks between its parts.
+
+        Args:
+            schema: As text or as a mapping.
+        """
+        from llguidance import LLMatcher
+
+        text = schema if isinstance(schema, str) else json.dumps(schema)
+        try:
+            grammar = LLMatcher.grammar_from_json_schema(
+                text, overrides={"whitespace_flexible": False}
+            )
+        except ValueError as error:
+            raise ConstraintError(f"the schema is no JSON: {_one_line(str(error))}") from error
+        return cls(grammar)
+
+    @classmethod
+    def lark(cls, grammar: str) -> "Grammar":
+        """Texts of a context-free grammar.
+
+        Args:
+            grammar: In llguidance's variant of Lark's syntax; its first rule is `start`.
+        """
+        from llguidance import LLMatcher
+
+        return cls(LLMatcher.grammar_from_lark(grammar))
+
+    def start(self) -> "_State":
+        """A state with a matcher of its own."""
+        return _State(_Walk(self._matcher.deep_copy()))
+
+    def allowed(self, state: "_State") -> np.ndarray:
+        """The ids that may come next."""
+        return state.mask
+
+    def advance(self, state: "_State", byte_id: int) -> "_State":
+        """The state after one more id."""
+        return _State(state.walk, state, byte_id)
+
+
+class _Walk:
+    """A matcher, which moves, under states, which do not."""
+
+    def __init__(self, matcher: "LLMatcher") -> None:
+        self._matcher = matcher
+        self._state: _State | None = None  # where the matcher is, None for the start
+
+    def mask(self, state: "_State") -> np.ndarray:
+        """What is allowed in a state."""
+        if state.before is not None and state.before is self._state:
+            self._matcher.consume_token(state.byte_id)
+        else:
+            path = state.path()
+            self._matcher.reset()
+            self._matcher.consume_tokens(path)
+        self._state = state
+        bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
+        _require_sound(self._matcher)
+        mask = np.unpackbits(bits, count=VOCABULARY, bitorder="little").view(bool)
+        mask.flags.writeable = False
+        return mask
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    walk: _Walk
+    before: "_State | None" = None
+    byte_id: int = 0
+
+    @cached_property
+    def mask(self) -> np.ndarray:
+        return self.walk.mask(self)
+
+    def path(self) -> list[int]:
+        """The ids from the start to here."""
+        ids, state = [], self
+        while state.before is not None:
+            ids.append(state.byte_id)
+            state = state.before
+        return ids[::-1]
+
+
+def _tokenizer() -> "LLTokenizer":
+    """Our ids as llguidance wants to know them: each byte is a token."""
+    from llguidance import LLTokenizer, TokenizerWrapper
+
+    return LLTokenizer(TokenizerWrapper(_Bytes()), slices=[])
+
+
+class _Bytes:
+    eos_token_id = EOS
+    bos_token_id = None
+    tokens = (
+        *(b"<pad>", b"</s>", b"<unk>"),
+        *(bytes([byte]) for byte in range(256)),
+        *(b"<extra_id_%d>" % i for i in range(VOCABULARY - OFFSET - 256)),
+    )
+    special_token_ids = (*range(OFFSET), *range(OFFSET + 256, VOCABULARY))
+
+    def __call__(self, text: bytes) -> list[int]:
+        return [byte + OFFSET for byte in text]
+
+
+def _require_sound(matcher: "LLMatcher") -> None:
+    if matcher.is_error():
+        if "NoExtensionBias" in matcher.get_error():
+            raise ConstraintError("the grammar allows no text at all")
+        raise ConstraintError(f"the grammar is refused: {_one_line(matcher.get_error())}")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:300]
+
+
+__all__ = ["Grammar"]

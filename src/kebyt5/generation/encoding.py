@@ -1,0 +1,62 @@
+"""Encoder states of many inputs: texts of like length share a batch, padding is never kept."""
+
+from collections.abc import Sequence
+from itertools import count
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+LARGEST_BATCH = 4096
+"""Bytes in a batch; more do not make the matrix products any faster."""
+
+LARGEST_WASTE = 1.1
+"""How much longer than the shortest the longest of a batch may be."""
+
+
+def batch_of_like_length(lengths: Sequence[int]) -> list[int]:
+    """Which inputs to encode together with the first one: those nearest to it in length.
+
+    Args:
+        lengths: Of the inputs in bytes, that of the first one first; not empty.
+
+    Returns:
+        Indices of inputs, 0 among them.
+    """
+    near = sorted(range(len(lengths)), key=lambda i: (abs(lengths[i] - lengths[0]), i))
+    chosen: list[int] = []
+    for i in near:
+        shortest = min(lengths[j] for j in [*chosen, i])
+        longest = max(lengths[j] for j in [*chosen, i])
+        if chosen and (
+            longest > LARGEST_WASTE * shortest + 8 or longest * (len(chosen) + 1) > LARGEST_BATCH
+        ):
+            break
+        chosen.append(i)
+    return chosen
+
+
+def encode(model: PreTrainedModel, inputs: Sequence[np.ndarray]) -> list[Tensor]:
+    """The encoder states (n, D) of each input.
+
+    Args:
+        model: KEByT5, GBST-KEByT5 or ByT5.
+        inputs: Ids, each an array (bytes,).
+    """
+    lengths = [len(ids) for ids in inputs]
+    padded = np.zeros((len(inputs), max(lengths)), np.int64)
+    mask = np.zeros_like(padded)
+    for row, ids, length in zip(count(), inputs, lengths):
+        padded[row, :length] = ids
+        mask[row, :length] = 1
+    counted = torch.from_numpy(mask).to(model.device)
+    encoded = model.get_encoder()(torch.from_numpy(padded).to(model.device), counted)
+    # GBST has fewer positions than bytes and says which of them count.
+    kept = getattr(encoded, "attention_mask", None)
+    sizes = lengths if kept is None else kept.sum(dim=1).tolist()
+    pairs = zip(encoded.last_hidden_state, sizes, strict=True)
+    return [states[:size] for states, size in pairs]
+
+
+__all__ = ["batch_of_like_length", "encode"]

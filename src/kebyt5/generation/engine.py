@@ -1,0 +1,239 @@
+"""The generation engine: many requests at once, each as if it were alone.
+
+An encoder runs once an input, a decoder once a byte, and a byte model's decoder is bound by
+reading its weights. So the engine reads them once for all requests (continuous batching), and lets
+each request decide several bytes a pass: guesses at what is copied from the input, and what its
+constraint forces, are verified in the pass that decides the next byte. Greedy output is that of
+`model.generate`, up to ties.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from rich.progress import Progress
+from transformers import PreTrainedModel
+
+from kebyt5.generation.cache import SlotCache
+from kebyt5.generation.decoder import PackedDecoder
+from kebyt5.generation.drafts import Habits, Price
+from kebyt5.generation.encoding import batch_of_like_length, encode
+from kebyt5.generation.request import (
+    Generated,
+    Generation,
+    GenerationOptions,
+    Statistics,
+    encode_input,
+)
+from kebyt5.generation.slot import Slot
+
+
+class Engine:
+    r"""Generates texts with one model.
+
+    The weights are read when a step needs them and must not change in shape meanwhile. A step is
+    driven by whoever waits: `generate` does so itself, a server calls `run` in a thread of its
+    own.
+
+    Args:
+        model: KEByT5, GBST-KEByT5 or ByT5, on any device, in evaluation mode.
+        max_slots: Requests that are decoded at the same time.
+
+    Attributes:
+        statistics: Of all finished requests together.
+
+    Example:
+        >>> engine = Engine(kebyt5.load("tiny"))
+        >>> engine.generate(["task: NER\n\n### 입력\n서울에 산다.\n"])[0].text
+        '<서울:LC>에 산다.'
+    """
+
+    def __init__(self, model: PreTrainedModel, max_slots: int = 32) -> None:
+        if max_slots < 1:
+            raise ValueError(f"max_slots is {max_slots}; at least 1")
+        self.statistics = Statistics()
+        self._model = model
+        self._decoder: PackedDecoder | None = None
+        self._max_slots = max_slots
+        self._inbox: deque[Generation] = deque()  # the one place where threads meet
+        self._waiting: list[Generation] = []
+        self._encoded: dict[Generation, SlotCache] = {}
+        self._active: list[Slot] = []
+        self._habits = Habits()
+        self._stepping = threading.Lock()
+        self._changed = threading.Condition()
+
+    def submit(
+        self, input: str | np.ndarray, options: GenerationOptions | None = None
+    ) -> Generation:
+        """Queues a request; may be called from any thread, at any time.
+
+        Args:
+            input: A text, or ids (n,) with their end of sequence.
+            options: How to generate.
+
+        Raises:
+            ValueError: There is no id.
+        """
+        options = options or GenerationOptions()
+        ids = encode_input(input, options.sentinels) if isinstance(input, str) else input
+        if len(ids) == 0:
+            raise ValueError("an input without ids; give at least the end of sequence")
+        request = Generation(np.asarray(ids, np.int64), options)
+        with self._changed:
+            self._inbox.append(request)
+            self._changed.notify_all()
+        return request
+
+    def generate(
+        self,
+        inputs: Sequence[str | np.ndarray],
+        options: GenerationOptions | Sequence[GenerationOptions] | None = None,
+        progress: str = "",
+    ) -> list[Generated]:
+        """Generates a text for each input and returns them in that order.
+
+        Args:
+            inputs: Texts or ids.
+            options: For all inputs, or one for each.
+            progress: Title of a progress bar; none is shown where it is empty.
+
+        Raises:
+            ValueError: There are not as many options as inputs.
+        """
+        if options is None or isinstance(options, GenerationOptions):
+            options = [options or GenerationOptions()] * len(inputs)
+        if len(options) != len(inputs):
+            raise ValueError(f"{len(inputs)} inputs, but {len(options)} options")
+        requests = [self.submit(*pair) for pair in zip(inputs, options, strict=True)]
+        with Progress(disable=not progress, transient=True) as bar:
+            task = bar.add_task(progress, total=len(requests))
+            while not all(request.done for request in requests):
+                self.step()
+                bar.update(task, completed=sum(request.done for request in requests))
+        return [request.result() for request in requests]
+
+    def run(self, stop: threading.Event) -> None:
+        """Works on whatever is submitted until `stop` is set; what is left then is cancelled."""
+        while not stop.is_set():
+            if not self.step():
+                with self._changed:
+                    self._changed.wait_for(lambda: bool(self._inbox), timeout=0.1)
+        with self._stepping:
+            self._take_in()
+            for request in [*self._waiting, *(slot.request for slot in self._active)]:
+                request.cancel()
+            self._drop_interrupted()
+
+    @torch.inference_mode()
+    def step(self) -> bool:
+        """Takes in requests and decodes one pass of all; several threads may call it.
+
+        Returns:
+            Whether there is more to do.
+        """
+        with self._stepping:
+            self._take_in()
+            self._drop_interrupted()
+            self._admit()
+            try:
+                self._decode()
+            except Exception as error:  # a failing model concerns every request in it
+                for slot in self._active:
+                    slot.request.end(error)
+                self._active = []
+            self._retire()
+            return bool(self._active or self._waiting or self._inbox)
+
+    def _take_in(self) -> None:
+        while self._inbox:
+            self._waiting.append(self._inbox.popleft())
+
+    def _drop_interrupted(self) -> None:
+        """Ends what was cancelled or is late."""
+        for slot in self._active:
+            slot.finish = slot.request.interruption()
+        self._retire()
+        for request in self._waiting:
+            if reason := request.interruption():
+                request.end(Generated("", [], reason, Statistics()))
+        self._waiting = [request for request in self._waiting if not request.done]
+        for request in [request for request in self._encoded if request.done]:
+            del self._encoded[request]
+
+    def _admit(self) -> None:
+        """Fills the free slots from the queue, in its order."""
+        while self._waiting and len(self._active) < self._max_slots:
+            request = self._waiting[0]
+            try:
+                if request not in self._encoded:
+                    self._encode_ahead()
+                cache = self._encoded.pop(request)
+                self._active.append(Slot(request, cache, self._start_id, self._habits))
+            except Exception as error:
+                request.end(error)
+            del self._waiting[0]
+
+    def _encode_ahead(self) -> None:
+        """Encodes the next request, and with it such as are like it and wait for their turn."""
+        if self._decoder is None:
+            self._decoder = PackedDecoder(self._model)
+        waiting = [request for request in self._waiting if request not in self._encoded]
+        chosen = batch_of_like_length([len(request.input_ids) for request in waiting])
+        batch = [waiting[i] for i in chosen]
+        states = encode(self._model, [request.input_ids for request in batch])
+        self._encoded.update(zip(batch, self._decoder.cross_caches(states), strict=True))
+
+    def _decode(self) -> None:
+        """Runs one pass over what every request plans and lets each take what it says."""
+        slots = [slot for slot in self._active if not slot.finish]
+        price = Price.beside(len(slots))
+        plans: dict[Slot, list[int]] = {}
+        for slot in slots:
+            with self._failing_alone(slot):
+                plans[slot] = slot.plan(price)
+        if not plans:
+            return
+        assert self._decoder is not None
+        hidden = self._decoder.step(list(plans.values()), [slot.cache for slot in plans])
+        wanted: list[int] = []
+        end = 0
+        for slot, plan in plans.items():
+            end += len(plan)
+            wanted += range(end - slot.choices, end)
+        if len(wanted) < end:
+            hidden = hidden[wanted]
+        logits = self._decoder.logits(hidden).cpu().numpy()
+        first = 0
+        for slot in plans:
+            rows = logits[first : first + slot.choices]
+            first += slot.choices
+            with self._failing_alone(slot):
+                slot.accept(rows)
+
+    @contextmanager
+    def _failing_alone(self, slot: Slot) -> Iterator[None]:
+        """Ends one request where its constraint fails, and leaves the others alone."""
+        try:
+            yield
+        except Exception as error:
+            slot.request.end(error)
+            self._active = [other for other in self._active if other is not slot]
+
+    def _retire(self) -> None:
+        """Hands on finished texts and frees their slots."""
+        for slot in self._active:
+            if slot.finish:
+                self.statistics += slot.statistics
+                slot.request.end(slot.end(slot.finish))
+        self._active = [slot for slot in self._active if slot.finish is None]
+
+    @property
+    def _start_id(self) -> int:
+        return self._model.config.decoder_start_token_id
+
+
+__all__ = ["Engine"]

@@ -1,0 +1,175 @@
+"""One request while it is being generated."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from kebyt5.generation.cache import SlotCache
+from kebyt5.generation.constraints.constraint import EOS, VOCABULARY, forced
+from kebyt5.generation.drafts import CopyDraft, Habits, Price
+from kebyt5.generation.request import Finish, Generated, Generation, Statistics, TextStream
+from kebyt5.generation.sampling import best, draw
+
+
+class Slot:
+    """Output, constraint state and drafts of one request, between the passes of the decoder.
+
+    Args:
+        request: What is asked.
+        cache: Its keys and values.
+        start_id: With which the decoder starts.
+        habits: What drafts have learnt from other requests.
+
+    Raises:
+        ConstraintError: The constraint leaves nothing to generate.
+    """
+
+    def __init__(
+        self, request: Generation, cache: SlotCache, start_id: int, habits: Habits
+    ) -> None:
+        self.request = request
+        self.cache = cache
+        self.statistics = Statistics()
+        self.finish: Finish | None = None
+        options = request.options
+        self._options = options
+        self._output: list[int] = []
+        self._text = TextStream(options.sentinels, options.stop)
+        self._constraint = options.constraint
+        self._state = self._constraint.start() if self._constraint else None
+        self._drafts: CopyDraft | None = None
+        if options.drafts:
+            self._drafts = CopyDraft(request.input_ids.tolist(), habits)
+        self._pending = [start_id]  # not in the cache yet
+        self._draft: list[int] = []
+        self._masks: Sequence[np.ndarray | None] = []
+        self._guessed = 0  # ids at its beginning that are a guess
+        self._take_forced()
+        self._say(self._output)
+
+    def plan(self, price: Price) -> list[int]:
+        """The ids to feed in the next pass: what is not in the cache yet, then a draft."""
+        room = self._options.max_new_bytes - len(self._output) - 1
+        guess: list[int] = []
+        if self._drafts and room > 0:
+            likely = self._constraint.likely(self._state) if self._constraint else ()
+            guess = self._drafts.propose(list(likely), price)
+        if self._constraint is None:
+            self._draft = guess[:room]
+            self._masks = [None] * (len(self._draft) + 1)
+            self._guessed = len(self._draft)
+        else:
+            self._draft_allowed(guess, room)
+        return self._pending + self._draft
+
+    @property
+    def choices(self) -> int:
+        """How many of the planned ids, the last ones, need logits."""
+        return len(self._draft) + 1
+
+    def accept(self, logits: np.ndarray) -> None:
+        """Takes as many ids as the draft was right, and one more.
+
+        Args:
+            logits: (choices, V).
+        """
+        self.statistics.passes += 1
+        self.statistics.rows += len(self._pending) + len(self._draft)
+        self.cache.length += len(self._pending)
+        begin = len(self._output)
+        right = 0
+        for row, mask in enumerate(self._masks):
+            only = None if mask is None else forced(mask)
+            chosen = self._choose(logits[row], mask) if only is None else only
+            guessed = row < len(self._draft) and chosen == self._draft[row]
+            if only is not None:
+                self.statistics.forced += 1
+            elif guessed:
+                self.statistics.copied += 1
+            else:
+                self.statistics.decided += 1
+            self._append(chosen)
+            if self.finish or not guessed:
+                break
+            right += 1
+        self.cache.length += right
+        self._pending = self._output[-1:]
+        if self._drafts:
+            self._drafts.learn(self._guessed, min(right, self._guessed))
+        self._take_forced()
+        self._say(self._output[begin:])
+
+    def end(self, finish: Finish) -> Generated:
+        """The text as it is, for the reason given."""
+        self.request.emit(self._text.close(cut=finish not in ("eos", "stop")))
+        return Generated(self._text.text, self._output, finish, self.statistics)
+
+    def _draft_allowed(self, guess: list[int], room: int) -> None:
+        """Makes the draft of a guess and of forced ids, as far as the constraint allows them."""
+        constraint, state = self._constraint, self._state
+        assert constraint is not None
+        self._draft, self._guessed = [], 0
+        masks = [constraint.allowed(state)]
+        guessed = iter(guess)
+        while len(self._draft) < room:
+            only = forced(masks[-1])
+            following = next(guessed, None)
+            if only is None:
+                if following is None or not masks[-1][following]:
+                    break
+                byte_id = following
+            else:
+                byte_id = only
+            if byte_id == EOS:
+                break
+            if byte_id == following:
+                self._guessed += 1
+            else:
+                guessed = iter(())
+            self._draft.append(byte_id)
+            state = constraint.advance(state, byte_id)
+            masks.append(constraint.allowed(state))
+        self._masks = masks
+
+    def _choose(self, logits: np.ndarray, mask: np.ndarray | None) -> int:
+        if mask is not None:
+            allowed = np.zeros(len(logits), bool)
+            allowed[:VOCABULARY] = mask
+            logits = np.where(allowed, logits, -np.inf)
+        options = self._options
+        if options.temperature == 0:
+            chosen, tie = best(logits)
+        else:
+            position = len(self._output)
+            chosen, tie = draw(logits, options.temperature, options.top_p, options.seed, position)
+        self.statistics.ties += tie
+        return chosen
+
+    def _append(self, byte_id: int) -> None:
+        self._output.append(byte_id)
+        if byte_id == EOS:
+            self.finish = "eos"
+        elif len(self._output) == self._options.max_new_bytes:
+            self.finish = "length"
+        elif self._constraint:
+            self._state = self._constraint.advance(self._state, byte_id)
+
+    def _take_forced(self) -> None:
+        """Appends what the constraint leaves no choice about; the next pass decodes it."""
+        while self._constraint and not self.finish:
+            only = forced(self._constraint.allowed(self._state))
+            if only is None:
+                break
+            self._append(only)
+            self._pending.append(only)
+            self.statistics.forced += 1
+
+    def _say(self, ids: list[int]) -> None:
+        if self._drafts:
+            self._drafts.extend(ids)
+        self.request.emit(self._text.feed(ids))
+        if self._text.stopped:
+            self.finish = "stop"
+
+
+__all__ = ["Slot"]

@@ -1,0 +1,93 @@
+"""Languages of regular expressions, schemas and grammars, and refusals with a reason."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from kebyt5.generation.constraints import UTF8, ConstraintError, Grammar, LabelTrie
+
+EOS = 1
+
+
+def admits(constraint, text):
+    state = constraint.start()
+    for byte_id in [byte + 3 for byte in text.encode()]:
+        if not constraint.allowed(state)[byte_id]:
+            return False
+        state = constraint.advance(state, byte_id)
+    return bool(constraint.allowed(state)[EOS])
+
+
+def test_regex():
+    cities = Grammar.regex("(서울|부산)[0-9]{2}")
+    assert admits(cities, "서울12")
+    assert not any(admits(cities, text) for text in ("서울1", "서울123", "대구12", ""))
+
+
+def test_json_schema():
+    schema = {
+        "type": "object",
+        "properties": {"이름": {"type": "string"}, "나이": {"type": "integer"}},
+        "required": ["이름", "나이"],
+        "additionalProperties": False,
+    }
+    person = Grammar.json_schema(schema)
+    assert admits(
+        person, json.dumps({"이름": "김하늘", "나이": 7}, ensure_ascii=False, separators=(",", ":"))
+    )
+    assert not admits(person, '{"이름":7}')
+
+
+def test_lark():
+    sums = Grammar.lark('start: N ("+" N)*\nN: /[1-9][0-9]*/\n')
+    assert admits(sums, "12+3+4")
+    assert not admits(sums, "12+")
+
+
+def test_a_state_can_be_left_and_taken_up_again():
+    pattern = re.compile("(가나|가다|나)[0-9]+")
+    constraint = Grammar.regex(pattern.pattern)
+    states = {"": constraint.start()}
+    random = np.random.default_rng(0)
+    for _ in range(200):  # branches from any earlier state, as after a wrong draft
+        prefix = str(random.choice(list(states)))
+        allowed = np.flatnonzero(constraint.allowed(states[prefix])).tolist()
+        assert (EOS in allowed) == bool(
+            pattern.fullmatch(bytes(map(ord, prefix)).decode("utf-8", "ignore"))
+        )
+        byte_id = int(random.choice([i for i in allowed if i != EOS]))
+        states[prefix + chr(byte_id - 3)] = constraint.advance(states[prefix], byte_id)
+
+
+@pytest.mark.parametrize(
+    ("make", "argument", "reason"),
+    [
+        (Grammar.regex, "(", "unclosed group"),
+        (Grammar.regex, "a(?=b)", "look-around"),
+        (Grammar.regex, "[^\x00-\U0010ffff]", "no text at all"),
+        (Grammar.lark, "start: foo\n", "unknown name"),
+        (Grammar.lark, 'start: start "a"\n', "no text at all"),
+        (Grammar.json_schema, "{", "no JSON"),
+        (Grammar.json_schema, {"type": "foo"}, "Invalid type"),
+        (Grammar.json_schema, {"type": "string", "enum": []}, "Unsatisfiable"),
+    ],
+)
+def test_refusals(make, argument, reason):
+    with pytest.raises(ConstraintError, match=reason) as caught:
+        make(argument)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_explodes_later_ends_with_the_same_error():
+    constraint = Grammar.lark('start: s\ns: s s | s s s | "a" | "b"\n')
+    with pytest.raises(ConstraintError, match=r"Too many|items; max"):
+        admits(constraint, "a" * 3000)
+
+
+def test_intersection():
+    both = LabelTrie(["가1", "나2", "다3"]) & Grammar.regex("[가-나][0-9]") & UTF8()
+    assert admits(both, "가1")
+    assert admits(both, "나2")
+    assert not admits(both, "다3")

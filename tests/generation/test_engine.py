@@ -1,0 +1,325 @@
+"""Whatever is generated beside it, a text is the one that plain generation gives."""
+
+import random
+import threading
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import chisquare
+from transformers import T5Config
+
+import kebyt5
+from kebyt5 import ByteTokenizer
+from kebyt5.generation.constraints import UTF8, ConstraintError, CopyWithTags, Grammar, LabelTrie
+from kebyt5.generation.engine import Engine
+from kebyt5.generation.request import GenerationOptions
+from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
+
+SHAPE = {
+    "vocab_size": 384,
+    "d_model": 32,
+    "d_ff": 48,
+    "d_kv": 8,
+    "num_heads": 4,
+    "num_layers": 2,
+    "num_decoder_layers": 2,
+    "decoder_start_token_id": 0,
+}
+TEXTS = "가나다라마바사아자차 ab<>:"
+
+
+def plain_model(**changes):
+    torch.manual_seed(0)
+    gated = {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
+    return KEByT5ForConditionalGeneration(T5Config(**(SHAPE | gated | changes))).eval()
+
+
+MODELS = {
+    "gbst": None,
+    "plain": {},
+    "tied": {"tie_word_embeddings": True},
+    "t5": {"tie_word_embeddings": True, "feed_forward_proj": "relu"},
+}
+
+
+@pytest.fixture(params=MODELS)
+def model(request, tiny_model):
+    """A random model whose texts are no constant."""
+    changes = MODELS[request.param]
+    made = tiny_model() if changes is None else plain_model(**changes)
+    with torch.no_grad():
+        made.shared.weight.mul_(2)
+        if made.lm_head.weight is not made.shared.weight:
+            made.lm_head.weight.mul_(8)
+    return made
+
+
+def texts(count, longest, seed=0):
+    rng = random.Random(seed)
+    lengths = [int(longest ** rng.random()) for _ in range(count)]
+    return ["".join(rng.choices(TEXTS, k=length)) for length in lengths]
+
+
+def plain_greedy(model, text, limit, constraint=None):
+    """Ids by Transformers, one text at a time."""
+    states = {(): constraint.start()} if constraint else {}
+
+    def allowed(_, ids):
+        path = tuple(ids[1:].tolist())
+        if path not in states:
+            states[path] = constraint.advance(states[path[:-1]], path[-1])
+        return np.flatnonzero(constraint.allowed(states[path])).tolist()
+
+    encoded = ByteTokenizer()(text, return_tensors="pt")
+    function = allowed if constraint else None
+    ids = model.generate(**encoded, max_new_tokens=limit, prefix_allowed_tokens_fn=function)
+    return ids[0, 1:].tolist()
+
+
+def mixed_options(inputs, seed=0):
+    rng = random.Random(seed)
+    made = []
+    for text in inputs:
+        constraint = rng.choice(
+            [
+                None,
+                None,
+                None,
+                UTF8(),
+                LabelTrie(["가", "나다", "나"]),
+                CopyWithTags(text, ("PS", "LC")),
+                Grammar.regex("[가-힣]{2,9}( [a-z]+)?"),
+            ]
+        )
+        options = {"max_new_bytes": rng.randint(1, 60), "drafts": rng.random() < 0.8}
+        made.append(GenerationOptions(constraint=constraint, **options))
+    return made
+
+
+def assert_as_plain_greedy(model, inputs, options, max_slots):
+    generated = Engine(model, max_slots).generate(inputs, options)
+    for text, each, found in zip(inputs, options, generated, strict=True):
+        expected = plain_greedy(model, text, each.max_new_bytes, each.constraint)
+        assert found.ids == expected or found.statistics.ties, (text, each)
+    return generated
+
+
+def test_greedy_texts_are_those_of_plain_generation(model):
+    inputs = texts(30, 300)
+    found = assert_as_plain_greedy(model, inputs, mixed_options(inputs), max_slots=7)
+    assert sum(each.statistics.copied for each in found) > 0
+    assert len({each.text for each in found}) > 10
+
+
+@pytest.mark.slow
+def test_a_thousand_mixed_requests(model):
+    inputs = texts(1000, 1000, seed=1)  # characters, up to 3,000 bytes
+    assert_as_plain_greedy(model, inputs, mixed_options(inputs, seed=1), max_slots=16)
+
+
+def test_texts_that_copy_take_few_passes():
+    model = kebyt5.load("tiny")
+    sentence = "김하늘 씨는 서울에서 부산까지 기차를 타고 갔다."
+    text = f"task: NER\n\n### 입력\n{sentence}\n"
+    constraint = CopyWithTags(sentence, ("PS", "LC", "OG", "DT", "TI", "QT"))
+    for each, bytes_a_pass in ((None, 3), (constraint, 6)):
+        options = GenerationOptions(max_new_bytes=120, constraint=each)
+        (found,) = assert_as_plain_greedy(model, [text], [options], max_slots=1)
+        statistics = found.statistics
+        assert statistics.decided + statistics.copied + statistics.forced == len(found.ids)
+        assert len(found.ids) > bytes_a_pass * statistics.passes, statistics
+        assert statistics.decided <= statistics.passes
+
+
+def test_half_precision_decodes_as_transformers_does(tiny_model):
+    model = tiny_model().to(torch.bfloat16)
+    engine = Engine(model)
+    options = GenerationOptions(max_new_bytes=8, drafts=False)
+    found = engine.generate(texts(6, 50), options)
+    expected = [plain_greedy(model, text, 8) for text in texts(6, 50)]
+    # bfloat16 has three digits, so texts may part at near ties; the first byte rarely is one.
+    assert sum(a.ids[0] == b[0] for a, b in zip(found, expected, strict=True)) >= 5
+
+
+def test_sampled_texts_depend_on_the_seed_alone(model):
+    inputs = texts(12, 100)
+    options = [
+        GenerationOptions(max_new_bytes=30, temperature=1.0, top_p=0.95, seed=i, constraint=UTF8())
+        for i in range(len(inputs))
+    ]
+    together = Engine(model, 5).generate(inputs, options)
+    order = random.Random(1).sample(range(len(inputs)), len(inputs))
+    shuffled = Engine(model, 3).generate([inputs[i] for i in order], [options[i] for i in order])
+    assert [together[i].ids for i in order] == [each.ids for each in shuffled]
+    undrafted = [GenerationOptions(**(vars(each) | {"drafts": False})) for each in options]
+    assert [each.ids for each in Engine(model, 1).generate(inputs, undrafted)] == [
+        each.ids for each in together
+    ]
+    assert "�" not in "".join(each.text for each in together)
+
+
+def test_samples_follow_the_renormalized_distribution(tiny_model):
+    model = tiny_model()
+    model.lm_head.weight.data.mul_(10)
+    labels = ["a", "b", "가", "각", "ab"]
+    options = [
+        GenerationOptions(temperature=1.5, seed=seed, constraint=LabelTrie(labels))
+        for seed in range(1500)
+    ]
+    generated = Engine(model, 64).generate(["가"] * len(options), options)
+    counts = [sum(each.text == label for each in generated) for label in labels]
+    encoded = ByteTokenizer()(["가"] * len(labels), return_tensors="pt")
+    targets = ByteTokenizer()(labels, padding=True, return_tensors="pt").input_ids
+    with torch.no_grad():
+        logits = model(**encoded, labels=targets).logits / 1.5
+    expected = []
+    for row, label in zip(logits, labels, strict=True):
+        trie, probability = LabelTrie(labels), 1.0
+        state = trie.start()
+        for position, byte_id in enumerate(ByteTokenizer()(label).input_ids):
+            allowed = torch.from_numpy(np.flatnonzero(trie.allowed(state)))
+            chances = row[position][allowed].softmax(0)
+            probability *= chances[allowed.tolist().index(byte_id)].item()
+            state = trie.advance(state, byte_id)
+        expected.append(probability * len(options))
+    assert sum(expected) == pytest.approx(len(options), rel=1e-5)
+    assert chisquare(counts, np.array(expected) * len(options) / sum(expected)).pvalue > 1e-3
+
+
+class Endless(UTF8):
+    """UTF-8 without the end of sequence."""
+
+    def allowed(self, state):
+        mask = super().allowed(state).copy()
+        mask[1] = False
+        return mask
+
+
+@pytest.mark.slow
+def test_a_million_sampled_bytes_are_utf8(tiny_model):
+    options = [
+        GenerationOptions(max_new_bytes=1000, temperature=1.5, seed=seed, constraint=Endless())
+        for seed in range(1000)
+    ]
+    generated = Engine(tiny_model(), 128).generate(["가"] * len(options), options)
+    assert sum(len(each.ids) for each in generated) == 1_000_000
+    assert not any("\ufffd" in each.text for each in generated)
+    assert len({each.text for each in generated}) == len(options)
+
+
+def test_streams_say_the_text_in_whole_characters(model):
+    engine = Engine(model)
+    options = GenerationOptions(max_new_bytes=50, constraint=UTF8())
+    requests = [engine.submit(text, options) for text in texts(5, 80)]
+    stop = threading.Event()
+    worker = threading.Thread(target=engine.run, args=(stop,))
+    worker.start()
+    try:
+        for request in requests:
+            pieces = list(request.stream())
+            assert "".join(pieces) == request.result(timeout=60).text
+            assert len(pieces) > 1
+    finally:
+        stop.set()
+        worker.join()
+
+
+def test_requests_from_many_threads(model):
+    engine = Engine(model, 4)
+    inputs = texts(24, 80)
+    options = GenerationOptions(max_new_bytes=12)
+    expected = [each.ids for each in Engine(model, 1).generate(inputs, options)]
+    found = {}
+
+    def ask(first):
+        part = engine.generate(inputs[first : first + 6], options)
+        found[first] = [each.ids for each in part]
+
+    threads = [threading.Thread(target=ask, args=(first,)) for first in range(0, 24, 6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [ids for first in range(0, 24, 6) for ids in found[first]] == expected
+
+
+def test_cancellation_and_deadline_end_a_text_where_it_is(model):
+    engine = Engine(model, 2)
+    options = GenerationOptions(max_new_bytes=500, drafts=False, constraint=UTF8())
+    long, late, waiting = (
+        engine.submit("가", options),
+        engine.submit("나", GenerationOptions(max_new_bytes=500, deadline=0.0)),
+        engine.submit("다", GenerationOptions(max_new_bytes=3)),
+    )
+    for _ in range(5):
+        engine.step()
+    long.cancel()
+    while engine.step():
+        pass
+    assert long.result().finish == "cancelled"
+    assert len(long.result().ids) <= 5
+    assert (late.result().finish, late.result().text) == ("deadline", "")
+    assert waiting.result().finish in ("length", "eos")
+
+
+def test_stopping_the_loop_cancels_what_is_left(model):
+    engine = Engine(model, 1)
+    stop = threading.Event()
+    stop.set()
+    request = engine.submit("가")
+    engine.run(stop)
+    assert request.result(timeout=1).finish == "cancelled"
+
+
+def test_stop_texts(model):
+    options = GenerationOptions(max_new_bytes=60, constraint=UTF8())
+    text = Engine(model).generate(["가나"], options)[0].text
+    middle = text[len(text) // 2]
+    (found,) = Engine(model).generate(
+        ["가나"], GenerationOptions(**(vars(options) | {"stop": (middle,)}))
+    )
+    assert found.finish == "stop"
+    assert found.text == text[: text.index(middle)]
+
+
+def test_a_failing_constraint_fails_alone(model):
+    engine = Engine(model)
+    impossible = LabelTrie(["가나"]) & LabelTrie(["가다"])
+    good = engine.submit("가", GenerationOptions(max_new_bytes=4))
+    bad = engine.submit("나", GenerationOptions(constraint=impossible))
+    while engine.step():
+        pass
+    assert good.result().ids
+    with pytest.raises(ConstraintError, match="nothing to generate"):
+        bad.result()
+    with pytest.raises(ConstraintError):
+        list(bad.stream())
+
+
+def test_a_failing_model_fails_its_requests_and_no_later_ones(model, monkeypatch):
+    engine = Engine(model)
+    monkeypatch.setattr("kebyt5.generation.engine.encode", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        engine.generate(["가"])
+    monkeypatch.undo()
+    assert engine.generate(["가"], GenerationOptions(max_new_bytes=3))[0].ids
+
+
+def test_what_is_forced_costs_no_pass(model):
+    only = GenerationOptions(constraint=LabelTrie(["정답"]))
+    (found,) = Engine(model).generate(["가"], only)
+    assert (found.text, found.finish) == ("정답", "eos")
+    assert (found.statistics.passes, found.statistics.forced) == (0, 7)
+
+
+def test_nothing_to_generate_and_bad_requests(model):
+    engine = Engine(model)
+    assert engine.generate([]) == []
+    assert not engine.step()
+    with pytest.raises(ValueError, match="2 inputs, but 1 options"):
+        engine.generate(["가", "나"], [GenerationOptions()])
+    with pytest.raises(ValueError, match="without ids"):
+        engine.submit(np.zeros(0, np.int64))
+    with pytest.raises(ValueError, match="max_slots"):
+        Engine(model, 0)

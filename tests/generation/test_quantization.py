@@ -1,0 +1,89 @@
+"""Eight bits keep what a model says, alone as in any batch, and survive being saved."""
+
+import pytest
+import torch
+
+import kebyt5
+from kebyt5.generation.engine import Engine
+from kebyt5.generation.quantization import quantize
+from kebyt5.generation.request import GenerationOptions
+from kebyt5.models.int8 import Int8Linear, quantize_rows
+
+
+def test_products_are_those_of_the_rounded_numbers():
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(96, 40, bias=False)
+    layer, x = Int8Linear.of(linear), torch.randn(5, 96)
+    rows = quantize_rows(x)
+    rounded = (rows.values.double() - 128) * rows.scale.double()
+    expected = rounded @ (layer.weight.double() * layer.scale.double()[:, None]).t()
+    torch.testing.assert_close(layer(x).double(), expected, atol=1e-5, rtol=1e-5)
+    assert (layer(x) - linear(x)).norm() < 0.02 * linear(x).norm()
+    torch.testing.assert_close(layer(x.view(1, 5, 96)), layer(x)[None], rtol=0, atol=0)
+
+
+def test_a_row_does_not_depend_on_the_others():
+    torch.manual_seed(0)
+    layer = Int8Linear.of(torch.nn.Linear(96, 40, bias=False))
+    x = torch.randn(64, 96) * torch.logspace(-3, 3, 64)[:, None]
+    together = layer(x)
+    for count in (1, 2, 7, 33):
+        assert torch.equal(layer(x[:count]), together[:count])
+    assert torch.equal(layer(torch.zeros(1, 96)), torch.zeros(1, 40))
+
+
+@pytest.fixture
+def quantized(tiny_model):
+    return quantize(tiny_model())
+
+
+def test_the_model_says_nearly_the_same(tiny_model, quantized):
+    ids = torch.arange(3, 90)[None]
+    with torch.no_grad():
+        exact = tiny_model()(input_ids=ids, decoder_input_ids=ids[:, :20]).logits
+        rounded = quantized(input_ids=ids, decoder_input_ids=ids[:, :20]).logits
+    assert 0 < (exact - rounded).norm() < 0.05 * exact.norm()
+
+
+def test_texts_do_not_depend_on_the_batch_and_are_those_of_transformers(quantized):
+    inputs = ["가", "서울에서 부산까지 기차를 탔다.", "b" * 100]
+    options = GenerationOptions(max_new_bytes=30)
+    together = Engine(quantized).generate(inputs, options)
+    alone = [Engine(quantized, 1).generate([text], options)[0] for text in inputs]
+    assert [each.ids for each in together] == [each.ids for each in alone]
+    for text, found in zip(inputs, together, strict=True):
+        ids = kebyt5.ByteTokenizer()(text, return_tensors="pt").input_ids
+        expected = quantized.generate(ids, max_new_tokens=30)[0, 1:].tolist()
+        assert found.ids == expected or found.statistics.ties
+
+
+def test_a_saved_model_is_small_and_loads_as_it_was(tiny_model, quantized, tmp_path):
+    quantized.save_pretrained(tmp_path / "int8")
+    tiny_model().save_pretrained(tmp_path / "float")
+    loaded = kebyt5.load(tmp_path / "int8")
+    assert not loaded.training
+    state = loaded.state_dict()
+    assert state.keys() == quantized.state_dict().keys()
+    assert all(torch.equal(state[name], value) for name, value in quantized.state_dict().items())
+    texts = [Engine(model).generate(["가나다"])[0].text for model in (quantized, loaded)]
+    assert texts[0] == texts[1]
+    small, large = (
+        (tmp_path / name / "model.safetensors").stat().st_size for name in ("int8", "float")
+    )
+    assert small < large
+
+
+def test_a_damaged_file_is_refused(quantized, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    quantized.save_pretrained(tmp_path)
+    state = load_file(tmp_path / "model.safetensors")
+    state.pop("decoder.block.0.layer.0.SelfAttention.q.scale")
+    save_file(state, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(kebyt5.models.loading.CheckpointError, match="Missing key"):
+        kebyt5.load(tmp_path)
+
+
+def test_needs_a_processor(tiny_model):
+    with pytest.raises(ValueError, match="need a CPU"):
+        quantize(tiny_model().to("meta"))

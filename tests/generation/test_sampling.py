@@ -1,0 +1,53 @@
+"""Draws follow the distribution they should, and depend on seed and position alone."""
+
+import numpy as np
+import pytest
+from scipy.stats import chisquare
+
+from kebyt5.generation.sampling import best, draw
+
+LOGITS = np.array([0.3, -1.0, 2.0, 1.2, -np.inf, 0.0, 0.9, -np.inf], np.float32)
+
+
+def frequencies(temperature, top_p=1.0, draws=20_000):
+    drawn = [draw(LOGITS, temperature, top_p, 7, position)[0] for position in range(draws)]
+    return np.bincount(drawn, minlength=len(LOGITS))
+
+
+def probabilities(temperature):
+    weights = np.exp(LOGITS.astype(float) / temperature)
+    return weights / weights.sum()
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 1.5])
+def test_draws_follow_the_softmax_over_what_is_allowed(temperature):
+    counts, expected = frequencies(temperature), probabilities(temperature)
+    allowed = expected > 0
+    assert counts[~allowed].sum() == 0
+    assert chisquare(counts[allowed], expected[allowed] * counts.sum()).pvalue > 1e-3
+
+
+def test_the_nucleus_is_the_fewest_likely_ids_and_renormalized():
+    expected = probabilities(1.0)
+    order = np.argsort(-expected)
+    size = int(np.searchsorted(np.cumsum(expected[order]), 0.8)) + 1
+    counts = frequencies(1.0, top_p=0.8)
+    kept = order[:size]
+    assert counts[order[size:]].sum() == 0
+    assert (
+        chisquare(counts[kept], expected[kept] / expected[kept].sum() * counts.sum()).pvalue > 1e-3
+    )
+    assert set(np.flatnonzero(frequencies(1.0, top_p=1e-9, draws=50))) == {order[0]}
+
+
+def test_positions_and_seeds_are_independent():
+    flat = np.zeros(16, np.float32)
+    drawn = np.array([[draw(flat, 1, 1, seed, p)[0] for p in range(3000)] for seed in (1, 2)])
+    pairs = [drawn[0][:-1] * 16 + drawn[0][1:], drawn[0] * 16 + drawn[1]]
+    for pair in pairs:
+        assert chisquare(np.bincount(pair, minlength=256)).pvalue > 1e-3
+
+
+def test_ties_are_seen():
+    assert best(np.array([1.0, 2.0, 2.0 - 5e-6], np.float32)) == (1, True)
+    assert best(np.array([1.0, 2.0, 2.0 - 5e-5], np.float32)) == (1, False)

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 from kebyt5.errors import InputError
 from kebyt5.evaluation.options import PredictOptions
 from kebyt5.generation.batch import generate_texts
-from kebyt5.generation.labels import LabelTrie
+from kebyt5.generation.constraints.labels import LabelTrie
 from kebyt5.generation.likelihood import log_likelihoods
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 from kebyt5.tasks import Example, Task

@@ -225,6 +225,7 @@ class Documents(NamedTuple):
 
 
 @lru_cache(maxsize=4)  # all layers of a step share them
+@torch.inference_mode(False)  # and a step that trains may come after one that does not
 def _documents(pairs: Pairs, device: torch.device) -> Documents:
     from torch.nn.attention.flex_attention import create_block_mask
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.polynomial import chebyshev, polynomial
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -30,16 +31,16 @@ def monomial_count(blocks: int) -> int:
     return math.comb(blocks - 1 + DEGREE, DEGREE)
 
 
+# Cached as arrays: a tensor made under inference or fake-tensor mode would stay one of these.
 @lru_cache
-def _coordinates(blocks: int) -> Tensor:
+def _coordinates(blocks: int) -> NDArray[np.float32]:
     """An orthonormal basis (M - 1, M) of the vectors whose entries sum to zero."""
     centred = np.eye(blocks) - 1 / blocks
-    basis = np.linalg.svd(centred)[2][: blocks - 1]
-    return torch.from_numpy(basis).float()
+    return np.linalg.svd(centred)[2][: blocks - 1].astype(np.float32)
 
 
 @lru_cache
-def _coefficients(blocks: int) -> Tensor:
+def _coefficients(blocks: int) -> NDArray[np.float32]:
     """What each monomial is weighed by, so that their products add up to exp(y · y')."""
     low = -1 / blocks  # the least y · y', where two distributions exclude each other
     fit = chebyshev.Chebyshev.interpolate(np.exp, DEGREE, domain=[low, low + 1])
@@ -51,7 +52,11 @@ def _coefficients(blocks: int) -> Tensor:
             multiplicity = math.factorial(degree) / math.prod(map(math.factorial, exponent))
             weights.append(powers[degree] * multiplicity)
         exponents, ends = _next_exponents(exponents, ends)
-    return torch.tensor(weights, dtype=torch.float32)[:, None]
+    return np.array(weights, np.float32)[:, None]
+
+
+def _to_tensor(array: NDArray[np.float32], like: Tensor) -> Tensor:
+    return torch.from_numpy(array).to(like.device)
 
 
 def _next_exponents(
@@ -87,9 +92,9 @@ def monomials(y: Tensor) -> Tensor:
 def _consensus(p: Tensor, keys: Tensor) -> Tensor:
     """The consensus (M, L) of one sequence (M, L), over the positions where keys (L,) is 1."""
     blocks = p.shape[0]
-    features = monomials(_coordinates(blocks).to(p.device) @ p)
+    features = monomials(_to_tensor(_coordinates(blocks), p) @ p)
     values = torch.cat([p, torch.ones_like(p[:1])]) * keys
-    sums = _coefficients(blocks).to(p.device) * (features @ values.t())
+    sums = _to_tensor(_coefficients(blocks), p) * (features @ values.t())
     result = sums.t() @ features
     return result[:-1] / result[-1:]
 

@@ -31,7 +31,7 @@ def add_noise(text: str, rate: float, seed: int) -> str:
     """
     if not 0 <= rate <= 1:
         raise ValueError(f"noise rate {rate} is not between 0 and 1")
-    rng = random.Random(f"{seed} {text}")
+    rng = random.Random(f"{seed} {text}".encode(errors="surrogatepass"))
     # Two draws a character at any rate: what a low rate hits, a higher one hits in the same way.
     draws = [(rng.random(), rng.random()) for _ in text]
     return "".join(

@@ -9,6 +9,7 @@ import torch
 from hypothesis import settings
 
 from kebyt5 import GBSWT5Config, GBSWT5ForConditionalGeneration
+from kebyt5.cli import app, main
 
 # A time limit for one example fails by chance on a busy machine.
 settings.register_profile("kebyt5", deadline=None)
@@ -95,3 +96,24 @@ def checkpoint(tiny_model: Callable[..., GBSWT5ForConditionalGeneration], tmp_pa
     """A folder with a small random GBST checkpoint."""
     tiny_model().save_pretrained(tmp_path / "checkpoint")
     return tmp_path / "checkpoint"
+
+
+@pytest.fixture
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command line; returns exit code, stdout and stderr."""
+
+    def command(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["kebyt5", *map(str, arguments)])
+        app.config = ()
+        capsys.readouterr()
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return command

@@ -8,32 +8,12 @@ import pytest
 import yaml
 
 import kebyt5
-from kebyt5.cli import app, main
 
 
 @pytest.fixture(autouse=True)
 def short_answers(monkeypatch):
     """An untrained model never ends its answer; a low bound keeps the tests fast."""
     monkeypatch.setattr("kebyt5.tasks.ner.NER.max_target_bytes", lambda self, example: 12)
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Runs a command line; returns exit code, stdout and stderr."""
-
-    def command(*arguments):
-        monkeypatch.setattr("sys.argv", ["kebyt5", *map(str, arguments)])
-        app.config = ()
-        capsys.readouterr()
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return command
 
 
 def refused(result, *parts):

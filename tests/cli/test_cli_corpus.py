@@ -1,34 +1,21 @@
 """`kebyt5 corpus` as a person uses it, with the recipe that the repository ships."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from kebyt5.cli import app, main
 from kebyt5.corpus.shards import Shards
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    """Runs a command line in the repository; returns exit code, stdout and stderr."""
-
-    def command(*arguments):
-        monkeypatch.setattr("sys.argv", ["kebyt5", "corpus", *map(str, arguments)])
-        monkeypatch.chdir(ROOT)
-        app.config = ()
-        capsys.readouterr()
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return command
+def run(run, monkeypatch):
+    """Runs the command in the repository."""
+    monkeypatch.chdir(ROOT)
+    return partial(run, "corpus")
 
 
 def test_the_example_is_built_and_counted(run, tmp_path):

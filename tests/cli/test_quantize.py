@@ -1,31 +1,18 @@
 """`kebyt5 quantize`: a smaller checkpoint that scores as before, or none."""
 
 import json
+from functools import partial
 
 import pytest
 
 import kebyt5
-from kebyt5.cli import app, main
 from kebyt5.models.int8 import Int8Linear
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    """Runs the command; returns exit code, stdout and stderr."""
+def run(run, monkeypatch):
     monkeypatch.setattr("kebyt5.tasks.ner.NER.max_target_bytes", lambda self, example: 12)
-
-    def command(*arguments):
-        monkeypatch.setattr("sys.argv", ["kebyt5", "quantize", *map(str, arguments)])
-        app.config = ()
-        capsys.readouterr()
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        return code, *capsys.readouterr()
-
-    return command
+    return partial(run, "quantize")
 
 
 def test_writes_a_checkpoint_and_both_scores(run, checkpoint, dev_file, tmp_path):

@@ -1,31 +1,17 @@
 """`kebyt5 pretrain` on the command line: a preset, its errors, its exit codes."""
 
+from functools import partial
 from itertools import chain
 
 import pytest
 
 import kebyt5
-from kebyt5.cli import app, main
 from kebyt5.corpus.shards import ShardWriter
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    """Runs a command line; returns exit code, stdout and stderr."""
-
-    def command(*arguments):
-        monkeypatch.setattr("sys.argv", ["kebyt5", "pretrain", *map(str, arguments)])
-        app.config = ()
-        capsys.readouterr()
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return command
+def run(run):
+    return partial(run, "pretrain")
 
 
 @pytest.fixture

@@ -60,6 +60,20 @@ def test_the_model_reads_noise_and_is_scored_against_what_was_meant(ynat, tiny_m
     assert [n.gold for n in seen] == [e.gold for e in examples]
 
 
+def test_answers_to_noise_are_read_against_the_undamaged_sentence(dev_file, monkeypatch):
+    task = get_task("ner")
+    examples = task.read(dev_file)
+    perfect = Predictions(examples, [task.target_text(example) for example in examples], 0)
+
+    def answer(model, task, noisy, *arguments):
+        return Predictions(noisy, perfect.texts, 0)
+
+    monkeypatch.setattr("kebyt5.evaluation.evaluate.predict", answer)
+    (_, row) = scores_under_noise(None, task, perfect, [0.5])
+    assert row["scores"]["entity_macro_f1"] == 100
+    assert row["scores"]["unparsed"] == 0
+
+
 def test_a_result_is_a_folder_with_scores_predictions_and_a_curve(ynat, tmp_path):
     task, examples = ynat
     predictions = Predictions(examples, ["경제"] * 5, 0)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kebyt5.models.int8 import Int8Linear, quantize_rows
+from kebyt5.models.linear import Linear
 
 MOST_ROWS = 64
 """Beyond it, rearranging a weight costs little beside the product."""
@@ -33,7 +34,7 @@ class SkinnyLinear:
 
     def __call__(self, module: nn.Module, x: Tensor) -> Tensor:
         """Maps rows (M, K) to (M, N)."""
-        if type(module) is not nn.Linear:
+        if not isinstance(module, nn.Linear) or type(module) not in (nn.Linear, Linear):
             return module(x)
         x = x.to(module.weight.dtype)  # T5 keeps some layers in float32 among halves
         if not self._is_skinny(module, x):

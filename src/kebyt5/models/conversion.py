@@ -22,6 +22,7 @@ REMOTE_CODE = (
     "consensus.py",
     "folding.py",
     "fused.py",
+    "linear.py",
     "gbst.py",
     "modeling_gbswt5.py",
     "modeling_kebyt5.py",

@@ -27,11 +27,13 @@ class FastPath:
         packed: Padding is left out of the encoder and decoder, and attention recomputes its
             scores (with `attn_implementation="blockwise"`, the default).
         folded: GBST reads tables where its weights and the byte embedding are constant.
+        onednn: oneDNN computes the products of linear layers in float32.
     """
 
     fused: bool = True
     packed: bool = True
     folded: bool = True
+    onednn: bool = True
 
 
 fast_path = FastPath()

@@ -19,6 +19,7 @@ from transformers.models.t5.modeling_t5 import (
 
 from .attention import BLOCKWISE, ByteAttention, Pairs, Segments
 from .fused import Dropout, GatedFeedForward, RMSNorm, fast_path
+from .linear import Linear
 
 
 class Packing:
@@ -158,6 +159,7 @@ FAST: dict[type[nn.Module], type[nn.Module]] = {
     T5LayerNorm: RMSNorm,
     T5DenseGatedActDense: GatedFeedForward,
     nn.Dropout: Dropout,
+    nn.Linear: Linear,
 }
 """What serves in place of the modules of Transformers; none has state of its own."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kebyt5.bench.alternatives import ALTERNATIVES
+from kebyt5.bench.losses import LossCurves
 from kebyt5.bench.measure import ratio
 from kebyt5.bench.mrc import GBST, PLAIN, PUBLISHED, Efficiency
 from kebyt5.bench.speed import Case, Result, Speed
@@ -224,6 +225,53 @@ def report_mrc(size: str, results: Sequence[Efficiency], rounds: int) -> str:
     return "\n".join([*lines, made_with(), ""])
 
 
+def report_losses(size: str, curves: LossCurves) -> str:
+    """How far the loss curves of what computes the same lie apart."""
+    steps = len(next(iter(curves.losses.values())))
+    lines = [
+        f"# Loss curves, {size}",
+        "",
+        f"{steps} steps with AdamW from the same weights on the same batches (tagging sentences"
+        " written for this project, with padding), float32, without dropout.",
+        "",
+    ]
+    rows = [
+        [
+            ALTERNATIVES[name].title,
+            ALTERNATIVES[other].title,
+            f"{curves.losses[name][0]:.4f} / {curves.losses[other][0]:.4f}",
+            f"{curves.losses[name][-1]:.4f} / {curves.losses[other][-1]:.4f}",
+            f"{np.median(curves.apart(name, other)):.1e}",
+            f"{max(curves.apart(name, other)):.1e}",
+        ]
+        for name, other in curves.pairs()
+    ]
+    head = ["", "beside", "first loss", "last loss", "median relative difference", "largest"]
+    return "\n".join([*lines, *table(head, rows), "", made_with(), ""])
+
+
+def plot_losses(curves: LossCurves, path: Path) -> None:
+    """Draws the curves one over the other and, below, their relative differences."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+    for name, losses in curves.losses.items():
+        ours = name.startswith("kebyt5")
+        above.plot(losses, label=ALTERNATIVES[name].title, linewidth=1 if ours else 3.5,
+                   alpha=1 if ours else 0.4)  # fmt: skip
+    above.set(ylabel="loss, nats per byte")
+    above.legend()
+    for name, other in curves.pairs():
+        title = f"{ALTERNATIVES[name].title} beside {ALTERNATIVES[other].title}"
+        below.semilogy(np.maximum(curves.apart(name, other), 1e-9), label=title, linewidth=1)
+    below.set(xlabel="step", ylabel="relative difference")
+    below.legend(fontsize="small")
+    for axes in (above, below):
+        axes.grid(alpha=0.3)
+    save_figure(figure, path)
+
+
 def _draw_curves(axes: "Axes", drawn: Sequence[tuple[Case, str, list[int], list[float]]]) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
@@ -300,7 +348,9 @@ def _seconds(seconds: float, part: str = "") -> str:
 __all__ = [
     "exponent",
     "made_with",
+    "plot_losses",
     "plot_speed",
+    "report_losses",
     "report_mrc",
     "report_speed",
     "save_figure",

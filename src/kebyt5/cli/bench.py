@@ -86,6 +86,7 @@ def everything(
         tokenizer(rounds=rounds, output=folder / "bench-tokenizer.md")
         gbst(rounds=rounds, output=folder / "bench-gbst.md")
         choice = Choice(presets=presets, rounds=rounds, output=folder)
+        losses(output=folder)
         train(choice=choice)
         encode(choice=choice)
         generate(choice=choice)
@@ -114,6 +115,41 @@ def train(choice: Choice = Choice(), *, dropout: NonNegativeFloat = 0.0) -> None
         dropout: The rate.
     """
     _speed("train", choice, (512, 1024), (1,), 128, dropout)
+
+
+@bench.command
+def losses(
+    *,
+    preset: Size = "tiny",
+    steps: PositiveInt = 200,
+    alternatives: Annotated[tuple[str, ...], Several] | None = None,
+    output: Path | None = None,
+) -> None:
+    """Compare loss curves: training by this package has to be the training of its alternatives.
+
+    With its defaults it takes some minutes on two cores.
+
+    ```bash
+    kebyt5 bench losses --output docs/results
+    ```
+
+    Args:
+        preset: Size of the models.
+        steps: Optimizer steps.
+        alternatives: Names as in the documentation; all where not given.
+        output: An existing or new folder for the table (Markdown) and the plot (PNG).
+    """
+    from kebyt5.bench.losses import train_alternatives
+    from kebyt5.bench.report import plot_losses, report_losses
+    from kebyt5.output import make_output_folder
+
+    folder = make_output_folder(output, may_continue=True) if output else None
+    curves = train_alternatives(preset, _alternatives(alternatives), steps)
+    picture = "bench-losses.png" if folder else None
+    if folder and picture:
+        plot_losses(curves, folder / picture)
+    text = report_losses(preset, curves)
+    _publish(text, folder / "bench-losses.md" if folder else None, picture)
 
 
 @bench.command

@@ -1,0 +1,104 @@
+"""Loss curves of alternatives that compute the same: whether speed has changed the mathematics.
+
+One comparison of one loss would not tell: gradients that are slightly wrong, or noise of a
+magnitude that should not be there, show only in where training goes.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count, islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import Progress
+
+from kebyt5.allocator import keep_memory
+from kebyt5.bench.alternatives import ALTERNATIVES
+from kebyt5.bench.weights import Weights
+from kebyt5.bench.workload import Batch
+from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
+from kebyt5.tasks import get_task
+
+_SENTENCES = Path(__file__).parents[1] / "assets" / "sample_ner" / "train.tsv"
+
+
+@dataclass(frozen=True)
+class LossCurves:
+    """The losses of the same training by several alternatives.
+
+    Attributes:
+        losses: Nats per target id of every step, by name of the alternative.
+    """
+
+    losses: dict[str, list[float]]
+
+    def pairs(self) -> Iterator[tuple[str, str]]:
+        """An alternative of this package with each other one that computes the same."""
+        for name in self.losses:
+            for other in self.losses:
+                same = ALTERNATIVES[name].has_gbst == ALTERNATIVES[other].has_gbst
+                if same and name.startswith("kebyt5") and name != other:
+                    yield name, other
+
+    def apart(self, name: str, other: str) -> list[float]:
+        """The relative difference of two curves at every step."""
+        ours, theirs = (np.array(self.losses[n]) for n in (name, other))
+        return (np.abs(ours - theirs) / theirs).tolist()
+
+
+def train_alternatives(
+    size: str,
+    names: Sequence[str],
+    steps: int,
+    batch_size: int = 8,
+    learning_rate: float = 1e-3,
+    seed: int = 0,
+) -> LossCurves:
+    """Trains each alternative from the same weights on the same batches with AdamW, no dropout.
+
+    The task is named entities in sentences written for this project, padded to their longest.
+
+    Args:
+        size: One of `weights.SIZES`.
+        names: Alternatives; those that do not train are left out.
+        steps: How many.
+        batch_size: Sentences in a step.
+        learning_rate: Constant.
+        seed: Of weights and order.
+    """
+    keep_memory()
+    names = [name for name in names if "train" in ALTERNATIVES[name].does]
+    losses: dict[str, list[float]] = {name: [] for name in names}
+    with Progress(transient=True) as progress:
+        for name in names:
+            task = progress.add_task(name, total=steps)
+            weights = Weights.draw(size, seed)
+            runner = ALTERNATIVES[name](weights)
+            parameters = list(dict.fromkeys(weights.tensors.values()))
+            optimizer = torch.optim.AdamW(parameters, learning_rate)
+            for batch in islice(_batches(batch_size, seed), steps):
+                losses[name].append(float(runner.train(batch)))
+                optimizer.step()
+                progress.advance(task)
+    return LossCurves(losses)
+
+
+def _batches(size: int, seed: int) -> Iterator[Batch]:
+    """Batches of tagged sentences without end, each pass in an order of its own."""
+    ner = get_task("ner")
+    examples = list(ner.read(_SENTENCES))
+    tokenizer = ByteTokenizer()
+    for epoch in count():
+        order = np.random.default_rng((seed, epoch)).permutation(len(examples))
+        for begin in range(0, len(order) - size + 1, size):
+            chosen = [examples[i] for i in order[begin : begin + size]]
+            sources, targets = (
+                tokenizer([text(e) for e in chosen], padding=True, return_tensors="pt")
+                for text in (ner.input_text, ner.target_text)
+            )
+            labels = targets.input_ids.masked_fill(targets.attention_mask == 0, -100)
+            yield Batch(sources.input_ids, sources.attention_mask, labels)
+
+
+__all__ = ["LossCurves", "train_alternatives"]

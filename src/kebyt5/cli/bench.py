@@ -260,7 +260,8 @@ def _speed(
     names = _alternatives(choice.alternatives)
     speed = bench_speed(measure, names, cases, choice.rounds, dropout)
     text = report_speed(speed, choice.rounds, dropout)
-    picture = f"bench-{measure}.png" if folder else None
+    has_plot = folder and (measure == "generate" or len({case.length for case in cases}) > 1)
+    picture = f"bench-{measure}.png" if has_plot else None
     if folder and picture:
         plot_speed(speed, folder / picture)
     _publish(text, folder / f"bench-{measure}.md" if folder else None, picture)

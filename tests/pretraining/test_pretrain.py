@@ -204,6 +204,24 @@ def test_other_ways_to_train(config, options):
     assert pretrain(config).step == 6
 
 
+def test_sources_are_drawn_as_the_recipe_of_the_corpus_says(config, corpus, tmp_path):
+    (corpus / "corpus.json").write_text(json.dumps({"weights": {"film": 0, "law": 0.5}}))
+    shares = {name: part["share"] for name, part in pretrain(config).metrics["sources"].items()}
+    assert shares == {"film": 0, "law": 1}
+    config.weights, config.output = {"film": 0.5}, tmp_path / "overridden"
+    metrics = pretrain(config).metrics["sources"]
+    total = sum(part["bytes"] for part in metrics.values())
+    for part in metrics.values():
+        assert part["share"] == pytest.approx(part["bytes"] / total, abs=1e-4)
+    settings = yaml.safe_load((config.output / "config.yaml").read_text())["pretrain"]
+    assert settings["weights"] == {"film": 0.5, "law": 0.5}
+    # Weights that have changed since make another run.
+    (corpus / "corpus.json").write_text(json.dumps({"weights": {"film": 1, "law": 1}}))
+    config.resume = True
+    with pytest.raises(InputError, match="other settings than the run began with: weights"):
+        pretrain(config)
+
+
 def test_starts(config, tmp_path):
     config.steps, config.warmup_steps = 1, 0
     shape = T5Config(

@@ -268,6 +268,42 @@ def pretrained(
     _publish(report_pretrained(found), folder / "pretrained.md" if folder else None, picture)
 
 
+@bench.command
+def quality(
+    recipe: Path = Path("scripts/quality.yaml"),
+    /,
+    *,
+    runs: Path = Path("runs/quality"),
+    jobs: PositiveInt = 1,
+    output: Path = Path("docs/results"),
+) -> None:
+    """Fine-tune several starts on several tasks with several seeds: mean, deviation, seconds.
+
+    Writes `klue-small.md` with a plot. Whatever was run before with the same settings and weights
+    is not run again, so a killed call is repeated to go on.
+
+    ```bash
+    KEBYT5_DATA=... kebyt5 bench quality
+    kebyt5 bench quality mine.yaml --runs runs/mine --output results
+    ```
+
+    Args:
+        recipe: A YAML file with the tables, rows and settings.
+        runs: A folder for the results of the single runs.
+        jobs: Runs at a time, which share the cores.
+        output: An existing or new folder for the page (Markdown) and the plot (PNG).
+    """
+    from kebyt5.bench.quality import measure_quality, read_recipe
+    from kebyt5.bench.quality_report import plot_quality, report_quality
+    from kebyt5.output import make_output_folder
+
+    content = read_recipe(recipe)
+    folder = make_output_folder(output, may_continue=True)
+    results = measure_quality(content, runs, jobs)
+    plot_quality(content, results, folder / "klue-small.png")
+    _publish(report_quality(content, results), folder / "klue-small.md", "klue-small.png")
+
+
 def _speed(
     measure: str, choice: Choice, lengths: tuple[int, ...], batch_sizes: tuple[int, ...],
     output_bytes: int, dropout: float = 0.0,

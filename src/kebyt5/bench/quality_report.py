@@ -42,7 +42,8 @@ def score_table(part: Table, results: Results) -> list[str]:
         cells = []
         for task in part.tasks:
             scores = main_scores(part, row, task, results)
-            cell = f"{np.mean(scores):.1f} ± {_deviation(scores):.1f}"
+            cell = f"{np.mean(scores):.1f}"
+            cell += f" ± {np.std(scores, ddof=1):.1f}" if len(scores) > 1 else ""
             apart = standard_errors(scores, main_scores(part, first, task, results))
             cells.append(cell + (f" ({apart:+.1f})" if row != first and apart is not None else ""))
         means = [np.mean(main_scores(part, row, task, results)) for task in part.tasks]

@@ -20,7 +20,7 @@ from kebyt5.finetuning.config import RANDOM, FinetuneConfig
 from kebyt5.finetuning.data import LengthGroupedSampler, TaskData, TaskDataset, collate
 from kebyt5.finetuning.freezing import freeze
 from kebyt5.models.loading import load
-from kebyt5.pretraining.devices import divide_batch, this_process
+from kebyt5.pretraining.devices import divide_batch, keep_tied_embeddings_together, this_process
 from kebyt5.pretraining.schedule import cosine_cycles_schedule
 from kebyt5.pretraining.start import random_model
 
@@ -74,6 +74,8 @@ class FinetuneTrainer(Trainer):
             ),
             data_collator=collate,
         )
+        if self.is_fsdp_enabled:
+            keep_tied_embeddings_together(model)
         self.sampler = LengthGroupedSampler(dataset.lengths, config.batch_size, config.seed)
         self.add_callback(ChooseEpoch(self.sampler, dataset))
 

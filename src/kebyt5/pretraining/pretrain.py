@@ -33,7 +33,7 @@ from kebyt5.output import make_output_folder, provenance, whole_folder, write_js
 from kebyt5.pretraining.card import model_card
 from kebyt5.pretraining.checkpoints import check_resume, last_checkpoint
 from kebyt5.pretraining.config import PretrainConfig
-from kebyt5.pretraining.devices import divide_batch, this_process
+from kebyt5.pretraining.devices import divide_batch, keep_tied_embeddings_together, this_process
 from kebyt5.pretraining.examples import Examples
 from kebyt5.pretraining.flops import measured_peak, training_flops
 from kebyt5.pretraining.history import History, read_history
@@ -111,6 +111,8 @@ class PretrainTrainer(Trainer):
         self, config: PretrainConfig, validation: Validation | None, history: History, **kwargs: Any
     ) -> None:
         super().__init__(data_collator=lambda batch: batch, **kwargs)
+        if self.is_fsdp_enabled:
+            keep_tied_embeddings_together(self.model)
         self.config = config
         self.validation = validation
         self.history = history

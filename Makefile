@@ -1,7 +1,10 @@
-.PHONY: demo test
+.PHONY: demo results test
 
 demo:
 	bash scripts/demo.sh
+
+results:
+	bash scripts/results.sh
 
 test:
 	bash scripts/test.sh

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kebyt5.errors import InputError
+from kebyt5.finetuning.config import FinetuneConfig
 from kebyt5.finetuning.data import (
     LengthGroupedSampler,
     TaskDataset,
@@ -17,6 +18,7 @@ from kebyt5.finetuning.data import (
     mixture_counts,
 )
 from kebyt5.finetuning.freezing import freeze
+from kebyt5.finetuning.trainer import prepare_model
 from kebyt5.pretraining.schedule import cosine_cycles
 from kebyt5.tasks import Example, get_task
 from kebyt5.tasks.squad import Answers
@@ -66,6 +68,24 @@ def test_nothing_is_frozen_unless_asked(tiny_model):
     model = tiny_model()
     assert freeze(model, "none") == []
     assert not frozen(model)
+
+
+def test_random_weights_are_those_of_the_seed(tmp_path):
+    config = FinetuneConfig(
+        task=["ner"], train=[tmp_path], dev=[tmp_path], output=tmp_path,
+        checkpoint="random:gbst-kebyt5-tiny",
+    )  # fmt: skip
+    weights = []
+    for config.seed in (0, 0, 1):
+        model = prepare_model(config)
+        weights.append(model.lm_head.weight)
+    assert model.config.downsample_factor == 3
+    assert model.training
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    config.checkpoint = "random:tiny"
+    with pytest.raises(InputError, match=r"tiny: no such shape; there are kebyt5-tiny, "):
+        prepare_model(config)
 
 
 def test_schedule_starts_each_cycle_at_a_lower_peak_and_ends_at_the_floor():

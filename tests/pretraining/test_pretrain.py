@@ -95,14 +95,15 @@ def assert_same_run(first: Path, second: Path) -> None:
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
-def run_in_a_process(config, *options, launcher=()):
+def run_in_a_process(config, *options, launcher=(), program=("-m", "kebyt5"), **environment):
     """The command line with the settings of `config`, in a process of its own."""
     preset = config.output.with_suffix(".yaml")
     preset.write_text(config.resolved())
-    arguments = ["-m", "kebyt5", "pretrain", "--config", str(preset), *options]
+    arguments = [*program, "pretrain", "--config", str(preset), *options]
     return subprocess.Popen(
         [sys.executable, *launcher, *arguments],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -188,6 +189,43 @@ def test_two_processes_train_as_one(config, tmp_path):
     assert bits[1] == pytest.approx(bits[0], abs=1e-4)
 
 
+@pytest.mark.parametrize("shape", ["gbst", "plain"])
+def test_sharded_over_two_processes_a_run_is_the_same(config, tmp_path, shape):
+    config.steps, config.save_steps = 3, 2
+    if shape == "plain":
+        save_plain(tmp_path / "plain")
+        config.model = str(tmp_path / "plain")
+    config.output = tmp_path / "one"
+    pretrain(config)
+    config.output = tmp_path / "two"
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d"]
+    launcher += ["--rdzv-endpoint", "localhost:0"]
+    process = run_in_a_process(
+        config, launcher=launcher, program=[str(Path(__file__).with_name("fsdp_on_cpu.py"))],
+        ACCELERATE_USE_FSDP="true", FSDP_VERSION="2", FSDP_CPU_RAM_EFFICIENT_LOADING="false",
+        FSDP_AUTO_WRAP_POLICY="TRANSFORMER_BASED_WRAP", FSDP_TRANSFORMER_CLS_TO_WRAP="T5Block",
+    )  # fmt: skip
+    log = finished(process)
+    assert "sharded by FSDP" in log
+    losses = [
+        [e["loss"] for e in read_history(tmp_path / name / "history.jsonl") if "loss" in e]
+        for name in ("one", "two")
+    ]
+    assert losses[1] == pytest.approx(losses[0], abs=1e-4)
+    first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        torch.testing.assert_close(second[name], tensor, atol=1e-4, rtol=0)
+
+
+def save_plain(folder):
+    shape = T5Config(
+        vocab_size=384, d_model=16, d_ff=16, d_kv=4, num_heads=4, num_layers=1,
+        tie_word_embeddings=False, decoder_start_token_id=0,
+    )  # fmt: skip
+    KEByT5ForConditionalGeneration(shape).save_pretrained(folder)
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -204,13 +242,27 @@ def test_other_ways_to_train(config, options):
     assert pretrain(config).step == 6
 
 
+def test_sources_are_drawn_as_the_recipe_of_the_corpus_says(config, corpus, tmp_path):
+    (corpus / "corpus.json").write_text(json.dumps({"weights": {"film": 0, "law": 0.5}}))
+    shares = {name: part["share"] for name, part in pretrain(config).metrics["sources"].items()}
+    assert shares == {"film": 0, "law": 1}
+    config.weights, config.output = {"film": 0.5}, tmp_path / "overridden"
+    metrics = pretrain(config).metrics["sources"]
+    total = sum(part["bytes"] for part in metrics.values())
+    for part in metrics.values():
+        assert part["share"] == pytest.approx(part["bytes"] / total, abs=1e-4)
+    settings = yaml.safe_load((config.output / "config.yaml").read_text())["pretrain"]
+    assert settings["weights"] == {"film": 0.5, "law": 0.5}
+    # Weights that have changed since make another run.
+    (corpus / "corpus.json").write_text(json.dumps({"weights": {"film": 1, "law": 1}}))
+    config.resume = True
+    with pytest.raises(InputError, match="other settings than the run began with: weights"):
+        pretrain(config)
+
+
 def test_starts(config, tmp_path):
     config.steps, config.warmup_steps = 1, 0
-    shape = T5Config(
-        vocab_size=384, d_model=16, d_ff=16, d_kv=4, num_heads=4, num_layers=1,
-        tie_word_embeddings=False, decoder_start_token_id=0,
-    )  # fmt: skip
-    KEByT5ForConditionalGeneration(shape).save_pretrained(tmp_path / "plain")
+    save_plain(tmp_path / "plain")
     config.model, config.gbst = str(tmp_path / "plain"), True
     config.blocks, config.downsample = [1, 2, 4], 2
     pretrain(config)

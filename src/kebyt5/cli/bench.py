@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
-from cyclopts.types import NonNegativeFloat, PositiveInt
+from cyclopts.types import NonNegativeFloat, NonNegativeInt, PositiveInt
 from rich.console import Console
 from rich.markdown import Markdown
 
@@ -238,6 +238,106 @@ def gbst(
     head = ["bytes", "pass", "naive, s", "ours, s", "times (range)", "naive, MiB", "ours, MiB",
             "times"]  # fmt: skip
     _report("GBST layer, D = 1536, batch 4", head, rows, output)
+
+
+@bench.command
+def pretrained(
+    *models: str,
+    corpus: Path | None = None,
+    text: Annotated[tuple[Path, ...], Several] = (),
+    examples: PositiveInt = 50,
+    input_length: PositiveInt = 512,
+    order: NonNegativeInt = 5,
+    batch_size: PositiveInt = 16,
+    rounds: PositiveInt = 5,
+    output: Path | None = None,
+) -> None:
+    r"""Compare pretrained models on text they have not seen: bits per byte, and spans filled.
+
+    Writes `pretrained.md` with a plot. Runs of `kebyt5 pretrain` are also compared after equal
+    steps and after equal time.
+
+    ```bash
+    kebyt5 bench pretrained runs/gbst-kebyt5-tiny runs/kebyt5-tiny --corpus runs/corpus-tiny \
+      --output docs/results
+    kebyt5 bench pretrained tiny --text novel.txt essays.txt
+    ```
+
+    Args:
+        models: Checkpoint folders, names on the hub, or `tiny`.
+        corpus: What they were trained on, built by `kebyt5 corpus build`: a PPM is counted on its
+            training text, and its validation text is what they have not seen.
+        text: Plain text files to measure on in place of that.
+        examples: How many of each source or file, at most.
+        input_length: Ids of an example.
+        order: Bytes of PPM's longest context, up to 7.
+        batch_size: Examples at a time.
+        rounds: Interleaved training steps of each run that are timed.
+        output: An existing or new folder for the table (Markdown) and the plot (PNG).
+    """
+    from tempfile import TemporaryDirectory
+
+    from kebyt5.bench.pretrained import compare_pretrained, unseen_text
+    from kebyt5.bench.pretrained_report import plot_pretrained, report_pretrained
+    from kebyt5.corpus.shards import Shards
+    from kebyt5.output import make_output_folder
+    from kebyt5.pretraining.validation import Validation, validation_shards
+
+    if not models:
+        raise InputError("no model; name one or more checkpoints")
+    if order > 7:
+        raise InputError(f"--order {order}: has to be 7 or less")
+    folder = make_output_folder(output, may_continue=True) if output else None
+    train = Shards(corpus / "train") if corpus else None
+    with TemporaryDirectory() as temporary:
+        if text:
+            unseen: Shards | None = unseen_text(text, Path(temporary))
+        else:
+            unseen = validation_shards(corpus) if corpus else None
+        if unseen is None:
+            raise InputError("no text to measure on; give --text, or a --corpus with validation")
+        validation = Validation(unseen, examples, batch_size, input_length)
+        found = compare_pretrained(models, validation, train, order, rounds)
+    if folder:
+        plot_pretrained(found, folder / "pretrained.png")
+    picture = "pretrained.png" if folder else None
+    _publish(report_pretrained(found), folder / "pretrained.md" if folder else None, picture)
+
+
+@bench.command
+def quality(
+    recipe: Path = Path("scripts/quality.yaml"),
+    /,
+    *,
+    runs: Path = Path("runs/quality"),
+    jobs: PositiveInt = 1,
+    output: Path = Path("docs/results"),
+) -> None:
+    """Fine-tune several starts on several tasks with several seeds: mean, deviation, seconds.
+
+    Writes `klue-small.md` with a plot. Whatever was run before with the same settings and weights
+    is not run again, so a killed call is repeated to go on.
+
+    ```bash
+    KEBYT5_DATA=... kebyt5 bench quality
+    kebyt5 bench quality mine.yaml --runs runs/mine --output results
+    ```
+
+    Args:
+        recipe: A YAML file with the tables, rows and settings.
+        runs: A folder for the results of the single runs.
+        jobs: Runs at a time, which share the cores.
+        output: An existing or new folder for the page (Markdown) and the plot (PNG).
+    """
+    from kebyt5.bench.quality import measure_quality, read_recipe
+    from kebyt5.bench.quality_report import plot_quality, report_quality
+    from kebyt5.output import make_output_folder
+
+    content = read_recipe(recipe)
+    folder = make_output_folder(output, may_continue=True)
+    results = measure_quality(content, runs, jobs)
+    plot_quality(content, results, folder / "klue-small.png")
+    _publish(report_quality(content, results), folder / "klue-small.md", "klue-small.png")
 
 
 def _speed(

@@ -45,9 +45,10 @@ def build(
         workers: Tasks at the same time, in place of the recipe's.
     """
     _need_extra()
-    from kebyt5.corpus.build import MANIFEST, build_corpus
+    from kebyt5.corpus.build import build_corpus
     from kebyt5.corpus.config import load_config
     from kebyt5.corpus.report import CorpusReport
+    from kebyt5.corpus.shards import CORPUS_MANIFEST
 
     config = load_config(recipe)
     config.output = output or config.output
@@ -57,7 +58,7 @@ def build(
         _show(CorpusReport.of_manifest(config.output))
         print(f"Written to {config.output}, see {config.output / 'report' / 'report.html'}")
     else:
-        print(f"Submitted; {config.output / MANIFEST} appears when all jobs have ended")
+        print(f"Submitted; {config.output / CORPUS_MANIFEST} appears when all jobs have ended")
 
 
 @corpus.command

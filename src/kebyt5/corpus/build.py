@@ -36,7 +36,8 @@ from kebyt5.corpus.config import CorpusConfig, dump_config
 from kebyt5.corpus.dedup import CharacterSignature, exact_config, minhash_config
 from kebyt5.corpus.executors import Stage, run_stages
 from kebyt5.corpus.filters import Keep
-from kebyt5.corpus.report import MANIFEST, CorpusReport, write_report
+from kebyt5.corpus.report import CorpusReport, write_report
+from kebyt5.corpus.shards import CORPUS_MANIFEST
 from kebyt5.corpus.steps import ReadSources, SourceFile, StoredDocuments, WriteShards
 from kebyt5.corpus.tally import Rejects
 from kebyt5.errors import InputError
@@ -61,7 +62,7 @@ def build_corpus(config: CorpusConfig) -> bool:
     files = source_files(config)
     work = config.output / WORK
     _begin(config, files, work)
-    if (config.output / MANIFEST).exists():
+    if (config.output / CORPUS_MANIFEST).exists():
         return True
     stages = make_stages(config, files, provenance())
     return run_stages(stages, config.executor, work / "logs")
@@ -166,7 +167,7 @@ class Finish(PipelineStep):
             "recipe": dump_config(self.config),
             "made_with": self.made_with,
         }
-        write_json(output / MANIFEST, content)
+        write_json(output / CORPUS_MANIFEST, content)
         for name in ("documents", "exact", "minhash"):
             shutil.rmtree(work / name, ignore_errors=True)
 
@@ -190,7 +191,7 @@ def _begin(config: CorpusConfig, files: list[SourceFile], work: Path) -> None:
             f"{output}: a corpus from another recipe or other files was begun here;"
             " name another output, or remove this one"
         )
-    if (output / MANIFEST).exists():
+    if (output / CORPUS_MANIFEST).exists():
         return
     # datatrove lists these folders, also where nothing was found to put into them.
     for name in ("documents", "exact/signatures", "exact/found", "minhash/found"):
@@ -208,4 +209,4 @@ def _size(file: str) -> int | None:
     return None if size is None else int(size)
 
 
-__all__ = ["MANIFEST", "build_corpus", "make_stages", "source_files"]
+__all__ = ["build_corpus", "make_stages", "source_files"]

@@ -9,14 +9,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from kebyt5.corpus.plots import plot_bytes, plot_drops, plot_lengths, plot_scripts
-from kebyt5.corpus.shards import Shards
+from kebyt5.corpus.shards import CORPUS_MANIFEST, Shards
 from kebyt5.corpus.statistics import SCRIPTS, Statistics
 from kebyt5.corpus.tally import Counts, read_tallies
 from kebyt5.errors import InputError
 from kebyt5.output import write_text
-
-MANIFEST = "corpus.json"
-"""What is written last: a folder without it is no complete corpus."""
 
 
 @dataclass
@@ -63,10 +60,10 @@ class CorpusReport:
         Raises:
             InputError: No corpus, or one that is not complete.
         """
-        manifest = Path(folder) / MANIFEST
+        manifest = Path(folder) / CORPUS_MANIFEST
         if not manifest.is_file():
             raise InputError(
-                f"{folder}: no {MANIFEST}, so this is no corpus, or its build has not ended;"
+                f"{folder}: no {CORPUS_MANIFEST}, so this is no corpus, or its build has not ended;"
                 " run `kebyt5 corpus build` to its end"
             )
         content = json.loads(manifest.read_text(encoding="utf-8"))

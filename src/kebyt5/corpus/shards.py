@@ -27,6 +27,9 @@ import numpy as np
 from kebyt5.errors import InputError
 from kebyt5.output import write_text
 
+CORPUS_MANIFEST = "corpus.json"
+"""What the build of a corpus writes last, beside `train` and `validation`."""
+
 SEPARATOR = b"\n"
 """What follows every document. Documents have lines of their own, so that a model sees no
 difference between the end of a document and that of a line."""
@@ -337,4 +340,4 @@ def _write_errors(folder: Path) -> Iterator[None]:
         ) from error
 
 
-__all__ = ["MAX_BYTES", "SEPARATOR", "Shard", "ShardWriter", "Shards"]
+__all__ = ["CORPUS_MANIFEST", "MAX_BYTES", "SEPARATOR", "Shard", "ShardWriter", "Shards"]

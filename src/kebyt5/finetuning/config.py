@@ -30,6 +30,8 @@ POSITIVE = (
 )
 NOT_NEGATIVE = ("warmup_steps", "cycle_decay", "min_learning_rate", "weight_decay")
 
+RANDOM = "random:"
+"""What the name of a shape follows where there is no checkpoint to start from."""
 
 Item = TypeVar("Item")
 Listed = Annotated[list[Item], Parameter(negative="")]
@@ -53,7 +55,9 @@ class FinetuneConfig:
     """Folder for the checkpoint and everything about it; new, empty, or with --resume."""
 
     checkpoint: str = "tiny"
-    """Where to start: a folder, a name on the hub, or `tiny`, the model that kebyt5 ships."""
+    """Where to start: a folder, a name on the hub, `tiny`, the model that kebyt5 ships, or
+    `random:SHAPE` for a shape (such as gbst-kebyt5-tiny) with random weights, of each seed its
+    own."""
 
     epochs: float = 4.0
     """Passes over the training data."""
@@ -187,4 +191,4 @@ def to_yaml(config: FinetuneConfig) -> str:
     return yaml.safe_dump({"finetune": to_settings(config)}, allow_unicode=True, sort_keys=False)
 
 
-__all__ = ["FinetuneConfig", "to_settings", "to_yaml"]
+__all__ = ["RANDOM", "FinetuneConfig", "to_settings", "to_yaml"]

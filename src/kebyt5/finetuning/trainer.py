@@ -16,12 +16,13 @@ from transformers import (
 from kebyt5.evaluation.evaluate import mean_main_score
 from kebyt5.evaluation.options import PredictOptions
 from kebyt5.evaluation.predict import predict
-from kebyt5.finetuning.config import FinetuneConfig
+from kebyt5.finetuning.config import RANDOM, FinetuneConfig
 from kebyt5.finetuning.data import LengthGroupedSampler, TaskData, TaskDataset, collate
 from kebyt5.finetuning.freezing import freeze
 from kebyt5.models.loading import load
-from kebyt5.pretraining.devices import divide_batch, this_process
+from kebyt5.pretraining.devices import divide_batch, keep_tied_embeddings_together, this_process
 from kebyt5.pretraining.schedule import cosine_cycles_schedule
+from kebyt5.pretraining.start import random_model
 
 LORA_TARGETS = ["q", "k", "v", "o", "wi_0", "wi_1", "wo"]
 
@@ -73,6 +74,8 @@ class FinetuneTrainer(Trainer):
             ),
             data_collator=collate,
         )
+        if self.is_fsdp_enabled:
+            keep_tied_embeddings_together(model)
         self.sampler = LengthGroupedSampler(dataset.lengths, config.batch_size, config.seed)
         self.add_callback(ChooseEpoch(self.sampler, dataset))
 
@@ -167,7 +170,10 @@ def training_arguments(config: FinetuneConfig) -> TrainingArguments:
 
 def prepare_model(config: FinetuneConfig) -> PreTrainedModel:
     """Loads the checkpoint with its frozen parts, adapters and dropout as configured."""
-    model = load(config.checkpoint)
+    if config.checkpoint.startswith(RANDOM):
+        model = random_model(config.checkpoint.removeprefix(RANDOM), config.seed)
+    else:
+        model = load(config.checkpoint)
     if config.gradient_checkpointing:
         # Renamed in the course of Transformers 5.
         old_name = model.gradient_checkpointing_enable

@@ -92,7 +92,8 @@ class PretrainConfig:
     repeats the input need that, and small models hardly learn it from masked spans alone."""
 
     weights: dict[str, float] = field(default_factory=dict)
-    """How much more often than its size says a source is drawn; 1 where not named, 0 for never."""
+    """How much more often than its size says a source is drawn, 0 for never; as the recipe of the
+    corpus says where not named."""
 
     learning_rate: float = 1e-3
     """Peak of the schedule."""

@@ -2,6 +2,7 @@
 
 import torch
 from accelerate import PartialState
+from transformers import PreTrainedModel
 
 from kebyt5.errors import InputError
 
@@ -32,4 +33,13 @@ def divide_batch(batch_size: int, largest: int, world: int) -> tuple[int, int]:
     return size, share // size
 
 
-__all__ = ["divide_batch", "this_process"]
+def keep_tied_embeddings_together(model: PreTrainedModel) -> None:
+    """Has FSDP shard the byte embedding with what shares its weight.
+
+    Accelerate shards the input embedding on its own, and then PyTorch refuses the encoder's and
+    the decoder's, whose weight is the same. Hidden from it, all of them belong to the whole model.
+    """
+    model.get_input_embeddings = lambda: None
+
+
+__all__ = ["divide_batch", "keep_tied_embeddings_together", "this_process"]

@@ -1,9 +1,12 @@
 """Which chunk of which source an example is made of: arithmetic on its index."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
+from kebyt5.corpus.shards import CORPUS_MANIFEST
 from kebyt5.errors import InputError
 from kebyt5.pretraining.randomness import Uint64, key, mix, permute
 
@@ -66,6 +69,29 @@ def shares_by_weight(sizes: Mapping[str, int], weights: Mapping[str, float]) -> 
     return shares
 
 
+def recorded_weights(corpus: Path, sources: Collection[str]) -> dict[str, float]:
+    """The weights that the recipe of a corpus gives its sources.
+
+    Args:
+        corpus: Folder of the corpus; shards that were not made by a recipe have no weights.
+        sources: Those with shards; another source of the recipe has lost all its documents.
+
+    Raises:
+        InputError: The corpus's record of itself cannot be read.
+    """
+    path = corpus / CORPUS_MANIFEST
+    if not path.exists():
+        return {}
+    try:
+        weights = json.loads(path.read_text(encoding="utf-8"))["weights"]
+        return {name: float(weights[name]) for name in sources}
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise InputError(
+            f"{path}: no record of a corpus with the weights of {', '.join(sources)};"
+            " run `kebyt5 corpus build` again"
+        ) from error
+
+
 def _apportion(shares: np.ndarray) -> Uint64:
     """Divides the slots of a block by largest remainder; any share but 0 gets one at least."""
     exact = shares / shares.sum() * BLOCK
@@ -78,4 +104,4 @@ def _apportion(shares: np.ndarray) -> Uint64:
     return slots.astype(np.uint64)
 
 
-__all__ = ["BLOCK", "Mixture", "shares_by_weight"]
+__all__ = ["BLOCK", "Mixture", "recorded_weights", "shares_by_weight"]

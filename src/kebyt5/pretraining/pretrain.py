@@ -4,7 +4,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -33,10 +33,11 @@ from kebyt5.output import make_output_folder, provenance, whole_folder, write_js
 from kebyt5.pretraining.card import model_card
 from kebyt5.pretraining.checkpoints import check_resume, last_checkpoint
 from kebyt5.pretraining.config import PretrainConfig
-from kebyt5.pretraining.devices import divide_batch, this_process
+from kebyt5.pretraining.devices import divide_batch, keep_tied_embeddings_together, this_process
 from kebyt5.pretraining.examples import Examples
 from kebyt5.pretraining.flops import measured_peak, training_flops
 from kebyt5.pretraining.history import History, read_history
+from kebyt5.pretraining.mixture import recorded_weights
 from kebyt5.pretraining.plots import plot_history
 from kebyt5.pretraining.progress import ShowProgress
 from kebyt5.pretraining.salient import NameFinder, SalientSpans
@@ -110,6 +111,8 @@ class PretrainTrainer(Trainer):
         self, config: PretrainConfig, validation: Validation | None, history: History, **kwargs: Any
     ) -> None:
         super().__init__(data_collator=lambda batch: batch, **kwargs)
+        if self.is_fsdp_enabled:
+            keep_tied_embeddings_together(self.model)
         self.config = config
         self.validation = validation
         self.history = history
@@ -194,6 +197,8 @@ def pretrain(config: PretrainConfig, names: NameFinder | None = None) -> Outcome
     for part in (shards, validation_part):
         if part is not None:
             part.verify(state.process_index, state.num_processes)
+    recorded = recorded_weights(config.corpus, shards.sources)
+    config = replace(config, weights=recorded | config.weights)
     fingerprints = {"train": shards.fingerprint}
     if validation_part is not None:
         fingerprints["validation"] = validation_part.fingerprint

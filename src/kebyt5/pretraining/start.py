@@ -29,7 +29,8 @@ def starting_model(config: PretrainConfig) -> PreTrainedModel:
         if config.model not in PRESETS:
             model = load(config.model)
         else:
-            model = _random(config, **({} if config.gbst else _gbst_changes(config)))
+            changes = {} if config.gbst else _gbst_changes(config)
+            model = random_model(config.model, config.seed, **changes)
         if config.gbst:
             options: dict[str, Any] = {"seed": config.seed}
             if config.blocks:
@@ -56,13 +57,25 @@ def _gbst_changes(config: PretrainConfig) -> dict[str, Any]:
     return changes
 
 
-def _random(config: PretrainConfig, **changes: Any) -> PreTrainedModel:
-    shape = preset_config(config.model, **changes)
-    is_gbst = isinstance(shape, GBSWT5Config)
+def random_model(shape: str, seed: int, **changes: Any) -> PreTrainedModel:
+    """A model with random weights.
+
+    Args:
+        shape: One of `PRESETS`.
+        seed: Decides the weights.
+        **changes: Of its configuration.
+
+    Raises:
+        InputError: No such shape.
+    """
+    if shape not in PRESETS:
+        raise InputError(f"{shape}: no such shape; there are {', '.join(PRESETS)}")
+    config = preset_config(shape, **changes)
+    is_gbst = isinstance(config, GBSWT5Config)
     model_class = GBSWT5ForConditionalGeneration if is_gbst else KEByT5ForConditionalGeneration
     with torch.random.fork_rng():
-        torch.manual_seed(config.seed)
-        return model_class(shape)
+        torch.manual_seed(seed)
+        return model_class(config)
 
 
 def without_dropout(model: PreTrainedModel) -> None:
@@ -74,4 +87,4 @@ def without_dropout(model: PreTrainedModel) -> None:
             module.dropout = 0.0  # the attention's, applied as a function
 
 
-__all__ = ["starting_model", "without_dropout"]
+__all__ = ["random_model", "starting_model", "without_dropout"]

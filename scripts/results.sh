@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# What pretraining is worth: the corpus, both pretrainings and every fine-tuning run that is not
+# there yet, many hours on 2 cores from nothing. A killed call goes on where it was. Needs the data
+# that the environment variable KEBYT5_DATA names; options go to `kebyt5 bench quality`.
+set -euo pipefail
+: "${KEBYT5_DATA:?has to name the folder of the data}"
+source "$(dirname "$0")/environment.sh" dev
+
+corpus=runs/corpus-tiny
+kebyt5 corpus build scripts/corpus/tiny.yaml
+pretrain() {
+    if [ ! -f "runs/$1/metrics.json" ]; then
+        kebyt5 pretrain --config "scripts/pretrain/$2.yaml" --corpus "$corpus" \
+            --output "runs/$1" --resume
+    fi
+}
+pretrain gbst-kebyt5-tiny gbst-tiny
+pretrain kebyt5-tiny plain-tiny
+kebyt5 bench pretrained runs/gbst-kebyt5-tiny runs/kebyt5-tiny --corpus "$corpus" \
+    --output docs/results
+kebyt5 bench quality scripts/quality.yaml "$@"

@@ -1,0 +1,144 @@
+"""Curves of pretraining runs side by side: after equal steps, and after equal time."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from transformers import PreTrainedModel
+
+from kebyt5.bench.measure import interleave
+from kebyt5.corpus.shards import Shards
+from kebyt5.errors import InputError
+from kebyt5.pretraining.config import PretrainConfig
+from kebyt5.pretraining.examples import Examples
+from kebyt5.pretraining.history import read_history
+from kebyt5.pretraining.start import without_dropout
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Bits per byte of a run on the validation text of its corpus.
+
+    Attributes:
+        name: Of the run.
+        steps: Where it was measured, ascending.
+        bits: What was measured there.
+        step_seconds: What a step takes.
+    """
+
+    name: str
+    steps: Sequence[int]
+    bits: Sequence[float]
+    step_seconds: float
+
+    @property
+    def seconds(self) -> float:
+        """Training time of the whole run."""
+        return self.steps[-1] * self.step_seconds
+
+    def at_step(self, step: float) -> float | None:
+        """Bits per byte at a step, between measurements by interpolation; None behind the end."""
+        if step > self.steps[-1]:
+            return None
+        return float(np.interp(step, self.steps, self.bits))
+
+    def at_second(self, seconds: float) -> float | None:
+        """As `at_step`, after so much training time."""
+        return self.at_step(seconds / self.step_seconds)
+
+
+def reference(curves: Sequence[Curve]) -> Curve:
+    """The run whose end the others are compared at: of those with the slowest step the longest.
+
+    After as many steps all have read the same text, and after as much time the faster ones more.
+    """
+    return max(curves, key=lambda curve: (curve.step_seconds, curve.steps[-1]))
+
+
+def read_settings(run: Path) -> PretrainConfig:
+    """The settings of a pretraining run.
+
+    Raises:
+        InputError: The folder holds none that can be read.
+    """
+    path = run / "config.yaml"
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))["pretrain"]
+        paths = {name: Path(settings[name]) for name in ("corpus", "output")}
+        return PretrainConfig(**(settings | paths))
+    except (OSError, LookupError, TypeError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: no settings of a pretraining run: {error}") from error
+
+
+def read_curves(runs: dict[str, Path], step_seconds: dict[str, float]) -> list[Curve]:
+    """The curves of the runs that measured bits per byte on their way."""
+    curves = []
+    for name, run in runs.items():
+        points = [
+            (entry["step"], entry["bits_per_byte"]["all"])
+            for entry in read_history(run / "history.jsonl")
+            if "bits_per_byte" in entry
+        ]
+        if points:
+            steps, bits = zip(*points, strict=True)
+            curves.append(Curve(name, steps, bits, step_seconds[name]))
+    return curves
+
+
+def measure_steps(
+    models: dict[str, PreTrainedModel], settings: dict[str, PretrainConfig], shards: Shards,
+    rounds: int,
+) -> dict[str, float]:  # fmt: skip
+    """Median seconds of a training step of each model, as its run made them, interleaved.
+
+    The times in the runs' own histories depend on what else the machine did meanwhile.
+
+    Args:
+        models: By name; they are changed.
+        settings: Of their runs.
+        shards: Text to train on.
+        rounds: How many steps of each are timed, after one to warm up.
+    """
+    steps = {name: training_step(models[name], settings[name], shards) for name in models}
+    return {name: float(np.median(times)) for name, times in interleave(steps, rounds).items()}
+
+
+def training_step(
+    model: PreTrainedModel, config: PretrainConfig, shards: Shards
+) -> Callable[[], None]:
+    """A step of a run on always the same examples, with everything but the data loading."""
+    examples = Examples(shards, config.input_length, weights=config.weights, copy=config.copy)
+    inputs, labels = map(torch.from_numpy, examples.batch(range(config.batch_size)))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True)
+    without_dropout(model)
+    model.train()
+
+    def step() -> None:
+        optimizer.zero_grad()
+        parts = zip(
+            inputs.split(config.device_batch_size),
+            labels.split(config.device_batch_size),
+            strict=True,
+        )
+        for input_ids, targets in parts:
+            with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
+                mask = input_ids.ne(0).long()
+                loss = model(input_ids=input_ids, attention_mask=mask, labels=targets).loss
+            (loss * len(input_ids) / config.batch_size).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
+        optimizer.step()
+
+    return step
+
+
+__all__ = [
+    "Curve",
+    "measure_steps",
+    "read_curves",
+    "read_settings",
+    "reference",
+    "training_step",
+]

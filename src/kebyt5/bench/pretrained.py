@@ -1,0 +1,218 @@
+"""What pretrained models know of text they have not seen, beside each other and beside PPM."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+from transformers import PreTrainedModel
+
+from kebyt5.bench.curves import Curve, measure_steps, read_curves, read_settings
+from kebyt5.bench.ppm import PPM
+from kebyt5.corpus.shards import Shards, ShardWriter
+from kebyt5.errors import InputError
+from kebyt5.models.loading import load
+from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
+from kebyt5.pretraining.validation import Validation
+from kebyt5.tasks.files import read_text
+
+LENGTHS = ((1, 3), (4, 9), (10, 20), (21, None))
+"""Bytes of the spans that are counted together; a Korean syllable has 3."""
+
+_EOS, _OFFSET = 1, 3
+_LAST_SENTINEL = ByteTokenizer.pretraining_sentinel_id(ByteTokenizer.NUM_PRETRAINING_SENTINELS - 1)
+
+
+@dataclass
+class Infilling:
+    """How many spans a model writes exactly, by their length.
+
+    Attributes:
+        spans: How many there are of each class of `LENGTHS`.
+        exact: How many of them come out byte for byte.
+    """
+
+    spans: list[int] = field(default_factory=lambda: [0] * len(LENGTHS))
+    exact: list[int] = field(default_factory=lambda: [0] * len(LENGTHS))
+
+    def add(self, span: bytes, written: bytes | None) -> None:
+        """Counts a span and what a model wrote for it, None for nothing."""
+        place = sum(len(span) > last for _, last in LENGTHS if last is not None)
+        self.spans[place] += 1
+        self.exact[place] += span == written
+
+
+@dataclass
+class Pretrained:
+    """Everything that was measured.
+
+    Attributes:
+        bits: Name of a model to bits per byte by source, and under `all`; PPM is one of them.
+        infilling: What each model filled in.
+        examples: How many were measured on.
+        input_length: Ids of an example.
+        trained_bytes: What PPM was counted on; 0 where it was left out.
+        order: Of PPM.
+        curves: Those of the runs; one alone is not compared.
+    """
+
+    examples: int
+    input_length: int
+    order: int
+    trained_bytes: int = 0
+    bits: dict[str, dict[str, float]] = field(default_factory=dict)
+    infilling: dict[str, Infilling] = field(default_factory=dict)
+    curves: Sequence[Curve] = ()
+
+
+def compare_pretrained(
+    names: Sequence[str], validation: Validation, train: Shards | None, order: int, rounds: int
+) -> Pretrained:
+    """Measures models, and PPM where there is text to count.
+
+    Args:
+        names: Checkpoints. A folder with the history of a pretraining run has a curve.
+        validation: What to measure on.
+        train: Text that the models were trained on.
+        order: Of PPM.
+        rounds: Timed training steps of each run.
+    """
+    found = Pretrained(
+        sum(len(numbers) for _, numbers in validation.batches),
+        validation.examples.input_length or 0,
+        order,
+    )
+    models = {short_name(name, names): load(name) for name in names}
+    for title, model in models.items():
+        found.bits[title] = validation.bits_per_byte(model)
+        found.infilling[title] = infill(model, validation, f"Infilling ({title})")
+    if train is None:
+        return found
+    found.trained_bytes = train.bytes
+    ppm = train_ppm(train, order)
+    found.bits[f"PPM, order {order}"] = ppm_bits_per_byte(ppm, validation)
+    runs = {
+        title: Path(name)
+        for title, name in zip(models, names, strict=True)
+        if Path(name, "history.jsonl").is_file()
+    }
+    if len(runs) > 1:
+        settings = {title: read_settings(run) for title, run in runs.items()}
+        seconds = measure_steps({title: models[title] for title in runs}, settings, train, rounds)
+        found.curves = read_curves(runs, seconds)
+    return found
+
+
+def short_name(name: str, names: Sequence[str]) -> str:
+    """The last part of a path, unless that is another's too."""
+    last = [Path(other).name for other in names]
+    return Path(name).name if last.count(Path(name).name) == 1 else name
+
+
+def unseen_text(files: Sequence[Path], folder: Path) -> Shards:
+    """Shards of plain text files, a source each, for measuring on them.
+
+    Raises:
+        InputError: A file cannot be read, is empty, or has the name of another.
+    """
+    for path in files:
+        text = read_text(path).strip()
+        if not text:
+            raise InputError(f"{path}: no text in it; give a file with Korean text")
+        if (folder / path.stem).exists():
+            raise InputError(f"{path}: a second file called {path.stem}; rename one of them")
+        with ShardWriter(folder / path.stem, "0") as writer:
+            writer.write(text)
+    return Shards(folder)
+
+
+def train_ppm(shards: Shards, order: int = 5) -> PPM:
+    """PPM of all bytes of a corpus, sources as they are, without their weights."""
+    every = track(list(shards), f"Counting contexts of {order} bytes", console=Console(stderr=True))
+    return PPM((shard.data for shard in every), order)
+
+
+def ppm_bits_per_byte(model: PPM, validation: Validation) -> dict[str, float]:
+    """Bits per masked byte of the examples of `validation`, by source and under `all`.
+
+    Each masked byte is predicted from the true text to its left within its example, where a model
+    that fills spans reads both sides. There are no sentinels to pay for.
+    """
+    sums: dict[str, np.ndarray] = {}
+    for name, numbers in validation.batches:
+        inputs, labels = validation.examples.of_source(name, numbers)
+        for row in zip(inputs, labels, strict=True):
+            text, places = masked_text(*row)
+            cost = np.array([model.bits(text, places).sum(), len(places)])
+            sums[name] = sums.get(name, np.zeros(2)) + cost
+    total = np.sum(list(sums.values()), axis=0)
+    return {name: bits / size for name, (bits, size) in (sums | {"all": total}).items()}
+
+
+@torch.inference_mode()
+def infill(model: PreTrainedModel, validation: Validation, title: str) -> Infilling:
+    """Lets a model write all spans of the examples of `validation` greedily and compares them."""
+    result = Infilling()
+    for name, numbers in track(validation.batches, title, console=Console(stderr=True)):
+        inputs, labels = validation.examples.of_source(name, numbers)
+        input_ids = torch.from_numpy(inputs).to(model.device)
+        written = model.generate(
+            input_ids=input_ids,
+            attention_mask=input_ids.ne(0).long(),
+            max_new_tokens=labels.shape[1],
+            do_sample=False,
+            num_beams=1,
+        )
+        for target, ids in zip(labels, written.cpu().numpy(), strict=True):
+            found = dict(spans_of(ids))
+            for sentinel, span in spans_of(target):
+                result.add(span, found.get(sentinel))
+    return result
+
+
+def spans_of(target: np.ndarray) -> Iterator[tuple[int, bytes]]:
+    """Sentinel and bytes of every span of a target (T,), of a model's too; `</s>` ends it."""
+    ends = np.flatnonzero(target == _EOS)
+    ids = target[: ends[0]] if len(ends) else target
+    starts = np.flatnonzero(ids >= _LAST_SENTINEL)
+    for span in np.split(ids, starts)[1:]:
+        content = span[1:][span[1:] >= _OFFSET]
+        yield int(span[0]), (content - _OFFSET).astype(np.uint8).tobytes()
+
+
+def masked_text(inputs: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The text behind an example.
+
+    Args:
+        inputs: Ids (I,) with sentinels and padding.
+        labels: Ids (T,).
+
+    Returns:
+        Its bytes, uint8 (n,), and the places of those that are masked, (m,).
+    """
+    ids = inputs[inputs >= _OFFSET]
+    first, *rest = np.split(ids, np.flatnonzero(ids >= _LAST_SENTINEL))
+    parts, masks = [first], [np.zeros(len(first), bool)]
+    for (_, span), kept in zip(spans_of(labels), rest, strict=True):
+        masked = np.frombuffer(span, np.uint8).astype(np.int64) + _OFFSET
+        parts += [masked, kept[1:]]
+        masks += [np.ones(len(masked), bool), np.zeros(len(kept) - 1, bool)]
+    text = np.concatenate(parts) - _OFFSET
+    return text.astype(np.uint8), np.flatnonzero(np.concatenate(masks))
+
+
+__all__ = [
+    "LENGTHS",
+    "Infilling",
+    "Pretrained",
+    "compare_pretrained",
+    "infill",
+    "masked_text",
+    "ppm_bits_per_byte",
+    "spans_of",
+    "train_ppm",
+    "unseen_text",
+]

@@ -1,0 +1,252 @@
+"""What fine-tuning makes of several starts: every run once, each with a file of its own."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+import yaml
+
+from kebyt5.allocator import keep_memory
+from kebyt5.errors import InputError
+from kebyt5.finetuning.config import RANDOM, FinetuneConfig, to_settings
+from kebyt5.finetuning.finetune import finetune, read_data
+from kebyt5.models.loading import SHIPPED, load
+from kebyt5.output import make_output_folder, write_json
+from kebyt5.pretraining.config import PretrainConfig
+from kebyt5.pretraining.pretrain import pretrain
+from kebyt5.tasks import get_task
+
+_FORMAT = (
+    "expected `finetune:`, `tasks:` and `tables:`, as in scripts/quality.yaml of the repository"
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of the page.
+
+    Attributes:
+        title: Above it.
+        tasks: Its columns.
+        seeds: How often each run is repeated.
+        rows: Name of a row to its settings, which win over those of the task; `pretrain` makes
+            what it starts from.
+        note: What a reader has to know.
+    """
+
+    title: str
+    tasks: Sequence[str]
+    rows: Mapping[str, Mapping[str, Any]]
+    seeds: int = 3
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that is to be run.
+
+    Attributes:
+        tables: What the page shows.
+        finetune: Settings of all runs.
+        tasks: Settings by task, which win over those; `train` and `dev` are files.
+        pretrain: Settings of all runs of pretraining.
+        seeds_of: Repetitions of a task where they are not the table's.
+        note: What stands above the tables.
+    """
+
+    tables: Sequence[Table]
+    finetune: Mapping[str, Any]
+    tasks: Mapping[str, Mapping[str, Any]]
+    pretrain: Mapping[str, Any] = field(default_factory=dict)
+    seeds_of: Mapping[str, int] = field(default_factory=dict)
+    note: str = ""
+
+    def seeds(self, table: Table, task: str) -> range:
+        """The seeds of a cell of a table."""
+        return range(self.seeds_of.get(task, table.seeds))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Where a run belongs."""
+
+    table: str
+    row: str
+    task: str
+    seed: int
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Reads a recipe. `${NAME}` in it stands for the environment variable NAME.
+
+    Raises:
+        InputError: It cannot be read, names a task or a variable that there is not, or lacks a
+            part.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = yaml.safe_load(os.path.expandvars(text))
+        tables = [Table(**table) for table in content.pop("tables")]
+        recipe = Recipe(tables=tables, **content)
+        unknown = [task for table in tables for task in table.tasks if task not in recipe.tasks]
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        cause = getattr(error, "strerror", None) or getattr(error, "problem", None) or error
+        raise InputError(f"{path}: no YAML file with a recipe: {cause}") from error
+    except (TypeError, AttributeError, KeyError) as error:
+        raise InputError(f"{path}: no recipe of a quality table ({error}); {_FORMAT}") from error
+    if unknown:
+        raise InputError(f"{path}: no settings of {unknown[0]} under `tasks:`; add them")
+    for task in recipe.tasks:
+        get_task(task)
+        for name in ("train", "dev"):
+            file = str(recipe.tasks[task].get(name))
+            if "$" in file:
+                raise InputError(f"{path}: {file}: set that environment variable, as KEBYT5_DATA")
+    return recipe
+
+
+def measure_quality(recipe: Recipe, output: Path, jobs: int = 1) -> dict[Cell, dict[str, Any]]:
+    """Runs whatever of a recipe was not run yet.
+
+    Every run has a file `runs/TASK-START-seed-N-KEY.json` in the output folder, whose key is a hash
+    of all its settings and of the weights it starts from, so that a repeated call goes on where
+    one was stopped, and runs anew what has changed.
+
+    Args:
+        recipe: What to run.
+        output: Folder of the results.
+        jobs: Runs at a time, which share the processor's cores.
+
+    Returns:
+        The content of `metrics.json` of each run.
+
+    Raises:
+        InputError: A setting or a data file is not what it has to be.
+        CheckpointError: A checkpoint cannot be loaded.
+    """
+    for name in ("runs", "logs"):
+        make_output_folder(output / name, may_continue=True)
+    cells = dict(_cells(recipe, output))
+    files = {cell: output / "runs" / _file_name(config) for cell, config in cells.items()}
+    todo = {files[cell]: config for cell, config in cells.items() if not files[cell].exists()}
+    for config in {tuple(config.task): config for config in todo.values()}.values():
+        read_data(config)  # what is wrong with the last run is told before the first
+    for checkpoint in {config.checkpoint for config in todo.values()}:
+        if not checkpoint.startswith(RANDOM):
+            load(checkpoint)
+    print(f"{len(set(files.values())) - len(todo)} runs are there, {len(todo)} are to be made")
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    with ProcessPoolExecutor(
+        jobs, multiprocessing.get_context("spawn"), _begin_worker, (threads, output)
+    ) as pool:
+        try:
+            waiting = [pool.submit(_run, config, path) for path, config in todo.items()]
+            for number, done in enumerate(as_completed(waiting), 1):
+                print(f"{number}/{len(waiting)}  {done.result()}", flush=True)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return {
+        cell: json.loads(path.read_text(encoding="utf-8"))["metrics"]
+        for cell, path in files.items()
+    }
+
+
+def _cells(recipe: Recipe, output: Path) -> Iterator[tuple[Cell, FinetuneConfig]]:
+    """Every run, with its settings; what they start from is pretrained where that is to be."""
+    for table in recipe.tables:
+        for row, settings in table.rows.items():
+            changes = dict(settings)
+            if "pretrain" in changes:
+                own = {**recipe.pretrain, **changes.pop("pretrain")}
+                changes["checkpoint"] = str(_pretrained(own, output))
+            for task in table.tasks:
+                merged = {**recipe.finetune, **recipe.tasks[task], **changes}
+                files = {name: [Path(merged[name])] for name in ("train", "dev")}
+                for seed in recipe.seeds(table, task):
+                    config = _settings(
+                        FinetuneConfig,
+                        f"{table.title}, {row}, {task}",
+                        merged | files | {"task": [task], "output": output, "seed": seed},
+                    )
+                    yield Cell(table.title, row, task, seed), config
+
+
+def _settings(kind: type[Any], place: str, values: Mapping[str, Any]) -> Any:
+    """Settings of a run; refuses what there is not."""
+    unknown = values.keys() - {field.name for field in fields(kind)}
+    if unknown:
+        raise InputError(f"{place}: no such setting: {', '.join(sorted(unknown))}")
+    return kind(**values)
+
+
+def _pretrained(settings: Mapping[str, Any], output: Path) -> Path:
+    """Pretrains a start, or finds it done; a killed run goes on. `config` presets settings."""
+    values = dict(settings)
+    if "config" in values:
+        preset = Path(values.pop("config"))
+        try:
+            values = yaml.safe_load(preset.read_text(encoding="utf-8"))["pretrain"] | values
+        except (OSError, yaml.YAMLError, LookupError, TypeError) as error:
+            raise InputError(f"{preset}: no settings of a pretraining run: {error}") from error
+    name = f"{values.get('model', 'model')}-{_hash(values)}"
+    folder = output / "pretrained" / name
+    if not (folder / "metrics.json").exists():
+        print(f"pretraining {folder}", flush=True)
+        paths = {"corpus": Path(values["corpus"]), "output": folder, "resume": True}
+        outcome = pretrain(_settings(PretrainConfig, name, values | paths))
+        if not outcome.metrics:
+            raise InputError(f"{folder}: stopped after step {outcome.step}; run this again")
+    return folder
+
+
+def _begin_worker(threads: int, output: Path) -> None:
+    """Gives a worker its share of the cores, and what it says a file."""
+    torch.set_num_threads(threads)
+    keep_memory()
+    log = open(output / "logs" / f"{os.getpid()}.txt", "a", encoding="utf-8")  # noqa: SIM115
+    sys.stdout = sys.stderr = log
+
+
+def _run(config: FinetuneConfig, path: Path) -> str:
+    """One run, of which the scores stay and the weights do not."""
+    with TemporaryDirectory(dir=config.output, prefix=".run-") as temporary:
+        metrics = finetune(replace(config, output=Path(temporary) / "run"))
+    settings = to_settings(config) | {"start": _start(config.checkpoint)}
+    write_json(path, {"settings": settings, "metrics": metrics})
+    task = get_task(config.task[0])
+    score = metrics["scores"][task.main_score]
+    seconds = metrics["training"]["seconds_since_start_or_resume"]
+    return f"{path.stem}: {task.main_score} {score:.2f} after {seconds:.0f} s"
+
+
+def _file_name(config: FinetuneConfig) -> str:
+    settings = to_settings(replace(config, output=Path())) | {"start": _start(config.checkpoint)}
+    start = Path(config.checkpoint.removeprefix(RANDOM)).name
+    return f"{config.task[0]}-{start}-seed-{config.seed}-{_hash(settings)}.json"
+
+
+def _start(checkpoint: str) -> str:
+    """Tells the weights of a start from any others."""
+    path = SHIPPED.get(checkpoint, Path(checkpoint)) / "model.safetensors"
+    if not path.is_file():
+        return checkpoint
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _hash(content: Any) -> str:
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+__all__ = ["Cell", "Recipe", "Table", "measure_quality", "read_recipe"]

@@ -1,0 +1,141 @@
+"""The page on what fine-tuning makes of several starts."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kebyt5.bench.quality import Cell, Recipe, Table
+from kebyt5.bench.report import made_with, save_figure, table
+from kebyt5.tasks import get_task
+
+Results = Mapping[Cell, Mapping[str, Any]]
+
+NOTE = """\
+Mean ± standard deviation over {seeds} seeds of each task's main score in percent, on all validation
+examples; the last weights count, none are chosen by them. In brackets how far a row is from the
+first, in standard errors of the difference."""
+
+SECONDS_NOTE = "Seconds of training, mean (evaluation at the end not included)."
+
+
+def report_quality(recipe: Recipe, results: Results) -> str:
+    """The page but for its picture."""
+    lines = ["# KLUE and NSMC, small", "", *recipe.note.strip().splitlines(), ""]
+    for part in recipe.tables:
+        lines += [f"## {part.title}", ""]
+        seeds = sorted({len(recipe.seeds(part, task)) for task in part.tasks})
+        note = NOTE.format(seeds=" or ".join(map(str, seeds)))
+        lines += [*part.note.strip().splitlines(), "", *note.splitlines(), ""]
+        lines += [*score_table(part, results), "", SECONDS_NOTE, "", *time_table(part, results), ""]
+    lines += ["## Settings", "", *settings_table(recipe, results), ""]
+    commits = sorted({str(metrics["made"]["commit"]) for metrics in results.values()})
+    return "\n".join([*lines, f"Runs made with commit {', '.join(commits)}.", "", made_with(), ""])
+
+
+def score_table(part: Table, results: Results) -> list[str]:
+    """A row a start, the trivial baseline last; with the mean over tasks."""
+    first = next(iter(part.rows))
+    rows = []
+    for row in part.rows:
+        cells = []
+        for task in part.tasks:
+            scores = main_scores(part, row, task, results)
+            cell = f"{np.mean(scores):.1f}"
+            cell += f" ± {np.std(scores, ddof=1):.1f}" if len(scores) > 1 else ""
+            apart = standard_errors(scores, main_scores(part, first, task, results))
+            cells.append(cell + (f" ({apart:+.1f})" if row != first and apart is not None else ""))
+        means = [np.mean(main_scores(part, row, task, results)) for task in part.tasks]
+        rows.append([row, *cells, f"{np.mean(means):.1f}"])
+    trivial = []
+    for task in part.tasks:
+        metrics = next(m for cell, m in results.items() if cell.task == task)
+        value = (metrics["baseline"] or {}).get(get_task(task).main_score)
+        trivial.append("" if value is None else f"{value:.1f}")
+    rows.append(["*trivial baseline*", *trivial, ""])
+    heads = [f"{task}, {get_task(task).main_score}" for task in part.tasks]
+    return table(["", *heads, "mean"], rows)
+
+
+def time_table(part: Table, results: Results) -> list[str]:
+    """A row a start: how long training took."""
+    rows = [[row, *(f"{_seconds(part, row, t, results):.0f}" for t in part.tasks)]
+            for row in part.rows]  # fmt: skip
+    return table(["", *part.tasks], rows)
+
+
+def settings_table(recipe: Recipe, results: Results) -> list[str]:
+    """A row a task: how much of what, and for how long."""
+    rows = []
+    for task, own in recipe.tasks.items():
+        metrics = next((m for cell, m in results.items() if cell.task == task), None)
+        if metrics is None:
+            continue
+        settings = {**recipe.finetune, **own}
+        training = metrics["training"]
+        rows.append([
+            task, f"{training['examples']:,}", f"{metrics['examples']:,}",
+            f"{settings.get('epochs', 4):g}", str(settings.get("batch_size", 16)),
+            f"{training['steps']:,}", f"{settings.get('learning_rate', 6e-5):g}",
+        ])  # fmt: skip
+    return table(["", "training examples", "validation examples", "epochs", "batch", "steps",
+                  "learning rate"], rows)  # fmt: skip
+
+
+def main_scores(part: Table, row: str, task: str, results: Results) -> list[float]:
+    """The scores of all seeds."""
+    name = get_task(task).main_score
+    return [metrics["scores"][name] for metrics in _of(part, row, task, results)]
+
+
+def standard_errors(scores: Sequence[float], others: Sequence[float]) -> float | None:
+    """The difference of two means in its standard errors (Welch); None where there are none."""
+    if min(len(scores), len(others)) < 2:
+        return None
+    error = np.sqrt(np.var(scores, ddof=1) / len(scores) + np.var(others, ddof=1) / len(others))
+    return float((np.mean(scores) - np.mean(others)) / error) if error else None
+
+
+def plot_quality(recipe: Recipe, results: Results, path: Path) -> None:
+    """A panel a table: means with their deviation, and a dot for every run."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4 * len(recipe.tables)), layout="constrained")
+    panels = figure.subplots(len(recipe.tables), 1, squeeze=False)[:, 0]
+    for axes, part in zip(panels, recipe.tables, strict=True):
+        width = 0.8 / len(part.rows)
+        for number, row in enumerate(part.rows):
+            places = np.arange(len(part.tasks)) + number * width
+            scores = [main_scores(part, row, task, results) for task in part.tasks]
+            axes.bar(
+                places, [np.mean(s) for s in scores], width, alpha=0.7, label=row,
+                yerr=[_deviation(s) for s in scores], capsize=3,
+            )  # fmt: skip
+            for place, dots in zip(places, scores, strict=True):
+                axes.plot([place] * len(dots), dots, ".", color="black", markersize=4)
+        titles = [f"{task}\n{get_task(task).main_score}" for task in part.tasks]
+        axes.set_xticks(np.arange(len(part.tasks)) + 0.4 - width / 2, titles)
+        axes.set(title=part.title, ylabel="%")
+        axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+    save_figure(figure, path)
+
+
+def _of(part: Table, row: str, task: str, results: Results) -> list[Mapping[str, Any]]:
+    return [
+        metrics
+        for cell, metrics in results.items()
+        if (cell.table, cell.row, cell.task) == (part.title, row, task)
+    ]
+
+
+def _seconds(part: Table, row: str, task: str, results: Results) -> float:
+    runs = _of(part, row, task, results)
+    return float(np.mean([m["training"]["seconds_since_start_or_resume"] for m in runs]))
+
+
+def _deviation(scores: Sequence[float]) -> float:
+    return float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0
+
+
+__all__ = ["plot_quality", "report_quality"]

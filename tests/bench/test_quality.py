@@ -1,0 +1,137 @@
+"""The quality table: which runs it needs, that each is made once, what the page says of them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from test_cli_bench import run
+
+from kebyt5.bench.quality import Cell, Recipe, Table, read_recipe
+from kebyt5.bench.quality_report import main_scores, score_table, standard_errors
+from kebyt5.corpus.shards import ShardWriter
+from kebyt5.errors import InputError
+from kebyt5.models.loading import CheckpointError
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def recipe(tmp_path, train_file, dev_file, checkpoint):
+    """Two tables on two tasks with a row in common, from shards to scores in seconds."""
+    titles = [
+        {"guid": f"{n}", "title": f"{'축구 경기' if n % 2 else '증시 하락'} {n}",
+         "label": "스포츠" if n % 2 else "경제"}
+        for n in range(12)
+    ]  # fmt: skip
+    (tmp_path / "ynat.json").write_text(json.dumps(titles))
+    for split in ("train", "validation"):
+        with ShardWriter(tmp_path / "corpus" / split / "film", "0") as writer:
+            writer.write("어제 본 영화는 재미있었다. " * 50)
+    return {
+        "note": "For a test.",
+        "finetune": {"freeze": "none", "cycles": 1, "epochs": 1, "eval_examples": 2,
+                     "learning_rate": 1e-3},
+        "tasks": {
+            "ner": {"train": str(train_file), "dev": str(dev_file), "limit": 4,
+                    "max_target_bytes": 200},
+            "ynat": {"train": str(tmp_path / "ynat.json"), "dev": str(tmp_path / "ynat.json")},
+        },
+        "pretrain": {"corpus": str(tmp_path / "corpus"), "model": str(checkpoint), "steps": 1,
+                     "warmup_steps": 0, "batch_size": 2, "input_length": 64, "peak_tflops": 1.0},
+        "seeds_of": {"ner": 1},
+        "tables": [
+            {"title": "Starts", "tasks": ["ynat", "ner"], "seeds": 2,
+             "rows": {"as it is": {"checkpoint": str(checkpoint)},
+                      "trained on": {"pretrain": {"seed": 3}}}},
+            {"title": "Frozen", "tasks": ["ynat"], "seeds": 2,
+             "rows": {"no": {"checkpoint": str(checkpoint)},
+                      "yes": {"checkpoint": str(checkpoint), "freeze": "gbst"}}},
+        ],
+    }  # fmt: skip
+
+
+def write(recipe, path):
+    path.write_text(yaml.safe_dump(recipe, allow_unicode=True))
+    return path
+
+
+def test_every_run_is_made_once(recipe, tmp_path, capsys):
+    path, folder = write(recipe, tmp_path / "recipe.yaml"), tmp_path / "runs"
+    command = ("quality", path, "--runs", folder, "--jobs", 2, "--output", tmp_path / "results")
+    run(*command)
+    assert "0 runs are there, 8 are to be made" in capsys.readouterr().out
+    files = sorted((folder / "runs").glob("*.json"))
+    # Two rows of two seeds of YNAT and one of NER, and two seeds frozen.
+    assert len(files) == 2 * 3 + 2
+    assert not list(folder.glob(".run-*"))
+    page = (tmp_path / "results" / "klue-small.md").read_text()
+    for part in ("![KLUE and NSMC, small](klue-small.png)", "For a test.", "## Starts",
+                 "| as it is |", "| trained on |", "| *trivial baseline* |", "## Frozen",
+                 "Seconds of training", "1 or 2 seeds", "commit"):  # fmt: skip
+        assert part in page
+    assert (tmp_path / "results" / "klue-small.png").read_bytes().startswith(b"\x89PNG")
+
+    # Again: nothing is left to do, and the page has the same scores.
+    run(*command)
+    assert "8 runs are there, 0 are to be made" in capsys.readouterr().out
+    again = (tmp_path / "results" / "klue-small.md").read_text()
+    assert again.split("Runs made")[0] == page.split("Runs made")[0]
+
+    # One setting of one row, and what was lost: only that is run.
+    recipe["tables"][1]["rows"]["yes"]["freeze"] = "gbst+embedding"
+    next((folder / "runs").glob("ner-*")).unlink()
+    shutil.rmtree(tmp_path / "results")
+    write(recipe, path)
+    run(*command)
+    assert "5 runs are there, 3 are to be made" in capsys.readouterr().out
+
+
+def test_means_deviations_and_standard_errors():
+    part = Table("T", ["ynat"], {"a": {}, "b": {}}, seeds=3)
+    results = {
+        Cell("T", row, "ynat", seed): {"scores": {"macro_f1": score}, "baseline": None}
+        for row, scores in (("a", (50, 52, 54)), ("b", (58, 60, 62)))
+        for seed, score in enumerate(scores)
+    }
+    assert main_scores(part, "a", "ynat", results) == [50, 52, 54]
+    # Variance 4 of 3 runs each: the difference has the error sqrt(8 / 3).
+    assert standard_errors([58, 60, 62], [50, 52, 54]) == pytest.approx(8 / np.sqrt(8 / 3))
+    assert standard_errors([58], [50, 52, 54]) is None
+    _, _, a, b, _ = score_table(part, results)
+    assert a == "| a | 52.0 ± 2.0 | 52.0 |"
+    assert b == "| b | 60.0 ± 2.0 (+4.9) | 60.0 |"
+
+
+def test_the_recipe_of_the_project_is_one(klue_data, monkeypatch):
+    monkeypatch.setenv("KEBYT5_DATA", str(klue_data))
+    recipe = read_recipe(PROJECT / "scripts" / "quality.yaml")
+    for settings in recipe.tasks.values():
+        assert all(Path(settings[name]).is_file() for name in ("train", "dev"))
+    first = recipe.tables[0]
+    assert [len(recipe.seeds(first, task)) for task in ("ner", "dp")] == [3, 1]
+    assert isinstance(recipe, Recipe)
+    monkeypatch.delenv("KEBYT5_DATA")
+    with pytest.raises(InputError, match="set that environment variable"):
+        read_recipe(PROJECT / "scripts" / "quality.yaml")
+
+
+@pytest.mark.parametrize(
+    ("change", "problem", "kind"),
+    [
+        ({"tables": None}, "no recipe of a quality table", InputError),
+        ({"more": 1}, "no recipe of a quality table", InputError),
+        ({"tasks": {}}, "no settings of ynat under", InputError),
+        ({"finetune": {"epoch": 1}}, "Starts, as it is, ynat: no such setting: epoch", InputError),
+        ({"finetune": {"epochs": 0}}, "--epochs 0", InputError),
+        ({"tables": [{"title": "T", "tasks": ["ner"], "rows": {"a": {"checkpoint": "./no"}}}]},
+         r"\./no: no such folder", CheckpointError),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_before_the_first_run(recipe, tmp_path, change, problem, kind):
+    path = write(recipe | change, tmp_path / "recipe.yaml")
+    with pytest.raises(kind, match=problem):
+        run("quality", path, "--runs", tmp_path / "runs", "--output", tmp_path / "results")
+    assert not list((tmp_path / "runs").glob("runs/*.json"))

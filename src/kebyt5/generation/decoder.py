@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from kebyt5.generation.cache import SlotCache
 from kebyt5.generation.skinny import SkinnyLinear
+from kebyt5.models.feed_forward import gate_values
 
 
 class PackedDecoder:
@@ -31,7 +32,7 @@ class PackedDecoder:
         self._stack = model.decoder
         self._heads = model.config.num_heads
         self._scale = model.config.d_model**-0.5 if model.config.scale_decoder_outputs else 1.0
-        self._fused_gelu = model.config.dense_act_fn in ("gelu_new", "gelu_pytorch_tanh")
+        self._is_gelu = model.config.dense_act_fn in ("gelu_new", "gelu_pytorch_tanh")
         self._linear = SkinnyLinear()
         self._bias = self._bias_table(0)
 
@@ -107,14 +108,11 @@ class PackedDecoder:
         return x.unflatten(1, (self._heads, -1))
 
     def _feed_forward(self, module: Any, x: Tensor) -> Tensor:
-        def act(inner: Tensor) -> Tensor:
-            return F.gelu(inner, approximate="tanh") if self._fused_gelu else module.act(inner)
-
         if hasattr(module, "wi_0"):
-            gate, inner = self._linear.each((module.wi_0, module.wi_1), x)
-            x = act(gate) * inner
+            gate, value = self._linear.each((module.wi_0, module.wi_1), x)
+            x = gate_values(gate, value) if self._is_gelu else module.act(gate) * value
         else:
-            x = act(self._linear(module.wi, x))
+            x = module.act(self._linear(module.wi, x))
         return self._linear(module.wo, x)
 
     def _relative_bias(self, position: int, rows: int) -> Tensor:

@@ -73,6 +73,19 @@ def test_a_saved_model_is_small_and_loads_as_it_was(tiny_model, quantized, tmp_p
     assert small < large
 
 
+def test_a_saved_model_loads_by_its_name_on_the_hub(quantized, tmp_path):
+    repository = tmp_path / "models--someone--small-int8"
+    quantized.save_pretrained(repository / "snapshots" / "0123abc")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0123abc")
+    loaded = kebyt5.load("someone/small-int8", cache_dir=tmp_path, local_files_only=True)
+    assert loaded.name_or_path == "someone/small-int8"
+    assert torch.equal(loaded.state_dict()["lm_head.weight"], quantized.lm_head.weight)
+    assert Engine(loaded).generate(["가나다"]) == Engine(quantized).generate(["가나다"])
+    with pytest.raises(kebyt5.models.loading.CheckpointError, match="someone/none"):
+        kebyt5.load("someone/none", cache_dir=tmp_path, local_files_only=True)
+
+
 def test_a_damaged_file_is_refused(quantized, tmp_path):
     from safetensors.torch import load_file, save_file
 

@@ -106,11 +106,18 @@ class Generated:
 
 
 class Generation:
-    """A text that is being generated. All methods may be called from any thread."""
+    """A text that is being generated. All methods may be called from any thread.
+
+    Attributes:
+        input_ids: What the model reads, (n,).
+        options: How it is generated.
+        size: How many ids there are so far.
+    """
 
     def __init__(self, input_ids: np.ndarray, options: GenerationOptions) -> None:
         self.input_ids = input_ids
         self.options = options
+        self.size = 0
         self._due = None if options.deadline is None else time.monotonic() + options.deadline
         self._cancelled = threading.Event()
         self._ended = threading.Event()

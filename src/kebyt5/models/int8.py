@@ -6,13 +6,13 @@ a text stays the same whatever is generated beside it.
 """
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.utils import cached_file
 
 _ZERO_POINT = 128
 """Rows are unsigned with this as zero, since processors multiply unsigned by signed bytes."""
@@ -115,21 +115,26 @@ def replace_linears(model: PreTrainedModel, make: Callable[[nn.Linear], nn.Modul
                 stack.block.set_submodule(name, make(module))
 
 
-def load_int8(model_class: type[PreTrainedModel], folder: Path) -> PreTrainedModel:
+def load_int8(
+    model_class: type[PreTrainedModel], name_or_path: str, **hub_options: Any
+) -> PreTrainedModel:
     """Loads a checkpoint whose config says `int8`.
 
     Args:
         model_class: Of the checkpoint.
-        folder: With config.json and model.safetensors.
+        name_or_path: A folder with config.json and model.safetensors, or a name on the hub.
+        **hub_options: Such as `revision` and `cache_dir`.
 
     Raises:
+        OSError: There is no such file.
         RuntimeError: Tensors are missing, left over or misshapen.
     """
-    config = model_class.config_class.from_pretrained(folder)
+    config = model_class.config_class.from_pretrained(name_or_path, **hub_options)
+    file = cached_file(name_or_path, "model.safetensors", **hub_options)
     with torch.device("meta"):
         model = model_class(config)
         replace_linears(model, Int8Linear.like)
-    state = load_file(folder / "model.safetensors")
+    state = load_file(file)
     for name, shared in model.get_expanded_tied_weights_keys().items():
         state[name] = state[shared]
     model.load_state_dict(state, assign=True)

@@ -26,11 +26,11 @@ def linear(layer: nn.Module, x: Tensor) -> Tensor:
 
 def linear_each(layers: Sequence[nn.Module], x: Tensor) -> list[Tensor]:
     """Applies several layers to the same (…, K), which is rounded only once for eight bits."""
-    if any(type(layer) is not Int8Linear or is_hooked(layer) for layer in layers):
+    rounding = [each for each in layers if isinstance(each, Int8Linear) and not is_hooked(each)]
+    if len(rounding) < len(layers):
         return [linear(layer, x) for layer in layers]
     rows = quantize_rows(x.flatten(0, -2))
-    shape = x.shape[:-1]
-    return [layer.multiply(rows).unflatten(0, shape) for layer in layers]  # type: ignore[union-attr]
+    return [layer.multiply(rows).unflatten(0, x.shape[:-1]) for layer in rounding]
 
 
 def can_fuse(x: Tensor, *layers: nn.Module) -> bool:

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -96,14 +96,14 @@ def bench_queue(
     """
     keep_memory()
     weights = Weights.draw(size)
-    cases: dict[str, Callable[[], None]] = {
+    cases: dict[str, Callable[[], Any]] = {
         name: partial(answer, ALTERNATIVES[name](weights), queue) for name in names
     }
     return_freed_memory()
     with Progress(transient=True) as progress:
         task = progress.add_task("queue", total=len(cases) * (rounds + 1))
 
-        def told(name: str, case: Callable[[], None]) -> None:
+        def told(name: str, case: Callable[[], Any]) -> None:
             progress.update(task, description=name)
             case()
             progress.advance(task)
@@ -111,17 +111,19 @@ def bench_queue(
         return interleave({n: partial(told, n, case) for n, case in cases.items()}, rounds)
 
 
-def answer(runner: Alternative, queue: Queue) -> None:
-    """Generates what all requests of a queue want."""
+def answer(runner: Alternative, queue: Queue) -> list[list[int]]:
+    """The ids that all requests of a queue want, in its order."""
     if isinstance(runner, EngineAlternative):
         options = [
             GenerationOptions(max_new_bytes=request.size, constraint=WithoutEnd())
             for request in queue.requests
         ]
-        runner.engine.generate([request.ids for request in queue.requests], options)
-        return
+        inputs = [request.ids for request in queue.requests]
+        return [generated.ids for generated in runner.engine.generate(inputs, options)]
+    outputs: list[list[int]] = []
     for batch, length in queue.batches():
-        runner.generate(batch, length, lambda: None)
+        outputs += runner.generate(batch, length, lambda: None)
+    return [ids[: request.size] for ids, request in zip(outputs, queue.requests, strict=True)]
 
 
-__all__ = ["Queue", "bench_queue"]
+__all__ = ["Queue", "answer", "bench_queue"]

@@ -76,7 +76,7 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (..., K) to (..., N), float32."""
-        return self.multiply(quantize_rows(x.flatten(0, -2))).unflatten(0, x.shape[:-1])
+        return self.multiply(quantize_rows(x.flatten(0, -2))).view(*x.shape[:-1], -1)
 
     def multiply(self, rows: Rows) -> Tensor:
         """Maps rows (M, K) to (M, N), float32."""

@@ -30,7 +30,7 @@ def linear_each(layers: Sequence[nn.Module], x: Tensor) -> list[Tensor]:
     if len(rounding) < len(layers):
         return [linear(layer, x) for layer in layers]
     rows = quantize_rows(x.flatten(0, -2))
-    return [layer.multiply(rows).unflatten(0, x.shape[:-1]) for layer in rounding]
+    return [layer.multiply(rows).view(*x.shape[:-1], -1) for layer in rounding]
 
 
 def can_fuse(x: Tensor, *layers: nn.Module) -> bool:

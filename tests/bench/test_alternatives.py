@@ -1,12 +1,15 @@
 """Alternatives share their weights, and those that compute the same agree."""
 
+import re
+
 import pytest
 import torch
 
 from kebyt5.bench.alternatives import ALTERNATIVES
 from kebyt5.bench.weights import SIZES, Weights, gbst_config, plain_config
-from kebyt5.bench.workload import Batch, random_batch
+from kebyt5.bench.workload import Batch, copying_batch, random_batch, sentence_of
 from kebyt5.models.presets import preset_config
+from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 
 PLAIN = ["transformers-eager", "transformers-sdpa", "kebyt5"]
 GBST = ["naive-gbst", "kebyt5-gbst"]
@@ -45,23 +48,58 @@ def test_training_steps_agree(weights, uneven, names):
             torch.testing.assert_close(block[name], blocks[0][name], rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("names", [[*PLAIN, "ctranslate2-float32"], GBST], ids=["plain", "gbst"])
+@pytest.mark.parametrize(
+    "names",
+    [[*PLAIN, "ctranslate2-float32", "kebyt5-engine"], [*GBST, "kebyt5-gbst-engine"]],
+    ids=["plain", "gbst"],
+)
 def test_generated_bytes_agree(weights, uneven, names):
     outputs = [ALTERNATIVES[name](weights).generate(uneven, 6, lambda: None) for name in names]
     assert all(len(ids) == 6 for ids in outputs[0])
     assert all(output == outputs[0] for output in outputs)
 
 
-def test_int8_runs_and_is_not_quite_the_same(weights):
+INT8 = [name for name in ALTERNATIVES if "int8" in name and "generate" in ALTERNATIVES[name].does]
+
+
+@pytest.mark.parametrize("name", INT8)
+def test_int8_runs_and_is_not_quite_the_same(weights, name):
     batch = random_batch(1, 61, 12)
-    ids = ALTERNATIVES["ctranslate2-int8"](weights).generate(batch, 6, lambda: None)
+    ids = ALTERNATIVES[name](weights).generate(batch, 6, lambda: None)
     assert len(ids[0]) == 6
+    assert weights.tensors["decoder.block.0.layer.0.SelfAttention.q.weight"].dtype == torch.float32
+
+
+def test_prompt_lookup_changes_no_byte(weights):
+    batch = random_batch(1, 61, 12)
+    names = ["transformers-sdpa", "transformers-lookup"]
+    plain, guessed = (ALTERNATIVES[n](weights).generate(batch, 30, lambda: None) for n in names)
+    assert plain == guessed
+
+
+def test_engines_say_how_they_came_by_their_copies():
+    weights, batch = Weights.copying("tiny"), copying_batch(2, 300, 60)
+    free, constrained = (
+        ALTERNATIVES[f"kebyt5-gbst-engine{kind}"](weights) for kind in ("", "-constrained")
+    )
+    copies = free.copy(batch, 60, lambda: None)
+    assert copies == free.generate(batch, 60, lambda: None)
+    assert free.statistics.passes == 120
+    free.copy(batch, 60, lambda: None)
+    assert free.statistics.passes < 40
+    assert free.statistics.forced == 0
+    (copy, _) = constrained.copy(batch, 60, lambda: None)
+    sentence = sentence_of(ByteTokenizer().decode(batch.input_ids[0], skip_special_tokens=True))
+    text = ByteTokenizer().decode(copy[:-2]).rstrip("\ufffd")
+    assert sentence.startswith(re.sub(r"<|:[A-Z]{2}>", "", text))
+    assert constrained.statistics.forced > 0
 
 
 @pytest.mark.parametrize("name", [n for n in ALTERNATIVES if "generate" in ALTERNATIVES[n].does])
 def test_every_byte_is_told(weights, name):
     told = []
-    ALTERNATIVES[name](weights).generate(random_batch(2, 20, 4), 4, lambda: told.append(1))
+    size = ALTERNATIVES[name].largest_batch or 2
+    ALTERNATIVES[name](weights).generate(random_batch(size, 20, 4), 4, lambda: told.append(1))
     assert len(told) == 4
 
 
@@ -124,3 +162,15 @@ def test_random_batches_have_exactly_these_lengths():
     assert (batch.labels[:, -1] == 1).all()
     assert len({tuple(row) for row in batch.input_ids.tolist()}) == 3
     assert torch.equal(batch.input_ids, random_batch(3, 100, 17).input_ids)
+
+
+def test_prompts_to_copy_have_exactly_these_lengths_and_hold_their_answer():
+    for length in (299, 300, 301, 1024):
+        batch = copying_batch(3, length, 64)
+        assert batch.input_ids.shape == (3, length)
+        assert len({tuple(row) for row in batch.input_ids.tolist()}) == 3
+        prompt = ByteTokenizer().decode(batch.input_ids[0], skip_special_tokens=True)
+        assert prompt.startswith("task: NER")
+        assert len(sentence_of(prompt).encode()) > 200
+    with pytest.raises(ValueError, match="needs room"):
+        copying_batch(1, 60, 64)

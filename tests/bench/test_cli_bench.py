@@ -36,6 +36,33 @@ def test_generate_compares_with_ctranslate2(tmp_path):
     assert "ms per byte" in page
 
 
+def test_copies_tell_passes_and_shares(tmp_path):
+    run("copy", "--presets", "tiny", "--lengths", 300, "--batch-sizes", 1, "--output-bytes", 32,
+        "--rounds", 1, "--alternatives", "transformers-lookup", "kebyt5-gbst-engine",
+        "kebyt5-gbst-engine-int8-constrained", "--output", tmp_path)  # fmt: skip
+    page = (tmp_path / "bench-copy.md").read_text()
+    assert page.startswith("# Generation of copies")
+    (ours,) = [line for line in page.splitlines() if line.startswith("| kebyt5 engine, GBST |")]
+    heads = next(line for line in page.splitlines() if line.startswith("|  | encode")).split("|")
+    cells = dict(zip(map(str.strip, heads), map(str.strip, ours.split("|")), strict=True))
+    assert float(cells["passes"]) < 32
+    assert cells["copied"].endswith("%")
+    assert "| kebyt5 engine, GBST, int8, constrained |" in page
+
+
+def test_a_queue_and_passes_make_tables(tmp_path):
+    run("queue", "--presets", "tiny", "--requests", 9, "--lengths", 5, 60, "--output-bytes", 3, 6,
+        "--rounds", 1, "--output", tmp_path / "queue.md")  # fmt: skip
+    page = (tmp_path / "queue.md").read_text()
+    assert page.startswith("# A queue of 9 requests, 5 to 60 bytes in, 3 to 6 out")
+    assert "| tiny | kebyt5 engine, GBST, int8 |" in page
+    run("passes", "--presets", "tiny", "--length", 30, "--rows", 1, 4, "--rounds", 1,
+        "--output", tmp_path / "passes.md")  # fmt: skip
+    page = (tmp_path / "passes.md").read_text()
+    assert "4 rows, ms" in page
+    assert "times float32 (range)" in page
+
+
 def test_encode_prints_without_writing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     run("encode", "--presets", "tiny", "--lengths", 16, "--rounds", 1, "--alternatives",

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kebyt5.generation.encoding import LARGEST_BATCH, batch_of_like_length, encode
+from kebyt5.generation.encoding import LARGEST_BATCH, LARGEST_WASTE, batch_of_like_length, encode
 
 LENGTHS = st.lists(st.integers(1, 6000), min_size=1, max_size=40)
 
@@ -17,8 +17,8 @@ def test_batches_waste_little(lengths):
     mine = [lengths[i] for i in chosen]
     assert 0 in chosen
     assert len(set(chosen)) == len(chosen)
-    assert max(mine) <= 1.1 * min(mine) + 8
-    assert len(mine) == 1 or max(mine) * len(mine) <= LARGEST_BATCH
+    assert max(mine) <= LARGEST_WASTE * min(mine) + 8
+    assert len(mine) == 1 or sum(mine) <= LARGEST_BATCH
 
 
 def test_equal_lengths_fill_a_batch():

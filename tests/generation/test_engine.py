@@ -244,6 +244,24 @@ def test_requests_from_many_threads(model):
     assert [ids for first in range(0, 24, 6) for ids in found[first]] == expected
 
 
+def test_no_more_is_encoded_ahead_than_has_its_turn_soon(model, monkeypatch):
+    import kebyt5.generation.engine as module
+
+    encoded = []
+    monkeypatch.setattr(
+        module, "encode", lambda m, ids, real=module.encode: encoded.extend(ids) or real(m, ids)
+    )
+    engine = Engine(model, 2)
+    requests = [engine.submit("가나", GenerationOptions(max_new_bytes=2)) for _ in range(20)]
+    engine.step()
+    assert len(encoded) <= 4
+    while engine.step():
+        pass
+    assert len(encoded) == 20  # each once
+    assert all(request.result().ids for request in requests)
+    assert [request.size for request in requests] == [len(r.result().ids) for r in requests]
+
+
 def test_cancellation_and_deadline_end_a_text_where_it_is(model):
     engine = Engine(model, 2)
     options = GenerationOptions(max_new_bytes=500, drafts=False, constraint=UTF8())

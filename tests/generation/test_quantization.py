@@ -7,7 +7,8 @@ import kebyt5
 from kebyt5.generation.engine import Engine
 from kebyt5.generation.quantization import quantize
 from kebyt5.generation.request import GenerationOptions
-from kebyt5.models.int8 import Int8Linear, quantize_rows
+from kebyt5.models import int8
+from kebyt5.models.int8 import Int8Linear, linear_each, quantize_rows
 
 
 def test_products_are_those_of_the_rounded_numbers():
@@ -35,6 +36,18 @@ def test_a_row_does_not_depend_on_the_others():
 @pytest.fixture
 def quantized(tiny_model):
     return quantize(tiny_model())
+
+
+def test_several_layers_round_the_same_rows_once(monkeypatch):
+    layers = [Int8Linear.of(torch.nn.Linear(48, 40, bias=False)) for _ in range(2)]
+    x = torch.randn(2, 5, 48)
+    expected = [layer(x) for layer in layers]
+    calls = []
+    real = int8.quantize_rows
+    monkeypatch.setattr(int8, "quantize_rows", lambda rows: calls.append(1) or real(rows))
+    for found, each in zip(linear_each(layers, x), expected, strict=True):
+        assert torch.equal(found, each)
+    assert calls == [1]
 
 
 def test_the_model_says_nearly_the_same(tiny_model, quantized):
@@ -71,6 +84,19 @@ def test_a_saved_model_is_small_and_loads_as_it_was(tiny_model, quantized, tmp_p
         (tmp_path / name / "model.safetensors").stat().st_size for name in ("int8", "float")
     )
     assert small < large
+
+
+def test_a_saved_model_loads_by_its_name_on_the_hub(quantized, tmp_path):
+    repository = tmp_path / "models--someone--small-int8"
+    quantized.save_pretrained(repository / "snapshots" / "0123abc")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0123abc")
+    loaded = kebyt5.load("someone/small-int8", cache_dir=tmp_path, local_files_only=True)
+    assert loaded.name_or_path == "someone/small-int8"
+    assert torch.equal(loaded.state_dict()["lm_head.weight"], quantized.lm_head.weight)
+    assert Engine(loaded).generate(["가나다"]) == Engine(quantized).generate(["가나다"])
+    with pytest.raises(kebyt5.models.loading.CheckpointError, match="someone/none"):
+        kebyt5.load("someone/none", cache_dir=tmp_path, local_files_only=True)
 
 
 def test_a_damaged_file_is_refused(quantized, tmp_path):

@@ -6,7 +6,8 @@ from transformers import T5Config
 from transformers.models.t5.modeling_t5 import T5DenseGatedActDense, T5LayerNorm
 
 from kebyt5.models import fused
-from kebyt5.models.fused import Dropout, GatedFeedForward, GatedGELU, RMSNorm, RMSNormFunction, kept
+from kebyt5.models.feed_forward import GatedFeedForward, GatedGELU
+from kebyt5.models.fused import Dropout, RMSNorm, RMSNormFunction, kept
 
 
 def config(**changes):
@@ -91,7 +92,7 @@ def test_the_switch_gives_the_modules_of_transformers(monkeypatch):
     def refuse(*_):
         raise AssertionError("fused although switched off")
 
-    for function in (fused.RMSNormFunction, fused.GatedGELU, fused.DropoutFunction):
+    for function in (RMSNormFunction, GatedGELU, fused.DropoutFunction):
         monkeypatch.setattr(function, "apply", refuse)
     monkeypatch.setattr(fused.fast_path, "fused", False)
     x = torch.randn(2, 12)

@@ -267,7 +267,7 @@ def floor_parts(
 
     Args:
         machine: The rates.
-        measure: "train", "encode" or "generate".
+        measure: "train", "encode", "generate" or "copy".
         config: The model.
         lengths: Batch size, input bytes, output bytes.
     """

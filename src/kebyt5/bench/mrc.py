@@ -22,7 +22,7 @@ from kebyt5.bench.measure import Ratio, Rounds, interleave_parts, ratio
 from kebyt5.bench.memory import available_memory
 from kebyt5.bench.speed import MEMORY_SHARE, Case, memory_needed
 from kebyt5.bench.weights import Weights
-from kebyt5.bench.workload import Batch
+from kebyt5.bench.workload import SENTENCES, Batch
 from kebyt5.errors import InputError
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 from kebyt5.tasks import Example, get_task
@@ -32,7 +32,6 @@ PUBLISHED = {"training": 2.74, "inference": 1.46}
 """How many times as fast the card's GBST model is as the plain one, on an A100."""
 
 PLAIN, GBST = "kebyt5", "kebyt5-gbst"
-_SENTENCES = Path(__file__).parents[1] / "assets" / "sample_ner" / "train.tsv"
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ def synthetic_text(length: int) -> Texts:
         InputError: Question and prompt alone are longer.
     """
     mrc = get_task("mrc")
-    sentences = [example.inputs["sentence"] for example in get_task("ner").read(_SENTENCES)]
+    sentences = [example.inputs["sentence"] for example in get_task("ner").read(SENTENCES)]
 
     def source(context: str) -> str:
         return mrc.input_text(mrc.example(question="이 글은 무엇을 다루는가?", context=context))

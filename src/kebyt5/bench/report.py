@@ -24,12 +24,25 @@ GIB = 2**30
 REFERENCES = {"transformers-sdpa": "times sdpa", "naive-gbst": "times naive GBST"}
 """What everything is compared with, and the heads of these columns."""
 
-MAIN_PART = {"train": "step", "encode": "encode", "generate": "total"}
-TITLES = {"train": "Training step", "encode": "Encoding", "generate": "Generation"}
+MAIN_PART = {"train": "step", "encode": "encode", "generate": "total", "copy": "total"}
+TITLES = {
+    "train": "Training step",
+    "encode": "Encoding",
+    "generate": "Generation",
+    "copy": "Generation of copies",
+}
 NOTES = {
     "train": "A step is forward and backward, without the optimizer; dropout {dropout:g}.",
     "encode": "CTranslate2 has no call that only encodes: it decodes one byte as well.",
-    "generate": "Greedy; the end of sequence is ruled out.",
+    "generate": "Greedy; the end of sequence is ruled out. There is nothing to copy, and the engine"
+    " makes no drafts: a pass of the decoder for every byte.",
+    "copy": "Greedy; the end of sequence is ruled out. The GBST model is the trained one of the"
+    " package, widened to this shape so that it computes the same: it copies what it reads, prompts"
+    " of the NER task with sentences written for this project. The plain model on these weights"
+    " says nothing useful and takes the time it always takes. `passes` are those of the decoder"
+    " for one text, `copied` is the share of bytes that a draft had guessed right although others"
+    " were possible, `forced` the share that the constraint left no choice about; `constrained` is"
+    " under the task's constraint.",
 }
 
 
@@ -93,7 +106,8 @@ def case_table(measure: str, results: Sequence[Result]) -> list[str]:
     part = MAIN_PART[measure]
     by_name = {result.name: result for result in results}
     references = {name: head for name, head in REFERENCES.items() if name in by_name}
-    parts = ["encode", "byte", "total"] if measure == "generate" else [part]
+    generates = part == "total"
+    parts = ["encode", "byte", "total"] if generates else [part]
     heads = {
         "byte": "ms per byte",
         "encode": "encode, s",
@@ -101,8 +115,8 @@ def case_table(measure: str, results: Sequence[Result]) -> list[str]:
         "total": "total, s",
     }
     head = ["", *(heads[p] for p in parts), *references.values(), "/ floor"]
-    if measure == "generate":
-        head.append("byte / floor")
+    if generates:
+        head += ["byte / floor", "passes", "copied", "forced"]
     head += ["first, s", "peak, GiB"]
     rows = []
     for result in results:
@@ -121,11 +135,22 @@ def case_table(measure: str, results: Sequence[Result]) -> list[str]:
         if alternative:
             floor = by_name["floor, GBST" if alternative.has_gbst else "floor, plain"].rounds
             cells.append(f"{ratio(times, floor[part]).median:.2f}")
-            if measure == "generate":
+            if generates:
                 cells.append(f"{ratio(result.rounds['byte'], floor['byte']).median:.2f}")
+                cells += _origin(result)
             cells += [_seconds(result.cold or 0), f"{(result.peak or 0) / GIB:.1f}"]
         rows.append(cells + [""] * (len(head) - len(cells)))
     return table(head, rows)
+
+
+def _origin(result: Result) -> list[str]:
+    """Decoder passes a text, and the shares of bytes that were copied and forced."""
+    statistics, case = result.statistics, result.case
+    if statistics is None:
+        return ["", "", ""]
+    size = case.batch_size * case.outputs
+    shares = (statistics.copied / size, statistics.forced / size)
+    return [f"{statistics.passes / case.batch_size:.1f}", *(f"{share:.0%}" for share in shares)]
 
 
 def exponent_table(speed: Speed) -> list[str]:
@@ -167,7 +192,7 @@ def plot_speed(speed: Speed, path: Path) -> None:
     """Draws cost against length, a panel for every size and batch, or for generation bars."""
     from matplotlib.figure import Figure
 
-    if speed.measure == "generate":
+    if MAIN_PART[speed.measure] == "total":
         cases = list(dict.fromkeys(result.case for result in speed.results))
         figure = Figure(figsize=(8, 1 + 2.6 * len(cases)), layout="constrained")
         for case, axes in zip(cases, figure.subplots(len(cases), squeeze=False), strict=True):

@@ -32,12 +32,19 @@ from kebyt5.bench.measure import (
 )
 from kebyt5.bench.memory import available_memory, rehearse
 from kebyt5.bench.weights import Weights, gbst_config, plain_config
-from kebyt5.bench.workload import Batch, random_batch
+from kebyt5.bench.workload import Batch, copying_batch, random_batch
+from kebyt5.generation.request import Statistics
 
 MEMORY_SHARE = 0.92
 """Of the free memory, what an estimate may take; allocators and kernels need some of their own."""
 
 FLOORS = {"floor, plain": plain_config, "floor, GBST": gbst_config}
+
+Generate = Callable[[Batch, int, Callable[[], None]], list[list[int]]]
+
+WEIGHTS: dict[str, Callable[[str], Weights]] = {"copy": Weights.copying}
+BATCHES: dict[str, Callable[[int, int, int], Batch]] = {"copy": copying_batch}
+"""What a measure runs on, where that is not random."""
 
 
 class Case(NamedTuple):
@@ -60,6 +67,7 @@ class Result:
         cold: Seconds of the first run in a fresh process.
         peak: Bytes that this process held at most.
         needs: Bytes that it would need, where there are not as many.
+        statistics: How the engine came by the bytes of the last round.
     """
 
     case: Case
@@ -68,6 +76,7 @@ class Result:
     cold: float | None = None
     peak: int | None = None
     needs: int | None = None
+    statistics: Statistics | None = None
 
     def median(self, part: str) -> float:
         """Median seconds of that part."""
@@ -79,7 +88,7 @@ class Speed:
     """All results of one measure.
 
     Attributes:
-        measure: "train", "encode" or "generate".
+        measure: "train", "encode", "generate" or "copy".
         results: Case by case, alternative by alternative.
         machine: The rates found on the way.
         losses: In training, the first loss of each alternative, by case.
@@ -102,7 +111,7 @@ def bench_speed(
     """Measures alternatives and floors in every case.
 
     Args:
-        measure: "train", "encode" or "generate".
+        measure: "train", "encode", "generate" or "copy".
         names: Alternatives; those that cannot do it are left out.
         cases: Those of one size have to follow each other.
         rounds: Interleaved rounds after one to warm up.
@@ -123,14 +132,16 @@ def bench_speed(
         for size in dict.fromkeys(case.size for case in cases):
             with tempfile.TemporaryDirectory(prefix="kebyt5-bench-") as folder:
                 file = Path(folder, "weights.safetensors")
-                Weights.draw(size).save(file)
+                WEIGHTS.get(measure, Weights.draw)(size).save(file)
                 return_freed_memory()
                 of_size = [case for case in cases if case.size == size]
                 room = MEMORY_SHARE * (available_memory() if memory is None else memory)
                 alone: dict[Case, list[Result]] = {case: [] for case in of_size}
                 for name in names:
-                    too_large = misfits(measure, name, of_size, dropout, room)
-                    for case in of_size:
+                    most = ALTERNATIVES[name].largest_batch
+                    possible = [case for case in of_size if most is None or case[1] <= most]
+                    too_large = misfits(measure, name, possible, dropout, room)
+                    for case in possible:
                         tell(case, f"{name} alone")
                         needs = too_large.get(case)
                         alone[case].append(_run_alone(measure, name, case, dropout, file, needs))
@@ -142,6 +153,11 @@ def bench_speed(
                 )
             del weights, runners
     return speed
+
+
+def batch_for(measure: str, case: Case) -> Batch:
+    """What a case reads."""
+    return BATCHES.get(measure, random_batch)(case.batch_size, case.length, case.outputs)
 
 
 def misfits(
@@ -185,7 +201,7 @@ def memory_needed(measure: str, name: str, case: Case, dropout: float) -> int:
 
     def make_case() -> Callable[[], Any]:
         runner = alternative(Weights.unset(case.size), dropout)
-        batch = random_batch(case.batch_size, case.length, case.outputs)
+        batch = batch_for(measure, case)
         # Decoding a byte takes little beside the encoder.
         return partial(runner.train if measure == "train" else runner.encode, batch)
 
@@ -197,7 +213,7 @@ def _run_together(
     runners: dict[str, Alternative], dropout: float, rounds: int, tell: Callable[[str], None],
 ) -> Iterator[Result]:  # fmt: skip
     """Interleaves all that fit, and the floors."""
-    batch = random_batch(case.batch_size, case.length, case.outputs)
+    batch = batch_for(speed.measure, case)
     parts: dict[str, Callable[[], dict[str, float]]] = {}
     for result in results:
         if result.needs is None:
@@ -211,6 +227,7 @@ def _run_together(
     seconds = interleave_parts(parts, rounds, tell)
     for result in results:
         result.rounds = seconds.get(result.name, {})
+        result.statistics = getattr(runners.get(result.name), "statistics", None)
         yield result
     for name in FLOORS:
         yield Result(case, name, seconds[name])
@@ -233,13 +250,14 @@ def _parts(
         return {"step": seconds}
     if speed.measure == "encode":
         return {"encode": seconds_of(partial(runner.encode, batch))}
-    return generation_parts(runner, batch, case.outputs)
+    generate = runner.copy if speed.measure == "copy" else runner.generate
+    return generation_parts(generate, batch, case.outputs)
 
 
-def generation_parts(runner: Alternative, batch: Batch, length: int) -> dict[str, float]:
+def generation_parts(generate: Generate, batch: Batch, length: int) -> dict[str, float]:
     """Seconds until the first byte but for decoding it ("encode"), of a byte, and in total."""
     times = [time.perf_counter()]
-    runner.generate(batch, length, lambda: times.append(time.perf_counter()))
+    generate(batch, length, lambda: times.append(time.perf_counter()))
     began, first, last = times[0], times[1], times[-1]
     byte = (last - first) / max(1, length - 1)
     return {"encode": first - began - byte, "byte": byte, "total": last - began}
@@ -252,11 +270,12 @@ def run_alone(arguments: Sequence[str]) -> tuple[float, int]:
     keep_memory()
     runner = ALTERNATIVES[name](Weights.read(size, Path(weights)), float(numbers[3]))
     return_freed_memory()  # whatever was needed only to make it
-    batch = random_batch(batch_size, length, outputs)
+    batch = batch_for(measure, Case(size, batch_size, length, outputs))
     run: dict[str, Callable[[], Any]] = {
         "train": partial(runner.train, batch),
         "encode": partial(runner.encode, batch),
         "generate": partial(runner.generate, batch, outputs, lambda: None),
+        "copy": partial(runner.copy, batch, outputs, lambda: None),
     }
     seconds: list[float] = []
     peak = peak_memory_of(lambda: seconds.append(seconds_of(run[measure])))

@@ -9,7 +9,9 @@ from torch import nn
 from transformers import T5Config
 from transformers import initialization as init
 
+from kebyt5.bench.widening import widened
 from kebyt5.models.configuration_gbswt5 import GBSWT5Config
+from kebyt5.models.loading import load
 from kebyt5.models.modeling_gbswt5 import GBSWT5ForConditionalGeneration
 from kebyt5.models.presets import PRESETS, preset_config
 
@@ -48,6 +50,18 @@ class Weights:
                 if "layer_norm" in name:
                     parameter.normal_(mean=1.0, std=0.02)
         return cls(size, model.state_dict(keep_vars=True))
+
+    @classmethod
+    def copying(cls, size: str) -> "Weights":
+        """Weights of a model that copies: the trained one of the package, widened to that size."""
+        config = gbst_config(size)
+        with init.no_init_weights():
+            model = GBSWT5ForConditionalGeneration(config)
+        names = model.state_dict(keep_vars=True)
+        values = widened(load("tiny"), config)
+        parameters = {name: nn.Parameter(value) for name, value in values.items()}
+        return cls(size, {name: parameters[_EMBEDDING if name in _TIED else name]
+                          for name in names})  # fmt: skip
 
     @classmethod
     def unset(cls, size: str) -> "Weights":

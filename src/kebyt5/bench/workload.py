@@ -1,5 +1,6 @@
 """What the alternatives are given to do."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -7,8 +8,11 @@ import torch
 from torch import Tensor
 
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
+from kebyt5.tasks import get_task
 
 HANGUL = (0xAC00, 0xD7A4)
+SENTENCES = Path(__file__).parents[1] / "assets" / "sample_ner" / "train.tsv"
+"""Written for this project."""
 
 
 class Batch(NamedTuple):
@@ -43,4 +47,37 @@ def random_batch(batch_size: int, length: int, output_bytes: int, seed: int = 0)
     return Batch(inputs, torch.ones_like(inputs), ids(output_bytes, 1))
 
 
-__all__ = ["Batch", "hangul", "random_batch"]
+def copying_batch(batch_size: int, length: int, output_bytes: int, seed: int = 0) -> Batch:
+    """Prompts of the NER task of exactly `length` ids, whose answers are their own sentences.
+
+    The sentences were written for this project; the inputs have them in different orders.
+
+    Raises:
+        ValueError: No room for a sentence in the prompt, or not for so many bytes of output.
+    """
+    ner = get_task("ner")
+    examples = list(ner.read(SENTENCES))
+    sentences = [e.inputs["sentence"] for e in examples]
+    # The prompt shortens what is repeated in some.
+    sentences = [s for s, e in zip(sentences, examples, strict=True) if s in ner.input_text(e)]
+    tokenizer = ByteTokenizer()
+    inputs = []
+    for row in range(batch_size):
+        order = np.random.default_rng(seed + row).permutation(len(sentences))
+        text = " ".join(sentences[i] for i in order).encode()
+        room = length - 1 - len(ner.input_text(ner.example(sentence="")).encode())
+        if room < output_bytes or len(text) < room:
+            raise ValueError(f"{length} bytes in and {output_bytes} out; the copy needs room")
+        sentence = text[:room].decode(errors="ignore")
+        sentence += "." * (room - len(sentence.encode()))
+        inputs.append(tokenizer(ner.input_text(ner.example(sentence=sentence))).input_ids)
+    ids = torch.tensor(inputs)
+    return Batch(ids, torch.ones_like(ids), ids[:, -output_bytes:])
+
+
+def sentence_of(prompt: str) -> str:
+    """The sentence in a prompt of `copying_batch`."""
+    return prompt.rpartition("### 입력\n")[2].removesuffix("\n")
+
+
+__all__ = ["Batch", "copying_batch", "hangul", "random_batch", "sentence_of"]

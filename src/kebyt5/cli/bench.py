@@ -90,6 +90,9 @@ def everything(
         train(choice=choice)
         encode(choice=choice)
         generate(choice=choice)
+        copy(choice=choice)
+        passes(presets=presets, rounds=rounds, output=folder / "bench-passes.md")
+        queue(presets=presets, output=folder / "bench-queue.md")
     for size in presets:
         _mrc(size, mrc_file, examples, lengths, rounds, folder)
 
@@ -171,9 +174,9 @@ def encode(choice: Choice = Choice()) -> None:
 
 @bench.command
 def generate(choice: Choice = Choice()) -> None:
-    """Compare greedy generation: encoding, milliseconds per byte, in total.
+    """Compare greedy generation with nothing to copy: encoding, milliseconds per byte, in total.
 
-    By default 64 bytes out of 1,024, batch 1 and 8, which takes half an hour on two cores.
+    By default 64 bytes out of 1,024, batch 1 and 8, which takes an hour on two cores.
 
     ```bash
     kebyt5 bench generate --batch-sizes 1 --output docs/results
@@ -183,6 +186,114 @@ def generate(choice: Choice = Choice()) -> None:
         choice: What to measure.
     """
     _speed("generate", choice, (1024,), (1, 8), 64)
+
+
+@bench.command
+def copy(choice: Choice = Choice()) -> None:
+    """Compare greedy generation by a model that copies: the package's own, widened to the size.
+
+    By default 64 bytes out of 1,024, batch 1 and 8, which takes an hour on two cores.
+
+    ```bash
+    kebyt5 bench copy --batch-sizes 1 --output docs/results
+    ```
+
+    Args:
+        choice: What to measure.
+    """
+    _speed("copy", choice, (1024,), (1, 8), 64)
+
+
+@bench.command
+def queue(
+    *,
+    requests: PositiveInt = 200,
+    lengths: tuple[PositiveInt, PositiveInt] = (30, 3000),
+    output_bytes: tuple[PositiveInt, PositiveInt] = (16, 112),
+    presets: Annotated[tuple[Size, ...], Several] = ("base",),
+    alternatives: Annotated[tuple[str, ...], Several] = (
+        "kebyt5-gbst", "kebyt5-gbst-engine", "kebyt5-gbst-engine-int8",
+    ),
+    rounds: PositiveInt = 3,
+    output: Path | None = None,
+) -> None:  # fmt: skip
+    """Compare how a queue of requests of all lengths is served.
+
+    The engine takes all requests at once; other alternatives generate batches of 8 in the order of
+    arrival, until the longest text of each is there. With the base model a round takes ten minutes
+    on two cores, and with `transformers-sdpa` an hour.
+
+    ```bash
+    kebyt5 bench queue --presets tiny --alternatives kebyt5-gbst kebyt5-gbst-engine
+    ```
+
+    Args:
+        requests: How many.
+        lengths: Fewest and most input bytes; their logarithms are spread evenly.
+        output_bytes: Fewest and most bytes that a request wants, spread evenly.
+        presets: Sizes of the models.
+        alternatives: Names as in the documentation.
+        rounds: Interleaved rounds after one to warm up.
+        output: A Markdown file to write the table to.
+    """
+    from kebyt5.bench.alternatives import ALTERNATIVES
+    from kebyt5.bench.measure import ratio
+    from kebyt5.bench.queued import Queue, bench_queue
+
+    asked = Queue.mixed(requests, lengths, output_bytes)
+    names = _alternatives(alternatives)
+    rows = []
+    for size in presets:
+        seconds = bench_queue(size, names, asked, rounds)
+        for name, times in seconds.items():
+            middle = sorted(times)[len(times) // 2]
+            ratios = [str(ratio(seconds[other], times)) for other in names[:2]]
+            rows.append([size, ALTERNATIVES[name].title, f"{middle:.3g}",
+                         f"{requests / middle:.3g}", f"{asked.output_bytes / middle:.3g}",
+                         *ratios])  # fmt: skip
+    head = ["size", "", "s", "requests/s", "bytes/s",
+            *(f"times {ALTERNATIVES[name].title} (range)" for name in names[:2])]  # fmt: skip
+    title = (
+        f"A queue of {requests} requests, {lengths[0]:,} to {lengths[1]:,} bytes in,"
+        f" {output_bytes[0]:,} to {output_bytes[1]:,} out"
+    )
+    _report(title, head, rows, output)
+
+
+@bench.command
+def passes(
+    *,
+    length: PositiveInt = 1024,
+    rows: Annotated[tuple[PositiveInt, ...], Several] = (1, 2, 4, 8, 16, 32),
+    presets: Annotated[tuple[Size, ...], Several] = ("base",),
+    rounds: PositiveInt = 5,
+    output: Path | None = None,
+) -> None:
+    """Compare decoder passes with the bandwidth of memory, and the encoder in eight bits.
+
+    Args:
+        length: Input bytes.
+        rows: Bytes that a pass looks at.
+        presets: Sizes of the models.
+        rounds: Interleaved rounds after one to warm up.
+        output: A Markdown file to write the table to.
+    """
+    from kebyt5.bench.passes import bench_passes, encoder_ratio, milliseconds
+
+    cells = []
+    for size in presets:
+        measured = bench_passes(size, length, rows, rounds)
+        for each in measured:
+            cells.append(
+                [size, each.title, *(milliseconds(each.decode[n]) for n in rows),
+                 f"{each.read / 1e6:.0f}", milliseconds(each.least),
+                 str(each.over_bandwidth(rows[0])), milliseconds(each.encode),
+                 str(encoder_ratio(measured)) if each is measured[1] else ""]
+            )  # fmt: skip
+    head = ["size", "", *(f"{n} rows, ms" for n in rows), "MB read", "ms at bandwidth",
+            f"{rows[0]} rows / bandwidth (range)", "encode, ms",
+            "times float32 (range)"]  # fmt: skip
+    _report(f"Decoder passes, {length:,} bytes in, GBST model", head, cells, output)
 
 
 @bench.command

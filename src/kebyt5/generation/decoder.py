@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from kebyt5.generation.cache import SlotCache
 from kebyt5.generation.skinny import SkinnyLinear
+from kebyt5.models.feed_forward import gate_values
 
 
 class PackedDecoder:
@@ -31,7 +32,7 @@ class PackedDecoder:
         self._stack = model.decoder
         self._heads = model.config.num_heads
         self._scale = model.config.d_model**-0.5 if model.config.scale_decoder_outputs else 1.0
-        self._fused_gelu = model.config.dense_act_fn in ("gelu_new", "gelu_pytorch_tanh")
+        self._is_gelu = model.config.dense_act_fn in ("gelu_new", "gelu_pytorch_tanh")
         self._linear = SkinnyLinear()
         self._bias = self._bias_table(0)
 
@@ -82,18 +83,19 @@ class PackedDecoder:
                 self._split(projected)
                 for projected in self._linear.each((attention.q, attention.k, attention.v), normed)
             )
-            mixed = torch.empty_like(query)
+            mixed = []
             for cache, (start, end), bias in zip(caches, bounds, biases, strict=True):
                 keys, values = cache.extend(number, key[start:end], value[start:end])
-                mixed[start:end] = _attend(query[start:end], keys, values, bias)
-            hidden = hidden + self._linear(attention.o, mixed.flatten(1))
+                mixed.append(_attend(query[start:end], keys, values, bias))
+            hidden = hidden + self._linear(attention.o, _joined(mixed))
 
             attention = cross.EncDecAttention
             query = self._split(self._linear(attention.q, _norm(cross.layer_norm, hidden)))
-            mixed = torch.empty_like(query)
-            for cache, (start, end) in zip(caches, bounds, strict=True):
-                mixed[start:end] = _attend(query[start:end], *cache.cross[number], None)
-            hidden = hidden + self._linear(attention.o, mixed.flatten(1))
+            mixed = [
+                _attend(query[start:end], *cache.cross[number], None)
+                for cache, (start, end) in zip(caches, bounds, strict=True)
+            ]
+            hidden = hidden + self._linear(attention.o, _joined(mixed))
 
             normed = _norm(feed_forward.layer_norm, hidden)
             hidden = hidden + self._feed_forward(feed_forward.DenseReluDense, normed)
@@ -104,17 +106,14 @@ class PackedDecoder:
         return self._linear(self._model.lm_head, hidden * self._scale).float()
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(1, (self._heads, -1))
+        return x.view(len(x), self._heads, -1)
 
     def _feed_forward(self, module: Any, x: Tensor) -> Tensor:
-        def act(inner: Tensor) -> Tensor:
-            return F.gelu(inner, approximate="tanh") if self._fused_gelu else module.act(inner)
-
         if hasattr(module, "wi_0"):
-            gate, inner = self._linear.each((module.wi_0, module.wi_1), x)
-            x = act(gate) * inner
+            gate, value = self._linear.each((module.wi_0, module.wi_1), x)
+            x = gate_values(gate, value) if self._is_gelu else module.act(gate) * value
         else:
-            x = act(self._linear(module.wi, x))
+            x = module.act(self._linear(module.wi, x))
         return self._linear(module.wo, x)
 
     def _relative_bias(self, position: int, rows: int) -> Tensor:
@@ -147,6 +146,11 @@ def _norm(module: Any, x: Tensor) -> Tensor:
     """T5's norm, in one call."""
     normed = F.rms_norm(x.float(), module.weight.shape, None, module.variance_epsilon)
     return module.weight * normed.to(module.weight.dtype)
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """What the heads of all requests say, (rows, heads * d_kv)."""
+    return (parts[0] if len(parts) == 1 else torch.cat(list(parts))).flatten(1)
 
 
 def _attend(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:

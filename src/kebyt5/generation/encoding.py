@@ -1,4 +1,9 @@
-"""Encoder states of many inputs: texts of like length share a batch, padding is never kept."""
+"""Encoder states of many inputs at once.
+
+The blocks of the encoder see the positions of all inputs one behind the other, without padding
+(`models/stack.py`); only GBST, a hundredth of the work, reads a padded batch. So a batch may hold
+whatever adds up to enough rows for matrix products to be fast.
+"""
 
 from collections.abc import Sequence
 from itertools import count
@@ -11,8 +16,8 @@ from transformers import PreTrainedModel
 LARGEST_BATCH = 4096
 """Bytes in a batch; more do not make the matrix products any faster."""
 
-LARGEST_WASTE = 1.1
-"""How much longer than the shortest the longest of a batch may be."""
+LARGEST_WASTE = 1.5
+"""How much longer than the shortest the longest of a batch may be, for GBST's sake."""
 
 
 def batch_of_like_length(lengths: Sequence[int]) -> list[int]:
@@ -25,13 +30,10 @@ def batch_of_like_length(lengths: Sequence[int]) -> list[int]:
         Indices of inputs, 0 among them.
     """
     near = sorted(range(len(lengths)), key=lambda i: (abs(lengths[i] - lengths[0]), i))
-    chosen: list[int] = []
-    for i in near:
-        shortest = min(lengths[j] for j in [*chosen, i])
-        longest = max(lengths[j] for j in [*chosen, i])
-        if chosen and (
-            longest > LARGEST_WASTE * shortest + 8 or longest * (len(chosen) + 1) > LARGEST_BATCH
-        ):
+    chosen = near[:1]
+    for i in near[1:]:
+        together = [lengths[j] for j in [*chosen, i]]
+        if max(together) > LARGEST_WASTE * min(together) + 8 or sum(together) > LARGEST_BATCH:
             break
         chosen.append(i)
     return chosen

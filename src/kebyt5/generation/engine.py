@@ -178,10 +178,12 @@ class Engine:
             del self._waiting[0]
 
     def _encode_ahead(self) -> None:
-        """Encodes the next request, and with it such as are like it and wait for their turn."""
+        """Encodes the next request, and with it such as are like it and have their turn soon."""
         if self._decoder is None:
             self._decoder = PackedDecoder(self._model)
-        waiting = [request for request in self._waiting if request not in self._encoded]
+        # No further ahead, since what is encoded takes memory until it is decoded.
+        soon = self._waiting[: 2 * self._max_slots]
+        waiting = [request for request in soon if request not in self._encoded]
         chosen = batch_of_like_length([len(request.input_ids) for request in waiting])
         batch = [waiting[i] for i in chosen]
         states = encode(self._model, [request.input_ids for request in batch])

@@ -9,7 +9,6 @@ rearranged beforehand. Measured on two cores with AVX-512, see docs/log.md.
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kebyt5.models.int8 import Int8Linear, quantize_rows
@@ -38,7 +37,7 @@ class SkinnyLinear:
             return module(x)
         x = x.to(module.weight.dtype)  # T5 keeps some layers in float32 among halves
         if not self._is_skinny(module, x):
-            return F.linear(x, module.weight, module.bias)
+            return module(x)
         packed = self._packed.get(module)
         if packed is None:
             packed = torch.ops.mkldnn._reorder_linear_weight(module.weight, _ROWS_PACKED_FOR)

@@ -167,6 +167,7 @@ class Slot:
     def _say(self, ids: list[int]) -> None:
         if self._drafts:
             self._drafts.extend(ids)
+        self.request.size = len(self._output)
         self.request.emit(self._text.feed(ids))
         if self._text.stopped:
             self.finish = "stop"

@@ -27,6 +27,7 @@ from transformers.masking_utils import sdpa_mask
 from transformers.models.t5.modeling_t5 import T5Attention, eager_attention_forward
 
 from .fused import dropped_share, kept, without_autocast
+from .int8 import linear_each
 
 BLOCKWISE = "blockwise"
 """The name of this attention, for `attn_implementation`."""
@@ -332,8 +333,11 @@ class ByteAttention(T5Attention):
         if position_bias is None and self.has_relative_attention_bias:
             position_bias = self.bias_table(max(pairs.queries, default=1))
         heads = (-1, self.n_heads, self.key_value_proj_dim)
-        query = self.q(hidden_states).view(heads)
-        key, value = self.k(states).view(heads), self.v(states).view(heads)
+        if key_value_states is None:
+            projected = linear_each((self.q, self.k, self.v), states)
+        else:
+            projected = [self.q(hidden_states), *linear_each((self.k, self.v), states)]
+        query, key, value = (part.view(heads) for part in projected)
         rate = self.dropout if self.training else 0.0
         output = attend(query, key, value, position_bias, pairs, rate)
         return self.o(output.reshape(1, -1, self.inner_dim)), position_bias, None

@@ -1,4 +1,4 @@
-"""Element-wise parts of a T5 block with few passes over memory: norm, gated GELU, dropout.
+"""Element-wise parts of a T5 block with few passes over memory: norm and dropout.
 
 Each is a subclass of the module it replaces that computes the same function of the same
 parameters: `torch.autograd.Function`s that keep what the gradient needs and nothing else. Where
@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from transformers.activations import NewGELUActivation
-from transformers.models.t5.modeling_t5 import T5DenseGatedActDense, T5LayerNorm
+from transformers.models.t5.modeling_t5 import T5LayerNorm
 
 
 @dataclass
@@ -138,54 +136,6 @@ class RMSNormFunction(torch.autograd.Function):
         return grad_x, grad_weight, None
 
 
-class GatedFeedForward(T5DenseGatedActDense):
-    """T5's gated feed-forward layer with the gate, its product and dropout in one function."""
-
-    def forward(self, hidden_states: Tensor) -> Tensor:
-        """Maps (…, D) to (…, D)."""
-        if not isinstance(self.act, NewGELUActivation):
-            return super().forward(hidden_states)
-        gate, value = self.wi_0(hidden_states), self.wi_1(hidden_states)
-        rate = self.dropout.p if self.training else 0.0
-        if gate.dtype != value.dtype or not is_fused(gate) or rate == 1:
-            hidden = self.dropout(self.act(gate) * value)
-        else:
-            hidden = GatedGELU.apply(gate, value, rate)
-        weight = self.wo.weight
-        if isinstance(weight, Tensor) and weight.dtype not in (hidden.dtype, torch.int8):
-            hidden = hidden.to(weight.dtype)  # Transformers keeps wo in float32
-        return self.wo(hidden)
-
-
-class GatedGELU(torch.autograd.Function):
-    """dropout(gelu(gate) * value), GELU in its tanh form (`gelu_new`).
-
-    The hyperbolic tangent is what costs here. Both it and the derivative are computed in the
-    forward pass, so that the gradient is two products and no more is kept than the two inputs
-    would take.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, gate: Tensor, value: Tensor, rate: float) -> Tensor:
-        """Computes the product and both partial derivatives."""
-        hidden = F.gelu(gate, approximate="tanh")
-        slope = torch.ops.aten.gelu_backward(value, gate, approximate="tanh")
-        keep = kept(gate.shape, rate) if rate else None
-        ctx.scale = 1 / (1 - dropped_share(rate))
-        ctx.save_for_backward(hidden, slope, keep)
-        output = hidden * value
-        return output if keep is None else output.mul_(keep).mul_(ctx.scale)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        """Differentiates with respect to gate and value."""
-        hidden, slope, keep = ctx.saved_tensors
-        if keep is not None:
-            grad = (grad * keep).mul_(ctx.scale)
-        return grad * slope, grad * hidden, None
-
-
 def is_fused(*tensors: Tensor) -> bool:
     """Whether the functions of this file are to compute on these tensors."""
     first = tensors[0]
@@ -197,3 +147,8 @@ def is_fused(*tensors: Tensor) -> bool:
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
     )
+
+
+def is_hooked(module: nn.Module) -> bool:
+    """Whether anything waits for this module to run, or has replaced its forward."""
+    return bool(module._forward_hooks or module._forward_pre_hooks) or "forward" in vars(module)

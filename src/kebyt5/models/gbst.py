@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from .banded import BandedLookup, BandedProduct
 from .consensus import PolynomialConsensus, monomial_count
 from .folding import FoldedTables, Tables, Weights, is_constant
-from .fused import fast_path, without_autocast
+from .fused import fast_path, is_hooked, without_autocast
 
 TILE_ROWS = 16
 """Output positions per dense tile of the banded product; tiles of A are small enough for cache."""
@@ -212,7 +212,7 @@ class GBST(nn.Module):
         return (
             fast_path.folded
             and all(type(layer) is kind for layer, kind in zip(layers, plain, strict=True))
-            and not any(_is_hooked(module) for module in self.modules() if module is not self)
+            and not any(is_hooked(module) for module in self.modules() if module is not self)
             and (convolution.bn is None or not convolution.bn.training)
             and not torch.compiler.is_compiling()
             and not torch.jit.is_tracing()
@@ -337,11 +337,6 @@ class GBST(nn.Module):
         d = self.downsample_factor
         mixed = mixed.view(batch, layout.stride // d, mixed.shape[-1])[:, : -(-length // d)]
         return mixed * self.downsample_mask(mask)[:, :, None]
-
-
-def _is_hooked(module: nn.Module) -> bool:
-    """Whether anything waits for this module to run, or has replaced its forward."""
-    return bool(module._forward_hooks or module._forward_pre_hooks) or "forward" in vars(module)
 
 
 def _is_polynomial_cheaper(weights: Tensor) -> bool:

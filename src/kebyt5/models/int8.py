@@ -6,13 +6,15 @@ a text stays the same whatever is generated beside it.
 """
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.utils import cached_file
+
+from .fused import is_hooked
 
 _ZERO_POINT = 128
 """Rows are unsigned with this as zero, since processors multiply unsigned by signed bytes."""
@@ -29,7 +31,8 @@ def quantize_rows(x: Tensor) -> Rows:
     """Rounds rows (M, K) to 127 steps up and down."""
     x = x.float()
     scale = x.abs().amax(dim=1, keepdim=True).clamp_(min=1e-12).div_(127)
-    return Rows((x / scale).round_().add_(_ZERO_POINT).to(torch.uint8), scale)
+    steps = (x / scale).round_().to(torch.int8)  # nine times as fast as to uint8
+    return Rows(steps.view(torch.uint8).add_(_ZERO_POINT), scale)
 
 
 class Int8Linear(nn.Module):
@@ -75,7 +78,7 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (..., K) to (..., N), float32."""
-        return self.multiply(quantize_rows(x.flatten(0, -2))).unflatten(0, x.shape[:-1])
+        return self.multiply(quantize_rows(x.flatten(0, -2))).view(*x.shape[:-1], -1)
 
     def multiply(self, rows: Rows) -> Tensor:
         """Maps rows (M, K) to (M, N), float32."""
@@ -103,6 +106,15 @@ class Int8Linear(nn.Module):
         self._zero_points = torch.zeros(len(self.scale), dtype=torch.long)
 
 
+def linear_each(layers: Sequence[nn.Module], x: Tensor) -> list[Tensor]:
+    """Applies several layers to the same (…, K), which is rounded only once for eight bits."""
+    rounding = [each for each in layers if isinstance(each, Int8Linear) and not is_hooked(each)]
+    if len(rounding) < len(layers):
+        return [layer(x) for layer in layers]
+    rows = quantize_rows(x.flatten(0, -2))
+    return [layer.multiply(rows).view(*x.shape[:-1], -1) for layer in rounding]
+
+
 def replace_linears(model: PreTrainedModel, make: Callable[[nn.Linear], nn.Module]) -> None:
     """Replaces the linear layers of all blocks, none of which has a bias, in place.
 
@@ -114,21 +126,26 @@ def replace_linears(model: PreTrainedModel, make: Callable[[nn.Linear], nn.Modul
                 stack.block.set_submodule(name, make(module))
 
 
-def load_int8(model_class: type[PreTrainedModel], folder: Path) -> PreTrainedModel:
+def load_int8(
+    model_class: type[PreTrainedModel], name_or_path: str, **hub_options: Any
+) -> PreTrainedModel:
     """Loads a checkpoint whose config says `int8`.
 
     Args:
         model_class: Of the checkpoint.
-        folder: With config.json and model.safetensors.
+        name_or_path: A folder with config.json and model.safetensors, or a name on the hub.
+        **hub_options: Such as `revision` and `cache_dir`.
 
     Raises:
+        OSError: There is no such file.
         RuntimeError: Tensors are missing, left over or misshapen.
     """
-    config = model_class.config_class.from_pretrained(folder)
+    config = model_class.config_class.from_pretrained(name_or_path, **hub_options)
+    file = cached_file(name_or_path, "model.safetensors", **hub_options)
     with torch.device("meta"):
         model = model_class(config)
         replace_linears(model, Int8Linear.like)
-    state = load_file(folder / "model.safetensors")
+    state = load_file(file)
     for name, shared in model.get_expanded_tied_weights_keys().items():
         state[name] = state[shared]
     model.load_state_dict(state, assign=True)
@@ -136,4 +153,4 @@ def load_int8(model_class: type[PreTrainedModel], folder: Path) -> PreTrainedMod
     return model.eval()
 
 
-__all__ = ["Int8Linear", "load_int8", "quantize_rows", "replace_linears"]
+__all__ = ["Int8Linear", "linear_each", "load_int8", "quantize_rows", "replace_linears"]

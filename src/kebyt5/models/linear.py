@@ -5,13 +5,13 @@ byte model by 5 to 25 % on an AMD EPYC (docs/log.md); the gradient of the weight
 dimension is the rows, gains nothing and stays with MKL.
 """
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from .fused import fast_path, is_fused, without_autocast
+from .fused import fast_path, is_fused, is_hooked, without_autocast
 
 FEWEST_ROWS = 32
 """Below, the weights' way from memory binds, and a plain product reads them faster."""
@@ -22,11 +22,27 @@ class Linear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """Maps (…, in) to (…, out)."""
-        if not _by_onednn(input, self.weight, self.bias):
+        if not self.is_onednn(input):
             return super().forward(input)
         if torch.is_grad_enabled():
             return LinearFunction.apply(input, self.weight, self.bias)
         return product(input, self.weight, self.bias)
+
+    def is_onednn(self, x: Tensor) -> bool:
+        """Whether oneDNN is to multiply these rows."""
+        return (
+            fast_path.onednn
+            and is_fused(x, self.weight)
+            and x.dtype == torch.float32
+            # Not what a quantizer or a sharding puts in a weight's place.
+            and type(self.weight) in (Tensor, nn.Parameter)
+            and (self.bias is None or self.bias.dtype == torch.float32)
+            and x.dim() > 1
+            and x.shape[:-1].numel() >= FEWEST_ROWS
+            and not torch.is_autocast_enabled("cpu")
+            and torch.backends.mkldnn.is_available()
+            and bool(torch.backends.mkldnn.enabled)
+        )
 
 
 class LinearFunction(torch.autograd.Function):
@@ -60,19 +76,12 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
-def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
-    return (
-        fast_path.onednn
-        and is_fused(x, weight)
-        and x.dtype == torch.float32
-        and type(weight) in (Tensor, nn.Parameter)  # not one that a quantizer or FSDP stands behind
-        and (bias is None or bias.dtype == torch.float32)
-        and x.dim() > 1
-        and x.shape[:-1].numel() >= FEWEST_ROWS
-        and not torch.is_autocast_enabled("cpu")
-        and torch.backends.mkldnn.is_available()
-        and bool(torch.backends.mkldnn.enabled)
-    )
+def is_bare(layer: nn.Module, x: Tensor) -> TypeGuard[Linear]:
+    """Whether oneDNN is to multiply, and nothing wraps the layer or waits for it to run.
+
+    Then a product may be joined with what follows it.
+    """
+    return type(layer) is Linear and layer.is_onednn(x) and not is_hooked(layer)
 
 
-__all__ = ["Linear", "LinearFunction", "product"]
+__all__ = ["Linear", "LinearFunction", "is_bare", "product"]

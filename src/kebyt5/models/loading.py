@@ -27,6 +27,10 @@ LARGEST_VOCABULARY = 1024
 """Beyond it a vocabulary holds more than bytes and some extra ids."""
 
 
+_OF_HUB = {"cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token"}
+"""Arguments of `from_pretrained` that say where files come from."""
+
+
 class CheckpointError(ValueError):
     """A checkpoint cannot be loaded; the message names it, the cause and the remedy."""
 
@@ -74,7 +78,7 @@ def load(
 def _load_model(source: str, dtype: torch.dtype, kwargs: dict[str, Any]) -> PreTrainedModel:
     model_class = _model_class(source, kwargs)
     if PreTrainedConfig.get_config_dict(source, **kwargs)[0].get("int8"):
-        return load_int8(model_class, Path(source))
+        return load_int8(model_class, source, **{k: v for k, v in kwargs.items() if k in _OF_HUB})
     model, info = model_class.from_pretrained(
         source,
         **({"dtype": dtype, "output_loading_info": True, "ignore_mismatched_sizes": True} | kwargs),

@@ -18,7 +18,8 @@ from transformers.models.t5.modeling_t5 import (
 )
 
 from .attention import BLOCKWISE, ByteAttention, Pairs, Segments
-from .fused import Dropout, GatedFeedForward, RMSNorm, fast_path
+from .feed_forward import GatedFeedForward
+from .fused import Dropout, RMSNorm, fast_path
 from .linear import Linear
 
 

@@ -1,0 +1,132 @@
+"""What a pass of the decoder costs beside reading its weights, and what eight bits save.
+
+A pass over one row cannot be shorter than its bytes take to come from memory: those of the
+weights, and of the keys and values of the request. With few more rows it should hardly be longer.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+from typing import Any
+
+import torch
+from rich.progress import Progress
+from torch import nn
+
+from kebyt5.allocator import keep_memory
+from kebyt5.bench.engines import EngineAlternative, EngineFloat32, EngineInt8
+from kebyt5.bench.floor import FLOAT_BYTES, measure_bandwidth
+from kebyt5.bench.measure import Ratio, interleave_parts, ratio, seconds_of
+from kebyt5.bench.weights import Weights
+from kebyt5.bench.workload import random_batch
+from kebyt5.generation.cache import SlotCache
+from kebyt5.generation.decoder import PackedDecoder
+from kebyt5.models.int8 import Int8Linear
+
+
+@dataclass(frozen=True)
+class Passes:
+    """What one kind of weights did.
+
+    Attributes:
+        title: Of the alternative.
+        read: Bytes that a pass reads.
+        encode: Seconds per round of the encoder.
+        decode: Seconds per round of a pass, by its rows.
+        least: Seconds per round that its bytes take at the bandwidth of that round.
+    """
+
+    title: str
+    read: int
+    encode: list[float]
+    decode: dict[int, list[float]]
+    least: list[float]
+
+    def over_bandwidth(self, rows: int) -> Ratio:
+        """How many times as long a pass takes as its bytes alone."""
+        return ratio(self.decode[rows], self.least)
+
+
+def bench_passes(size: str, length: int, rows: Sequence[int], rounds: int) -> list[Passes]:
+    """Measures encoder and decoder passes of the GBST model in float32 and in eight bits.
+
+    Args:
+        size: One of `weights.SIZES`.
+        length: Input bytes.
+        rows: How many rows a pass has; each number is measured.
+        rounds: Interleaved rounds after one to warm up.
+    """
+    keep_memory()
+    weights = Weights.draw(size)
+    batch = random_batch(1, length, 1)
+    measured: dict[str, Callable[[], dict[str, float]]] = {
+        "bandwidth": lambda: {"bandwidth": measure_bandwidth()}
+    }
+    runners: list[EngineAlternative] = [EngineFloat32(weights), EngineInt8(weights)]
+    read = []
+    for runner in runners:
+        decoder = PackedDecoder(runner.model)
+        with torch.inference_mode():
+            (cache,) = decoder.cross_caches(runner.encode(batch))
+        read.append(bytes_read(runner.model, cache))
+        cases = {f"{n}": partial(_decode, decoder, cache, n) for n in rows}
+        cases["encode"] = partial(runner.encode, batch)
+        measured[runner.name] = partial(_seconds, cases)
+    with Progress(transient=True) as progress:
+        task = progress.add_task("passes", total=len(measured) * (rounds + 1))
+        seconds = interleave_parts(
+            measured, rounds, lambda name: progress.update(task, description=name, advance=1)
+        )
+    rates = seconds["bandwidth"]["bandwidth"]
+    return [
+        Passes(
+            runner.title,
+            bytes_,
+            seconds[runner.name]["encode"],
+            {n: seconds[runner.name][f"{n}"] for n in rows},
+            [bytes_ / rate for rate in rates],
+        )
+        for runner, bytes_ in zip(runners, read, strict=True)
+    ]
+
+
+def bytes_read(model: Any, cache: SlotCache) -> int:
+    """Bytes of all weights that a decoder pass multiplies, and of the keys and values it reads."""
+    weights = 0
+    for module in model.decoder.block.modules():
+        if isinstance(module, (nn.Linear, Int8Linear)):
+            weights += module.weight.nbytes
+    # The keys and values of the input were made beforehand.
+    for block in model.decoder.block:
+        attention = block.layer[1].EncDecAttention
+        weights -= attention.k.weight.nbytes + attention.v.weight.nbytes
+    keys = sum(key.nbytes + value.nbytes for key, value in cache.cross)
+    return weights + FLOAT_BYTES * model.lm_head.weight.numel() + keys
+
+
+def _seconds(cases: Mapping[str, Callable[[], Any]]) -> dict[str, float]:
+    """The best of three each, as other processes only ever lengthen a pass."""
+    return {
+        name: min(seconds_of(case) for _ in range(1 if name == "encode" else 3))
+        for name, case in cases.items()
+    }
+
+
+@torch.inference_mode()
+def _decode(decoder: PackedDecoder, cache: SlotCache, rows: int) -> None:
+    decoder.logits(decoder.step([[3] * rows], [cache]))
+
+
+def encoder_ratio(passes: Sequence[Passes]) -> Ratio:
+    """How many times as fast the encoder is in eight bits."""
+    plain, int8 = passes
+    return ratio(plain.encode, int8.encode)
+
+
+def milliseconds(seconds: Sequence[float]) -> str:
+    """The median."""
+    return f"{1000 * median(seconds):.3g}"
+
+
+__all__ = ["Passes", "bench_passes", "bytes_read", "encoder_ratio", "milliseconds"]

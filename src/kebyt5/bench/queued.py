@@ -1,0 +1,129 @@
+"""A queue of requests of all lengths: the engine beside batches in the order of arrival."""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from rich.progress import Progress
+
+from kebyt5.allocator import keep_memory
+from kebyt5.bench.alternatives import ALTERNATIVES, Alternative
+from kebyt5.bench.engines import EngineAlternative, WithoutEnd
+from kebyt5.bench.measure import interleave, return_freed_memory
+from kebyt5.bench.weights import Weights
+from kebyt5.bench.workload import Batch, hangul
+from kebyt5.generation import GenerationOptions
+from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
+
+BATCH_SIZE = 8
+
+
+class Asked(NamedTuple):
+    """One request: ids (n,) and how many bytes are wanted."""
+
+    ids: np.ndarray
+    size: int
+
+
+@dataclass(frozen=True)
+class Queue:
+    """Requests in the order of their arrival.
+
+    Attributes:
+        requests: All are there from the beginning.
+    """
+
+    requests: Sequence[Asked]
+
+    @classmethod
+    def mixed(
+        cls, count: int, lengths: tuple[int, int], sizes: tuple[int, int], seed: int = 0
+    ) -> "Queue":
+        """Random Hangul.
+
+        Args:
+            count: How many requests.
+            lengths: Fewest and most bytes in; their logarithms are spread evenly.
+            sizes: Fewest and most bytes wanted, spread evenly.
+            seed: Of all that is random.
+        """
+        rng = random.Random(seed)
+        tokenizer = ByteTokenizer()
+        low, high = lengths
+        requests = []
+        for number in range(count):
+            length = round(low * (high / low) ** rng.random())
+            ids = tokenizer.encode_array(hangul(length - 1, seed + number))
+            requests.append(Asked(ids, rng.randint(*sizes)))
+        return cls(requests)
+
+    @property
+    def output_bytes(self) -> int:
+        """What is wanted in all."""
+        return sum(request.size for request in self.requests)
+
+    def batches(self) -> Iterator[tuple[Batch, int]]:
+        """Batches in the order of arrival, padded, and the most bytes that one of each wants."""
+        for start in range(0, len(self.requests), BATCH_SIZE):
+            part = self.requests[start : start + BATCH_SIZE]
+            longest = max(len(request.ids) for request in part)
+            ids = np.zeros((len(part), longest), np.int64)
+            mask = np.zeros_like(ids)
+            for row, request in enumerate(part):
+                ids[row, : len(request.ids)] = request.ids
+                mask[row, : len(request.ids)] = 1
+            tensors = torch.from_numpy(ids), torch.from_numpy(mask)
+            yield Batch(*tensors, tensors[0]), max(request.size for request in part)
+
+
+def bench_queue(
+    size: str, names: Sequence[str], queue: Queue, rounds: int
+) -> dict[str, list[float]]:
+    """Seconds per round that each alternative takes for the whole queue.
+
+    The engine takes all requests at once; every other alternative generates batches of 8 in the
+    order of arrival, each until its longest text is there.
+
+    Args:
+        size: One of `weights.SIZES`.
+        names: Alternatives.
+        queue: What is asked.
+        rounds: Interleaved rounds after one to warm up.
+    """
+    keep_memory()
+    weights = Weights.draw(size)
+    cases: dict[str, Callable[[], Any]] = {
+        name: partial(answer, ALTERNATIVES[name](weights), queue) for name in names
+    }
+    return_freed_memory()
+    with Progress(transient=True) as progress:
+        task = progress.add_task("queue", total=len(cases) * (rounds + 1))
+
+        def told(name: str, case: Callable[[], Any]) -> None:
+            progress.update(task, description=name)
+            case()
+            progress.advance(task)
+
+        return interleave({n: partial(told, n, case) for n, case in cases.items()}, rounds)
+
+
+def answer(runner: Alternative, queue: Queue) -> list[list[int]]:
+    """The ids that all requests of a queue want, in its order."""
+    if isinstance(runner, EngineAlternative):
+        options = [
+            GenerationOptions(max_new_bytes=request.size, constraint=WithoutEnd())
+            for request in queue.requests
+        ]
+        inputs = [request.ids for request in queue.requests]
+        return [generated.ids for generated in runner.engine.generate(inputs, options)]
+    outputs: list[list[int]] = []
+    for batch, length in queue.batches():
+        outputs += runner.generate(batch, length, lambda: None)
+    return [ids[: request.size] for ids, request in zip(outputs, queue.requests, strict=True)]
+
+
+__all__ = ["Queue", "answer", "bench_queue"]

@@ -9,13 +9,16 @@ source "$(dirname "$0")/environment.sh" dev
 corpus=runs/corpus-tiny
 kebyt5 corpus build scripts/corpus/tiny.yaml
 pretrain() {
-    if [ ! -f "runs/$1/metrics.json" ]; then
-        kebyt5 pretrain --config "scripts/pretrain/$2.yaml" --corpus "$corpus" \
-            --output "runs/$1" --resume
+    local run=$1 preset=$2
+    shift 2
+    if [ ! -f "runs/$run/metrics.json" ]; then
+        kebyt5 pretrain --config "scripts/pretrain/$preset.yaml" --corpus "$corpus" \
+            --output "runs/$run" --resume "$@"
     fi
 }
 pretrain gbst-kebyt5-tiny gbst-tiny
 pretrain kebyt5-tiny plain-tiny
-kebyt5 bench pretrained runs/gbst-kebyt5-tiny runs/kebyt5-tiny --corpus "$corpus" \
+pretrain gbst-kebyt5-tiny-2100 gbst-tiny --steps 2100
+kebyt5 bench pretrained runs/{gbst-kebyt5-tiny,kebyt5-tiny,gbst-kebyt5-tiny-2100} --corpus "$corpus" \
     --output docs/results
 kebyt5 bench quality scripts/quality.yaml "$@"

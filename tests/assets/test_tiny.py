@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_shipped_checkpoint_loads_by_name_and_copies_what_it_reads():
-    assert (SHIPPED["tiny"] / "model.safetensors").stat().st_size <= 10e6
+    assert (SHIPPED["tiny"] / "model.safetensors").stat().st_size <= 25e6
     model = kebyt5.load("tiny")
     assert type(model) is kebyt5.GBSWT5ForConditionalGeneration
     assert model.shared.weight.dtype == torch.float32

@@ -216,6 +216,7 @@ def test_sharded_over_two_processes_a_run_is_the_same(config, tmp_path, shape):
     assert first.keys() == second.keys()
     for name, tensor in first.items():
         torch.testing.assert_close(second[name], tensor, atol=1e-4, rtol=0)
+    kebyt5.load(tmp_path / "two")
 
 
 def save_plain(folder):

@@ -57,7 +57,7 @@ def everything(
     rounds: PositiveInt = 5,
     output: Path = Path("docs/results"),
 ) -> None:
-    """Run every benchmark with its defaults, some hours; or the one named by `--workload`.
+    """Run every benchmark of speed with its defaults, some hours; or the one named by `--workload`.
 
     ```bash
     kebyt5 bench --workload klue-mrc --data klue-mrc-v1.1_dev.json

@@ -320,6 +320,8 @@ def finish(
     if not trainer.is_world_process_zero():
         return {}
     model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
+    for name, shared_name in model.get_expanded_tied_weights_keys().items():
+        tensors[name] = tensors[shared_name]  # gathered one by one, and to be written once
     entries = list(read_history(config.output / "history.jsonl"))
     measured = [entry["bits_per_byte"] for entry in entries if "bits_per_byte" in entry]
     shares = examples.mixture.slots / examples.mixture.slots.sum()

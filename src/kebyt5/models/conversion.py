@@ -25,6 +25,7 @@ REMOTE_CODE = (
     "gbst.py",
     "modeling_gbswt5.py",
     "modeling_kebyt5.py",
+    "offsets.py",
     "stack.py",
     "tokenization_kebyt5.py",
 )

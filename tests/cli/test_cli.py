@@ -71,12 +71,24 @@ def test_finetune_evaluate_predict(run, checkpoint, train_file, dev_file, tmp_pa
         "--output", scores,
     )  # fmt: skip
     assert code == 0, error
-    assert json.loads((scores / "metrics.json").read_text())["examples"] == 6
+    metrics = json.loads((scores / "metrics.json").read_text())
+    assert metrics["examples"] == 6
+    counted = metrics["generation"]
+    assert counted["constrained"] is False
+    assert counted["bytes"] == counted["decided"] + counted["copied"] + counted["forced"]
+    assert f"Generated freely: {counted['bytes']:,} bytes in" in out
     assert len((scores / "predictions.jsonl").read_text().splitlines()) == 6
 
     code, out, error = run("predict", output, "--task", "ner", "--text", "서울에 간다.")
     assert code == 0, error
     assert out == "서울에 간다.\n"
+    assert "Generated freely" in error
+    code, out, error = run(
+        "predict", output, "--task", "ner", "--text", "서울에 간다.", "--constrain"
+    )
+    assert code == 0, error
+    assert re.sub("<|:[A-Z]{2}>", "", out) == "서울에 간다.\n"
+    assert "Generated under the task's constraint" in error
 
 
 def test_predict_reads_lines_and_writes_json(run, checkpoint, tmp_path):
@@ -89,7 +101,7 @@ def test_predict_reads_lines_and_writes_json(run, checkpoint, tmp_path):
     assert code == 0, error
     records = [json.loads(line) for line in answers.read_text().splitlines()]
     assert [record["input"]["sentence"] for record in records] == ["첫 문장이다.", "둘째 문장이다."]
-    assert records[0].keys() == {"id", "input", "text", "answer", "unparsed"}
+    assert records[0].keys() == {"id", "input", "text", "answer", "unparsed", "generation"}
 
 
 def test_convert_and_export(run, tiny_model, tmp_path):

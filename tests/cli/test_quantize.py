@@ -1,22 +1,23 @@
 """`kebyt5 quantize`: a smaller checkpoint that scores as before, or none."""
 
 import json
+import re
 from functools import partial
 
 import pytest
+import torch
 
 import kebyt5
 from kebyt5.models.int8 import Int8Linear
 
 
 @pytest.fixture
-def run(run, monkeypatch):
-    monkeypatch.setattr("kebyt5.tasks.ner.NER.max_target_bytes", lambda self, example: 12)
+def run(run):
     return partial(run, "quantize")
 
 
 def test_writes_a_checkpoint_and_both_scores(run, checkpoint, dev_file, tmp_path):
-    code, out, error = run(checkpoint, tmp_path / "int8", "--check", "ner", dev_file)
+    code, out, error = run(checkpoint, tmp_path / "int8", "--check", "ner", dev_file, "--constrain")
     assert (code, error) == (0, ""), error
     assert "entity_macro_f1" in out
     model = kebyt5.load(tmp_path / "int8")
@@ -24,19 +25,33 @@ def test_writes_a_checkpoint_and_both_scores(run, checkpoint, dev_file, tmp_path
     report = json.loads((tmp_path / "int8" / "quantization.json").read_text())
     assert report["check"]["before"].keys() == report["check"]["after"].keys()
     assert report["check"]["examples"] == 6
+    assert report["check"]["generation"]["constrained"] is True
     assert report["commit"]
     code, _, error = run(tmp_path / "int8", tmp_path / "again")
     assert code == 2
     assert "eight bits already" in error
 
 
-def test_refuses_where_the_score_drops(run, checkpoint, dev_file, tmp_path, monkeypatch):
-    scores = iter([{"entity_macro_f1": 80.0}, {"entity_macro_f1": 79.0}])
-    monkeypatch.setattr("kebyt5.tasks.ner.NER.score", lambda *_: next(scores))
-    code, _, error = run(checkpoint, tmp_path / "int8", "--check", "ner", dev_file)
+def test_refuses_where_the_score_drops(run, dev_file, tmp_path):
+    # A weight that meets only zeros changes nothing, but takes all eight bits for itself.
+    model = kebyt5.load("tiny")
+    with torch.no_grad():
+        for block in model.decoder.block:
+            feed_forward = block.layer[-1]
+            feed_forward.layer_norm.weight[0] = 0
+            feed_forward.DenseReluDense.wi_0.weight[:, 0] = 1e4
+            feed_forward.DenseReluDense.wi_1.weight[:, 0] = 1e4
+    model.save_pretrained(tmp_path / "outlier")
+    check = ("--check", "ner", dev_file, "--constrain")
+    code, _, error = run(tmp_path / "outlier", tmp_path / "int8", *check)
     assert code == 2
-    assert "80.00 before, 79.00 after" in error
+    before, after = map(float, re.search(r"f1 ([0-9.]+) before, ([0-9.]+) after", error).groups())
+    assert before > after + 0.3
+    assert "more than 0.3 points lost; nothing is written" in error
     assert not list((tmp_path / "int8").iterdir())
+    code, out, error = run(tmp_path / "outlier", tmp_path / "int8", *check, "--max-drop", 100)
+    assert code == 0, error
+    assert f"{before:.2f} before, {after:.2f} after" in out
 
 
 def test_says_so_where_nothing_was_checked(run, checkpoint, tmp_path):

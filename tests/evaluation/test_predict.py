@@ -8,6 +8,7 @@ from kebyt5.errors import InputError
 from kebyt5.evaluation.options import PredictOptions
 from kebyt5.evaluation.predict import fit, predict
 from kebyt5.evaluation.predictions import write_predictions
+from kebyt5.generation.batch import generate_texts
 from kebyt5.generation.likelihood import log_likelihoods
 from kebyt5.tasks import get_task
 
@@ -43,17 +44,17 @@ def test_texts_are_cut_between_characters_or_refused():
         fit("가나다", 8, True, "here")
 
 
-@pytest.mark.parametrize("decoding", ["likelihood", "constrained"])
+@pytest.mark.parametrize("decoding", ["likelihood", "generation"])
 def test_an_answer_is_always_a_label(tiny_model, tmp_path, decoding):
     task = get_task("ynat")
     examples = [task.example(title=title) for title in ("새 전화기", "한 골 차 승리", "")]
-    options = PredictOptions(decoding=decoding, batch_size=9)
+    options = PredictOptions(decoding=decoding, constrain=True, batch_size=9)
     model = tiny_model()
     predictions = predict(model, task, examples, options)
     assert set(predictions.texts) <= set(task.labels)
     # Greedy search may take another path than to the likeliest label, but the scores say which
     # of them were compared.
-    assert (predictions.log_likelihoods is None) == (decoding == "constrained")
+    assert (predictions.log_likelihoods is None) == (decoding == "generation")
     path = tmp_path / "predictions.jsonl"
     write_predictions(path, task, predictions)
     for row, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
@@ -63,8 +64,45 @@ def test_an_answer_is_always_a_label(tiny_model, tmp_path, decoding):
             assert list(found.values()) == pytest.approx(predictions.log_likelihoods[row], abs=1e-4)
         else:
             assert found is None
-    free = predict(model, task, examples, PredictOptions(decoding="free"))
-    assert not set(free.texts) & set(task.labels)
+    free = PredictOptions(decoding="generation")
+    assert not set(predict(model, task, examples, free).texts) & set(task.labels)
+
+
+def test_a_task_says_what_may_be_generated(tiny_model, dev_file, tmp_path, monkeypatch):
+    monkeypatch.undo()  # whole answers
+    task = get_task("ner")
+    examples = task.read(dev_file)[:3]
+    model = tiny_model()
+    free = predict(model, task, examples)
+    inputs = [task.input_text(example) for example in examples]
+    limits = [task.max_target_bytes(example) for example in examples]
+    assert free.texts == generate_texts(model, inputs, limits)  # as without any constraint
+    assert free.score(task)["unparsed"] == 3  # a random model copies nothing
+
+    bound = predict(model, task, examples, PredictOptions(constrain=True))
+    assert [task.parse(t, e).reason for e, t in zip(examples, bound.texts, strict=True)] == [
+        None
+    ] * 3
+    for found, constrained in ((free, False), (bound, True)):
+        assert found.generation()["constrained"] is constrained
+        sizes = [len(text.encode()) for text in found.texts]
+        counted = [each.bytes for each in found.statistics]
+        # The end of sequence, or what was cut off as half a character, comes on top.
+        assert all(0 <= b - a <= 3 for a, b in zip(sizes, counted, strict=True))
+        assert found.generation()["bytes"] == sum(counted)
+        assert found.select([1]).statistics == [found.statistics[1]]
+    assert free.generation()["forced"] == 0 < bound.generation()["forced"]
+    path = tmp_path / "predictions.jsonl"
+    write_predictions(path, task, bound)
+    for line, each in zip(
+        path.read_text(encoding="utf-8").splitlines(), bound.statistics, strict=True
+    ):
+        assert json.loads(line)["generation"] == vars(each)
+
+    beams = predict(model, task, examples, PredictOptions(constrain=True, num_beams=2))
+    assert beams.statistics is None
+    assert beams.generation() == {"constrained": True}
+    assert beams.score(task)["unparsed"] == 0
 
 
 def test_of_the_windows_of_a_long_context_the_likeliest_answer_counts(tiny_model, monkeypatch):

@@ -2,6 +2,8 @@
 
 from kebyt5 import ByteTokenizer
 from kebyt5.generation.batch import generate_texts
+from kebyt5.generation.constraints import CopyWithTags
+from kebyt5.tasks import get_task
 
 INPUTS = ["가", "서울에서 부산까지 기차를 탔다.", "b", "오늘은 비가 온다.", "", "긴 문장 " * 9]
 
@@ -24,6 +26,16 @@ def test_no_text_is_longer_than_its_bound_allows(tiny_model):
     alone = generate_texts(tiny_model(), INPUTS, limits, batch_size=1)
     assert together == alone
     assert max(len(text) for text, limit in zip(together, limits, strict=True) if limit == 3) <= 4
+
+
+def test_beams_stay_within_the_constraint(tiny_model):
+    texts = ["가나다라 마바사", "<가:LC>", ""]
+    constraints = [CopyWithTags(text, ("LC", "L")) for text in texts]
+    found = generate_texts(tiny_model(), INPUTS[:3], [200] * 3, 2, 4, constraint=constraints)
+    for text, generated in zip(texts, found, strict=True):
+        task = get_task("ner")
+        marked = generated.replace(":L>", ":LC>")
+        assert not text or task.parse(marked, task.example(sentence=text)).reason is None
 
 
 def test_training_mode_is_left_as_it_was(tiny_model):

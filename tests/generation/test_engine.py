@@ -2,6 +2,7 @@
 
 import random
 import threading
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -159,32 +160,69 @@ def test_sampled_texts_depend_on_the_seed_alone(model):
     assert "�" not in "".join(each.text for each in together)
 
 
-def test_samples_follow_the_renormalized_distribution(tiny_model):
+def chances(model, text, constraint, temperature, length, least=0.002):
+    """The chances of what the first ids may be, by the model's own forward pass.
+
+    Beginnings rarer than `least` are not followed further; they are left out.
+    """
+    encoded = ByteTokenizer()(text, return_tensors="pt")
+    found, open_ones = {}, {(): (1.0, constraint.start())}
+    for _ in range(length):
+        follow = {}
+        for path, (chance, state) in open_ones.items():
+            ids = torch.tensor([[0, *path]])
+            with torch.no_grad():
+                logits = model(**encoded, decoder_input_ids=ids).logits[0, -1] / temperature
+            allowed = np.flatnonzero(constraint.allowed(state))
+            shares = logits[torch.from_numpy(allowed)].softmax(0).tolist()
+            for byte_id, share in zip(allowed.tolist(), shares, strict=True):
+                if chance * share < least:
+                    continue
+                if byte_id == 1 or len(path) + 1 == length:
+                    found[*path, byte_id] = chance * share
+                else:
+                    after = constraint.advance(state, byte_id)
+                    follow[*path, byte_id] = (chance * share, after)
+        open_ones = follow
+    return found
+
+
+def fit(counts, expected, total):
+    """The p value of Pearson's test, everything without an expectation in one class."""
+    observed = [counts[path] for path in expected]
+    expected = [chance * total for chance in expected.values()]
+    rest = total - sum(expected)
+    if rest > 5:
+        observed.append(total - sum(observed))
+        expected.append(rest)
+    return chisquare(observed, np.array(expected) * sum(observed) / sum(expected)).pvalue
+
+
+@pytest.mark.parametrize(
+    ("constraint", "length"),
+    [
+        (LabelTrie(["a", "b", "가", "각", "ab"]), 9),
+        (UTF8(), 2),
+        (CopyWithTags("가a", ("L", "LC")), 5),
+        (UTF8() & Grammar.regex("[가각나]b?"), 9),
+    ],
+)
+def test_samples_follow_the_renormalized_distribution(tiny_model, constraint, length):
     model = tiny_model()
     model.lm_head.weight.data.mul_(10)
-    labels = ["a", "b", "가", "각", "ab"]
     options = [
-        GenerationOptions(temperature=1.5, seed=seed, constraint=LabelTrie(labels))
-        for seed in range(1500)
+        GenerationOptions(temperature=1.5, seed=seed, constraint=constraint, max_new_bytes=length)
+        for seed in range(2000)
     ]
     generated = Engine(model, 64).generate(["가"] * len(options), options)
-    counts = [sum(each.text == label for each in generated) for label in labels]
-    encoded = ByteTokenizer()(["가"] * len(labels), return_tensors="pt")
-    targets = ByteTokenizer()(labels, padding=True, return_tensors="pt").input_ids
-    with torch.no_grad():
-        logits = model(**encoded, labels=targets).logits / 1.5
-    expected = []
-    for row, label in zip(logits, labels, strict=True):
-        trie, probability = LabelTrie(labels), 1.0
-        state = trie.start()
-        for position, byte_id in enumerate(ByteTokenizer()(label).input_ids):
-            allowed = torch.from_numpy(np.flatnonzero(trie.allowed(state)))
-            chances = row[position][allowed].softmax(0)
-            probability *= chances[allowed.tolist().index(byte_id)].item()
-            state = trie.advance(state, byte_id)
-        expected.append(probability * len(options))
-    assert sum(expected) == pytest.approx(len(options), rel=1e-5)
-    assert chisquare(counts, np.array(expected) * len(options) / sum(expected)).pvalue > 1e-3
+    counts = Counter(tuple(each.ids) for each in generated)
+    right = chances(model, "가", constraint, 1.5, length)
+    assert len(right) > 3
+    assert fit(counts, right, len(options)) > 1e-3
+    # Had the samples another temperature, the test would tell.
+    wrong = chances(model, "가", constraint, 1.1, length)
+    wrong = {path: wrong.get(path, 1e-9) for path in right}
+    assert fit(counts, wrong, len(options)) < 1e-6
 
 
 class Endless(UTF8):

@@ -25,6 +25,23 @@ def print_scores(metrics: Mapping[str, Any], title: str) -> None:
     console.print(table)
     if metrics["truncated"]:
         console.print(f"{metrics['truncated']} inputs were shortened to the length limit.")
+    if metrics["generation"]:
+        console.print(generation_line(metrics["generation"]), highlight=False)
+
+
+def generation_line(generation: Mapping[str, Any]) -> str:
+    """Says in a line how answers were generated, from `Predictions.generation`."""
+    line = "Generated " + ("under the task's constraint" if generation["constrained"] else "freely")
+    if not generation.get("bytes"):
+        return f"{line}."
+    shares = ", ".join(
+        f"{100 * generation[kind] / generation['bytes']:.0f} % {kind}"
+        for kind in ("decided", "copied", "forced")
+    )
+    passes = f"{generation['passes']:,} passes"
+    if generation["bytes_per_pass"]:
+        passes += f", {generation['bytes_per_pass']:.1f} a pass"
+    return f"{line}: {generation['bytes']:,} bytes in {passes}; {shares}."
 
 
 def print_summary(summary: Mapping[str, Any]) -> None:
@@ -39,4 +56,4 @@ def print_summary(summary: Mapping[str, Any]) -> None:
     Console().print(table)
 
 
-__all__ = ["print_scores", "print_summary"]
+__all__ = ["generation_line", "print_scores", "print_summary"]

@@ -37,6 +37,7 @@ def predict(
         output: A JSONL file for the answers; they are printed where it is not given.
         options: How answers are made.
     """
+    from kebyt5.cli.display import generation_line
     from kebyt5.evaluation import predict as prediction
     from kebyt5.evaluation.inputs import read_inputs
     from kebyt5.evaluation.predictions import write_predictions
@@ -56,6 +57,8 @@ def predict(
         print(
             f"{predictions.truncated} inputs were shortened to the length limit.", file=sys.stderr
         )
+    if generation := predictions.generation():
+        print(generation_line(generation), file=sys.stderr)
     if output:
         write_predictions(output, the_task, predictions)
         return

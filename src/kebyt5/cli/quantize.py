@@ -1,10 +1,13 @@
 """`kebyt5 quantize`."""
 
 from pathlib import Path
+from typing import Annotated
 
+from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 
 from kebyt5.errors import InputError
+from kebyt5.evaluation.options import PredictOptions
 
 
 def quantize(
@@ -14,6 +17,7 @@ def quantize(
     check: tuple[str, Path] | None = None,
     max_drop: float = 0.3,
     limit: PositiveInt | None = None,
+    options: Annotated[PredictOptions | None, Parameter(name="*")] = None,
 ) -> None:
     r"""Round a checkpoint's weights to eight bits, for generation on CPUs.
 
@@ -30,6 +34,7 @@ def quantize(
         check: A task and data of it, to compare the scores.
         max_drop: By how many points the task's main score may drop.
         limit: Check on so many examples, the first ones.
+        options: How answers are made.
     """
     from kebyt5.evaluation.predict import predict
     from kebyt5.generation import quantization
@@ -47,10 +52,11 @@ def quantize(
     make_output_folder(output)
 
     report: dict[str, object] = {"checkpoint": checkpoint, "check": None}
-    before = predict(model, task, examples, None, "Before").score(task) if task else {}
+    before = predict(model, task, examples, options, "Before").score(task) if task else {}
     quantization.quantize(model)
     if task and check:
-        after = predict(model, task, examples, None, "After").score(task)
+        predictions = predict(model, task, examples, options, "After")
+        after = predictions.score(task)
         name = task.main_score
         drop = before[name] - after[name]
         line = f"{name} {before[name]:.2f} before, {after[name]:.2f} after"
@@ -64,6 +70,7 @@ def quantize(
             "data": str(check[1]),
             "examples": len(examples),
             "max_drop": max_drop,
+            "generation": predictions.generation(),
             "before": before,
             "after": after,
         }

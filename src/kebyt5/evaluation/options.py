@@ -7,7 +7,7 @@ from cyclopts.types import PositiveInt
 
 from kebyt5.errors import InputError
 
-Decoding = Literal["likelihood", "constrained", "free"]
+Decoding = Literal["likelihood", "generation"]
 
 
 @dataclass(kw_only=True)
@@ -32,8 +32,12 @@ class PredictOptions:
     """Beams of a generated answer; 1 for greedy search."""
 
     decoding: Decoding = "likelihood"
-    """Where a task has labels: take the likeliest, generate one byte by byte, or generate freely
-    and repair what is no label to the nearest, which is counted."""
+    """Where a task has labels: take the likeliest, or generate one byte by byte."""
+
+    constrain: bool = False
+    """Generate only what an answer may be: the sentence with marks, the rows of a parse, a label,
+    else any valid text. It takes fewer passes. Otherwise anything may come, as in the published
+    runs; what is no answer is read as well as may be, and counted."""
 
     def __post_init__(self) -> None:
         check_stride(self.stride)

@@ -1,7 +1,8 @@
 """Predicting a task's examples."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 from transformers import PreTrainedModel
@@ -9,8 +10,9 @@ from transformers import PreTrainedModel
 from kebyt5.errors import InputError
 from kebyt5.evaluation.options import PredictOptions
 from kebyt5.generation.batch import generate_texts
-from kebyt5.generation.constraints.labels import LabelTrie
+from kebyt5.generation.constraints.forms import task_constraints
 from kebyt5.generation.likelihood import log_likelihoods
+from kebyt5.generation.request import Statistics
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 from kebyt5.tasks import Example, Task
 
@@ -25,12 +27,17 @@ class Predictions:
         truncated: How many inputs were shortened to the length limit, in windows or otherwise.
         log_likelihoods: Of the task's labels for each example, shape (examples, labels), where
             these were compared.
+        constrained: Whether answers were generated under the task's constraint; None where they
+            were not generated here.
+        statistics: How each answer came about, where the engine generated it.
     """
 
     examples: Sequence[Example]
     texts: Sequence[str]
     truncated: int
     log_likelihoods: np.ndarray | None = None
+    constrained: bool | None = None
+    statistics: Sequence[Statistics] | None = None
 
     def score(self, task: Task) -> dict[str, float]:
         """The task's official scores."""
@@ -40,13 +47,22 @@ class Predictions:
 
     def select(self, indices: Sequence[int]) -> "Predictions":
         """The predictions for some of the examples; `truncated` is that of all."""
-        chosen = self.log_likelihoods
+        found, came = self.log_likelihoods, self.statistics
         return replace(
             self,
             examples=[self.examples[i] for i in indices],
             texts=[self.texts[i] for i in indices],
-            log_likelihoods=None if chosen is None else chosen[list(indices)],
+            log_likelihoods=None if found is None else found[list(indices)],
+            statistics=None if came is None else [came[i] for i in indices],
         )
+
+    def generation(self) -> dict[str, Any] | None:
+        """How the answers were generated, all together; None where they were not."""
+        if self.constrained is None:
+            return None
+        total = sum_of(self.statistics or ())
+        counted = {"bytes": total.bytes, "bytes_per_pass": total.bytes_per_pass} | asdict(total)
+        return {"constrained": self.constrained} | (counted if self.statistics is not None else {})
 
 
 def predict(
@@ -70,6 +86,7 @@ def predict(
     """
     options = options or PredictOptions()
     inputs: list[str] = []
+    shown: list[Example] = []
     limits: list[int] = []
     windows: list[slice] = []
     truncated = 0
@@ -79,6 +96,7 @@ def predict(
         )
         windows.append(slice(len(inputs), len(inputs) + len(texts)))
         inputs += texts
+        shown += parts
         limits += [task.max_target_bytes(part) for part in parts]
         truncated += was_cut
 
@@ -89,7 +107,7 @@ def predict(
         best = [max(rows[window], key=np.max) for window in windows]
         table = np.array(best).reshape(-1, len(task.labels))
         return Predictions(examples, [task.labels[i] for i in table.argmax(1)], truncated, table)
-    constrained = task.labels and options.decoding == "constrained"
+    statistics: list[Statistics] = []
     texts = generate_texts(
         model,
         inputs,
@@ -97,10 +115,25 @@ def predict(
         options.batch_size,
         options.num_beams,
         progress,
-        LabelTrie(task.labels) if constrained else None,
+        task_constraints(task, shown) if options.constrain else None,
+        statistics,
     )
     chosen = choose_answers(model, task, examples, inputs, texts, windows, options)
-    return Predictions(examples, chosen, truncated)
+    return Predictions(
+        examples,
+        chosen,
+        truncated,
+        constrained=options.constrain,
+        statistics=[sum_of(statistics[w]) for w in windows] if options.num_beams == 1 else None,
+    )
+
+
+def sum_of(statistics: Iterable[Statistics]) -> Statistics:
+    """The statistics of several texts together."""
+    total = Statistics()
+    for each in statistics:
+        total += each
+    return total
 
 
 def choose_answers(

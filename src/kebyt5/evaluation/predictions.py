@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from kebyt5.errors import InputError
@@ -81,8 +82,8 @@ def write_predictions(path: str | os.PathLike[str], task: Task, predictions: Pre
     """Writes one JSON object a line.
 
     Its keys are `id`, `input` (the fields), `text`, `answer` (the text as the task reads it),
-    `unparsed` (why it could not be read), `target` where there is gold, and `log_likelihoods` by
-    label where these were compared.
+    `unparsed` (why it could not be read), `target` where there is gold, `log_likelihoods` by label
+    where these were compared, and `generation` where the engine counted how the text came about.
     """
     lines = []
     for row, (example, text) in enumerate(
@@ -101,6 +102,8 @@ def write_predictions(path: str | os.PathLike[str], task: Task, predictions: Pre
         if predictions.log_likelihoods is not None:
             values = predictions.log_likelihoods[row].round(4).tolist()
             record["log_likelihoods"] = dict(zip(task.labels, values, strict=True))
+        if predictions.statistics is not None:
+            record["generation"] = asdict(predictions.statistics[row])
         lines.append(json.dumps(record, ensure_ascii=False) + "\n")
     write_text(path, "".join(lines))
 

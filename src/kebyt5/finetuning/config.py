@@ -133,6 +133,10 @@ class FinetuneConfig:
     eval_steps: int | None = None
     """Steps between evaluations and checkpoints; once an epoch where not given."""
 
+    constrain: bool = False
+    """In validation generate only what an answer of the task may be, which is faster. Otherwise
+    anything may come, as in the published runs, and what is no answer is counted."""
+
     seed: int = 0
     """Decides everything random: order, dropout, new parameters."""
 

@@ -124,6 +124,7 @@ def predict_options(config: FinetuneConfig) -> PredictOptions:
         max_input_bytes=config.max_input_bytes,
         stride=config.stride,
         batch_size=config.device_batch_size,
+        constrain=config.constrain,
     )
 
 

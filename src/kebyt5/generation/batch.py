@@ -1,6 +1,8 @@
 """Generating answers for many inputs at once."""
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +12,7 @@ from transformers import PreTrainedModel
 
 from kebyt5.generation.constraints.constraint import EOS, Constraint
 from kebyt5.generation.engine import Engine
-from kebyt5.generation.request import GenerationOptions
+from kebyt5.generation.request import GenerationOptions, Statistics
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 
 
@@ -22,6 +24,7 @@ def generate_texts(
     num_beams: int = 1,
     progress: str = "",
     constraint: Constraint | Sequence[Constraint | None] | None = None,
+    statistics: list[Statistics] | None = None,
 ) -> list[str]:
     """Generates one text per input by greedy or beam search.
 
@@ -33,6 +36,7 @@ def generate_texts(
         num_beams: 1 for greedy search, which the engine does; more for Transformers' beam search.
         progress: Title of a progress bar; none is shown where it is empty.
         constraint: What may be generated, for all inputs or for each; anything where it is None.
+        statistics: Is given how each text came about; beam search leaves it alone.
 
     Returns:
         The texts in the order of the inputs.
@@ -52,6 +56,8 @@ def generate_texts(
         ]
         generated = Engine(model, batch_size).generate(inputs, options, progress)
         texts = [each.text for each in generated]
+        if statistics is not None:
+            statistics += [each.statistics for each in generated]
     model.train(was_training)
     return texts
 
@@ -80,7 +86,7 @@ def _beam_search(
             max_new_tokens=max(max_new_bytes[i] for i in batch) + 1,
             num_beams=num_beams,
             do_sample=False,
-            prefix_allowed_tokens_fn=_allowed(mine, model) if any(mine) else None,
+            prefix_allowed_tokens_fn=_allowed(mine, model, num_beams) if any(mine) else None,
         )
         for i, ids in zip(batch, generated.cpu(), strict=True):
             # The start of the decoder and the end of sequence come on top.
@@ -89,21 +95,32 @@ def _beam_search(
 
 
 def _allowed(
-    constraints: Sequence[Constraint | None], model: PreTrainedModel
+    constraints: Sequence[Constraint | None], model: PreTrainedModel, num_beams: int
 ) -> Callable[[int, Tensor], list[int]]:
     """The automata in the form in which Transformers asks for them: by all ids so far."""
     pad_id = model.generation_config.pad_token_id or 0
     every_id = list(range(model.config.vocab_size))
 
+    # Each text goes on from one that was asked for a byte before.
+    @lru_cache(maxsize=4 * num_beams * len(constraints))
+    def state_of(example: int, path: tuple[int, ...]) -> Any:
+        """None behind the end of sequence, and in the beams of no probability that fill up."""
+        constraint = constraints[example]
+        assert constraint is not None
+        if not path:
+            return constraint.start()
+        before, byte_id = state_of(example, path[:-1]), path[-1]
+        if before is None or byte_id == EOS or not constraint.allowed(before)[byte_id]:
+            return None
+        return constraint.advance(before, byte_id)
+
     def allowed(example: int, ids: Tensor) -> list[int]:
         constraint = constraints[example]
         if constraint is None:
             return every_id
-        state = constraint.start()
-        for byte_id in ids[1:].tolist():  # the first one starts the decoder
-            if byte_id in (EOS, pad_id):
-                return [pad_id]
-            state = constraint.advance(state, byte_id)
+        state = state_of(example, tuple(ids[1:].tolist()))  # the first one starts the decoder
+        if state is None:
+            return [pad_id]
         return np.flatnonzero(constraint.allowed(state)).tolist() or [pad_id]
 
     return allowed

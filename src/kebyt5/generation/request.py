@@ -81,6 +81,16 @@ class Statistics:
     forced: int = 0
     ties: int = 0
 
+    @property
+    def bytes(self) -> int:
+        """Ids in all, ends of sequence among them."""
+        return self.decided + self.copied + self.forced
+
+    @property
+    def bytes_per_pass(self) -> float | None:
+        """How many came of a pass of the decoder; None where no pass was needed."""
+        return self.bytes / self.passes if self.passes else None
+
     def __iadd__(self, other: "Statistics") -> "Statistics":
         for each in fields(self):
             setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kebyt5.generation.cache import SlotCache
-from kebyt5.generation.constraints.constraint import EOS, VOCABULARY, forced
+from kebyt5.generation.constraints.constraint import EOS, VOCABULARY, ConstraintError, forced
 from kebyt5.generation.drafts import CopyDraft, Habits, Price
 from kebyt5.generation.request import Finish, Generated, Generation, Statistics, TextStream
 from kebyt5.generation.sampling import best, draw
@@ -111,7 +111,8 @@ class Slot:
         self._draft, self._guessed = [], 0
         masks = [constraint.allowed(state)]
         guessed = iter(guess)
-        while len(self._draft) < room:
+        # A dead end ahead is an error only if the model goes there.
+        while len(self._draft) < room and masks[-1].any():
             only = forced(masks[-1])
             following = next(guessed, None)
             if only is None:
@@ -122,13 +123,16 @@ class Slot:
                 byte_id = only
             if byte_id == EOS:
                 break
+            state = constraint.advance(state, byte_id)
+            try:
+                masks.append(constraint.allowed(state))
+            except ConstraintError:
+                break
             if byte_id == following:
                 self._guessed += 1
             else:
                 guessed = iter(())
             self._draft.append(byte_id)
-            state = constraint.advance(state, byte_id)
-            masks.append(constraint.allowed(state))
         self._masks = masks
 
     def _choose(self, logits: np.ndarray, mask: np.ndarray | None) -> int:

@@ -22,6 +22,8 @@ from transformers import BatchEncoding, ByT5Tokenizer
 from transformers.tokenization_utils_base import TruncationStrategy
 from transformers.utils import PaddingStrategy
 
+from .offsets import byte_to_char, char_to_byte, truncate
+
 Sentinels = Literal["huggingface", "pretraining"]
 
 _OFFSET = 3
@@ -94,37 +96,9 @@ class ByteTokenizer(ByT5Tokenizer):
             )
         return _LAST_BYTE_ID - index
 
-    @staticmethod
-    def char_to_byte(text: str) -> np.ndarray:
-        """Where each character begins in the UTF-8 bytes of the text.
-
-        Returns:
-            int64, (characters + 1,): the offset of every character, then the number of bytes.
-        """
-        begins = _begins_character(text)
-        return np.append(np.flatnonzero(begins), len(begins))
-
-    @staticmethod
-    def byte_to_char(text: str) -> np.ndarray:
-        """The character to which each of the UTF-8 bytes of the text belongs.
-
-        Returns:
-            int64, (bytes + 1,): the index of the character of every byte, then the number of
-            characters; bytes [a, b) that cut no character are characters [map[a], map[b]).
-        """
-        return np.append(np.cumsum(_begins_character(text)) - 1, len(text))
-
-    @staticmethod
-    def truncate(text: str, max_bytes: int) -> str:
-        """The longest prefix of at most `max_bytes` UTF-8 bytes; no character (code point) is cut.
-
-        Raises:
-            ValueError: `max_bytes` is negative.
-        """
-        if max_bytes < 0:
-            raise ValueError(f"max_bytes must not be negative, but is {max_bytes}")
-        offsets = ByteTokenizer.char_to_byte(text[:max_bytes])
-        return text[: int(np.searchsorted(offsets, max_bytes, side="right")) - 1]
+    char_to_byte = staticmethod(char_to_byte)
+    byte_to_char = staticmethod(byte_to_char)
+    truncate = staticmethod(truncate)
 
     def encode_array(
         self, text: str, add_eos: bool = True, sentinels: Sentinels = "huggingface"
@@ -394,12 +368,6 @@ class ByteTokenizer(ByT5Tokenizer):
 def _check_convention(sentinels: str) -> None:
     if sentinels not in ("huggingface", "pretraining"):
         raise ValueError(f"sentinels must be 'huggingface' or 'pretraining', not {sentinels!r}")
-
-
-def _begins_character(text: str) -> np.ndarray:
-    # A surrogate passes as three bytes, as many as the U+FFFD that replaces it in encoding.
-    raw = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
-    return (raw & 0xC0) != 0x80
 
 
 def _bytes_to_ids(pieces: Sequence[bytes]) -> np.ndarray:

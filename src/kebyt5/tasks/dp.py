@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from kebyt5.errors import InputError
+from kebyt5.tasks.dp_guess import guess_arcs
 from kebyt5.tasks.files import read_lines, read_parquet
+from kebyt5.tasks.forms import Parts
 from kebyt5.tasks.metrics.classification import LabelScore
 from kebyt5.tasks.metrics.dp import LABELS, MISSING, Arc, arc_label_scores, scores
 from kebyt5.tasks.task import Example, Parsed, Task
@@ -66,13 +68,7 @@ class DP(Task):
 
     def target_text(self, example: Example) -> str:
         """The arcs of all words, each with the number and the length of its word."""
-        entries = [
-            f"({number}/{len(word)}, {head}, {label})"
-            for number, ((word, *_), (head, label)) in enumerate(
-                zip(_words(example), _gold(example), strict=True), 1
-            )
-        ]
-        return f"deprel: {_SEPARATOR.join(entries)}\nword_counts: {len(entries)}"
+        return "".join(_pieces(_words(example), _gold(example)))
 
     def parse(self, text: str, example: Example) -> Parsed:
         """Reads one arc for each word of the sentence, as the published evaluation does.
@@ -151,6 +147,15 @@ class DP(Task):
         around = len("deprel: \nword_counts: ") + digits
         return around + sum(entry + len(str(len(word))) for word in words)
 
+    def form(self, example: Example) -> Parts:
+        """An arc for each word, to any word or the root, with one of the labels."""
+        words = _words(example)
+        guess = _pieces(words, guess_arcs([tags for _, _, tags in words]))
+        parts: list[tuple[str, ...]] = [(piece,) for piece in guess]
+        parts[2:-1:3] = [tuple(f"{head}, " for head in range(len(words) + 1))] * len(words)
+        parts[3:-1:3] = [tuple(f"{label})" for label in LABELS)] * len(words)
+        return Parts(tuple(parts), tuple(guess))
+
     def answer(self, parsed: Parsed, example: Example) -> list[dict[str, Any]]:
         """The words with their heads and labels; both are null where nothing could be read."""
         return [
@@ -174,6 +179,15 @@ def _gold(example: Example) -> Sequence[Arc]:
     if example.gold is None:
         raise ValueError(f"no gold arcs for the sentence {example.inputs['sentence']!r}")
     return example.gold
+
+
+def _pieces(words: Sequence[Sequence[str]], arcs: Sequence[Arc]) -> list[str]:
+    """A target in pieces: for each word what is known of it, its head, its label."""
+    pieces = ["deprel: "]
+    for number, ((word, *_), (head, label)) in enumerate(zip(words, arcs, strict=True), 1):
+        between = _SEPARATOR if number > 1 else ""
+        pieces += [f"{between}({number}/{len(word)}, ", f"{head}, ", f"{label})"]
+    return [*pieces, f"\nword_counts: {len(words)}"]
 
 
 def _words(example: Example) -> list[list[str]]:

@@ -6,6 +6,7 @@ sentence it was generated for, never by itself.
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,6 +15,8 @@ from rapidfuzz.distance import LCSseq
 
 from kebyt5.errors import InputError
 from kebyt5.tasks.files import read_parquet, read_text
+from kebyt5.tasks.fitting import cut, size
+from kebyt5.tasks.forms import Marked
 from kebyt5.tasks.metrics.classification import LabelScore
 from kebyt5.tasks.metrics.ner import (
     TAGS,
@@ -34,6 +37,15 @@ _MARK = re.compile(rf"{_OPEN.pattern}+|{_CLOSE.pattern}")
 _UNIT = re.compile(r"ㅋ+|;+|[^ㅋ;]")
 _ROW = "'character<TAB>tag'"
 _NAME = re.compile(r"##\s*(\S+)\t(.*)")
+# How entities of each type often end, persons aside.
+_ENDINGS = {
+    "PS": "",
+    "LC": "국시도동울본구",
+    "OG": "찰부당청사회C",
+    "DT": "일월년날해대",
+    "TI": "분간후",
+    "QT": "명점개원%번편m0123456789",
+}
 # The order in which the table on the hub numbers the tags.
 _HUB_ORDER = (*(f"{prefix}-{type_}" for type_ in sorted(TYPES) for prefix in "BI"), "O")
 _HUB_TAGS: dict[int | str, str] = {**dict(enumerate(_HUB_ORDER)), **{t: t for t in _HUB_ORDER}}
@@ -112,10 +124,27 @@ class NER(Task):
         parsed = [self.parse(t, e) for e, t in zip(examples, generated_texts, strict=True)]
         return entity_type_scores(*_scored_tags(examples, parsed))
 
+    def fit(self, example: Example, max_bytes: int, stride: int | None = None) -> list[Example]:
+        """Leaves out the end of the sentence, so that what is to be copied is what is seen."""
+        sentence = example.inputs["sentence"]
+        shown = _collapse(sentence)
+        excess = size(self.input_text(example)) - max_bytes
+        if excess <= 0:
+            return [example]
+        kept = list(_units(sentence))[: len(cut(shown, size(shown) - excess))]
+        end = kept[-1][1] if kept else 0
+        gold = None if example.gold is None else example.gold[:end]
+        return [replace(example, inputs={"sentence": sentence[:end]}, gold=gold)]
+
     def max_target_bytes(self, example: Example) -> int:
         """The sentence, a mark (5 bytes) for every word, and a dozen marks more."""
         sentence = example.inputs["sentence"]
         return len(sentence.encode(errors="surrogatepass")) + 5 * len(sentence.split()) + 64
+
+    def form(self, example: Example) -> Marked:
+        """The sentence as the model sees it, with marks."""
+        endings = tuple(_ENDINGS[type_] for type_ in TYPES)
+        return Marked(_collapse(example.inputs["sentence"]), TYPES, endings)
 
     def answer(self, parsed: Parsed, example: Example) -> list[dict[str, Any]]:
         """The entities with their character offsets in the sentence, `end` exclusive."""

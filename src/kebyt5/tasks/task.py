@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from kebyt5.tasks.forms import Form, Parts
 from kebyt5.tasks.metrics.classification import LabelScore
 
 
@@ -167,6 +168,13 @@ class Task(ABC):
     @abstractmethod
     def max_target_bytes(self, example: Example) -> int:
         """A bound on the bytes of a sensible answer, where generation stops at the latest."""
+
+    def form(self, example: Example) -> Form | None:
+        """What every sensible answer to `example` looks like; None where any text may be one.
+
+        It has to admit what `target_text` would write.
+        """
+        return Parts((self.labels,)) if self.labels else None
 
     @abstractmethod
     def answer(self, parsed: Parsed, example: Example) -> Any:

@@ -27,19 +27,21 @@ class CopyWithTags(Constraint):
 
     Args:
         source: The text to copy, as the model is shown it.
-        tags: What a span may be called.
+        tags: What a span may be called, the likeliest first.
+        endings: For each tag, characters with which spans of that name often end, for drafts.
 
     Raises:
         ValueError: There is no tag.
     """
 
-    def __init__(self, source: str, tags: Sequence[str]) -> None:
+    def __init__(self, source: str, tags: Sequence[str], endings: Sequence[str] = ()) -> None:
         if not tags:
             raise ValueError("copying with tags needs at least one tag")
         self._source = byte_ids(source)
         # A byte 10xxxxxx continues a character.
         self._begins = [(i - OFFSET) & 0xC0 != 0x80 for i in self._source] + [True]
         self._closes = [byte_ids(f":{tag}>") for tag in tags]
+        self._tag_of = {last: tag for tag, every in enumerate(endings) for last in every}
 
     def start(self) -> State:
         """Nothing copied, outside of any span."""
@@ -59,9 +61,18 @@ class CopyWithTags(Constraint):
         )
 
     def likely(self, state: State) -> Sequence[int]:
-        """The rest of the source, unless a mark is being written."""
-        copying = [place[0] for place in state if place[1] <= _INSIDE]
-        return self._source[max(copying) :] if copying else ()
+        """The rest of the source, behind the rest of a tag."""
+        copying = [copied for copied, where, _ in state if where <= _INSIDE]
+        if copying:
+            return self._source[max(copying) :]
+        copied, tag, written = min(state)
+        if written == 1:
+            tag = self._tag_of.get(self._character_before(copied), 0)
+        return self._closes[tag][written:] + self._source[copied:]
+
+    def _character_before(self, copied: int) -> str:
+        last = bytes(byte_id - OFFSET for byte_id in self._source[max(0, copied - 4) : copied])
+        return last.decode(errors="ignore")[-1:]
 
     def _steps(self, place: Place) -> list[tuple[int, Place]]:
         copied, where, written = place

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
 
 
+_TRIED = 1000
+"""Forced bytes that are followed to see whether a grammar explodes."""
+
+
 class Grammar(Constraint):
     """All texts of a language, each with the end of sequence.
 
@@ -34,23 +38,23 @@ class Grammar(Constraint):
     """
 
     def __init__(self, grammar: str) -> None:
-        from llguidance import LLMatcher, LLParserLimits
+        self._grammar = grammar
+        self._matcher = self._new_matcher()
+        self._try_out()
 
-        # A grammar beyond these would take more than some 10 ms a byte, or hundreds of MB.
-        limits = LLParserLimits(
-            max_items_in_row=1000,
-            initial_lexer_fuel=500_000,
-            step_lexer_fuel=100_000,
-            step_max_items=20_000,
-            max_lexer_states=20_000,
-            max_grammar_size=100_000,
-            verbose_errors=False,
-        )
-        self._matcher = LLMatcher(_tokenizer(), grammar, log_level=0, limits=limits)
-        _require_sound(self._matcher)
-        mask = self.allowed(self.start())
-        if mask.sum() == mask[EOS] and not self._matcher.is_accepting():
-            raise ConstraintError("the grammar allows no text at all")
+    def _try_out(self) -> None:
+        """Goes on behind what is forced by one byte: most grammars that explode do so there."""
+        state = self.start()
+        for _ in range(_TRIED):
+            ids = np.flatnonzero(self.allowed(state))
+            if ids.size == 0:
+                raise ConstraintError("the grammar allows no text at all")
+            if ids[-1] == EOS:
+                return
+            state = self.advance(state, int(ids[-1]))
+            if ids.size > 1:
+                break
+        self.allowed(state)
 
     @classmethod
     def regex(cls, pattern: str) -> "Grammar":
@@ -61,7 +65,7 @@ class Grammar(Constraint):
         """
         from llguidance import LLMatcher
 
-        return cls(LLMatcher.grammar_from_regex(pattern))
+        return cls(LLMatcher.grammar_from_regex(_characters(pattern)))
 
     @classmethod
     def json_schema(cls, schema: str | Mapping[str, Any]) -> "Grammar":
@@ -72,12 +76,12 @@ class Grammar(Constraint):
         """
         from llguidance import LLMatcher
 
-        text = schema if isinstance(schema, str) else json.dumps(schema)
         try:
+            text = schema if isinstance(schema, str) else json.dumps(schema)
             grammar = LLMatcher.grammar_from_json_schema(
-                text, overrides={"whitespace_flexible": False}
+                _characters(text), overrides={"whitespace_flexible": False}
             )
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise ConstraintError(f"the schema is no JSON: {_one_line(str(error))}") from error
         return cls(grammar)
 
@@ -90,11 +94,11 @@ class Grammar(Constraint):
         """
         from llguidance import LLMatcher
 
-        return cls(LLMatcher.grammar_from_lark(grammar))
+        return cls(LLMatcher.grammar_from_lark(_characters(grammar)))
 
     def start(self) -> "_State":
         """A state with a matcher of its own."""
-        return _State(_Walk(self._matcher.deep_copy()))
+        return _State(_Walk(self))
 
     def allowed(self, state: "_State") -> np.ndarray:
         """The ids that may come next."""
@@ -104,16 +108,54 @@ class Grammar(Constraint):
         """The state after one more id."""
         return _State(state.walk, state, byte_id)
 
+    def matcher(self) -> "LLMatcher":
+        """A matcher at the start; all share what they have learnt of the language."""
+        return self._matcher.deep_copy()
+
+    def renew(self) -> None:
+        """Forgets what was learnt, which is limited and may have been of other texts."""
+        self._matcher = self._new_matcher()
+
+    def _new_matcher(self) -> "LLMatcher":
+        from llguidance import LLMatcher, LLParserLimits
+
+        # A grammar beyond these would take more than some 10 ms a byte, or hundreds of MB.
+        limits = LLParserLimits(
+            max_items_in_row=1000,
+            initial_lexer_fuel=200_000,
+            step_lexer_fuel=100_000,
+            step_max_items=20_000,
+            max_lexer_states=20_000,
+            max_grammar_size=100_000,
+            verbose_errors=False,
+        )
+        matcher = LLMatcher(_tokenizer(), self._grammar, log_level=0, limits=limits)
+        _require_sound(matcher)
+        return matcher
+
 
 class _Walk:
     """A matcher, which moves, under states, which do not."""
 
-    def __init__(self, matcher: "LLMatcher") -> None:
-        self._matcher = matcher
+    def __init__(self, grammar: Grammar) -> None:
+        self._grammar = grammar
+        self._matcher = grammar.matcher()
         self._state: _State | None = None  # where the matcher is, None for the start
 
     def mask(self, state: "_State") -> np.ndarray:
-        """What is allowed in a state."""
+        """What is allowed in a state.
+
+        Raises:
+            ConstraintError: The grammar is too complex here.
+        """
+        try:
+            return self._mask(state)
+        except ConstraintError:
+            self._grammar.renew()
+            self._matcher, self._state = self._grammar.matcher(), None
+            return self._mask(state)
+
+    def _mask(self, state: "_State") -> np.ndarray:
         if state.before is not None and state.before is self._state:
             self._matcher.consume_token(state.byte_id)
         else:
@@ -124,6 +166,7 @@ class _Walk:
         bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
         _require_sound(self._matcher)
         mask = np.unpackbits(bits, count=VOCABULARY, bitorder="little").view(bool)
+        mask[EOS] &= self._matcher.is_accepting()  # it is allowed also where there is nothing else
         mask.flags.writeable = False
         return mask
 
@@ -147,6 +190,7 @@ class _State:
         return ids[::-1]
 
 
+@cache
 def _tokenizer() -> "LLTokenizer":
     """Our ids as llguidance wants to know them: each byte is a token."""
     from llguidance import LLTokenizer, TokenizerWrapper
@@ -173,6 +217,13 @@ def _require_sound(matcher: "LLMatcher") -> None:
         if "NoExtensionBias" in matcher.get_error():
             raise ConstraintError("the grammar allows no text at all")
         raise ConstraintError(f"the grammar is refused: {_one_line(matcher.get_error())}")
+
+
+def _characters(text: str) -> str:
+    """The text, if UTF-8 can write it."""
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ConstraintError("the grammar holds a lone surrogate, which no text has")
+    return text
 
 
 def _one_line(text: str) -> str:

@@ -8,14 +8,18 @@ from kebyt5.generation.constraints.constraint import mask_of
 
 
 class Trie:
-    """Words as paths from node 0; no word may begin another one, so that leaves are words.
+    """Words as paths from node 0.
 
     Args:
-        words: Ids.
+        words: Ids, the likeliest word first.
+
+    Raises:
+        ValueError: A word begins another one, so that leaves would not be words.
     """
 
     def __init__(self, words: Iterable[Sequence[int]]) -> None:
         self._next: list[dict[int, int]] = [{}]
+        ends = set()
         for word in words:
             node = 0
             for byte_id in word:
@@ -23,6 +27,9 @@ class Trie:
                     self._next[node][byte_id] = len(self._next)
                     self._next.append({})
                 node = self._next[node][byte_id]
+            ends.add(node)
+        if any(self._next[node] for node in ends):
+            raise ValueError("one text begins another; end each with what comes behind it")
         self._masks: list[np.ndarray | None] = [None] * len(self._next)
 
     def __len__(self) -> int:
@@ -47,6 +54,24 @@ class Trie:
     def is_leaf(self, node: int) -> bool:
         """Whether a word ends here."""
         return not self._next[node]
+
+    def ending(self, node: int, word: Sequence[int]) -> list[int]:
+        """What is missing at a node of a word, or else of the first word that leads through it.
+
+        Args:
+            node: Any node.
+            word: One of the words.
+        """
+        here = 0
+        for written, byte_id in enumerate(word):
+            if here == node:
+                return list(word[written:])
+            here = self._next[here][byte_id]
+        rest = []
+        while self._next[node]:
+            byte_id, node = next(iter(self._next[node].items()))
+            rest.append(byte_id)
+        return rest
 
 
 __all__ = ["Trie"]

@@ -1,0 +1,91 @@
+"""One of several texts, once or in turn: labels, rows of a parse."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from kebyt5.generation.constraints.constraint import EOS, Constraint, byte_ids
+from kebyt5.generation.constraints.trie import Trie
+
+State = tuple[int, int]
+
+
+class Choices(Constraint):
+    """One text of each part in turn, then the end of sequence.
+
+    Args:
+        parts: For each part the texts that it may be, the likeliest first. Only in the last part
+            may one begin another, so that there is one way to read what was written.
+        guess: For each part the text that it probably is, the first one where none is given.
+
+    Raises:
+        ValueError: There is no part, or one without a text; a text begins another one; a guess is
+            no text of its part.
+    """
+
+    def __init__(self, parts: Sequence[Sequence[str]], guess: Sequence[str] = ()) -> None:
+        if not parts or not all(parts):
+            raise ValueError("choices need at least one part, and each part at least one text")
+        guess = guess or [texts[0] for texts in parts]
+        if len(guess) != len(parts):
+            raise ValueError(f"{len(guess)} guesses for {len(parts)} parts")
+        for texts, text in zip(parts, guess, strict=True):
+            if text not in texts:
+                raise ValueError(f"the guess {text!r} is no text of its part")
+        last = len(parts) - 1
+        self._tries = [_trie(tuple(texts), part == last) for part, texts in enumerate(parts)]
+        self._guess = [(*byte_ids(text), *[EOS] * (n == last)) for n, text in enumerate(guess)]
+
+    def start(self) -> State:
+        """Part and node in its trie."""
+        return self._settle(0, 0)
+
+    def allowed(self, state: State) -> np.ndarray:
+        """The ids that may come next; none after the end of sequence."""
+        part, node = state
+        return self._tries[part].allowed(node)
+
+    def advance(self, state: State, byte_id: int) -> State:
+        """The state after one more id.
+
+        Raises:
+            KeyError: The id is not allowed.
+        """
+        part, node = state
+        return self._settle(part, self._tries[part].advance(node, byte_id))
+
+    def likely(self, state: State) -> Sequence[int]:
+        """The rest of the guess; where another text was begun, of the first one like it."""
+        part, node = state
+        rest = self._tries[part].ending(node, self._guess[part])
+        return [*rest, *(byte_id for ids in self._guess[part + 1 :] for byte_id in ids)]
+
+    def _settle(self, part: int, node: int) -> State:
+        """Goes on to the next part at the end of one, and over parts that are empty."""
+        while self._tries[part].is_leaf(node) and part + 1 < len(self._tries):
+            part, node = part + 1, 0
+        return part, node
+
+
+class LabelTrie(Choices):
+    """One of the given texts.
+
+    Args:
+        labels: The texts, at least one.
+
+    Raises:
+        ValueError: There is no label.
+    """
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        super().__init__([labels])
+
+
+@lru_cache(maxsize=256)
+def _trie(texts: tuple[str, ...], ends: bool) -> Trie:
+    """The trie of some texts, each with the end of sequence where `ends`."""
+    return Trie([*byte_ids(text), *[EOS] * ends] for text in texts)
+
+
+__all__ = ["Choices", "LabelTrie"]

@@ -1,0 +1,35 @@
+"""From the form that a task gives its answers to a constraint."""
+
+from collections.abc import Sequence
+
+from kebyt5.generation.constraints.choices import Choices
+from kebyt5.generation.constraints.constraint import Constraint
+from kebyt5.generation.constraints.copy_with_tags import CopyWithTags
+from kebyt5.generation.constraints.utf8 import UTF8
+from kebyt5.tasks import Example, Task
+from kebyt5.tasks.forms import Form, Marked, Parts
+
+
+def constraint_of(form: Form | None) -> Constraint:
+    """What admits the answers of a form and nothing else; any text where there is none."""
+    match form:
+        case Marked(text, tags, endings):
+            return CopyWithTags(text, tags, endings)
+        case Parts(parts, guess):
+            return Choices(parts, guess)
+    return UTF8()
+
+
+def task_constraints(task: Task, examples: Sequence[Example]) -> list[Constraint]:
+    """What admits the answers that a task takes for possible; examples alike share one.
+
+    Args:
+        task: What the examples belong to.
+        examples: As the model is shown them.
+    """
+    forms = [task.form(example) for example in examples]
+    made = {form: constraint_of(form) for form in dict.fromkeys(forms)}
+    return [made[form] for form in forms]
+
+
+__all__ = ["constraint_of", "task_constraints"]

@@ -1,0 +1,46 @@
+"""Where the characters of a text are in its UTF-8 bytes; a character is a code point."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def char_to_byte(text: str) -> np.ndarray:
+    """Where each character begins in the UTF-8 bytes of the text.
+
+    Returns:
+        int64, (characters + 1,): the offset of every character, then the number of bytes.
+    """
+    begins = _begins_character(text)
+    return np.append(np.flatnonzero(begins), len(begins))
+
+
+def byte_to_char(text: str) -> np.ndarray:
+    """The character to which each of the UTF-8 bytes of the text belongs.
+
+    Returns:
+        int64, (bytes + 1,): the index of the character of every byte, then the number of
+        characters; bytes [a, b) that cut no character are characters [map[a], map[b]).
+    """
+    return np.append(np.cumsum(_begins_character(text)) - 1, len(text))
+
+
+def truncate(text: str, max_bytes: int) -> str:
+    """The longest prefix of at most `max_bytes` UTF-8 bytes; no character (code point) is cut.
+
+    Raises:
+        ValueError: `max_bytes` is negative.
+    """
+    if max_bytes < 0:
+        raise ValueError(f"max_bytes must not be negative, but is {max_bytes}")
+    offsets = char_to_byte(text[:max_bytes])
+    return text[: int(np.searchsorted(offsets, max_bytes, side="right")) - 1]
+
+
+def _begins_character(text: str) -> np.ndarray:
+    # A surrogate passes as three bytes, as many as the U+FFFD that replaces it in encoding.
+    raw = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
+    return (raw & 0xC0) != 0x80
+
+
+__all__ = ["byte_to_char", "char_to_byte", "truncate"]

@@ -18,7 +18,7 @@ pretrain() {
 }
 pretrain gbst-kebyt5-tiny gbst-tiny
 pretrain kebyt5-tiny plain-tiny
-pretrain gbst-kebyt5-tiny-2100 gbst-tiny --steps 2100
-kebyt5 bench pretrained runs/{gbst-kebyt5-tiny,kebyt5-tiny,gbst-kebyt5-tiny-2100} --corpus "$corpus" \
+pretrain gbst-kebyt5-tiny-short gbst-tiny --steps 1700
+kebyt5 bench pretrained runs/{gbst-kebyt5-tiny,kebyt5-tiny,gbst-kebyt5-tiny-short} --corpus "$corpus" \
     --output docs/results
 kebyt5 bench quality scripts/quality.yaml "$@"

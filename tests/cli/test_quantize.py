@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import kebyt5
+from kebyt5.generation import Engine
 from kebyt5.models.int8 import Int8Linear
 
 
@@ -32,7 +33,7 @@ def test_writes_a_checkpoint_and_both_scores(run, checkpoint, dev_file, tmp_path
     assert "eight bits already" in error
 
 
-def test_refuses_where_the_score_drops(run, dev_file, tmp_path):
+def test_refuses_where_the_score_drops(run, tmp_path):
     # A weight that meets only zeros changes nothing, but takes all eight bits for itself.
     model = kebyt5.load("tiny")
     with torch.no_grad():
@@ -42,11 +43,18 @@ def test_refuses_where_the_score_drops(run, dev_file, tmp_path):
             feed_forward.DenseReluDense.wi_0.weight[:, 0] = 1e4
             feed_forward.DenseReluDense.wi_1.weight[:, 0] = 1e4
     model.save_pretrained(tmp_path / "outlier")
-    check = ("--check", "ner", dev_file, "--constrain")
-    code, _, error = run(tmp_path / "outlier", tmp_path / "int8", *check)
-    assert code == 2
-    before, after = map(float, re.search(r"f1 ([0-9.]+) before, ([0-9.]+) after", error).groups())
-    assert before > after + 0.3
+    texts = [f"task: NER\n\n### 입력\n{name}에 산다.\n" for name in ("서울", "김하늘 씨가 부산")]
+    data = tmp_path / "data.jsonl"
+    lines = [
+        json.dumps({"text": text, "target": said.text})
+        for text, said in zip(texts, Engine(model).generate(texts), strict=True)
+    ]
+    data.write_text("\n".join(lines))
+    check = ("--check", "seq2seq", data, "--constrain")
+    code, out, error = run(tmp_path / "outlier", tmp_path / "int8", *check)
+    assert code == 2, out
+    before, after = map(float, re.search(r"chrf ([0-9.]+) before, ([0-9.]+) after", error).groups())
+    assert before == 100 > after + 0.3
     assert "more than 0.3 points lost; nothing is written" in error
     assert not list((tmp_path / "int8").iterdir())
     code, out, error = run(tmp_path / "outlier", tmp_path / "int8", *check, "--max-drop", 100)

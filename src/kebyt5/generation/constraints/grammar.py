@@ -141,6 +141,7 @@ class _Walk:
         self._grammar = grammar
         self._matcher = grammar.matcher()
         self._state: _State | None = None  # where the matcher is, None for the start
+        self._is_renewed = False
 
     def mask(self, state: "_State") -> np.ndarray:
         """What is allowed in a state.
@@ -151,11 +152,15 @@ class _Walk:
         try:
             return self._mask(state)
         except ConstraintError:
+            if self._is_renewed:  # so other texts are not the reason
+                raise
             self._grammar.renew()
-            self._matcher, self._state = self._grammar.matcher(), None
+            self._is_renewed = True
             return self._mask(state)
 
     def _mask(self, state: "_State") -> np.ndarray:
+        if self._matcher.is_error():
+            self._matcher, self._state = self._grammar.matcher(), None
         if state.before is not None and state.before is self._state:
             self._matcher.consume_token(state.byte_id)
         else:

@@ -72,10 +72,12 @@ class GatedGELU(torch.autograd.Function):
 
 def gated_gelu(gate: nn.Module, value: nn.Module, x: Tensor) -> Tensor:
     """gelu(gate(x)) * value(x), GELU in its tanh form: (…, K) to (…, N)."""
-    if can_fuse(x, gate):
+    if can_fuse(x, gate, value):
         assert isinstance(gate, nn.Linear)
-        opened = torch.ops.mkldnn._linear_pointwise(x, gate.weight, gate.bias, "gelu", [], "tanh")
-        return opened.mul_(linear(value, x))
+        assert isinstance(value, nn.Linear)
+        multiply = torch.ops.mkldnn._linear_pointwise
+        opened = multiply(x, gate.weight, gate.bias, "gelu", [], "tanh")
+        return opened.mul_(multiply(x, value.weight, value.bias, "none", [], ""))
     return gate_values(*linear_each((gate, value), x))
 
 

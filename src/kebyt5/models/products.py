@@ -1,4 +1,4 @@
-"""Products of linear layers at inference.
+"""Products of linear layers at inference, with what follows them in the same pass over memory.
 
 Where a gradient is wanted, or something wraps or hooks a layer, the layer itself runs.
 """
@@ -33,8 +33,8 @@ def linear_each(layers: Sequence[nn.Module], x: Tensor) -> list[Tensor]:
     return [layer.multiply(rows).view(*x.shape[:-1], -1) for layer in rounding]
 
 
-def can_fuse(x: Tensor, layer: nn.Module) -> bool:
-    """Whether oneDNN may multiply these rows, as with a plain float32 layer that nobody hooks."""
+def can_fuse(x: Tensor, *layers: nn.Module) -> bool:
+    """Whether oneDNN may multiply plain float32 layers by these rows."""
     return (
         fast_path.fused
         and not torch.is_grad_enabled()
@@ -45,10 +45,13 @@ def can_fuse(x: Tensor, layer: nn.Module) -> bool:
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
-        and type(layer) is nn.Linear
-        and layer.weight.dtype == torch.float32
-        and layer.weight.is_contiguous()
-        and not is_hooked(layer)
+        and all(
+            type(layer) is nn.Linear
+            and layer.weight.dtype == torch.float32
+            and layer.weight.is_contiguous()
+            and not is_hooked(layer)
+            for layer in layers
+        )
     )
 
 

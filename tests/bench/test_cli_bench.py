@@ -61,6 +61,11 @@ def test_a_queue_and_passes_make_tables(tmp_path):
     page = (tmp_path / "passes.md").read_text()
     assert "4 rows, ms" in page
     assert "times float32 (range)" in page
+    run("kernels", "--presets", "tiny", "--rows", 1, 5, "--rounds", 1,
+        "--output", tmp_path / "kernels.md")  # fmt: skip
+    page = (tmp_path / "kernels.md").read_text()
+    assert "oneDNN, packed, ms" in page
+    assert page.count("| tiny | 2.4 |") == 2
 
 
 def test_encode_prints_without_writing(tmp_path, monkeypatch, capsys):

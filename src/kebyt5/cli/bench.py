@@ -91,6 +91,7 @@ def everything(
         encode(choice=choice)
         generate(choice=choice)
         copy(choice=choice)
+        kernels(presets=presets, output=folder / "bench-kernels.md")
         passes(presets=presets, rounds=rounds, output=folder / "bench-passes.md")
         queue(presets=presets, output=folder / "bench-queue.md")
     for size in presets:
@@ -294,6 +295,39 @@ def passes(
             f"{rows[0]} rows / bandwidth (range)", "encode, ms",
             "times float32 (range)"]  # fmt: skip
     _report(f"Decoder passes, {length:,} bytes in, GBST model", head, cells, output)
+
+
+@bench.command
+def kernels(
+    *,
+    rows: Annotated[tuple[PositiveInt, ...], Several] = (1, 2, 3, 4, 8, 16, 32, 342, 1024),
+    presets: Annotated[tuple[Size, ...], Several] = ("base",),
+    rounds: PositiveInt = 10,
+    output: Path | None = None,
+) -> None:
+    """Compare what multiplies the linear layers of a decoder with few rows or many.
+
+    Args:
+        rows: How many.
+        presets: Sizes of the models.
+        rounds: Interleaved rounds after one to warm up.
+        output: A Markdown file to write the table to.
+    """
+    from kebyt5.bench.kernels import KERNELS, bench_kernels, shapes
+
+    cells = []
+    for size in presets:
+        weights = sum(n * k for n, k in shapes(size))
+        for count in rows:
+            seconds = bench_kernels(size, count, rounds)
+            best = [min(seconds[name]) for name in KERNELS]
+            cells.append(
+                [size, f"{weights / 1e6:.1f}", str(count), *(f"{1000 * s:.3g}" for s in best),
+                 *(f"{2 * count * weights / s / 1e9:.3g}" for s in (best[1], best[3]))]
+            )  # fmt: skip
+    head = ["size", "M weights", "rows", *(f"{name}, ms" for name in KERNELS),
+            "oneDNN, GFLOP/s", "int8, GOP/s"]  # fmt: skip
+    _report("Products of the decoder's linear layers, best round", head, cells, output)
 
 
 @bench.command

@@ -76,7 +76,7 @@ def gated_gelu(gate: nn.Module, value: nn.Module, x: Tensor) -> Tensor:
     if not torch.is_grad_enabled() and is_bare(gate, x) and is_bare(value, x):
         multiply = torch.ops.mkldnn._linear_pointwise
         opened = multiply(x, gate.weight, gate.bias, "gelu", [], "tanh")
-        return multiply.binary(x, opened, value.weight, value.bias, "mul")
+        return opened.mul_(multiply(x, value.weight, value.bias, "none", [], ""))
     return gate_values(*linear_each((gate, value), x))
 
 

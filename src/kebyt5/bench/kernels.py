@@ -1,0 +1,92 @@
+"""How fast the matrix products of a model's linear layers are, by the kernel that computes them.
+
+The weights are those of all decoder blocks, one after the other, as in a pass: they do not stay in
+the processor's cache.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from rich.progress import Progress
+from torch import Tensor, nn
+
+from kebyt5.allocator import keep_memory
+from kebyt5.bench.measure import interleave
+from kebyt5.bench.weights import gbst_config
+from kebyt5.models.int8 import Int8Linear, quantize_rows
+
+Kernel = Callable[[Tensor], Tensor]
+
+
+def _linear(layer: nn.Linear, rows: int) -> Kernel:
+    return partial(F.linear, weight=layer.weight)
+
+
+def _onednn(layer: nn.Linear, rows: int) -> Kernel:
+    return lambda x: torch.ops.mkldnn._linear_pointwise(x, layer.weight, None, "none", [], "")
+
+
+def _packed(layer: nn.Linear, rows: int) -> Kernel:
+    weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight, rows)
+    return lambda x: torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
+
+
+def _int8(layer: nn.Linear, rows: int) -> Kernel:
+    rounded = Int8Linear.of(layer)
+    values = quantize_rows(torch.randn(rows, layer.in_features))
+    return lambda x: rounded.multiply(values)
+
+
+def _int8_rounding(layer: nn.Linear, rows: int) -> Kernel:
+    return Int8Linear.of(layer)
+
+
+KERNELS: dict[str, Callable[[nn.Linear, int], Kernel]] = {
+    "F.linear": _linear,
+    "oneDNN": _onednn,
+    "oneDNN, packed": _packed,
+    "int8": _int8,
+    "int8, with rounding": _int8_rounding,
+}
+
+
+def shapes(size: str) -> list[tuple[int, int]]:
+    """Outputs and inputs of the linear layers that a decoder pass applies, in their order."""
+    config = gbst_config(size)
+    width, inner, hidden = config.d_model, config.num_heads * config.d_kv, config.d_ff
+    own = [(inner, width)] * 3 + [(width, inner)]
+    cross = [(inner, width), (width, inner)]
+    feed_forward = [(hidden, width)] * 2 + [(width, hidden)]
+    return (own + cross + feed_forward) * config.num_decoder_layers
+
+
+@torch.inference_mode()
+def bench_kernels(size: str, rows: int, rounds: int) -> dict[str, list[float]]:
+    """Seconds per round of each kernel for all layers.
+
+    Args:
+        size: One of `weights.SIZES`.
+        rows: Of the left factor.
+        rounds: Interleaved rounds after one to warm up.
+    """
+    keep_memory()
+    torch.manual_seed(0)
+    layers = [nn.Linear(k, n, bias=False) for n, k in shapes(size)]
+    inputs = {layer.in_features: torch.randn(rows, layer.in_features) for layer in layers}
+    cases: dict[str, Callable[[], None]] = {}
+    with Progress(transient=True) as progress:
+        task = progress.add_task(f"{rows} rows", total=(rounds + 1) * len(KERNELS))
+
+        def run(kernels: Sequence[Kernel]) -> None:
+            for kernel, layer in zip(kernels, layers, strict=True):
+                kernel(inputs[layer.in_features])
+            progress.advance(task)
+
+        for name, make in KERNELS.items():
+            cases[name] = partial(run, [make(layer, rows) for layer in layers])
+        return interleave(cases, rounds)
+
+
+__all__ = ["KERNELS", "bench_kernels", "shapes"]

@@ -1,0 +1,225 @@
+"""The thread that a model runs in, and how coroutines ask it for texts and other work."""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any, Generic, TypeVar
+
+import torch
+from transformers import PreTrainedModel
+
+from kebyt5.generation import Engine, Generated, Generation, GenerationOptions
+
+T = TypeVar("T")
+
+
+class Abandoned(Exception):
+    """Nobody waits for a call any more."""
+
+
+class Worker:
+    """One engine, driven by one thread of its own.
+
+    Whatever else needs the model runs in the same thread, in turns with the engine: between the
+    passes of its decoder the engine has a turn as well, so no text waits for the end of it.
+
+    Args:
+        model: In evaluation mode; nobody else may change it.
+        slots: Texts that are decoded at the same time.
+        name: Of the thread.
+    """
+
+    def __init__(self, model: PreTrainedModel, slots: int, name: str) -> None:
+        self.engine = Engine(model, slots)
+        self._model = model
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._wake = threading.Event()
+        self._stopping = False
+        self._ended: BaseException | None = None
+        self._arrived: deque[_Ticket] = deque()  # here the threads meet,
+        self._calls: deque[_Call[Any]] = deque()  # and here
+        self._open: list[_Ticket] = []
+
+    def start(self) -> None:
+        """Begins to work."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finishes what was asked for and ends the thread."""
+        self._stopping = True
+        self._wake.set()
+        self._thread.join()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    async def generate(self, input: str, options: GenerationOptions) -> Generated:
+        """Generates one text; cancelling the coroutine frees the slot.
+
+        Raises:
+            Exception: Whatever kept it from being generated, such as a `ConstraintError`.
+        """
+        outcome: Generated | None = None
+        async for event in self._events(input, options, streams=False):
+            assert isinstance(event, Generated)
+            outcome = event
+        assert outcome is not None
+        return outcome
+
+    def stream(self, input: str, options: GenerationOptions) -> AsyncGenerator[str | Generated]:
+        """Yields whole characters as they come, at last what `generate` returns."""
+        return self._events(input, options, streams=True)
+
+    async def call(self, function: Callable[[PreTrainedModel], T]) -> T:
+        """Runs a function of the model in the worker's thread; cancelling the coroutine ends it."""
+        call = _Call(function)
+        self._calls.append(call)
+        self._notify()
+        try:
+            return await asyncio.wrap_future(call.future)
+        finally:
+            call.is_wanted = False
+
+    async def _events(
+        self, input: str, options: GenerationOptions, streams: bool
+    ) -> AsyncGenerator[str | Generated]:
+        generation = self.engine.submit(input, options)
+        ticket = _Ticket(generation, streams)
+        self._arrived.append(ticket)
+        self._notify()
+        try:
+            while True:
+                event = await ticket.events.get()
+                if isinstance(event, BaseException):
+                    raise event
+                yield event
+                if isinstance(event, Generated):
+                    return
+        finally:
+            generation.cancel()
+            self._wake.set()
+
+    def _notify(self) -> None:
+        self._wake.set()
+        if self._ended:  # looked at only now, or it might end in between
+            self._fail_all(self._ended)
+
+    def _run(self) -> None:
+        try:
+            while True:
+                self._wake.clear()
+                is_busy = self._turn()
+                while self._calls and not self._calls[0].is_wanted:
+                    self._calls.popleft()
+                if self._calls:
+                    self._answer(self._calls.popleft())
+                elif not is_busy:
+                    if self._stopping:
+                        break
+                    self._wake.wait()
+            self._ended = RuntimeError("the worker is stopped")
+        except BaseException as error:
+            self._ended = error
+            raise
+        finally:
+            assert self._ended is not None
+            self._fail_all(self._ended)
+
+    def _turn(self) -> bool:
+        """Lets the engine decode a pass and hands on what came of it."""
+        is_busy = self.engine.step()
+        while self._arrived:
+            self._open.append(self._arrived.popleft())
+        if self._open:
+            for ticket in self._open:
+                ticket.collect()
+            self._open = [ticket for ticket in self._open if not ticket.is_done]
+        return is_busy or bool(self._open)
+
+    def _answer(self, call: "_Call[Any]") -> None:
+        def between_passes(*_: Any) -> None:
+            self._turn()
+            if not call.is_wanted:
+                raise Abandoned
+
+        # The engine decodes with the weights alone, so this fires for calls only.
+        hook = self._model.decoder.register_forward_pre_hook(between_passes)
+        try:
+            with torch.inference_mode():
+                result = call.function(self._model)
+        except Abandoned:
+            call.future.cancel()
+        except Exception as error:
+            call.fail(error)
+        else:
+            call.succeed(result)
+        finally:
+            hook.remove()
+
+    def _fail_all(self, error: BaseException) -> None:
+        while self._arrived:
+            self._open.append(self._arrived.popleft())
+        for ticket in self._open:
+            ticket.deliver(error)
+        self._open = []
+        while self._calls:
+            self._calls.popleft().fail(error)
+
+
+class _Ticket:
+    """A text on its way, between the worker's thread and a coroutine.
+
+    Args:
+        generation: What the engine has of it.
+        streams: Whether it is wanted piece by piece.
+    """
+
+    def __init__(self, generation: Generation, streams: bool) -> None:
+        self.generation = generation
+        self.is_done = False
+        self.events: asyncio.Queue[str | Generated | BaseException] = asyncio.Queue()
+        self._streams = streams
+        self._loop = asyncio.get_running_loop()
+
+    def collect(self) -> None:
+        """Hands on what is new, in the worker's thread."""
+        self.is_done = self.generation.done
+        if self._streams and (text := self.generation.new_text()):
+            self.deliver(text)
+        if self.is_done:
+            try:
+                self.deliver(self.generation.result())
+            except Exception as error:
+                self.deliver(error)
+
+    def deliver(self, event: str | Generated | BaseException) -> None:
+        """Gives the coroutine something to take."""
+        with suppress(RuntimeError):  # the loop is closed, so nobody waits
+            self._loop.call_soon_threadsafe(self.events.put_nowait, event)
+
+
+class _Call(Generic[T]):
+    """A function on its way to the worker's thread and its result on the way back."""
+
+    def __init__(self, function: Callable[[PreTrainedModel], T]) -> None:
+        self.function = function
+        self.future: Future[T] = Future()
+        self.is_wanted = True
+
+    def succeed(self, result: T) -> None:
+        """Hands on a result, unless nobody waits for it."""
+        if self.future.set_running_or_notify_cancel():
+            self.future.set_result(result)
+
+    def fail(self, error: BaseException) -> None:
+        """Hands on an error, unless nobody waits for it."""
+        if self.future.set_running_or_notify_cancel():
+            self.future.set_exception(error)
+
+
+__all__ = ["Worker"]

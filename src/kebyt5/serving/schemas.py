@@ -9,7 +9,7 @@ from kebyt5.generation.request import Finish
 Text = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
 
-LONGEST_BATCH = 1024
+LONGEST_BATCH = 256
 """Texts in a request; a server may allow fewer."""
 
 MOST_SECONDS = 3600.0
@@ -33,7 +33,7 @@ class ModelRequest(Message):
         None, description="Name of a model, see /v1/models; the first where not given."
     )
     deadline: float | None = Field(
-        None, gt=0, le=MOST_SECONDS, description="Seconds; the server's own limit where not given."
+        None, ge=0.1, le=MOST_SECONDS, description="Seconds; the server's own limit where not given."
     )
 
 
@@ -169,7 +169,8 @@ class FillRequest(ModelRequest):
         json_schema_extra={"examples": [{"text": "한국의 수도는 <extra_id_0>이다.", "results": 2}]}
     )
     text: Text = Field(
-        description="With the blanks <extra_id_0>, <extra_id_1>, … in this order, 11 at most."
+        description="With the blanks <extra_id_0>, <extra_id_1>, … in this order, 11 at most.",
+        json_schema_extra={"pattern": "<extra_id_0>"},
     )
     beams: int = Field(8, ge=1, le=16, description="Width of the search.")
     results: int = Field(5, ge=1, le=16, description="How many, no more than beams.")

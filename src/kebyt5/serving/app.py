@@ -94,7 +94,6 @@ def create_app(services: Mapping[str, Service], options: ServeOptions) -> FastAP
     app.include_router(_probes)
     app.include_router(
         _models,
-        prefix="/v1",
         dependencies=[Depends(HTTPBearer(auto_error=False))] if keys else [],
     )
     return app
@@ -173,7 +172,7 @@ async def metrics(request: Request) -> Response:
     return Response(content, media_type=CONTENT_TYPE_LATEST)
 
 
-_models = APIRouter(tags=["models"])
+_models = APIRouter(prefix="/v1", tags=["models"])
 _ALL = _problems(*(status for status in _REFUSALS if status != 408))
 
 

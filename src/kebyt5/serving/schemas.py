@@ -33,7 +33,10 @@ class ModelRequest(Message):
         None, description="Name of a model, see /v1/models; the first where not given."
     )
     deadline: float | None = Field(
-        None, ge=0.1, le=MOST_SECONDS, description="Seconds; the server's own limit where not given."
+        None,
+        ge=0.1,
+        le=MOST_SECONDS,
+        description="Seconds; the server's own limit where not given.",
     )
 
 

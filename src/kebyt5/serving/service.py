@@ -1,6 +1,7 @@
 """What can be asked of a model that is served, in the terms of the requests."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import asdict
@@ -397,7 +398,8 @@ def _constraint(spec: ConstraintSpec) -> Constraint:
     Raises:
         ConstraintError: It is too large, cannot be read, or allows nothing.
     """
-    size = len(spec.model_dump_json(exclude_none=True))
+    texts = [*(spec.labels or []), spec.regex or "", spec.grammar or ""]
+    size = sum(len(text.encode()) for text in [*texts, json.dumps(spec.json_schema)])
     if size > MOST_CONSTRAINT_BYTES:
         raise ConstraintError(f"a constraint of {size} bytes; {MOST_CONSTRAINT_BYTES} at most")
     if spec.labels is not None:

@@ -40,7 +40,9 @@ def served(model: PreTrainedModel, **options: Any) -> Iterator[TestClient]:
     """A client of a server in this process."""
     settings = ServeOptions(**options)
     services = {"tiny": LocalService("tiny", model, settings)}
-    with TestClient(create_app(services, settings), raise_server_exceptions=False) as client:
+    with TestClient(
+        create_app(services, settings, settings.read_api_keys()), raise_server_exceptions=False
+    ) as client:
         yield client
 
 

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
-from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, TypeVar
@@ -16,6 +15,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 import kebyt5
+from kebyt5.errors import InputError
 from kebyt5.serving.metrics import Metrics
 from kebyt5.serving.middleware import BodyLimit, RequestLog, RequireKey
 from kebyt5.serving.options import ServeOptions
@@ -46,7 +46,7 @@ from kebyt5.serving.schemas import (
 )
 from kebyt5.serving.service import Event, LocalService, Service
 from kebyt5.serving.tasks import REQUESTS, RESPONSES
-from kebyt5.tasks import TASKS
+from kebyt5.tasks import TASKS, get_task
 
 T = TypeVar("T")
 
@@ -67,13 +67,16 @@ _STREAM = """Texts as they grow, where `stream` is true: events `text` and `end`
 `index` of its input, or one event `error` with a problem."""
 
 
-def create_app(services: Mapping[str, Service], options: ServeOptions) -> FastAPI:
+def create_app(
+    services: Mapping[str, Service], options: ServeOptions, keys: Sequence[str] = ()
+) -> FastAPI:
     """The app for some models.
 
     Args:
         services: By name, the first of which answers where a request names none. Those of this
             process are started and stopped with the app.
-        options: Limits and keys.
+        options: Limits.
+        keys: One of which every request to /v1 has to bring, if there are any.
     """
     app = FastAPI(
         title="kebyt5",
@@ -85,7 +88,6 @@ def create_app(services: Mapping[str, Service], options: ServeOptions) -> FastAP
     app.state.services = dict(services)
     app.state.metrics = metrics = Metrics(services)
     install_handlers(app)
-    keys = options.read_api_keys()
     # What is added last comes first.
     app.add_middleware(BodyLimit, options.max_body_bytes, options.body_seconds)
     if keys:
@@ -261,8 +263,10 @@ for _task in REQUESTS:
 @_models.post("/tasks/{task}", include_in_schema=False)
 async def unknown_task(task: str) -> None:
     """Says which tasks there are."""
-    (near,) = get_close_matches(task, TASKS, n=1, cutoff=0.0)
-    raise Problem(404, f"unknown task; did you mean {near}? Known: {', '.join(TASKS)}")
+    try:
+        get_task(task)
+    except InputError as error:
+        raise Problem(404, str(error)) from error
 
 
 def _service(request: Request, body: ModelRequest, inputs: Sequence[str]) -> Service:
@@ -301,9 +305,10 @@ async def _while_connected(request: Request, work: Awaitable[T]) -> T:
         raise Problem(503, "the client left")  # which nobody reads
     finally:
         leaving.cancel()
-        working.cancel()
-        with suppress(asyncio.CancelledError, Exception):
-            await working
+        if not working.done():
+            working.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await working
 
 
 async def _left(request: Request) -> None:

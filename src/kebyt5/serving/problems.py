@@ -1,7 +1,7 @@
 """Refusals as problem+json (RFC 9457), each of which says what to do."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from kebyt5.errors import InputError
 from kebyt5.generation.constraints import ConstraintError
+from kebyt5.serving.schemas import ONE, SEVERAL
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -137,12 +138,16 @@ def _invalid(error: RequestValidationError) -> Problem:
         return Problem(400, f"the body is no JSON: {reason} at character {found[0]['loc'][-1]}")
     errors = [
         # What the client sent is not repeated: it knows it, and it may be long.
-        {"at": "/" + "/".join(map(str, each["loc"])), "detail": _mended(each)}
+        {"at": _pointer(each["loc"]), "detail": _mended(each)}
         for each in found
     ]
     first = errors[0]
     rest = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return Problem(422, f"{first['at']}: {first['detail']}{rest}", errors=errors)
+
+
+def _pointer(place: Sequence[str | int]) -> str:
+    return "".join(f"/{part}" for part in place if part not in (ONE.tag, SEVERAL.tag))
 
 
 def _mended(error: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from kebyt5.generation.request import Finish
 
@@ -13,6 +13,22 @@ LONGEST_BATCH = 256
 """Texts in a request; a server may allow fewer."""
 
 MOST_SECONDS = 3600.0
+
+ONE, SEVERAL = Tag("one"), Tag("several")
+"""Names of the two forms of an input; they occur in pydantic's account of an error."""
+
+
+def one_or_several(value: Any) -> str:
+    """Which form an input has, so that an error is about that one."""
+    return SEVERAL.tag if isinstance(value, list) else ONE.tag
+
+
+Texts = Annotated[
+    Annotated[Text, ONE]
+    | Annotated[list[Text], Field(min_length=1, max_length=LONGEST_BATCH), SEVERAL],
+    Discriminator(one_or_several),
+]
+"""A text, or several."""
 
 
 class Message(BaseModel):
@@ -30,10 +46,10 @@ class ModelRequest(Message):
     """
 
     model: Name | None = Field(
-        None, description="Name of a model, see /v1/models; the first where not given."
+        default=None, description="Name of a model, see /v1/models; the first where not given."
     )
     deadline: float | None = Field(
-        None,
+        default=None,
         ge=0.1,
         le=MOST_SECONDS,
         description="Seconds; the server's own limit where not given.",
@@ -46,14 +62,16 @@ class ConstraintSpec(Message):
     model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
     labels: list[Text] | None = Field(
-        None, min_length=1, max_length=10_000, description="One of these texts."
+        default=None, min_length=1, max_length=10_000, description="One of these texts."
     )
     regex: Text | None = Field(
-        None, description="A text that matches as a whole, in the syntax of Rust's regex crate."
+        default=None,
+        description="A text that matches as a whole, in the syntax of Rust's regex crate.",
     )
-    json_schema: dict[str, Any] | None = Field(None, description="JSON of this schema.")
+    json_schema: dict[str, Any] | None = Field(default=None, description="JSON of this schema.")
     grammar: Text | None = Field(
-        None, description="A text of this context-free grammar, in llguidance's variant of Lark's."
+        default=None,
+        description="A text of this context-free grammar, in llguidance's variant of Lark's.",
     )
 
     @model_validator(mode="after")
@@ -86,26 +104,36 @@ class GenerateRequest(ModelRequest):
         }
     )
 
-    input: Text | Annotated[list[Text], Field(min_length=1, max_length=LONGEST_BATCH)] = Field(
-        description="What the model reads: a text, or several."
-    )
+    input: Texts = Field(description="What the model reads: a text, or several.")
     max_new_bytes: int = Field(
-        256, ge=1, le=2**20, description="Where a text ends at the latest; Hangul has 3 bytes each."
+        default=256,
+        ge=1,
+        le=2**20,
+        description="Where a text ends at the latest; Hangul has 3 bytes each.",
     )
     temperature: float = Field(
-        0.0, ge=0, le=100, description="0 for the likeliest byte each time, else of the sampling."
+        default=0.0,
+        ge=0,
+        le=100,
+        description="0 for the likeliest byte each time, else of the sampling.",
     )
     top_p: float = Field(
-        1.0, gt=0, le=1, description="Share of the probability to sample from; not when greedy."
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Share of the probability to sample from; not when greedy.",
     )
-    seed: int = Field(0, ge=0, lt=2**53, description="Decides what is sampled.")
-    stop: list[Text] = Field([], max_length=16, description="Texts before which the output ends.")
+    seed: int = Field(default=0, ge=0, lt=2**53, description="Decides what is sampled.")
+    stop: list[Text] = Field(
+        default=[], max_length=16, description="Texts before which the output ends."
+    )
     constraint: ConstraintSpec | None = None
     sentinels: Literal["huggingface", "pretraining"] = Field(
-        "huggingface", description="Which ids <extra_id_i> stands for."
+        default="huggingface", description="Which ids <extra_id_i> stands for."
     )
     stream: bool = Field(
-        False, description="Send the text as it grows, as server-sent events of whole characters."
+        default=False,
+        description="Send the text as it grows, as server-sent events of whole characters.",
     )
 
     @model_validator(mode="after")
@@ -175,9 +203,9 @@ class FillRequest(ModelRequest):
         description="With the blanks <extra_id_0>, <extra_id_1>, … in this order, 11 at most.",
         json_schema_extra={"pattern": "<extra_id_0>"},
     )
-    beams: int = Field(8, ge=1, le=16, description="Width of the search.")
-    results: int = Field(5, ge=1, le=16, description="How many, no more than beams.")
-    max_bytes: int = Field(48, ge=4, le=512, description="Longest span.")
+    beams: int = Field(default=8, ge=1, le=16, description="Width of the search.")
+    results: int = Field(default=5, ge=1, le=16, description="How many, no more than beams.")
+    max_bytes: int = Field(default=48, ge=4, le=512, description="Longest span.")
 
     @model_validator(mode="after")
     def _enough_beams(self) -> Self:
@@ -242,8 +270,8 @@ class EmbedRequest(ModelRequest):
     """Texts to represent as vectors."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"input": ["서울", "부산"]}]})
-    input: Text | Annotated[list[Text], Field(min_length=1, max_length=LONGEST_BATCH)]
-    normalize: bool = Field(False, description="To length 1.")
+    input: Texts
+    normalize: bool = Field(default=False, description="To length 1.")
 
     @property
     def inputs(self) -> list[str]:

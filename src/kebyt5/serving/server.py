@@ -37,7 +37,7 @@ def run(
     """
     configure()
     services = {name: LocalService(name, model, options) for name, model in models.items()}
-    app = create_app(services, options)
+    app = create_app(services, options, options.read_api_keys())
     if playground:
         mount_playground(app, models)
     ImpatientProtocol.head_seconds = options.body_seconds

@@ -5,9 +5,17 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, JsonValue, create_model
+from pydantic import Discriminator, Field, JsonValue, create_model
 
-from kebyt5.serving.schemas import LONGEST_BATCH, Message, ModelRequest, Text
+from kebyt5.serving.schemas import (
+    LONGEST_BATCH,
+    ONE,
+    SEVERAL,
+    Message,
+    ModelRequest,
+    Text,
+    one_or_several,
+)
 from kebyt5.tasks import TASKS, Example, Parsed, Task
 from kebyt5.tasks.mrc import UNKNOWN
 
@@ -24,7 +32,7 @@ class LabelTaskRequest(TaskRequest):
     """What a request has where answers are one of a few labels."""
 
     decoding: Literal["likelihood", "constrained", "free"] = Field(
-        "likelihood",
+        default="likelihood",
         description="Take the likeliest label, generate one byte by byte, or generate freely and"
         " repair what is no label to the nearest.",
     )
@@ -291,10 +299,10 @@ FORMS = {task: _form(task) for task in TASKS}
 def _request(task: str) -> type[TaskRequest]:
     form = FORMS[task]
     one: Any = form.input
-    several = Annotated[list[one], Field(min_length=1, max_length=LONGEST_BATCH)]
-    fields: dict[str, Any] = {
-        "input": (one | several, Field(examples=[form.example] if form.example else None))
-    }
+    several = Annotated[list[one], Field(min_length=1, max_length=LONGEST_BATCH), SEVERAL]
+    either = Annotated[Annotated[one, ONE] | several, Discriminator(one_or_several)]
+    examples = [form.example] if form.example else None
+    fields: dict[str, Any] = {"input": (either, Field(examples=examples))}
     return create_model(
         f"{task.capitalize()}Request",
         __base__=LabelTaskRequest if TASKS[task].labels else TaskRequest,

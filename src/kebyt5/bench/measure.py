@@ -120,9 +120,9 @@ def peak_memory_of(case: Callable[[], Any]) -> int:
     return _status("VmHWM")
 
 
-def resident_memory() -> int:
-    """How many bytes this process holds now."""
-    return _status("VmRSS")
+def resident_memory(process_id: int | None = None) -> int:
+    """How many bytes a process holds now; this one where none is given."""
+    return _status("VmRSS", process_id)
 
 
 def return_freed_memory() -> None:
@@ -132,8 +132,8 @@ def return_freed_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _status(field: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
+def _status(field: str, process_id: int | None = None) -> int:
+    lines = Path(f"/proc/{process_id or 'self'}/status").read_text().splitlines()
     (line,) = [line for line in lines if line.startswith(f"{field}:")]
     return int(line.split()[1]) * 1024
 

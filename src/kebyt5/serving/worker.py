@@ -1,6 +1,7 @@
 """The thread that a model runs in, and how coroutines ask it for texts and other work."""
 
 import asyncio
+import logging
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
@@ -12,6 +13,7 @@ import torch
 from transformers import PreTrainedModel
 
 from kebyt5.generation import Engine, Generated, Generation, GenerationOptions
+from kebyt5.serving.logs import log
 
 T = TypeVar("T")
 
@@ -124,8 +126,8 @@ class Worker:
                     self._wake.wait()
             self._ended = RuntimeError("the worker is stopped")
         except BaseException as error:
+            log("engine stopped", logging.ERROR, error)
             self._ended = error
-            raise
         finally:
             assert self._ended is not None
             self._fail_all(self._ended)

@@ -67,8 +67,8 @@ class Server:
         """Waits as long as it takes, within reason."""
         give_up = time.monotonic() + 120
         while not condition():
-            assert self.process.poll() is None, self.log_file.read_text()
-            assert time.monotonic() < give_up, self.log_file.read_text()
+            assert self.process.poll() is None, self.log_file.read_text()[-2000:]
+            assert time.monotonic() < give_up, self.log_file.read_text()[-2000:]
             time.sleep(0.05)
 
     def metric(self, sample: str) -> float:

@@ -28,9 +28,8 @@ def sent(server, body, length=None):
     """A connection on which a request was sent, all or part of it."""
     content = json.dumps(body).encode()
     connection = socket.create_connection(("127.0.0.1", server.port))
-    head = (
-        f"POST /v1/generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n\r\n"
-    )
+    head = "POST /v1/generate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    head += f"Content-Length: {len(content)}\r\n\r\n"
     connection.sendall(head.encode() + content[:length])
     return connection
 

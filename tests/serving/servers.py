@@ -65,7 +65,7 @@ class Server:
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
         """Waits as long as it takes, within reason."""
-        give_up = time.monotonic() + 120
+        give_up = time.monotonic() + 300
         while not condition():
             assert self.process.poll() is None, self.log_file.read_text()[-2000:]
             assert time.monotonic() < give_up, self.log_file.read_text()[-2000:]

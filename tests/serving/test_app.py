@@ -194,7 +194,7 @@ def test_labels_come_with_likelihoods(client):
     (result,) = client.post("/v1/tasks/nsmc", json=body).json()["results"]
     assert result["label"] == max(result["probabilities"], key=result["probabilities"].get)
     assert sum(result["probabilities"].values()) == pytest.approx(1)
-    body |= {"decoding": "constrained"}
+    body |= {"decoding": "generation", "constrain": True}
     (result,) = client.post("/v1/tasks/nsmc", json=body).json()["results"]
     assert result["label"] in ("positive", "negative")
     assert result["probabilities"] is None

@@ -43,7 +43,8 @@ def test_every_method(client, greedy):
     *pieces, end = client.stream(request)
     assert isinstance(end, TextEnd)
     assert "".join(piece.text for piece in pieces) == greedy(LONG, 60)
-    (label,) = client.answer("nsmc", {"document": "재미있다"}, decoding="constrained").results
+    options = {"decoding": "generation", "constrain": True}
+    (label,) = client.answer("nsmc", {"document": "재미있다"}, **options).results
     assert label.label in ("positive", "negative")
     assert client.fill(FillRequest(text="가<extra_id_0>", max_bytes=4)).fillings[0].spans
     assert client.score(ScoreRequest(input="가", candidates=["가", "나"])).best in (0, 1)

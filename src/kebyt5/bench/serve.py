@@ -5,6 +5,7 @@ and server share the machine.
 """
 
 import asyncio
+import codecs
 import random
 import signal
 import socket
@@ -160,9 +161,10 @@ def _greedy(model: PreTrainedModel, request: GenerateRequest) -> str:
         do_sample=False,
         num_beams=1,
     )[0, 1:].tolist()
+    data = bytes(i - 3 for i in generated if i >= 3)
     ends = generated[-1] == model.generation_config.eos_token_id
-    # Half a character at the limit is dropped, elsewhere it stands as U+FFFD.
-    return bytes(i - 3 for i in generated if i >= 3).decode(errors="replace" if ends else "ignore")
+    # Half a character at the limit is dropped; elsewhere it stands as U+FFFD.
+    return codecs.getincrementaldecoder("utf-8")("replace").decode(data, ends)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
-from dataclasses import asdict
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -15,7 +14,7 @@ from transformers import PreTrainedModel
 from kebyt5.evaluation.options import PredictOptions
 from kebyt5.evaluation.predict import choose_answers, fit_inputs
 from kebyt5.generation import Generated, GenerationOptions
-from kebyt5.generation.constraints import Constraint, ConstraintError, Grammar, LabelTrie
+from kebyt5.generation.constraints import UTF8, Constraint, ConstraintError, Grammar, LabelTrie
 from kebyt5.generation.encoding import batch_of_like_length, encode
 from kebyt5.generation.fill import fill
 from kebyt5.generation.likelihood import log_likelihoods
@@ -180,10 +179,10 @@ class LocalService:
             inputs += texts
             parts += shown
             shortened.append(was_cut)
-        decoding = getattr(request, "decoding", "free")
+        by_likelihood = getattr(request, "decoding", None) == "likelihood"
         with self._admitted(request, inputs, len(examples)) as deadline:
             async with asyncio.timeout_at(deadline):
-                if decoding == "likelihood":
+                if by_likelihood:
                     labels = [the_task.labels] * len(inputs)
                     rows = await self._log_likelihoods(inputs, labels)
                     # Of several windows, the one that is surest of its label.
@@ -192,7 +191,7 @@ class LocalService:
                     found: Sequence[list[float] | None] = best
                 else:
                     found = [None] * len(examples)
-                    constraint = LabelTrie(the_task.labels) if decoding == "constrained" else None
+                    constraint = _task_constraint(the_task) if request.constrain else None
                     chosen = await self._answers(
                         the_task, examples, inputs, parts, windows, constraint, deadline
                     )
@@ -417,8 +416,14 @@ def _constraint(spec: ConstraintSpec) -> Constraint:
         ) from error
 
 
+def _task_constraint(task: Task) -> Constraint:
+    """What an answer of a task may be."""
+    return LabelTrie(task.labels) if task.labels else UTF8()
+
+
 def _counts(generated: Generated) -> ByteCounts:
-    return ByteCounts(**asdict(generated.statistics))
+    names = ByteCounts.model_fields
+    return ByteCounts(**{name: getattr(generated.statistics, name) for name in names})
 
 
 def _seconds_until(deadline: float) -> float:

@@ -26,15 +26,18 @@ class TaskRequest(ModelRequest):
     """What a request to any task has; each task says what its `input` is."""
 
     input: Any
+    constrain: bool = Field(
+        default=False, description="Generate only what an answer may be: a label, else valid text."
+    )
 
 
 class LabelTaskRequest(TaskRequest):
     """What a request has where answers are one of a few labels."""
 
-    decoding: Literal["likelihood", "constrained", "free"] = Field(
+    decoding: Literal["likelihood", "generation"] = Field(
         default="likelihood",
-        description="Take the likeliest label, generate one byte by byte, or generate freely and"
-        " repair what is no label to the nearest.",
+        description="Take the likeliest label, or generate one byte by byte; what is no label then"
+        " becomes the nearest.",
     )
 
 

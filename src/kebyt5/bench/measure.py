@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -125,6 +126,13 @@ def resident_memory(process_id: int | None = None) -> int:
     return _status("VmRSS", process_id)
 
 
+def processor_seconds(process_id: int) -> float:
+    """The processor time that a process has taken, all its threads together."""
+    # Behind the name, which may have anything in it; then fields 14 and 15 of proc(5).
+    fields = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def return_freed_memory() -> None:
     """Hands freed memory back to the kernel, as before other processes run that need it."""
     gc.collect()
@@ -147,6 +155,7 @@ __all__ = [
     "interleave_parts",
     "memory_of",
     "peak_memory_of",
+    "processor_seconds",
     "ratio",
     "resident_memory",
     "return_freed_memory",

@@ -25,11 +25,12 @@ import torch
 from rich.progress import Progress, track
 from transformers import PreTrainedModel
 
-from kebyt5.bench.measure import resident_memory
+from kebyt5.bench.measure import processor_seconds, resident_memory
 from kebyt5.client import AsyncClient, GenerateRequest, ServerError, TextEnd, TextPiece
 from kebyt5.errors import InputError
 from kebyt5.generation.request import encode_input
 from kebyt5.models.loading import load
+from kebyt5.serving.options import ServeOptions
 from kebyt5.tasks import get_task
 
 SAMPLE = Path(__file__).parents[1] / "assets" / "sample_ner" / "dev.tsv"
@@ -40,6 +41,12 @@ SENTENCES = (1, 1, 1, 2, 2, 4, 8)
 
 LIMITS = (32, 64, 128, 256)
 """Bytes that a text is generated in at most; each as likely."""
+
+CROWD = 64
+"""Clients more than a server has places for."""
+
+PAUSE = 0.5
+"""Seconds until a client that was refused asks again."""
 
 TOO_BUSY = 429
 
@@ -58,6 +65,7 @@ class Answers:
 
     Attributes:
         seconds: That the phase took.
+        processor: Seconds of processor time that the server took for it.
         latencies: Seconds from request to whole answer, of every answer.
         first: Seconds to the first characters, of every streamed one.
         bytes: That were generated in whole answers.
@@ -69,6 +77,7 @@ class Answers:
     """
 
     seconds: float = 0.0
+    processor: float = 0.0
     latencies: list[float] = field(default_factory=list)
     first: list[float] = field(default_factory=list)
     bytes: int = 0
@@ -83,6 +92,11 @@ class Answers:
         """Whole answers a second."""
         return len(self.latencies) / self.seconds
 
+    @property
+    def cost(self) -> float:
+        """Processor seconds for each whole answer."""
+        return self.processor / max(1, len(self.latencies))
+
     def percentile(self, percent: float) -> float:
         """Of the latencies."""
         return float(np.percentile(self.latencies, percent)) if self.latencies else float("nan")
@@ -95,8 +109,8 @@ class Endurance:
     Attributes:
         alone: One request at a time.
         together: All clients at once.
-        overload: Far more than there are places for, all at once.
-        drained: Seconds after the last refusal until nothing waits any more.
+        overload: More clients than there are places.
+        drained: Seconds after the last question until the last answer.
         stopped: Requests that the server had taken when it was told to stop.
         memory: Seconds and resident bytes of the server while all clients were at it.
     """
@@ -199,19 +213,29 @@ async def _measure(
 ) -> Endurance:
     with Progress(transient=True) as bar:
         bar.add_task("Under load", total=None)
-        async with AsyncClient(url, connections=8 * clients, patience=0) as client:
+        async with AsyncClient(
+            url, connections=clients + ServeOptions().places + CROWD, patience=0
+        ) as client:
             ask = partial(_ask, client)
-            await _load(ask, questions, clients, min(10.0, seconds), 0.0)  # warms up
-            alone = await _load(ask, questions, 1, seconds / 5, 0.0)
+            load = partial(_load, ask, questions, process.pid)
+            await load(clients, min(10.0, seconds), 0.0)  # warms up
+            alone = await load(1, seconds / 5, 0.0)
             async with _watching(process.pid) as memory:
-                together = await _load(ask, questions, clients, seconds, cancelled)
-            overload, drained = await _overload(ask, questions, url, 8 * clients)
+                together = await load(clients, seconds, cancelled)
+            brief = min(10.0, seconds)
+            overload = await load(ServeOptions().places + CROWD, brief, 0.0)
+            drained = overload.seconds - brief
             stopped = await _stop(ask, questions, process, clients)
     return Endurance(alone, together, overload, drained, stopped, memory)
 
 
 async def _load(
-    ask: Any, questions: Sequence[Question], clients: int, seconds: float, cancelled: float
+    ask: Any,
+    questions: Sequence[Question],
+    process_id: int,
+    clients: int,
+    seconds: float,
+    cancelled: float,
 ) -> Answers:
     """Lets clients ask one question after the other for some time."""
     answers = Answers()
@@ -219,6 +243,7 @@ async def _load(
 
     async def one_client(number: int) -> None:
         rng = random.Random(number)
+        await asyncio.sleep(number / clients)  # not all of them at once
         while time.monotonic() < end:
             question = rng.choice(questions)
             asking = asyncio.ensure_future(ask(question, answers, rng.random() < 0.5))
@@ -228,16 +253,18 @@ async def _load(
                     answers.cancelled += 1
                 asking.cancel()
             with suppress(asyncio.CancelledError):
-                await asking
+                if await asking == TOO_BUSY:
+                    await asyncio.sleep(PAUSE)
 
-    began = time.monotonic()
+    began, used = time.monotonic(), processor_seconds(process_id)
     await asyncio.gather(*map(one_client, range(clients)))
     answers.seconds = time.monotonic() - began
+    answers.processor = processor_seconds(process_id) - used
     return answers
 
 
-async def _ask(client: AsyncClient, question: Question, answers: Answers, streams: bool) -> None:
-    """Asks and judges the answer."""
+async def _ask(client: AsyncClient, question: Question, answers: Answers, streams: bool) -> int:
+    """Asks and judges the answer; returns the status, 0 where there is none."""
     began = time.perf_counter()
     text, ties, first = "", 0, None
     try:
@@ -256,10 +283,10 @@ async def _ask(client: AsyncClient, question: Question, answers: Answers, stream
             answers.refused.append(time.perf_counter() - began)
         else:
             _count(answers, str(error.status))
-        return
+        return error.status
     except httpx2.HTTPError as error:
         _count(answers, type(error).__name__)
-        return
+        return 0
     answers.latencies.append(time.perf_counter() - began)
     answers.bytes += len(text.encode())
     if first is not None:
@@ -267,26 +294,11 @@ async def _ask(client: AsyncClient, question: Question, answers: Answers, stream
     if text != question.answer:
         answers.tied += ties > 0
         answers.wrong += ties == 0
+    return 200
 
 
 def _count(answers: Answers, reason: str) -> None:
     answers.failed[reason] = answers.failed.get(reason, 0) + 1
-
-
-async def _overload(
-    ask: Any, questions: Sequence[Question], url: str, requests: int
-) -> tuple[Answers, float]:
-    """Asks everything at once; returns when nothing waits any more, and how long that took."""
-    answers = Answers()
-    began = time.monotonic()
-    asked = [ask(questions[i % len(questions)], answers, False) for i in range(requests)]
-    await asyncio.gather(*asked)
-    answers.seconds = time.monotonic() - began
-    last_refusal = max(answers.refused, default=0.0)
-    async with httpx2.AsyncClient(base_url=url) as http:
-        while _sample(await http.get("/metrics"), "kebyt5_queue") > 0:
-            await asyncio.sleep(0.01)
-    return answers, time.monotonic() - began - last_refusal
 
 
 async def _stop(
@@ -321,11 +333,6 @@ async def _watching(process_id: int) -> AsyncIterator[list[tuple[float, int]]]:
         yield memory
     finally:
         watching.cancel()
-
-
-def _sample(response: httpx2.Response, name: str) -> float:
-    lines = response.text.splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.startswith(f"{name}{{"))
 
 
 __all__ = ["Answers", "Endurance", "Question", "bench_serve", "make_questions"]

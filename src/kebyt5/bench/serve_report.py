@@ -21,12 +21,18 @@ def report_serve(
         cancelled: Share of the requests that were given up early.
     """
     alone, together = endurance.alone, endurance.together
-    head = ["", "answers/s", "bytes/s", "p50, s", "p99, s", "first text p50, s", "answers",
-            "cancelled", "refused", "failed", "wrong"]  # fmt: skip
+    head = ["", "answers/s", "bytes/s", "processor, ms an answer", "p50, s", "p99, s",
+            "first text p50, s", "answers", "cancelled", "refused", "failed", "wrong"]  # fmt: skip
     rows = [
         ["one at a time", *_cells(alone)],
         [f"{clients} clients", *_cells(together)],
-        ["**times**", f"{together.rate / alone.rate:.1f}"] + [""] * (len(head) - 2),
+        [
+            "**times**",
+            f"{together.rate / alone.rate:.1f}",
+            f"{(together.bytes / together.seconds) / (alone.bytes / alone.seconds):.1f}",
+            f"1 / {alone.cost / together.cost:.1f}",
+            *[""] * (len(head) - 4),
+        ],
     ]
     overload, stopped = endurance.overload, endurance.stopped
     refused = sorted(overload.refused)
@@ -46,15 +52,15 @@ def report_serve(
         " as likely within 1e-5.",
         f"* **Memory of the server**: {sizes[0]:.0f} MiB at first, {max(sizes):.0f} at most,"
         f" {sizes[-1]:.0f} at last; the last fifth {endurance.growth:+.1%} beside the first.",
-        f"* **Overload**: of {len(refused) + len(overload.latencies)} requests at once"
-        f" {len(overload.latencies)} were answered and {len(refused)} refused, "
+        f"* **Overload**, more clients than places: {len(overload.latencies)} answered,"
+        f" {len(refused)} refused"
         + (
-            f"half of them within {1000 * refused[len(refused) // 2]:.0f} ms, all within"
-            f" {1000 * refused[-1]:.0f} ms"
+            f", half of these within {1000 * refused[len(refused) // 2]:.0f} ms, 99 % within"
+            f" {1000 * refused[int(0.99 * len(refused))]:.0f} ms as the client sees it;"
             if refused
-            else "none"
+            else ";"
         )
-        + f" as the client sees it; nothing waited any more {endurance.drained:.1f} s later.",
+        + f" the last one answered {endurance.drained:.1f} s after the last question.",
         f"* **SIGTERM** with {len(stopped.latencies) + sum(stopped.failed.values())} requests under"
         f" way: {len(stopped.latencies)} answered, {stopped.wrong} wrong,"
         f" {sum(stopped.failed.values())} lost.",
@@ -90,6 +96,7 @@ def _cells(answers: Answers) -> list[str]:
     return [
         f"{answers.rate:.1f}",
         f"{answers.bytes / answers.seconds:,.0f}",
+        f"{1000 * answers.cost:.1f}",
         f"{answers.percentile(50):.2f}",
         f"{answers.percentile(99):.2f}",
         f"{first[len(first) // 2]:.2f}" if first else "",

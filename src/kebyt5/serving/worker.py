@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import threading
+import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
@@ -16,6 +17,10 @@ from kebyt5.generation import Engine, Generated, Generation, GenerationOptions
 from kebyt5.serving.logs import log
 
 T = TypeVar("T")
+_Event = str | Generated | BaseException
+
+PIECES_EVERY = 0.05
+"""Seconds between the pieces of a stream, at least: what else happens to each costs time too."""
 
 
 class Abandoned(Exception):
@@ -44,6 +49,7 @@ class Worker:
         self._arrived: deque[_Ticket] = deque()  # here the threads meet,
         self._calls: deque[_Call[Any]] = deque()  # and here
         self._open: list[_Ticket] = []
+        self._pieces_due = 0.0
 
     def start(self) -> None:
         """Begins to work."""
@@ -138,8 +144,10 @@ class Worker:
         while self._arrived:
             self._open.append(self._arrived.popleft())
         if self._open:
-            for ticket in self._open:
-                ticket.collect()
+            now = time.monotonic()
+            if is_due := now >= self._pieces_due:
+                self._pieces_due = now + PIECES_EVERY
+            _deliver(event for ticket in self._open for event in ticket.collect(is_due))
             self._open = [ticket for ticket in self._open if not ticket.is_done]
         return is_busy or bool(self._open)
 
@@ -166,8 +174,7 @@ class Worker:
     def _fail_all(self, error: BaseException) -> None:
         while self._arrived:
             self._open.append(self._arrived.popleft())
-        for ticket in self._open:
-            ticket.deliver(error)
+        _deliver((ticket, error) for ticket in self._open)
         self._open = []
         while self._calls:
             self._calls.popleft().fail(error)
@@ -184,25 +191,39 @@ class _Ticket:
     def __init__(self, generation: Generation, streams: bool) -> None:
         self.generation = generation
         self.is_done = False
-        self.events: asyncio.Queue[str | Generated | BaseException] = asyncio.Queue()
+        self.events: asyncio.Queue[_Event] = asyncio.Queue()
+        self.loop = asyncio.get_running_loop()
         self._streams = streams
-        self._loop = asyncio.get_running_loop()
 
-    def collect(self) -> None:
-        """Hands on what is new, in the worker's thread."""
+    def collect(self, pieces: bool) -> "Iterator[tuple[_Ticket, _Event]]":
+        """What there is to hand on; called in the worker's thread.
+
+        Args:
+            pieces: Whether text is wanted also before the end.
+        """
         self.is_done = self.generation.done
-        if self._streams and (text := self.generation.new_text()):
-            self.deliver(text)
+        if self._streams and (pieces or self.is_done) and (text := self.generation.new_text()):
+            yield self, text
         if self.is_done:
             try:
-                self.deliver(self.generation.result())
+                yield self, self.generation.result()
             except Exception as error:
-                self.deliver(error)
+                yield self, error
 
-    def deliver(self, event: str | Generated | BaseException) -> None:
-        """Gives the coroutine something to take."""
+
+def _deliver(events: Iterable[tuple[_Ticket, _Event]]) -> None:
+    """Gives coroutines something to take, all those of a loop at once."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Ticket, _Event]]] = {}
+    for ticket, event in events:
+        by_loop.setdefault(ticket.loop, []).append((ticket, event))
+    for loop, found in by_loop.items():
         with suppress(RuntimeError):  # the loop is closed, so nobody waits
-            self._loop.call_soon_threadsafe(self.events.put_nowait, event)
+            loop.call_soon_threadsafe(_put, found)
+
+
+def _put(events: Sequence[tuple[_Ticket, _Event]]) -> None:
+    for ticket, event in events:
+        ticket.events.put_nowait(event)
 
 
 class _Call(Generic[T]):

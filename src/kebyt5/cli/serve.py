@@ -42,7 +42,7 @@ def serve(
             given.
         options: Limits and keys.
     """
-    for package in ("fastapi", "uvicorn", "prometheus_client"):
+    for package in ("fastapi", "uvicorn", "prometheus_client", *(["ray"] if ray else [])):
         if importlib.util.find_spec(package) is None:
             raise InputError(f"{package} is not installed; pip install kebyt5[serve]")
     from kebyt5.serving.registry import load_models, parse_checkpoints

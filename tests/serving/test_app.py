@@ -275,6 +275,19 @@ def test_probes_and_metrics(client):
         assert sample in text
 
 
+def test_bytes_of_tasks_are_counted(client):
+    sample = 'kebyt5_text_bytes_total{direction="in",model="tiny"}'
+
+    def counted():
+        lines = client.get("/metrics").text.splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(sample))
+
+    before = counted()
+    turns = [{"speaker": "user", "text": "가나"}]
+    assert client.post("/v1/tasks/wos", json={"input": {"turns": turns}}).status_code == 200
+    assert counted() - before == len("user가나".encode())
+
+
 def test_the_description_has_examples_and_every_route(client):
     description = client.get("/openapi.json").json()
     for path in ("/v1/generate", "/v1/fill", "/v1/score", "/v1/embed", "/healthz", "/metrics"):

@@ -224,4 +224,5 @@ def test_logs_have_no_text(client, caplog):
     assert len(requests) == 6
     assert {line["route"] for line in requests} >= {"/v1/generate", "/v1/tasks/{task}"}
     assert requests[0]["bytes_in"] == 12
+    assert "bytes_in" not in requests[2]
     assert not any("비밀번호" in json.dumps(line, ensure_ascii=False) for line in lines)

@@ -239,7 +239,7 @@ async def embed(request: Request, body: EmbedRequest) -> EmbedResponse:
 
 def _add_task(task: str) -> None:
     async def answer(request: Request, body: Any) -> Any:
-        service = _service(request, body, [])
+        service = _service(request, body, _texts(body.model_dump()["input"]))
         response = await _while_connected(request, service.answer(task, body))
         return _note(request, response, [each.text for each in response.results])
 
@@ -284,6 +284,14 @@ def _note(request: Request, response: T, texts: Sequence[str]) -> T:
     """Counts what goes out with a response."""
     _count(request, "out", texts)
     return response
+
+
+def _texts(value: Any) -> list[str]:
+    """All texts in an input."""
+    if isinstance(value, str):
+        return [value]
+    parts = value.values() if isinstance(value, dict) else value
+    return [text for part in parts for text in _texts(part)]
 
 
 def _count(request: Request, direction: str, texts: Sequence[str]) -> None:

@@ -1,6 +1,6 @@
 """`kebyt5 serve`."""
 
-import importlib.util
+from importlib.util import find_spec
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -43,7 +43,7 @@ def serve(
         options: Limits and keys.
     """
     for package in ("fastapi", "uvicorn", "prometheus_client", *(["ray"] if ray else [])):
-        if importlib.util.find_spec(package) is None:
+        if find_spec(package) is None:
             raise InputError(f"{package} is not installed; pip install kebyt5[serve]")
     from kebyt5.serving.registry import load_models, parse_checkpoints
 

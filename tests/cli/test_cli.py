@@ -42,6 +42,7 @@ def test_help_names_every_command_and_its_use(run):
         "convert",
         "export",
         "quantize",
+        "serve",
     ):
         assert re.search(rf"│ {name} ", out)
         code, text, _ = run(name, "--help")

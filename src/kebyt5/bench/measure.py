@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -120,9 +121,16 @@ def peak_memory_of(case: Callable[[], Any]) -> int:
     return _status("VmHWM")
 
 
-def resident_memory() -> int:
-    """How many bytes this process holds now."""
-    return _status("VmRSS")
+def resident_memory(process_id: int | None = None) -> int:
+    """How many bytes a process holds now; this one where none is given."""
+    return _status("VmRSS", process_id)
+
+
+def processor_seconds(process_id: int) -> float:
+    """The processor time that a process has taken, all its threads together."""
+    # Behind the name, which may have anything in it; then fields 14 and 15 of proc(5).
+    fields = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def return_freed_memory() -> None:
@@ -132,8 +140,8 @@ def return_freed_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _status(field: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
+def _status(field: str, process_id: int | None = None) -> int:
+    lines = Path(f"/proc/{process_id or 'self'}/status").read_text().splitlines()
     (line,) = [line for line in lines if line.startswith(f"{field}:")]
     return int(line.split()[1]) * 1024
 
@@ -147,6 +155,7 @@ __all__ = [
     "interleave_parts",
     "memory_of",
     "peak_memory_of",
+    "processor_seconds",
     "ratio",
     "resident_memory",
     "return_freed_memory",

@@ -24,6 +24,7 @@ from kebyt5.cli.predict import predict
 from kebyt5.cli.pretrain import pretrain
 from kebyt5.cli.quantize import quantize
 from kebyt5.cli.report import report
+from kebyt5.cli.serve import serve
 from kebyt5.cli.tasks import tasks
 from kebyt5.errors import InputError
 from kebyt5.models.loading import CheckpointError
@@ -49,6 +50,7 @@ for command in (
     convert,
     export,
     quantize,
+    serve,
     bench,
 ):
     app.command(command)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
-from cyclopts.types import NonNegativeFloat, NonNegativeInt, PositiveInt
+from cyclopts.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from rich.console import Console
 from rich.markdown import Markdown
 
@@ -483,6 +483,45 @@ def quality(
     results = measure_quality(content, runs, jobs)
     plot_quality(content, results, folder / "klue-small.png")
     _publish(report_quality(content, results), folder / "klue-small.md", "klue-small.png")
+
+
+@bench.command
+def serve(
+    checkpoint: str = "tiny",
+    *,
+    clients: PositiveInt = 64,
+    minutes: PositiveFloat = 5.0,
+    cancelled: NonNegativeFloat = 0.1,
+    output: Path | None = None,
+) -> None:
+    """Put a server of its own under load: wrong answers, latencies, throughput, memory.
+
+    By default 64 clients for five minutes after one of them alone; seven minutes in all.
+
+    ```bash
+    kebyt5 bench serve --output docs/results
+    kebyt5 bench serve runs/ner --clients 16 --minutes 1
+    ```
+
+    Args:
+        checkpoint: A folder, a name on the hub, or `tiny`, the model that kebyt5 ships.
+        clients: At the same time.
+        minutes: How long.
+        cancelled: Share of the requests that are given up early.
+        output: An existing or new folder for the page (Markdown) and the plot (PNG).
+    """
+    from kebyt5.bench.serve import bench_serve
+    from kebyt5.bench.serve_report import plot_serve, report_serve
+    from kebyt5.output import make_output_folder
+
+    if cancelled > 1:
+        raise InputError(f"--cancelled {cancelled}: a share, at most 1")
+    folder = make_output_folder(output, may_continue=True) if output else None
+    endurance = bench_serve(checkpoint, clients, 60 * minutes, cancelled)
+    text = report_serve(endurance, checkpoint, clients, 60 * minutes, cancelled)
+    if folder:
+        plot_serve(endurance, folder / "bench-serve.png")
+    _publish(text, folder / "bench-serve.md" if folder else None, "bench-serve.png")
 
 
 def _speed(

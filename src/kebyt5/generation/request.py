@@ -5,6 +5,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Literal
@@ -166,6 +167,14 @@ class Generation:
         while (piece := self._pieces.get()) is not None:
             yield piece
         self.result()
+
+    def new_text(self) -> str:
+        """What has come since the last call, without waiting; instead of `stream`."""
+        pieces = []
+        with suppress(queue.Empty):
+            while (piece := self._pieces.get_nowait()) is not None:
+                pieces.append(piece)
+        return "".join(pieces)
 
     def interruption(self) -> Finish | None:
         """Why generation has to stop now, whatever the model says."""

@@ -1,0 +1,338 @@
+"""A server under load: many clients with texts of mixed lengths, some of whom leave early.
+
+Every answer is compared with what plain greedy search of Transformers gives for the same text. Load
+and server share the machine.
+"""
+
+import asyncio
+import codecs
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+import torch
+from rich.progress import Progress, track
+from transformers import PreTrainedModel
+
+from kebyt5.bench.measure import processor_seconds, resident_memory
+from kebyt5.client import AsyncClient, GenerateRequest, ServerError, TextEnd, TextPiece
+from kebyt5.errors import InputError
+from kebyt5.generation.request import encode_input
+from kebyt5.models.loading import load
+from kebyt5.serving.options import ServeOptions
+from kebyt5.tasks import get_task
+
+SAMPLE = Path(__file__).parents[1] / "assets" / "sample_ner" / "dev.tsv"
+"""Where the sentences come from."""
+
+SENTENCES = (1, 1, 1, 2, 2, 4, 8)
+"""How many of them a text has; each as likely."""
+
+LIMITS = (32, 64, 128, 256)
+"""Bytes that a text is generated in at most; each as likely."""
+
+CROWD = 64
+"""Clients more than a server has places for."""
+
+PAUSE = 0.5
+"""Seconds until a client that was refused asks again."""
+
+TOO_BUSY = 429
+
+
+@dataclass(frozen=True)
+class Question:
+    """A request and the right answer to it."""
+
+    request: GenerateRequest
+    answer: str
+
+
+@dataclass
+class Answers:
+    """What came back in one phase.
+
+    Attributes:
+        seconds: That the phase took.
+        processor: Seconds of processor time that the server took for it.
+        latencies: Seconds from request to whole answer, of every answer.
+        first: Seconds to the first characters, of every streamed one.
+        bytes: That were generated in whole answers.
+        cancelled: Requests that were given up on purpose.
+        tied: Answers other than the right one where two ids were as likely within rounding.
+        wrong: Other answers that are not the right one.
+        failed: Requests without an answer, by reason.
+        refused: Seconds to each 429.
+    """
+
+    seconds: float = 0.0
+    processor: float = 0.0
+    latencies: list[float] = field(default_factory=list)
+    first: list[float] = field(default_factory=list)
+    bytes: int = 0
+    cancelled: int = 0
+    tied: int = 0
+    wrong: int = 0
+    failed: dict[str, int] = field(default_factory=dict)
+    refused: list[float] = field(default_factory=list)
+
+    @property
+    def rate(self) -> float:
+        """Whole answers a second."""
+        return len(self.latencies) / self.seconds
+
+    @property
+    def cost(self) -> float:
+        """Processor seconds for each whole answer."""
+        return self.processor / max(1, len(self.latencies))
+
+    def percentile(self, percent: float) -> float:
+        """Of the latencies."""
+        return float(np.percentile(self.latencies, percent)) if self.latencies else float("nan")
+
+
+@dataclass(frozen=True)
+class Endurance:
+    """All that was measured.
+
+    Attributes:
+        alone: One request at a time.
+        together: All clients at once.
+        overload: More clients than there are places.
+        drained: Seconds after the last question until the last answer.
+        stopped: Requests that the server had taken when it was told to stop.
+        memory: Seconds and resident bytes of the server while all clients were at it.
+    """
+
+    alone: Answers
+    together: Answers
+    overload: Answers
+    drained: float
+    stopped: Answers
+    memory: Sequence[tuple[float, int]]
+
+    @property
+    def growth(self) -> float:
+        """By what share the memory of the last fifth exceeds that of the first, by medians."""
+        sizes = [size for _, size in self.memory]
+        part = max(1, len(sizes) // 5)
+        return float(np.median(sizes[-part:]) / np.median(sizes[:part])) - 1
+
+
+def bench_serve(
+    checkpoint: str, clients: int, seconds: float, cancelled: float, questions: int = 64
+) -> Endurance:
+    """Puts a server of its own under load.
+
+    Args:
+        checkpoint: What it serves.
+        clients: At the same time.
+        seconds: How long.
+        cancelled: Share of the requests that are given up early.
+        questions: Different ones.
+
+    Raises:
+        InputError: The server does not start.
+    """
+    asked = make_questions(load(checkpoint), questions)
+    with _server(checkpoint) as (url, process):
+        return asyncio.run(_measure(asked, url, process, clients, seconds, cancelled))
+
+
+def make_questions(model: PreTrainedModel, count: int, seed: int = 0) -> list[Question]:
+    """Draws texts and limits, and has Transformers answer them one at a time."""
+    rng = random.Random(seed)
+    task = get_task("ner")
+    sentences = [example.inputs["sentence"] for example in task.read(SAMPLE)]
+    questions = []
+    for _ in track(range(count), "Answers to compare with", transient=True):
+        sentence = " ".join(rng.choices(sentences, k=rng.choice(SENTENCES)))
+        text = task.input_text(task.example(sentence=sentence))
+        request = GenerateRequest(input=text, max_new_bytes=rng.choice(LIMITS))
+        questions.append(Question(request, _greedy(model, request)))
+    return questions
+
+
+@torch.inference_mode()
+def _greedy(model: PreTrainedModel, request: GenerateRequest) -> str:
+    (text,) = request.inputs
+    ids = torch.from_numpy(encode_input(text, "huggingface"))[None]
+    generated = model.generate(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=request.max_new_bytes,
+        do_sample=False,
+        num_beams=1,
+    )[0, 1:].tolist()
+    data = bytes(i - 3 for i in generated if i >= 3)
+    ends = generated[-1] == model.generation_config.eos_token_id
+    # Half a character at the limit is dropped; elsewhere it stands as U+FFFD.
+    return codecs.getincrementaldecoder("utf-8")("replace").decode(data, ends)
+
+
+@contextmanager
+def _server(checkpoint: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A server in a process of its own, and its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "kebyt5", "serve", checkpoint, "--port", str(port)]
+    with subprocess.Popen([*command, "--no-playground"], stderr=subprocess.DEVNULL) as process:
+        try:
+            while process.poll() is None:
+                with suppress(httpx2.TransportError):
+                    if httpx2.get(f"{url}/readyz").status_code == 200:
+                        break
+                time.sleep(0.2)
+            else:
+                raise InputError(f"the server ends with code {process.returncode}; try {command}")
+            yield url, process
+        finally:
+            process.kill()
+
+
+async def _measure(
+    questions: Sequence[Question],
+    url: str,
+    process: subprocess.Popen[bytes],
+    clients: int,
+    seconds: float,
+    cancelled: float,
+) -> Endurance:
+    with Progress(transient=True) as bar:
+        bar.add_task("Under load", total=None)
+        async with AsyncClient(
+            url, connections=clients + ServeOptions().places + CROWD, patience=0
+        ) as client:
+            ask = partial(_ask, client)
+            load = partial(_load, ask, questions, process.pid)
+            await load(clients, min(10.0, seconds), 0.0)  # warms up
+            alone = await load(1, seconds / 5, 0.0)
+            async with _watching(process.pid) as memory:
+                together = await load(clients, seconds, cancelled)
+            brief = min(10.0, seconds)
+            overload = await load(ServeOptions().places + CROWD, brief, 0.0)
+            drained = overload.seconds - brief
+            stopped = await _stop(ask, questions, process, clients)
+    return Endurance(alone, together, overload, drained, stopped, memory)
+
+
+async def _load(
+    ask: Any,
+    questions: Sequence[Question],
+    process_id: int,
+    clients: int,
+    seconds: float,
+    cancelled: float,
+) -> Answers:
+    """Lets clients ask one question after the other for some time."""
+    answers = Answers()
+    end = time.monotonic() + seconds
+
+    async def one_client(number: int) -> None:
+        rng = random.Random(number)
+        await asyncio.sleep(number / clients)  # not all of them at once
+        while time.monotonic() < end:
+            question = rng.choice(questions)
+            asking = asyncio.ensure_future(ask(question, answers, rng.random() < 0.5))
+            if rng.random() < cancelled:
+                await asyncio.wait({asking}, timeout=rng.random())
+                if not asking.done():
+                    answers.cancelled += 1
+                asking.cancel()
+            with suppress(asyncio.CancelledError):
+                if await asking == TOO_BUSY:
+                    await asyncio.sleep(PAUSE)
+
+    began, used = time.monotonic(), processor_seconds(process_id)
+    await asyncio.gather(*map(one_client, range(clients)))
+    answers.seconds = time.monotonic() - began
+    answers.processor = processor_seconds(process_id) - used
+    return answers
+
+
+async def _ask(client: AsyncClient, question: Question, answers: Answers, streams: bool) -> int:
+    """Asks and judges the answer; returns the status, 0 where there is none."""
+    began = time.perf_counter()
+    text, ties, first = "", 0, None
+    try:
+        if streams:
+            async for event in client.stream(question.request):
+                if isinstance(event, TextPiece):
+                    first = first or time.perf_counter() - began
+                    text += event.text
+                elif isinstance(event, TextEnd):
+                    ties = event.statistics.ties
+        else:
+            (result,) = (await client.generate(question.request)).results
+            text, ties = result.text, result.statistics.ties
+    except ServerError as error:
+        if error.status == TOO_BUSY:
+            answers.refused.append(time.perf_counter() - began)
+        else:
+            _count(answers, str(error.status))
+        return error.status
+    except httpx2.HTTPError as error:
+        _count(answers, type(error).__name__)
+        return 0
+    answers.latencies.append(time.perf_counter() - began)
+    answers.bytes += len(text.encode())
+    if first is not None:
+        answers.first.append(first)
+    if text != question.answer:
+        answers.tied += ties > 0
+        answers.wrong += ties == 0
+    return 200
+
+
+def _count(answers: Answers, reason: str) -> None:
+    answers.failed[reason] = answers.failed.get(reason, 0) + 1
+
+
+async def _stop(
+    ask: Any, questions: Sequence[Question], process: subprocess.Popen[bytes], requests: int
+) -> Answers:
+    """Asks, tells the server to stop once it has it all, and waits for both."""
+    answers = Answers()
+    began = time.monotonic()
+    chosen = [questions[i % len(questions)] for i in range(requests)]
+    asking = [asyncio.ensure_future(ask(each, answers, True)) for each in chosen]
+    await asyncio.sleep(0.5)  # until they are taken, and before they are answered
+    process.send_signal(signal.SIGTERM)
+    await asyncio.gather(*asking)
+    answers.seconds = time.monotonic() - began
+    await asyncio.to_thread(process.wait)
+    return answers
+
+
+@asynccontextmanager
+async def _watching(process_id: int) -> AsyncIterator[list[tuple[float, int]]]:
+    """Notes the memory of a process every second."""
+    memory: list[tuple[float, int]] = []
+    began = time.monotonic()
+
+    async def watch() -> None:
+        while True:
+            memory.append((time.monotonic() - began, resident_memory(process_id)))
+            await asyncio.sleep(1)
+
+    watching = asyncio.ensure_future(watch())
+    try:
+        yield memory
+    finally:
+        watching.cancel()
+
+
+__all__ = ["Answers", "Endurance", "Question", "bench_serve", "make_questions"]

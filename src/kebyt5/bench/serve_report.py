@@ -1,0 +1,111 @@
+"""The page on a server under load, and its plot."""
+
+from pathlib import Path
+
+from kebyt5.bench.report import made_with, save_figure, table
+from kebyt5.bench.serve import Answers, Endurance
+
+MIB = 2**20
+
+
+def report_serve(
+    endurance: Endurance, checkpoint: str, clients: int, seconds: float, cancelled: float
+) -> str:
+    """The page but for its plot.
+
+    Args:
+        endurance: What was measured.
+        checkpoint: What was served.
+        clients: At the same time.
+        seconds: How long.
+        cancelled: Share of the requests that were given up early.
+    """
+    alone, together = endurance.alone, endurance.together
+    head = ["", "answers/s", "bytes/s", "processor, ms an answer", "p50, s", "p99, s",
+            "first text p50, s", "answers", "cancelled", "refused", "failed", "wrong"]  # fmt: skip
+    rows = [
+        ["one at a time", *_cells(alone)],
+        [f"{clients} clients", *_cells(together)],
+        [
+            "**times**",
+            f"{together.rate / alone.rate:.1f}",
+            f"{(together.bytes / together.seconds) / (alone.bytes / alone.seconds):.1f}",
+            f"1 / {alone.cost / together.cost:.1f}",
+            *[""] * (len(head) - 4),
+        ],
+    ]
+    overload, stopped = endurance.overload, endurance.stopped
+    refused = sorted(overload.refused)
+    sizes = [size / MIB for _, size in endurance.memory]
+    lines = [
+        "# A server under load",
+        "",
+        f"`{checkpoint}`, {clients} clients for {seconds:g} s; texts of 1 to 8 sentences of the"
+        f" sample data, 32 to 256 bytes generated, half of them streamed; {cancelled:.0%} of the"
+        " requests are given up within a second. Every answer is compared with plain greedy search"
+        " by Transformers, one text at a time. Load and server share the machine.",
+        "",
+        *table(head, rows),
+        "",
+        f"* **Wrong answers**: {alone.wrong + together.wrong}."
+        f" {alone.tied + together.tied} others differ where the server reports that two ids were"
+        " as likely within 1e-5.",
+        f"* **Memory of the server**: {sizes[0]:.0f} MiB at first, {max(sizes):.0f} at most,"
+        f" {sizes[-1]:.0f} at last; the last fifth {endurance.growth:+.1%} beside the first.",
+        f"* **Overload**, more clients than places: {len(overload.latencies)} answered,"
+        f" {len(refused)} refused"
+        + (
+            f", half of these within {1000 * refused[len(refused) // 2]:.0f} ms, 99 % within"
+            f" {1000 * refused[int(0.99 * len(refused))]:.0f} ms as the client sees it;"
+            if refused
+            else ";"
+        )
+        + f" the last one answered {endurance.drained:.1f} s after the last question.",
+        f"* **SIGTERM** with {len(stopped.latencies) + sum(stopped.failed.values())} requests under"
+        f" way: {len(stopped.latencies)} answered, {stopped.wrong} wrong,"
+        f" {sum(stopped.failed.values())} lost.",
+        "",
+        made_with(),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def plot_serve(endurance: Endurance, path: Path) -> None:
+    """Draws latencies and memory."""
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for label, answers in (("one at a time", endurance.alone), ("together", endurance.together)):
+        latencies = np.sort(answers.latencies)
+        left.plot(latencies, 100 * np.arange(1, len(latencies) + 1) / len(latencies), label=label)
+    left.set(xscale="log", xlabel="seconds to the whole answer", ylabel="answers, %")
+    left.legend()
+    seconds, sizes = zip(*endurance.memory, strict=True)
+    right.plot(seconds, [size / MIB for size in sizes])
+    right.set(xlabel="seconds under load", ylabel="memory of the server, MiB", ylim=(0, None))
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    save_figure(figure, path)
+
+
+def _cells(answers: Answers) -> list[str]:
+    first = sorted(answers.first)
+    return [
+        f"{answers.rate:.1f}",
+        f"{answers.bytes / answers.seconds:,.0f}",
+        f"{1000 * answers.cost:.1f}",
+        f"{answers.percentile(50):.2f}",
+        f"{answers.percentile(99):.2f}",
+        f"{first[len(first) // 2]:.2f}" if first else "",
+        f"{len(answers.latencies):,}",
+        f"{answers.cancelled:,}",
+        f"{len(answers.refused):,}",
+        ", ".join(f"{count} {reason}" for reason, count in answers.failed.items()) or "0",
+        str(answers.wrong),
+    ]
+
+
+__all__ = ["plot_serve", "report_serve"]

@@ -1,0 +1,66 @@
+"""`kebyt5 serve`."""
+
+from importlib.util import find_spec
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.types import PositiveInt
+
+from kebyt5.errors import InputError
+from kebyt5.serving.options import ServeOptions
+
+
+def serve(
+    *checkpoints: str,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    playground: bool = True,
+    ray: bool = False,
+    replicas: PositiveInt = 1,
+    max_replicas: PositiveInt | None = None,
+    options: Annotated[ServeOptions | None, Parameter(name="*")] = None,
+) -> None:
+    r"""Serve checkpoints over HTTP, with the documentation of the interface at /docs.
+
+    ```bash
+    kebyt5 serve runs/ner
+    kebyt5 serve ner=runs/ner mrc=runs/mrc-lora --host 0.0.0.0 --api-keys keys.txt
+    kebyt5 serve runs/ner --ray --replicas 2 --max-replicas 8
+    ```
+
+    Args:
+        checkpoints: Folders or names on the hub, also LoRA adapters, each with a name if you like:
+            NAME=CHECKPOINT. The first one answers where a request names none. `tiny`, the model
+            that kebyt5 ships, where none is given.
+        host: Address to listen at; 0.0.0.0 for all.
+        port: 0 for any that is free.
+        playground: Whether to have the playground at `/`; it is left out where keys are needed,
+            and with `--ray`.
+        ray: Run on Ray Serve, on the cluster at RAY_ADDRESS or a new one on this machine.
+        replicas: Ray: of each model, at least.
+        max_replicas: Ray: of each model, at most, as load asks for; as many as at least where not
+            given.
+        options: Limits and keys.
+    """
+    for package in ("fastapi", "uvicorn", "prometheus_client", *(["ray"] if ray else [])):
+        if find_spec(package) is None:
+            raise InputError(f"{package} is not installed; pip install kebyt5[serve]")
+    from kebyt5.serving.registry import load_models, parse_checkpoints
+
+    options = options or ServeOptions()
+    options.read_api_keys()  # refused now rather than in a process far away
+    named = parse_checkpoints(checkpoints)
+    if not 0 <= port < 65_536:
+        raise InputError(f"--port {port}: from 0, for any, to 65535")
+    if ray:
+        from kebyt5.serving.ray_serve import run as run_on_ray
+
+        run_on_ray(named, options, host, port, replicas, max_replicas or replicas)
+        return
+    from kebyt5.serving.server import run
+
+    has_playground = playground and options.api_keys is None
+    run(load_models(named), options, host, port, has_playground)
+
+
+__all__ = ["serve"]

@@ -1,0 +1,309 @@
+r"""A typed client of `kebyt5 serve`, blocking or asynchronous.
+
+Requests and responses are those of the server, so whatever it would refuse for its form is refused
+here already.
+
+Example:
+    >>> with Client("http://localhost:8000") as client:
+    ...     client.generate(GenerateRequest(input="가나다", max_new_bytes=30)).results[0].text
+    ...     client.answer("ner", {"sentence": "김하늘 씨는 서울에 산다."}).results[0].entities
+"""
+
+import json
+import time
+from asyncio import sleep
+from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx2
+from pydantic import BaseModel
+
+from kebyt5.serving.schemas import (
+    ConstraintSpec,
+    EmbedRequest,
+    EmbedResponse,
+    FillRequest,
+    FillResponse,
+    GenerateRequest,
+    GenerateResponse,
+    ModelsResponse,
+    ScoreRequest,
+    ScoreResponse,
+    TextEnd,
+    TextPiece,
+)
+from kebyt5.serving.tasks import REQUESTS, RESPONSES, TaskResponse
+from kebyt5.tasks import get_task
+
+AnyResponse = TypeVar("AnyResponse", bound=BaseModel)
+Event = TextPiece | TextEnd
+
+_BUSY = 429
+_EVENTS: dict[str, type[TextPiece] | type[TextEnd]] = {"text": TextPiece, "end": TextEnd}
+
+
+class ServerError(Exception):
+    """A server refused a request, or failed at it.
+
+    Attributes:
+        status: Of the HTTP response.
+        detail: What is wrong and what to do.
+        problem: All that the server says about it (RFC 9457).
+    """
+
+    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
+        self.status = status
+        self.detail = str(problem.get("detail", ""))
+        self.problem = dict(problem)
+        super().__init__(f"{status}: {self.detail}")
+
+
+class Client:
+    """A blocking client; a context manager.
+
+    Args:
+        url: Of the server.
+        api_key: If it needs one.
+        timeout: Seconds to wait for a response.
+        patience: Seconds to keep trying in while the server is too busy (429).
+
+    Raises:
+        ServerError: From every method, where the server does not answer as asked.
+        httpx2.HTTPError: From every method, where it cannot be reached.
+    """
+
+    def __init__(
+        self, url: str, api_key: str | None = None, timeout: float = 120.0, patience: float = 60.0
+    ) -> None:
+        self._http = httpx2.Client(base_url=url, headers=_headers(api_key), timeout=timeout)
+        self._patience = patience
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self._http.close()
+
+    def models(self) -> ModelsResponse:
+        """What is served."""
+        return _read(self._http.get("/v1/models"), ModelsResponse)
+
+    def generate(self, request: GenerateRequest) -> GenerateResponse:
+        """Generates texts."""
+        body = request.model_copy(update={"stream": False})
+        return self._post("/v1/generate", body, GenerateResponse)
+
+    def stream(self, request: GenerateRequest) -> Generator[Event]:
+        """Generates texts and yields them as they grow; closing it frees their slots."""
+        body = _body(request.model_copy(update={"stream": True}))
+        with self._http.stream("POST", "/v1/generate", json=body) as response:
+            if response.status_code != 200:
+                response.read()
+                raise _error(response)
+            lines = _Lines()
+            for line in response.iter_lines():
+                yield from lines.feed(line)
+
+    def answer(self, task: str, input: Any, **options: Any) -> TaskResponse:
+        """Answers one input of a task, or a list of them.
+
+        Args:
+            task: Its name.
+            input: The input's fields, or a list of such.
+            **options: Other fields of the request, as `model`.
+
+        Returns:
+            A response of `kebyt5.serving.tasks.RESPONSES[task]`.
+        """
+        return self._post(*_task_call(task, input, options))
+
+    def fill(self, request: FillRequest) -> FillResponse:
+        """Fills blanks."""
+        return self._post("/v1/fill", request, FillResponse)
+
+    def score(self, request: ScoreRequest) -> ScoreResponse:
+        """Judges candidates."""
+        return self._post("/v1/score", request, ScoreResponse)
+
+    def embed(self, request: EmbedRequest) -> EmbedResponse:
+        """Represents texts as vectors."""
+        return self._post("/v1/embed", request, EmbedResponse)
+
+    def _post(self, path: str, request: BaseModel, kind: type[AnyResponse]) -> AnyResponse:
+        give_up = time.monotonic() + self._patience
+        while True:
+            response = self._http.post(path, json=_body(request))
+            wait = _retry_after(response)
+            if wait is None or time.monotonic() + wait > give_up:
+                return _read(response, kind)
+            time.sleep(wait)
+
+
+class AsyncClient:
+    """`Client` for coroutines; cancelling one makes the server stop working for it.
+
+    Args:
+        url: Of the server.
+        api_key: If it needs one.
+        timeout: Seconds to wait for a response.
+        patience: Seconds to keep trying in while the server is too busy (429).
+        connections: At the same time, at most.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str | None = None,
+        timeout: float = 120.0,
+        patience: float = 60.0,
+        connections: int = 100,
+    ) -> None:
+        limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
+        self._http = httpx2.AsyncClient(
+            base_url=url, headers=_headers(api_key), timeout=timeout, limits=limits
+        )
+        self._patience = patience
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        await self._http.aclose()
+
+    async def models(self) -> ModelsResponse:
+        """What is served."""
+        return _read(await self._http.get("/v1/models"), ModelsResponse)
+
+    async def generate(self, request: GenerateRequest) -> GenerateResponse:
+        """Generates texts."""
+        body = request.model_copy(update={"stream": False})
+        return await self._post("/v1/generate", body, GenerateResponse)
+
+    async def stream(self, request: GenerateRequest) -> AsyncGenerator[Event]:
+        """Generates texts and yields them as they grow; closing it frees their slots."""
+        body = _body(request.model_copy(update={"stream": True}))
+        async with self._http.stream("POST", "/v1/generate", json=body) as response:
+            if response.status_code != 200:
+                await response.aread()
+                raise _error(response)
+            lines = _Lines()
+            async for line in response.aiter_lines():
+                for event in lines.feed(line):
+                    yield event
+
+    async def answer(self, task: str, input: Any, **options: Any) -> TaskResponse:
+        """Answers one input of a task, or a list of them; see `Client.answer`."""
+        return await self._post(*_task_call(task, input, options))
+
+    async def fill(self, request: FillRequest) -> FillResponse:
+        """Fills blanks."""
+        return await self._post("/v1/fill", request, FillResponse)
+
+    async def score(self, request: ScoreRequest) -> ScoreResponse:
+        """Judges candidates."""
+        return await self._post("/v1/score", request, ScoreResponse)
+
+    async def embed(self, request: EmbedRequest) -> EmbedResponse:
+        """Represents texts as vectors."""
+        return await self._post("/v1/embed", request, EmbedResponse)
+
+    async def _post(self, path: str, request: BaseModel, kind: type[AnyResponse]) -> AnyResponse:
+        give_up = time.monotonic() + self._patience
+        while True:
+            response = await self._http.post(path, json=_body(request))
+            wait = _retry_after(response)
+            if wait is None or time.monotonic() + wait > give_up:
+                return _read(response, kind)
+            await sleep(wait)
+
+
+class _Lines:
+    """Reads server-sent events off the lines of a response."""
+
+    def __init__(self) -> None:
+        self._name = ""
+
+    def feed(self, line: str) -> Iterable[Event]:
+        field, _, value = line.partition(": ")
+        if field == "event":
+            self._name = value
+        elif field == "data" and self._name == "error":
+            problem = json.loads(value)
+            raise ServerError(problem["status"], problem)
+        elif field == "data":
+            yield _EVENTS[self._name].model_validate_json(value)
+
+
+def _task_call(
+    task: str, input: Any, options: Mapping[str, Any]
+) -> tuple[str, BaseModel, type[TaskResponse]]:
+    name = get_task(task).name
+    request = REQUESTS[name].model_validate({"input": input, **options})
+    return f"/v1/tasks/{name}", request, RESPONSES[name]
+
+
+def _headers(api_key: str | None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {api_key}"} if api_key else {}
+
+
+def _body(request: BaseModel) -> dict[str, Any]:
+    return request.model_dump(mode="json", exclude_unset=True)
+
+
+def _retry_after(response: httpx2.Response) -> float | None:
+    """How long to wait before trying again; None where there is no need to."""
+    return float(response.headers.get("retry-after", 1)) if response.status_code == _BUSY else None
+
+
+def _read(response: httpx2.Response, kind: type[AnyResponse]) -> AnyResponse:
+    if response.status_code != 200:
+        raise _error(response)
+    return kind.model_validate_json(response.content)
+
+
+def _error(response: httpx2.Response) -> ServerError:
+    try:
+        problem = response.json()
+    except ValueError:  # some proxy answered
+        problem = {"detail": response.text[:200]}
+    return ServerError(response.status_code, problem if isinstance(problem, dict) else {})
+
+
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "ConstraintSpec",
+    "EmbedRequest",
+    "EmbedResponse",
+    "Event",
+    "FillRequest",
+    "FillResponse",
+    "GenerateRequest",
+    "GenerateResponse",
+    "ModelsResponse",
+    "ScoreRequest",
+    "ScoreResponse",
+    "ServerError",
+    "TaskResponse",
+    "TextEnd",
+    "TextPiece",
+]

@@ -1,0 +1,74 @@
+"""Connections that are not waited for without end."""
+
+import asyncio
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from kebyt5.serving.problems import MEDIA_TYPE, Problem
+
+
+class ImpatientProtocol(H11Protocol):
+    """Closes a connection on which the head of a request does not arrive in time.
+
+    Uvicorn itself waits for the first request for ever, and for whoever sends a byte now and then.
+    """
+
+    head_seconds = 20.0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begins to wait."""
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        """Stops waiting, if that was the whole head."""
+        super().data_received(data)
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        """Begins to wait for the next request."""
+        super().on_response_complete()
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stops waiting."""
+        super().connection_lost(exc)
+        self._stop_waiting()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answers what is no HTTP."""
+        problem = Problem(400, "no HTTP request that can be read; check client and proxies")
+        body = problem.body()
+        headers = [
+            ("content-type", MEDIA_TYPE),
+            ("content-length", str(len(body))),
+            ("connection", "close"),
+        ]
+        for event in (
+            h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
+            h11.Data(data=body),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+    def _watch(self) -> None:
+        # Once answered, a request that still comes is not waited for any longer either.
+        if self.conn.their_state is not h11.IDLE and self.conn.our_state is not h11.DONE:
+            self._stop_waiting()
+        elif self._head_timer is None and not self.transport.is_closing():
+            self._head_timer = self.loop.call_later(self.head_seconds, self.transport.close)
+
+    def _stop_waiting(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+
+__all__ = ["ImpatientProtocol"]

@@ -1,0 +1,59 @@
+"""Logs as a JSON object a line, none of which has anything of the users' texts."""
+
+import json
+import logging
+import sys
+import traceback
+from datetime import UTC, datetime
+from typing import Any
+
+logger = logging.getLogger("kebyt5.serving")
+
+
+class JSONFormatter(logging.Formatter):
+    """Time, level, logger and event, and whatever `log` was given.
+
+    Of an exception there are the kind and where it was raised, not its message, which may quote
+    what a user wrote.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        content: dict[str, Any] = {
+            "time": time,
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info and record.exc_info[0]:
+            frames = traceback.extract_tb(record.exc_info[2])
+            content["exception"] = record.exc_info[0].__name__
+            content["trace"] = [f"{each.filename}:{each.lineno} {each.name}" for each in frames]
+        return json.dumps(content, ensure_ascii=False)
+
+
+def log(
+    event: str, level: int = logging.INFO, error: BaseException | None = None, **fields: Any
+) -> None:
+    """Writes one line.
+
+    Args:
+        event: What happened, in a fixed word or two.
+        level: Of logging.
+        error: An exception that has to do with it.
+        **fields: What else to say.
+    """
+    logger.log(level, event, extra={"fields": fields}, exc_info=error)
+
+
+def configure() -> None:
+    """Sends all logs of this process to standard error as JSON."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JSONFormatter())
+    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
+
+
+__all__ = ["JSONFormatter", "configure", "log"]

@@ -1,0 +1,71 @@
+"""Which models a server has, by name."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+
+from kebyt5.errors import InputError
+from kebyt5.models.loading import load
+
+DEFAULT = "tiny"
+"""The checkpoint that is served where none is given: the one that comes with the package."""
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
+
+
+def parse_checkpoints(checkpoints: Sequence[str]) -> dict[str, str]:
+    """Checkpoints by name.
+
+    Args:
+        checkpoints: `NAME=CHECKPOINT`, or a folder or hub name, whose last part is the name then.
+
+    Raises:
+        InputError: A name occurs twice, or cannot be one.
+    """
+    named: dict[str, str] = {}
+    for text in checkpoints or [DEFAULT]:
+        name, given, source = text.rpartition("=")
+        if not given:
+            name = Path(source).resolve().name if Path(source).is_dir() else source.split("/")[-1]
+        if not _NAME.fullmatch(name):
+            raise InputError(
+                f"{text}: {name!r} cannot be a name (letters, digits, '.', '_' and '-'); give one"
+                " before it: NAME=CHECKPOINT"
+            )
+        if name in named:
+            raise InputError(
+                f"{text}: the name {name} is taken by {named[name]}; give it another one:"
+                " NAME=CHECKPOINT"
+            )
+        named[name] = source
+    return named
+
+
+def load_models(named: Mapping[str, str]) -> dict[str, PreTrainedModel]:
+    """Loads checkpoints; what is equal in them, as in adapters of one base, is in memory once.
+
+    Raises:
+        CheckpointError: One cannot be loaded.
+    """
+    models: dict[str, PreTrainedModel] = {}
+    for name, source in named.items():
+        model = load(source)
+        for other in models.values():
+            share_equal_weights(other, model)
+        models[name] = model
+    return models
+
+
+def share_equal_weights(model: PreTrainedModel, other: PreTrainedModel) -> None:
+    """Lets a second model use the tensors of a first one wherever they have the same values."""
+    weights = dict(model.named_parameters())
+    for name, weight in other.named_parameters():
+        mine = weights.get(name)
+        if mine is not None and mine.dtype == weight.dtype and torch.equal(mine, weight):
+            weight.data = mine.data
+
+
+__all__ = ["DEFAULT", "load_models", "parse_checkpoints", "share_equal_weights"]

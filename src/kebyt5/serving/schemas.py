@@ -1,0 +1,347 @@
+"""Requests and responses of the server and its client, apart from those of the tasks."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+
+from kebyt5.generation.request import Finish
+
+Text = Annotated[str, Field(min_length=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
+
+LONGEST_BATCH = 256
+"""Texts in a request; a server may allow fewer."""
+
+MOST_SECONDS = 3600.0
+
+ONE, SEVERAL = Tag("one"), Tag("several")
+"""Names of the two forms of an input; they occur in pydantic's account of an error."""
+
+
+def one_or_several(value: Any) -> str:
+    """Which form an input has, so that an error is about that one."""
+    return SEVERAL.tag if isinstance(value, list) else ONE.tag
+
+
+Texts = Annotated[
+    Annotated[Text, ONE]
+    | Annotated[list[Text], Field(min_length=1, max_length=LONGEST_BATCH), SEVERAL],
+    Discriminator(one_or_several),
+]
+"""A text, or several."""
+
+
+class Message(BaseModel):
+    """Whatever is sent: types as they are, no field too many."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class ModelRequest(Message):
+    """What every request to a model has.
+
+    Attributes:
+        model: Which one; the first that is served where it is None.
+        deadline: Seconds after which the server gives up.
+    """
+
+    model: Name | None = Field(
+        default=None, description="Name of a model, see /v1/models; the first where not given."
+    )
+    deadline: float | None = Field(
+        default=None,
+        ge=0.1,
+        le=MOST_SECONDS,
+        description="Seconds; the server's own limit where not given.",
+    )
+
+
+class ConstraintSpec(Message):
+    """What may be generated: exactly one of these."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
+    labels: list[Text] | None = Field(
+        default=None, min_length=1, max_length=10_000, description="One of these texts."
+    )
+    regex: Text | None = Field(
+        default=None,
+        description="A text that matches as a whole, in the syntax of Rust's regex crate.",
+    )
+    json_schema: dict[str, Any] | None = Field(default=None, description="JSON of this schema.")
+    grammar: Text | None = Field(
+        default=None,
+        description="A text of this context-free grammar, in llguidance's variant of Lark's.",
+    )
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(given) != 1:
+            which = " and ".join(given) or "none"
+            raise ValueError(
+                f"{which} given; give exactly one of labels, regex, json_schema and grammar"
+            )
+        return self
+
+
+class GenerateRequest(ModelRequest):
+    """Texts for a model to go on from."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "input": "task: NER\n\n### 입력\n김하늘 씨는 서울에 산다.\n",
+                    "max_new_bytes": 128,
+                },
+                {
+                    "input": ["nsmc sentiment classification: 정말 재미있다!"],
+                    "constraint": {"labels": ["positive", "negative"]},
+                },
+                {"input": "가나다", "temperature": 0.8, "top_p": 0.9, "seed": 7, "stream": True},
+            ]
+        }
+    )
+
+    input: Texts = Field(description="What the model reads: a text, or several.")
+    max_new_bytes: int = Field(
+        default=256,
+        ge=1,
+        le=2**20,
+        description="Where a text ends at the latest; Hangul has 3 bytes each.",
+    )
+    temperature: float = Field(
+        default=0.0,
+        ge=0,
+        le=100,
+        description="0 for the likeliest byte each time, else of the sampling.",
+    )
+    top_p: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Share of the probability to sample from; not when greedy.",
+    )
+    seed: int = Field(default=0, ge=0, lt=2**53, description="Decides what is sampled.")
+    stop: list[Text] = Field(
+        default=[], max_length=16, description="Texts before which the output ends."
+    )
+    constraint: ConstraintSpec | None = None
+    sentinels: Literal["huggingface", "pretraining"] = Field(
+        default="huggingface", description="Which ids <extra_id_i> stands for."
+    )
+    stream: bool = Field(
+        default=False,
+        description="Send the text as it grows, as server-sent events of whole characters.",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.top_p < 1 and self.temperature == 0:
+            raise ValueError(
+                "top_p without sampling; give a temperature above 0, or leave top_p out"
+            )
+        return self
+
+    @property
+    def inputs(self) -> list[str]:
+        """The input as a list."""
+        return [self.input] if isinstance(self.input, str) else self.input
+
+
+class ByteCounts(Message):
+    """How the bytes of a text came about, see docs/generation.md."""
+
+    passes: int
+    rows: int
+    decided: int
+    copied: int
+    forced: int
+    ties: int
+
+
+class GeneratedText(Message):
+    """A finished text."""
+
+    text: str
+    finish: Finish = Field(
+        description="Why it ends: end of sequence, length limit, stop text, deadline, cancelled."
+    )
+    statistics: ByteCounts
+
+
+class GenerateResponse(Message):
+    """The generated texts, in the order of the inputs."""
+
+    model: str
+    results: list[GeneratedText]
+
+
+class TextPiece(Message):
+    """Server-sent event `text`: whole characters that a text has grown by."""
+
+    index: int = Field(description="Of the input.")
+    text: str
+
+
+class TextEnd(Message):
+    """Server-sent event `end`: a text is finished."""
+
+    index: int
+    finish: Finish
+    statistics: ByteCounts
+
+
+class FillRequest(ModelRequest):
+    """A text with blanks, for a model that is pretrained by span corruption."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"text": "한국의 수도는 <extra_id_0>이다.", "results": 2}]}
+    )
+    text: Text = Field(
+        description="With the blanks <extra_id_0>, <extra_id_1>, … in this order, 11 at most.",
+        json_schema_extra={"pattern": "<extra_id_0>"},
+    )
+    beams: int = Field(default=8, ge=1, le=16, description="Width of the search.")
+    results: int = Field(default=5, ge=1, le=16, description="How many, no more than beams.")
+    max_bytes: int = Field(default=48, ge=4, le=512, description="Longest span.")
+
+    @model_validator(mode="after")
+    def _enough_beams(self) -> Self:
+        if self.results > self.beams:
+            raise ValueError(f"{self.results} results of {self.beams} beams; give more beams")
+        return self
+
+
+class FilledText(Message):
+    """One way to fill the blanks."""
+
+    spans: list[str]
+    text: str
+    log_likelihood: float
+
+
+class FillResponse(Message):
+    """Fillings, the likeliest first."""
+
+    model: str
+    fillings: list[FilledText]
+
+
+class ScoreRequest(ModelRequest):
+    """An input, and outputs to judge."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "input": "nsmc sentiment classification: 정말 재미있다!",
+                    "candidates": ["positive", "negative"],
+                }
+            ]
+        }
+    )
+    input: Text = Field(description="What the model reads.")
+    candidates: list[str] = Field(
+        min_length=1, max_length=LONGEST_BATCH, description="What it might write."
+    )
+
+
+class Score(Message):
+    """How likely a candidate is."""
+
+    log_likelihood: float = Field(
+        description="Natural logarithm of its probability, end of sequence included."
+    )
+    bytes: int
+    probability: float = Field(description="Beside the other candidates.")
+
+
+class ScoreResponse(Message):
+    """A score for each candidate, in their order."""
+
+    model: str
+    scores: list[Score]
+    best: int = Field(description="Index of the likeliest.")
+
+
+class EmbedRequest(ModelRequest):
+    """Texts to represent as vectors."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"input": ["서울", "부산"]}]})
+    input: Texts
+    normalize: bool = Field(default=False, description="To length 1.")
+
+    @property
+    def inputs(self) -> list[str]:
+        """The input as a list."""
+        return [self.input] if isinstance(self.input, str) else self.input
+
+
+class EmbedResponse(Message):
+    """The mean of the encoder's states, for each text."""
+
+    model: str
+    embeddings: list[list[float]]
+
+
+class ModelInfo(Message):
+    """A model that is served."""
+
+    name: str
+    architecture: str
+    parameters: int
+    dtype: str
+
+
+class ModelsResponse(Message):
+    """What is served; the first is taken where a request names none."""
+
+    models: list[ModelInfo]
+
+
+class TaskInfo(Message):
+    """A task that is known."""
+
+    name: str
+    title: str
+    labels: list[str]
+
+
+class TasksResponse(Message):
+    """All tasks; which of them a model was trained on is for its owner to know."""
+
+    tasks: list[TaskInfo]
+
+
+class Health(Message):
+    """Whether the server is well."""
+
+    status: Literal["ok"]
+
+
+__all__ = [
+    "ByteCounts",
+    "ConstraintSpec",
+    "EmbedRequest",
+    "EmbedResponse",
+    "FillRequest",
+    "FillResponse",
+    "FilledText",
+    "GenerateRequest",
+    "GenerateResponse",
+    "GeneratedText",
+    "Health",
+    "Message",
+    "ModelInfo",
+    "ModelRequest",
+    "ModelsResponse",
+    "Score",
+    "ScoreRequest",
+    "ScoreResponse",
+    "TaskInfo",
+    "TasksResponse",
+    "TextEnd",
+    "TextPiece",
+]

@@ -1,0 +1,395 @@
+"""What the tasks take and give over HTTP: objects instead of prompts and marks."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Discriminator, Field, JsonValue, create_model
+
+from kebyt5.serving.schemas import (
+    LONGEST_BATCH,
+    ONE,
+    SEVERAL,
+    Message,
+    ModelRequest,
+    Text,
+    one_or_several,
+)
+from kebyt5.tasks import TASKS, Example, Parsed, Task
+from kebyt5.tasks.mrc import UNKNOWN
+
+Cell = Annotated[str, Field(pattern=r"^[^\t\n]+$")]
+
+
+class TaskRequest(ModelRequest):
+    """What a request to any task has; each task says what its `input` is."""
+
+    input: Any
+    constrain: bool = Field(
+        default=False, description="Generate only what an answer may be: a label, else valid text."
+    )
+
+
+class LabelTaskRequest(TaskRequest):
+    """What a request has where answers are one of a few labels."""
+
+    decoding: Literal["likelihood", "generation"] = Field(
+        default="likelihood",
+        description="Take the likeliest label, or generate one byte by byte; what is no label then"
+        " becomes the nearest.",
+    )
+
+
+class Answered(Message):
+    """What every answer of a task has besides the answer itself."""
+
+    text: str = Field(description="What the model wrote.")
+    unparsed: str | None = Field(description="Why the text is no answer as it should be, if so.")
+    shortened: bool = Field(description="Whether the model could not see the whole input at once.")
+
+
+class TaskResponse(Message):
+    """What a response of any task has; each task says what its `results` are."""
+
+    model: str
+    results: list[Any]
+
+
+class Entity(Message):
+    """A named entity; offsets count characters (code points) of the sentence."""
+
+    text: str
+    type: str
+    start: int
+    end: int = Field(description="Behind the last character.")
+
+
+class Entities(Answered):
+    """The entities of a sentence."""
+
+    entities: list[Entity]
+
+
+class WordInput(Message):
+    """A word (eojeol) with its morphemes."""
+
+    word: Cell
+    lemmas: Cell = Field(description="Divided by blanks.")
+    tags: Cell = Field(description="Divided by +.")
+
+
+class SentenceOfWords(Message):
+    """A sentence to parse."""
+
+    sentence: Text
+    words: list[WordInput] = Field(min_length=1, max_length=500)
+
+
+class Arc(Message):
+    """A word and what it depends on."""
+
+    index: int = Field(description="From 1 on.")
+    word: str
+    head: int | None = Field(description="Index of the head, 0 for the root; null if unreadable.")
+    label: str | None
+
+
+class Tree(Answered):
+    """A dependency tree."""
+
+    words: list[Arc]
+
+
+class Evidence(Message):
+    """Where an answer stands in the context, in characters."""
+
+    start: int
+    end: int
+    text: str
+
+
+class Answer(Answered):
+    """The answer to a question."""
+
+    answer: str | None = Field(description="null where the context does not answer the question.")
+    evidence: Evidence | None = Field(description="null where the answer is not in the context.")
+
+
+class Turn(Message):
+    """What somebody says."""
+
+    speaker: Literal["user", "system"]
+    text: Annotated[str, Field(pattern=r"^[^\n]+$")]
+
+
+class Dialogue(Message):
+    """A dialogue so far."""
+
+    turns: list[Turn] = Field(min_length=1, max_length=200)
+
+
+class SlotValue(Message):
+    """Something that the user wants."""
+
+    domain: str
+    slot: str
+    value: str
+
+
+class DialogueState(Answered):
+    """All that the user wants so far."""
+
+    state: list[SlotValue]
+
+
+class Likelihoods(Answered):
+    """How likely each label is; null where they were not compared."""
+
+    log_likelihoods: dict[str, float] | None
+    probabilities: dict[str, float] | None
+
+
+class Label(Likelihoods):
+    """One of the task's labels."""
+
+    label: str
+
+
+class Similarity(Likelihoods):
+    """How similar two sentences are, from 0 to 5."""
+
+    score: float
+
+
+class Output(Answered):
+    """An answer in the task's own form."""
+
+    answer: JsonValue
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a task looks over HTTP.
+
+    Attributes:
+        input: One example.
+        output: One answer.
+        content: What an `output` has beyond `Answered`.
+        fields: The task's own input fields of an `input`.
+        example: An `input`, for the documentation.
+    """
+
+    input: type[Message]
+    output: type[Answered]
+    content: Callable[[Task, Parsed, Example], Mapping[str, Any]]
+    fields: Callable[[Any], dict[str, str]]
+    example: Mapping[str, Any] | None = None
+
+
+def _entities(task: Task, parsed: Parsed, example: Example) -> dict[str, Any]:
+    return {"entities": [Entity(**entity) for entity in task.answer(parsed, example)]}
+
+
+def _tree(task: Task, parsed: Parsed, example: Example) -> dict[str, Any]:
+    arcs = task.answer(parsed, example)
+    return {"words": [Arc(index=number, **arc) for number, arc in enumerate(arcs, 1)]}
+
+
+def _answer(task: Task, parsed: Parsed, example: Example) -> dict[str, Any]:
+    answer = str(parsed.value)
+    if answer == UNKNOWN:
+        return {"answer": None, "evidence": None}
+    start = example.inputs["context"].find(answer) if answer else -1
+    end = start + len(answer)
+    evidence = Evidence(start=start, end=end, text=answer) if start >= 0 else None
+    return {"answer": answer, "evidence": evidence}
+
+
+def _state(task: Task, parsed: Parsed, example: Example) -> dict[str, Any]:
+    state = []
+    for name, value in task.answer(parsed, example).items():
+        domain, _, slot = name.partition("-")
+        state.append(SlotValue(domain=domain, slot=slot, value=value))
+    return {"state": state}
+
+
+def _label(task: Task, parsed: Parsed, example: Example) -> dict[str, Any]:
+    return {"label": parsed.value}
+
+
+def _similarity(task: Task, parsed: Parsed, example: Example) -> dict[str, Any]:
+    return {"score": parsed.value}
+
+
+def _output(task: Task, parsed: Parsed, example: Example) -> dict[str, Any]:
+    return {"answer": task.answer(parsed, example)}
+
+
+def _words(sentence: SentenceOfWords) -> dict[str, str]:
+    rows = (f"{word.word}\t{word.lemmas}\t{word.tags}" for word in sentence.words)
+    return {"sentence": sentence.sentence, "words": "\n".join(rows)}
+
+
+def _dialogue(dialogue: Dialogue) -> dict[str, str]:
+    speakers = {"user": "사용자: ", "system": "시스템: "}
+    lines = (f"{speakers[turn.speaker]}{turn.text}" for turn in dialogue.turns)
+    return {"dialogue": "\n".join(lines)}
+
+
+def _texts(message: Message) -> dict[str, str]:
+    return message.model_dump()
+
+
+def _input_of(task: str) -> type[Message]:
+    """A message that has a task's input fields, each a text."""
+    fields: dict[str, Any] = dict.fromkeys(TASKS[task].input_fields, (Text, ...))
+    title = f"{task.capitalize()}Input"
+    return create_model(title, __base__=Message, __doc__=TASKS[task].title, **fields)
+
+
+_PAIR = {"sentence1": "비가 온다.", "sentence2": "비가 내린다."}
+_QUESTION = {"question": "수도는 어디인가?", "context": "한국의 수도는 서울이다."}
+_RELATION = {
+    "sentence": "이순신은 조선의 장군이다.",
+    "subject": "이순신",
+    "subject_type": "PER",
+    "object": "장군",
+    "object_type": "POH",
+}
+_PARSE = {
+    "sentence": "나는 집에 간다.",
+    "words": [
+        {"word": "나는", "lemmas": "나 는", "tags": "NP+JX"},
+        {"word": "집에", "lemmas": "집 에", "tags": "NNG+JKB"},
+        {"word": "간다.", "lemmas": "가 ㄴ다 .", "tags": "VV+EF+SF"},
+    ],
+}
+_TURNS = {"turns": [{"speaker": "user", "text": "서울 중앙에 있는 호텔을 찾아 주세요."}]}
+_SENTENCE = {"sentence": "김하늘 씨는 서울에 산다."}
+
+_EXAMPLES: dict[str, Mapping[str, Any]] = {
+    "ynat": {"title": "내년 예산안 국회 통과"},
+    "re": _RELATION,
+    "nli": {"premise": "비가 온다.", "hypothesis": "날씨가 맑다."},
+    "nsmc": {"document": "정말 재미있다!"},
+    "pawsx": _PAIR,
+    "seq2seq": {"text": "아버지가방에들어가신다."},
+}
+
+_SPECIAL = {
+    "ner": Form(_input_of("ner"), Entities, _entities, _texts, _SENTENCE),
+    "dp": Form(SentenceOfWords, Tree, _tree, _words, _PARSE),
+    "mrc": Form(_input_of("mrc"), Answer, _answer, _texts, _QUESTION),
+    "korquad": Form(_input_of("korquad"), Answer, _answer, _texts, _QUESTION),
+    "wos": Form(Dialogue, DialogueState, _state, _dialogue, _TURNS),
+    "sts": Form(_input_of("sts"), Similarity, _similarity, _texts, _PAIR),
+}
+
+
+def _form(task: str) -> Form:
+    """The form of a task; one that is not known here takes texts and gives a label or whatever."""
+    if task in _SPECIAL:
+        return _SPECIAL[task]
+    output, content = (Label, _label) if TASKS[task].labels else (Output, _output)
+    return Form(_input_of(task), output, content, _texts, _EXAMPLES.get(task))
+
+
+FORMS = {task: _form(task) for task in TASKS}
+"""How every task looks, by its name."""
+
+
+def _request(task: str) -> type[TaskRequest]:
+    form = FORMS[task]
+    one: Any = form.input
+    several = Annotated[list[one], Field(min_length=1, max_length=LONGEST_BATCH), SEVERAL]
+    either = Annotated[Annotated[one, ONE] | several, Discriminator(one_or_several)]
+    examples = [form.example] if form.example else None
+    fields: dict[str, Any] = {"input": (either, Field(examples=examples))}
+    return create_model(
+        f"{task.capitalize()}Request",
+        __base__=LabelTaskRequest if TASKS[task].labels else TaskRequest,
+        __doc__=f"One input of the task {task}, or several.",
+        **fields,
+    )
+
+
+def _response(task: str) -> type[TaskResponse]:
+    output: Any = FORMS[task].output
+    fields: dict[str, Any] = {"results": (list[output], ...)}
+    return create_model(
+        f"{task.capitalize()}Response",
+        __base__=TaskResponse,
+        __doc__=f"Answers of the task {task}, in the order of the inputs.",
+        **fields,
+    )
+
+
+REQUESTS = {task: _request(task) for task in FORMS}
+RESPONSES = {task: _response(task) for task in FORMS}
+
+
+def examples_of(task: Task, request: TaskRequest) -> list[Example]:
+    """The task's own examples of what a request has."""
+    fields = FORMS[task.name].fields
+    inputs = request.input if isinstance(request.input, list) else [request.input]
+    return [task.example(**fields(each)) for each in inputs]
+
+
+def answered(
+    task: Task,
+    example: Example,
+    text: str,
+    shortened: bool,
+    log_likelihoods: Sequence[float] | None = None,
+) -> Answered:
+    """What a model wrote, as the answer to an example.
+
+    Args:
+        task: What the example belongs to.
+        example: What was asked.
+        text: What the model wrote.
+        shortened: Whether it could not see the whole at once.
+        log_likelihoods: Of the task's labels, where these were compared.
+    """
+    parsed = task.parse(text, example)
+    form = FORMS[task.name]
+    content = dict(form.content(task, parsed, example))
+    if issubclass(form.output, Likelihoods):
+        content |= {"log_likelihoods": None, "probabilities": None}
+        if log_likelihoods is not None:
+            values = np.asarray(log_likelihoods)
+            weights = np.exp(values - values.max())
+            shares = (weights / weights.sum()).tolist()
+            content["log_likelihoods"] = dict(zip(task.labels, values.tolist(), strict=True))
+            content["probabilities"] = dict(zip(task.labels, shares, strict=True))
+    return form.output(text=text, unparsed=parsed.reason, shortened=shortened, **content)
+
+
+__all__ = [
+    "FORMS",
+    "REQUESTS",
+    "RESPONSES",
+    "Answer",
+    "Answered",
+    "Arc",
+    "Dialogue",
+    "DialogueState",
+    "Entities",
+    "Entity",
+    "Evidence",
+    "Form",
+    "Label",
+    "LabelTaskRequest",
+    "Output",
+    "SentenceOfWords",
+    "Similarity",
+    "SlotValue",
+    "TaskRequest",
+    "TaskResponse",
+    "Tree",
+    "Turn",
+    "WordInput",
+    "answered",
+    "examples_of",
+]

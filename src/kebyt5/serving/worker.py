@@ -1,0 +1,248 @@
+"""The thread that a model runs in, and how coroutines ask it for texts and other work."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any, Generic, TypeVar
+
+import torch
+from transformers import PreTrainedModel
+
+from kebyt5.generation import Engine, Generated, Generation, GenerationOptions
+from kebyt5.serving.logs import log
+
+T = TypeVar("T")
+_Event = str | Generated | BaseException
+
+PIECES_EVERY = 0.05
+"""Seconds between the pieces of a stream, at least: what else happens to each costs time too."""
+
+
+class Abandoned(Exception):
+    """Nobody waits for a call any more."""
+
+
+class Worker:
+    """One engine, driven by one thread of its own.
+
+    Whatever else needs the model runs in the same thread, in turns with the engine: between the
+    passes of its decoder the engine has a turn as well, so no text waits for the end of it.
+
+    Args:
+        model: In evaluation mode; nobody else may change it.
+        slots: Texts that are decoded at the same time.
+        name: Of the thread.
+    """
+
+    def __init__(self, model: PreTrainedModel, slots: int, name: str) -> None:
+        self.engine = Engine(model, slots)
+        self._model = model
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._wake = threading.Event()
+        self._stopping = False
+        self._ended: BaseException | None = None
+        self._arrived: deque[_Ticket] = deque()  # here the threads meet,
+        self._calls: deque[_Call[Any]] = deque()  # and here
+        self._open: list[_Ticket] = []
+        self._pieces_due = 0.0
+
+    def start(self) -> None:
+        """Begins to work."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finishes what was asked for and ends the thread."""
+        self._stopping = True
+        self._wake.set()
+        self._thread.join()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    async def generate(self, input: str, options: GenerationOptions) -> Generated:
+        """Generates one text; cancelling the coroutine frees the slot.
+
+        Raises:
+            Exception: Whatever kept it from being generated, such as a `ConstraintError`.
+        """
+        outcome: Generated | None = None
+        async for event in self._events(input, options, streams=False):
+            assert isinstance(event, Generated)
+            outcome = event
+        assert outcome is not None
+        return outcome
+
+    def stream(self, input: str, options: GenerationOptions) -> AsyncGenerator[str | Generated]:
+        """Yields whole characters as they come, at last what `generate` returns."""
+        return self._events(input, options, streams=True)
+
+    async def call(self, function: Callable[[PreTrainedModel], T]) -> T:
+        """Runs a function of the model in the worker's thread; cancelling the coroutine ends it."""
+        call = _Call(function)
+        self._calls.append(call)
+        self._notify()
+        try:
+            return await asyncio.wrap_future(call.future)
+        finally:
+            call.is_wanted = False
+
+    async def _events(
+        self, input: str, options: GenerationOptions, streams: bool
+    ) -> AsyncGenerator[str | Generated]:
+        generation = self.engine.submit(input, options)
+        ticket = _Ticket(generation, streams)
+        self._arrived.append(ticket)
+        self._notify()
+        try:
+            while True:
+                event = await ticket.events.get()
+                if isinstance(event, BaseException):
+                    raise event
+                yield event
+                if isinstance(event, Generated):
+                    return
+        finally:
+            generation.cancel()
+            self._wake.set()
+
+    def _notify(self) -> None:
+        self._wake.set()
+        if self._ended:  # looked at only now, or it might end in between
+            self._fail_all(self._ended)
+
+    def _run(self) -> None:
+        try:
+            while True:
+                self._wake.clear()
+                is_busy = self._turn()
+                while self._calls and not self._calls[0].is_wanted:
+                    self._calls.popleft()
+                if self._calls:
+                    self._answer(self._calls.popleft())
+                elif not is_busy:
+                    if self._stopping:
+                        break
+                    self._wake.wait()
+            self._ended = RuntimeError("the worker is stopped")
+        except BaseException as error:
+            log("engine stopped", logging.ERROR, error)
+            self._ended = error
+        finally:
+            assert self._ended is not None
+            self._fail_all(self._ended)
+
+    def _turn(self) -> bool:
+        """Lets the engine decode a pass and hands on what came of it."""
+        is_busy = self.engine.step()
+        while self._arrived:
+            self._open.append(self._arrived.popleft())
+        if self._open:
+            now = time.monotonic()
+            if is_due := now >= self._pieces_due:
+                self._pieces_due = now + PIECES_EVERY
+            _deliver(event for ticket in self._open for event in ticket.collect(is_due))
+            self._open = [ticket for ticket in self._open if not ticket.is_done]
+        return is_busy or bool(self._open)
+
+    def _answer(self, call: "_Call[Any]") -> None:
+        def between_passes(*_: Any) -> None:
+            self._turn()
+            if not call.is_wanted:
+                raise Abandoned
+
+        # The engine decodes with the weights alone, so this fires for calls only.
+        hook = self._model.decoder.register_forward_pre_hook(between_passes)
+        try:
+            with torch.inference_mode():
+                result = call.function(self._model)
+        except Abandoned:
+            call.future.cancel()
+        except Exception as error:
+            call.fail(error)
+        else:
+            call.succeed(result)
+        finally:
+            hook.remove()
+
+    def _fail_all(self, error: BaseException) -> None:
+        while self._arrived:
+            self._open.append(self._arrived.popleft())
+        _deliver((ticket, error) for ticket in self._open)
+        self._open = []
+        while self._calls:
+            self._calls.popleft().fail(error)
+
+
+class _Ticket:
+    """A text on its way, between the worker's thread and a coroutine.
+
+    Args:
+        generation: What the engine has of it.
+        streams: Whether it is wanted piece by piece.
+    """
+
+    def __init__(self, generation: Generation, streams: bool) -> None:
+        self.generation = generation
+        self.is_done = False
+        self.events: asyncio.Queue[_Event] = asyncio.Queue()
+        self.loop = asyncio.get_running_loop()
+        self._streams = streams
+
+    def collect(self, pieces: bool) -> "Iterator[tuple[_Ticket, _Event]]":
+        """What there is to hand on; called in the worker's thread.
+
+        Args:
+            pieces: Whether text is wanted also before the end.
+        """
+        self.is_done = self.generation.done
+        if self._streams and (pieces or self.is_done) and (text := self.generation.new_text()):
+            yield self, text
+        if self.is_done:
+            try:
+                yield self, self.generation.result()
+            except Exception as error:
+                yield self, error
+
+
+def _deliver(events: Iterable[tuple[_Ticket, _Event]]) -> None:
+    """Gives coroutines something to take, all those of a loop at once."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Ticket, _Event]]] = {}
+    for ticket, event in events:
+        by_loop.setdefault(ticket.loop, []).append((ticket, event))
+    for loop, found in by_loop.items():
+        with suppress(RuntimeError):  # the loop is closed, so nobody waits
+            loop.call_soon_threadsafe(_put, found)
+
+
+def _put(events: Sequence[tuple[_Ticket, _Event]]) -> None:
+    for ticket, event in events:
+        ticket.events.put_nowait(event)
+
+
+class _Call(Generic[T]):
+    """A function on its way to the worker's thread and its result on the way back."""
+
+    def __init__(self, function: Callable[[PreTrainedModel], T]) -> None:
+        self.function = function
+        self.future: Future[T] = Future()
+        self.is_wanted = True
+
+    def succeed(self, result: T) -> None:
+        """Hands on a result, unless nobody waits for it."""
+        if self.future.set_running_or_notify_cancel():
+            self.future.set_result(result)
+
+    def fail(self, error: BaseException) -> None:
+        """Hands on an error, unless nobody waits for it."""
+        if self.future.set_running_or_notify_cancel():
+            self.future.set_exception(error)
+
+
+__all__ = ["Worker"]

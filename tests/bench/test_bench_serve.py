@@ -1,0 +1,48 @@
+"""A server under load, for a moment; and how the page counts."""
+
+import pytest
+
+from kebyt5.bench.serve import Answers, Endurance
+from kebyt5.bench.serve_report import report_serve
+from kebyt5.cli.bench import bench
+from kebyt5.errors import InputError
+
+
+def run(*arguments):
+    tokens = [str(argument) for argument in arguments]
+    bench(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+
+
+def test_a_server_answers_rightly_and_to_the_last(tmp_path):
+    run(
+        "serve", "tiny", "--clients", 3, "--minutes", 0.02, "--cancelled", 0.3, "--output", tmp_path
+    )
+    page = (tmp_path / "bench-serve.md").read_text()
+    assert page.startswith("# A server under load\n\n![A server under load](bench-serve.png)\n")
+    assert "* **Wrong answers**: 0." in page
+    assert "with 3 requests under way: 3 answered, 0 wrong, 0 lost." in page
+    assert (tmp_path / "bench-serve.png").exists()
+
+
+def test_wrong_answers_and_growing_memory_are_seen():
+    alone = Answers(seconds=10, processor=5, latencies=[1.0] * 10, bytes=100)
+    together = Answers(seconds=10, processor=9, latencies=[2.0] * 60, bytes=600, wrong=2, tied=1)
+    overload = Answers(seconds=10, latencies=[1.0], refused=[0.01, 0.03, 0.02])
+    stopped = Answers(seconds=1, latencies=[1.0] * 3, failed={"ReadError": 1})
+    memory = [(float(second), (100 + second) * 2**20) for second in range(100)]
+    endurance = Endurance(alone, together, overload, 1.5, stopped, memory)
+    assert endurance.growth == pytest.approx(289.5 / 109.5 - 1)
+    page = report_serve(endurance, "tiny", 64, 300, 0.1)
+    for part in (
+        "| **times** | 6.0 | 6.0 | 1 / 3.3 |",
+        "* **Wrong answers**: 2. 1 others",
+        "+164.4%",
+        "half of these within 20 ms",
+        "4 requests under way: 3 answered, 0 wrong, 1 lost",
+    ):
+        assert part in page
+
+
+def test_mistakes_are_told_before_anything_runs():
+    with pytest.raises(InputError, match="at most 1"):
+        run("serve", "--cancelled", 2)

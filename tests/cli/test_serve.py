@@ -1,0 +1,59 @@
+"""`kebyt5 serve`: mistakes are one line, before anything is loaded or bound."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+def refused(result, *parts):
+    code, _, error = result
+    assert code == 2, error
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    for part in parts:
+        assert part in error
+
+
+def test_help_has_every_option(run):
+    code, out, _ = run("serve", "--help")
+    assert code == 0
+    for option in ("--port", "--ray", "--max-replicas", "--slots", "--api-keys", "--no-playground"):
+        assert option in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["/no/such/folder"], ["no such folder"]),
+        (["a=tiny", "a=tiny"], ["taken by tiny"]),
+        (["개체=tiny"], ["cannot be a name"]),
+        (["--port", "70000"], ["--port 70000"]),
+        (["--slots", "0"], ["0"]),
+        (["--slots", "2", "--queue", "2"], ["--max-texts 64", "raise --queue"]),
+        (["--api-keys", "/no/such/file"], ["/no/such/file: cannot be read"]),
+        (["--ray", "--replicas", "3", "--max-replicas", "2"], ["fewer than --replicas 3"]),
+    ],
+)
+def test_mistakes(run, arguments, parts):
+    refused(run("serve", *arguments), *parts)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"), [("# none\n\n", "no key"), ("a b\n", ":1: a key"), ("x\n키\n", ":2: a key")]
+)
+def test_files_of_keys(run, tmp_path, text, part):
+    keys = tmp_path / "keys.txt"
+    keys.write_text(text)
+    refused(run("serve", "--api-keys", keys), str(keys), part)
+
+
+def test_without_the_extra_it_says_what_to_install(run, monkeypatch):
+    monkeypatch.setattr(sys.modules["kebyt5.cli.serve"], "find_spec", lambda name: None)
+    refused(run("serve"), "pip install kebyt5[serve]")
+
+
+def test_other_commands_do_not_load_the_server():
+    code = "import sys, kebyt5.cli; print({'fastapi', 'uvicorn', 'ray'} & sys.modules.keys())"
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "set()\n"

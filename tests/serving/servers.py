@@ -1,0 +1,98 @@
+"""Servers for tests: in this process, and in a process of their own."""
+
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from starlette.testclient import TestClient
+from transformers import PreTrainedModel
+
+from kebyt5.serving.app import create_app
+from kebyt5.serving.options import ServeOptions
+from kebyt5.serving.service import LocalService
+
+SENTENCES = (
+    "김하늘 씨는 서울에서 부산까지 갔다.",
+    "오늘 국회에서 예산안이 통과되었다고 한국일보가 전했다.",
+    "2023년 5월 1일, 한강공원에서 열린 축제에 3만 명이 모였다.",
+)
+LONG = " ".join(SENTENCES * 4)
+"""A text of which the shipped model writes a copy for a while."""
+
+
+def texts(count: int, seed: int = 0) -> list[str]:
+    """Texts of one to eight sentences."""
+    rng = random.Random(seed)
+    return [" ".join(rng.choices(SENTENCES, k=rng.choice([1, 1, 2, 3, 8]))) for _ in range(count)]
+
+
+@contextmanager
+def served(model: PreTrainedModel, **options: Any) -> Iterator[TestClient]:
+    """A client of a server in this process."""
+    settings = ServeOptions(**options)
+    services = {"tiny": LocalService("tiny", model, settings)}
+    with TestClient(
+        create_app(services, settings, settings.read_api_keys()), raise_server_exceptions=False
+    ) as client:
+        yield client
+
+
+class Server:
+    """`kebyt5 serve` in a process of its own."""
+
+    def __init__(self, folder: Path, *arguments: object) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log_file = folder / f"serve-{self.port}.log"
+        command = [sys.executable, "-m", "kebyt5", "serve", "--port", self.port, *arguments]
+        self.process = subprocess.Popen(
+            list(map(str, command)),
+            stderr=self.log_file.open("w"),
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
+        self.wait_for(self._is_ready)
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Waits as long as it takes, within reason."""
+        give_up = time.monotonic() + 300
+        while not condition():
+            assert self.process.poll() is None, self.log_file.read_text()[-2000:]
+            assert time.monotonic() < give_up, self.log_file.read_text()[-2000:]
+            time.sleep(0.05)
+
+    def metric(self, sample: str) -> float:
+        """The value of a sample at /metrics, 0 where there is none."""
+        lines = httpx2.get(f"{self.url}/metrics", timeout=60).text.splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(sample))
+
+    def log(self) -> list[dict[str, Any]]:
+        """What the server has logged."""
+        return [json.loads(line) for line in self.log_file.read_text().splitlines()]
+
+    def _is_ready(self) -> bool:
+        try:
+            return httpx2.get(f"{self.url}/readyz", timeout=60).status_code == 200
+        except httpx2.TransportError:
+            return False
+
+
+@contextmanager
+def running(folder: Path, *arguments: object) -> Iterator[Server]:
+    """A server as long as the block runs."""
+    server = Server(folder, *arguments)
+    try:
+        yield server
+    finally:
+        server.process.kill()
+        server.process.wait()

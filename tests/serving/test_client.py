@@ -1,0 +1,99 @@
+"""The client against a server in a process of its own."""
+
+import asyncio
+
+import pytest
+from pydantic import ValidationError
+from servers import LONG, SENTENCES, running
+
+from kebyt5.client import (
+    AsyncClient,
+    Client,
+    ConstraintSpec,
+    EmbedRequest,
+    FillRequest,
+    GenerateRequest,
+    ScoreRequest,
+    ServerError,
+    TextEnd,
+)
+from kebyt5.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("server")
+    keys = folder / "keys.txt"
+    keys.write_text("secret\n")
+    options = ("--api-keys", keys, "--slots", 2, "--queue", 2, "--max-texts", 4)
+    with running(folder, *options) as server:
+        yield server
+
+
+@pytest.fixture
+def client(server):
+    with Client(server.url, "secret") as client:
+        yield client
+
+
+def test_every_method(client, greedy):
+    assert client.models().models[0].name == "tiny"
+    request = GenerateRequest(input=LONG, max_new_bytes=60)
+    assert client.generate(request).results[0].text == greedy(LONG, 60)
+    *pieces, end = client.stream(request)
+    assert isinstance(end, TextEnd)
+    assert "".join(piece.text for piece in pieces) == greedy(LONG, 60)
+    options = {"decoding": "generation", "constrain": True}
+    (label,) = client.answer("nsmc", {"document": "재미있다"}, **options).results
+    assert label.label in ("positive", "negative")
+    assert client.fill(FillRequest(text="가<extra_id_0>", max_bytes=4)).fillings[0].spans
+    assert client.score(ScoreRequest(input="가", candidates=["가", "나"])).best in (0, 1)
+    assert len(client.embed(EmbedRequest(input=["가", "나"])).embeddings) == 2
+
+
+def test_the_same_with_coroutines(server, greedy):
+    async def scenario():
+        async with AsyncClient(server.url, "secret") as client:
+            request = GenerateRequest(input=LONG, max_new_bytes=60)
+            (result,) = (await client.generate(request)).results
+            text = ""
+            async for event in client.stream(request):
+                text += "" if isinstance(event, TextEnd) else event.text
+            answer = await client.answer("ner", {"sentence": SENTENCES[0]})
+            fillings = await client.fill(FillRequest(text="가<extra_id_0>", max_bytes=4))
+            scores = await client.score(ScoreRequest(input="가", candidates=["가"]))
+            vectors = await client.embed(EmbedRequest(input="가"))
+            models = await client.models()
+        assert result.text == text == greedy(LONG, 60)
+        assert all([answer.results, fillings.fillings, scores.scores, vectors.embeddings])
+        assert models.models[0].name == "tiny"
+
+    asyncio.run(scenario())
+
+
+def test_refusals(server, client):
+    with pytest.raises(ServerError, match="unclosed group") as error:
+        client.generate(GenerateRequest(input="가", constraint=ConstraintSpec(regex="(")))
+    assert error.value.status == 422
+    with pytest.raises(ServerError, match="unclosed group"):
+        list(client.stream(GenerateRequest(input="가", constraint=ConstraintSpec(regex="("))))
+    with pytest.raises(ServerError, match="401: send one of the server's keys"):
+        Client(server.url, "guess").models()
+    with pytest.raises(InputError, match="unknown task"):
+        client.answer("nerr", {})
+    with pytest.raises(ValidationError):
+        client.answer("ner", {"text": "가"})
+
+
+def test_a_busy_server_is_asked_again(server, greedy):
+    """Four places; eight requests at once are all answered in the end."""
+
+    async def scenario():
+        async with AsyncClient(server.url, "secret", patience=120) as client:
+            request = GenerateRequest(input=LONG, max_new_bytes=300)
+            return await asyncio.gather(*(client.generate(request) for _ in range(8)))
+
+    texts = [response.results[0].text for response in asyncio.run(scenario())]
+    assert texts == [greedy(LONG, 300)] * 8
+    route = 'kebyt5_requests_total{route="/v1/generate",'
+    assert server.metric(f'{route}status="429"}}') > 0

@@ -1,0 +1,155 @@
+"""One thread runs a model; coroutines ask it for texts and other work, and may give up."""
+
+import asyncio
+
+import pytest
+import torch
+from servers import LONG, SENTENCES
+
+from kebyt5.generation import GenerationOptions
+from kebyt5.generation.constraints import ConstraintError, Grammar
+from kebyt5.generation.fill import fill
+from kebyt5.serving.worker import Worker
+
+SHORT = GenerationOptions(max_new_bytes=30)
+ENDLESS = GenerationOptions(max_new_bytes=100_000)
+
+
+def run(model, scenario, slots=4):
+    """Runs a coroutine function of a worker."""
+
+    async def session():
+        worker = Worker(model, slots, "test")
+        worker.start()
+        try:
+            return await scenario(worker)
+        finally:
+            await asyncio.to_thread(worker.stop)
+            assert not worker.is_alive
+
+    return asyncio.run(session())
+
+
+def test_cancelling_frees_the_slot(model, greedy):
+    async def scenario(worker):
+        endless = [asyncio.ensure_future(worker.generate(LONG, ENDLESS)) for _ in range(2)]
+        waiting = asyncio.ensure_future(worker.generate(LONG, SHORT))
+        await asyncio.sleep(0.2)
+        assert not waiting.done()
+        for each in endless:
+            each.cancel()
+        return (await waiting).text
+
+    assert run(model, scenario, slots=2) == greedy(LONG, 30)
+
+
+def test_closing_a_stream_frees_the_slot(model):
+    async def scenario(worker):
+        stream = worker.stream(LONG, ENDLESS)
+        async for piece in stream:
+            assert piece
+            break
+        await stream.aclose()
+        await worker.generate(LONG, SHORT)
+        return worker.engine.statistics.passes
+
+    assert run(model, scenario, slots=1) < 10_000
+
+
+def test_other_work_takes_turns_with_texts(model):
+    """A search for fillings is under way for the whole time that a text takes, and ends after."""
+
+    async def scenario(worker):
+        order = []
+
+        async def filling():
+            await worker.call(lambda model: fill(model, f"{LONG}<extra_id_0>", 8, 1, 200))
+            order.append("filled")
+
+        async def generating():
+            await worker.generate(SENTENCES[0], SHORT)
+            order.append("generated")
+
+        filled = asyncio.ensure_future(filling())
+        await asyncio.sleep(0.05)
+        await asyncio.gather(filled, generating())
+        return order
+
+    assert run(model, scenario) == ["generated", "filled"]
+
+
+def test_a_call_that_nobody_waits_for_ends(model):
+    passes = 0
+
+    def count(model):
+        nonlocal passes
+        ids = torch.tensor([[5, 6, 7]])
+        for _ in range(10_000):
+            passes += 1
+            model(input_ids=ids, decoder_input_ids=ids)
+
+    async def scenario(worker):
+        call = asyncio.ensure_future(worker.call(count))
+        while not passes:
+            await asyncio.sleep(0.01)
+        call.cancel()
+        await worker.call(lambda model: None)
+
+    run(model, scenario)
+    assert 0 < passes < 10_000
+
+
+def test_results_do_not_depend_on_what_runs_in_between(model):
+    async def scenario(worker):
+        texts = asyncio.gather(*(worker.generate(LONG, SHORT) for _ in range(3)))
+        among = await worker.call(lambda model: fill(model, "가<extra_id_0>나", 4, 2, 8))
+        await texts
+        alone = await worker.call(lambda model: fill(model, "가<extra_id_0>나", 4, 2, 8))
+        return among, alone
+
+    among, alone = run(model, scenario)
+    assert [each.spans for each in among] == [each.spans for each in alone]
+
+
+def test_errors_reach_the_one_who_asked_and_nobody_else(model):
+    def broken(model):
+        raise KeyError("broken")
+
+    async def scenario(worker):
+        other = asyncio.ensure_future(worker.generate(LONG, SHORT))
+        with pytest.raises(KeyError, match="broken"):
+            await worker.call(broken)
+        constraint = Grammar.regex("a") & Grammar.regex("b")
+        with pytest.raises(ConstraintError):
+            await worker.generate("가", GenerationOptions(constraint=constraint))
+        return (await other).finish
+
+    assert run(model, scenario) == "length"
+
+
+def test_stopping_finishes_what_was_asked(model):
+    async def scenario(worker):
+        asked = [asyncio.ensure_future(worker.generate(LONG, SHORT)) for _ in range(6)]
+        await asyncio.sleep(0)
+        await asyncio.to_thread(worker.stop)
+        finished = [each.finish for each in await asyncio.gather(*asked)]
+        with pytest.raises(RuntimeError, match="stopped"):
+            await worker.generate(LONG, SHORT)
+        return finished
+
+    assert run(model, scenario, slots=2) == ["length"] * 6
+
+
+def test_when_the_thread_dies_nobody_waits_for_ever(model, monkeypatch):
+    async def scenario(worker):
+        asked = asyncio.ensure_future(worker.generate(LONG, ENDLESS))
+        await asyncio.sleep(0.1)
+        monkeypatch.setattr(worker.engine, "step", lambda: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            await asked
+        worker._thread.join()
+        with pytest.raises(ZeroDivisionError):
+            await worker.call(lambda model: None)
+        assert not worker.is_alive
+
+    run(model, scenario)

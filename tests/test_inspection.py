@@ -213,5 +213,5 @@ def test_attention_is_that_of_the_model_and_lies_on_the_bytes_of_its_positions(t
 def test_attention_of_a_step_does_not_know_what_is_written_later(tiny_model):
     model = tiny_model()
     short = cross_attention(model, IDS, IDS[:3])
-    long = cross_attention(model, IDS, IDS[:3] + [77, 88])
+    long = cross_attention(model, IDS, [*IDS[:3], 77, 88])
     np.testing.assert_allclose(short, long[:, :, :3], atol=1e-6)

@@ -107,8 +107,8 @@ def block_choice(model: PreTrainedModel, input_ids: Sequence[int]) -> Choice:
     ids = _row(model, input_ids)
     mask = torch.ones_like(ids, dtype=torch.bool)
     scores = gbst.block_scores(ids, mask)
-    after = gbst.block_weights(scores, mask)
-    before, after = (weights[0].cpu().numpy() for weights in (scores.softmax(dim=-1), after))
+    weights = scores.softmax(dim=-1), gbst.block_weights(scores, mask)
+    before, after = (each[0].cpu().numpy() for each in weights)
     return Choice(gbst.blocks, before, after)
 
 

@@ -1,0 +1,1 @@
+"""A checkpoint as a service, and as something to look at."""

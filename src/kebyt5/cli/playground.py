@@ -33,12 +33,20 @@ def playground(
     from kebyt5.models.loading import load
 
     models = {name: load(name) for name in checkpoints or ("tiny",)}
+    page = build(models)
     try:
-        build(models).launch(
-            server_name=host, server_port=port or None, footer_links=[], run_history=False
+        _, address, _ = page.launch(
+            server_name=host,
+            server_port=port or None,
+            footer_links=[],
+            run_history=False,
+            prevent_thread_lock=True,
+            quiet=True,
         )
     except OSError as error:
         raise InputError(f"--host {host} --port {port}: cannot listen there: {error}") from error
+    print(f"{address} shows the playground; Ctrl-C ends it.", flush=True)
+    page.block_thread()
 
 
 __all__ = ["playground"]

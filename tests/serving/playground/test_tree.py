@@ -12,6 +12,10 @@ from kebyt5.tasks.metrics.dp import MISSING, Arc
 WORDS = ["동생은", "어제", "<b>&책", "읽었다."]
 
 
+def words_of(svg):
+    return [text for text in svg.findall("text") if "word" in text.get("class")]
+
+
 def arcs_of(words):
     """Any heads a model may write, sensible or not."""
     return st.lists(st.integers(0, words + 2), min_size=words, max_size=words)
@@ -38,7 +42,7 @@ def test_arcs_over_a_common_gap_are_at_different_levels(heads):
 def test_a_tree_has_all_words_and_every_arc_that_can_be_drawn(heads, unread):
     arcs = [MISSING if i in unread else Arc(head, "NP_SBJ") for i, head in enumerate(heads)]
     svg = ElementTree.fromstring(draw_tree(WORDS, arcs)).find("svg")
-    texts = {text.text: text.get("class") for text in svg.findall("text")}
+    texts = {text.text: text.get("class") for text in words_of(svg)}
     assert list(texts) == WORDS
     drawn = {(int(g.get("data-word")), int(g.get("data-head"))) for g in svg.findall("g")}
     wanted = {
@@ -56,7 +60,7 @@ def test_a_tree_has_all_words_and_every_arc_that_can_be_drawn(heads, unread):
 
 def test_words_do_not_run_into_each_other():
     svg = ElementTree.fromstring(draw_tree(WORDS, [Arc(4, "NP_SBJ")] * 3 + [Arc(0, "VP")]))
-    places = [float(text.get("x")) for text in svg.find("svg").findall("text")]
+    places = [float(text.get("x")) for text in words_of(svg.find("svg"))]
     assert places == sorted(places)
     for (left, right), (a, b) in zip(pairwise(places), pairwise(WORDS), strict=True):
         assert right - left > 8 * (len(a) + len(b)) / 2  # half a letter's height a letter

@@ -187,7 +187,7 @@ def draw_attention(look: Look, language: Language) -> str:
     """
     peaks = look.attention.max(axis=1, keepdims=True)
     shades = np.round(look.attention / np.maximum(peaks, 1e-9) * 255).astype(np.uint8)
-    chosen = int(peaks.argmax())
+    chosen = len(look.output) // 2
     output = "".join(
         f'<button type="button" aria-pressed="{str(i == chosen).lower()}"'
         f' data-weights="{base64.b64encode(row.tobytes()).decode()}"'

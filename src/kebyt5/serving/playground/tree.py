@@ -34,7 +34,7 @@ def draw_tree(words: Sequence[str], arcs: Sequence[Arc]) -> str:
     levels = arc_levels([(word, arc.head) for word, arc in drawn])
     top = _MARGIN + _LABEL_SIZE + 6
     floor = top + _LEVEL * max(levels.values(), default=0) + 14
-    parts = []
+    lines, labels = [], []  # labels lie on top of all lines
     for word, arc in drawn:
         x = centres[word - 1]
         if arc.head == 0:
@@ -53,13 +53,16 @@ def draw_tree(words: Sequence[str], arcs: Sequence[Arc]) -> str:
             label_x, label_y = (head_x + x) / 2, y
         half = _width(arc.label, _LABEL_SIZE) / 2 + 4
         kind = "root" if arc.head == 0 else "arc"
-        parts.append(
+        lines.append(
             f'<g class="{kind}" data-word="{word}" data-head="{arc.head}"><path d="{path}"/>'
-            f'<path class="tip" d="M{x - 4:.1f} {floor - 8}h8l-4 7z"/>'
+            f'<path class="tip" d="M{x - 4:.1f} {floor - 8}h8l-4 7z"/></g>'
+        )
+        labels.append(
             f'<rect x="{label_x - half:.1f}" y="{label_y - 8:.1f}" width="{2 * half:.1f}"'
             f' height="16" rx="8"/><text class="label" x="{label_x:.1f}" y="{label_y + 4:.1f}">'
-            f"{escape(arc.label)}</text></g>"
+            f"{escape(arc.label)}</text>"
         )
+    parts = lines + labels
     heads = {word for word, _ in drawn}
     for number, (text, x) in enumerate(zip(words, centres, strict=True), 1):
         kind = "word" if number in heads else "word lost"

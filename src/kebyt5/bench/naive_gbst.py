@@ -24,6 +24,32 @@ def naive_gbst(gbst: GBST, input_ids: Tensor, attention_mask: Tensor) -> tuple[T
     Returns:
         The output (B, n, D) and its mask (B, n), n = ceil(L / downsample_factor).
     """
+    candidates, _, weights, mask = naive_blocks(gbst, input_ids, attention_mask)
+
+    # Step 5: mix and pool.
+    d = gbst.downsample_factor
+    mixed = (candidates * weights[..., None]).sum(dim=2) * mask[:, :, None]
+    pooled = mixed.unflatten(1, (-1, d)).sum(dim=2)
+    counts = mask.unflatten(1, (-1, d)).sum(dim=2)
+    n = -(-input_ids.shape[1] // d)
+    output = pooled / counts.clamp(min=1)[:, :, None]
+    return output[:, :n], (counts > 0)[:, :n]
+
+
+def naive_blocks(
+    gbst: GBST, input_ids: Tensor, attention_mask: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The candidates of `gbst` and how they are weighed.
+
+    Args:
+        gbst: As for `naive_gbst`.
+        input_ids: (B, L) byte ids.
+        attention_mask: (B, L), ones followed by zeros.
+
+    Returns:
+        Block means (B, N, M, D), their weights (B, N, M) before and after consensus, and the mask
+        (B, N), where N is L rounded up to a multiple of all block sizes.
+    """
     length, d = input_ids.shape[1], gbst.downsample_factor
     multiple = math.lcm(d, *(size for size, _ in gbst.blocks))
     mask = F.pad(attention_mask.float(), (0, -length % multiple))
@@ -57,16 +83,10 @@ def naive_gbst(gbst: GBST, input_ids: Tensor, attention_mask: Tensor) -> tuple[T
     # Steps 3 and 4: score, choose softly, let the choices agree.
     lowest = torch.finfo(candidates.dtype).min
     scores = F.linear(candidates, gbst.scoring.weight, gbst.scoring.bias)[..., 0]
-    scores = scores.masked_fill(~torch.stack(present, dim=2), lowest).softmax(dim=2)
-    if gbst.consensus:
-        similarity = scores @ scores.transpose(1, 2)
-        pairs = (mask[:, :, None] * mask[:, None, :]).bool()
-        scores = similarity.masked_fill(~pairs, lowest).softmax(dim=2) @ scores
-
-    # Step 5: mix and pool.
-    mixed = (candidates * scores[..., None]).sum(dim=2) * mask[:, :, None]
-    pooled = mixed.unflatten(1, (-1, d)).sum(dim=2)
-    counts = mask.unflatten(1, (-1, d)).sum(dim=2)
-    n = -(-length // d)
-    output = pooled / counts.clamp(min=1)[:, :, None]
-    return output[:, :n], (counts > 0)[:, :n]
+    weights = scores.masked_fill(~torch.stack(present, dim=2), lowest).softmax(dim=2)
+    if not gbst.consensus:
+        return candidates, weights, weights, mask
+    similarity = weights @ weights.transpose(1, 2)
+    pairs = (mask[:, :, None] * mask[:, None, :]).bool()
+    agreed = similarity.masked_fill(~pairs, lowest).softmax(dim=2) @ weights
+    return candidates, weights, agreed, mask

@@ -20,6 +20,7 @@ from kebyt5.cli.export import export
 from kebyt5.cli.fill import fill
 from kebyt5.cli.finetune import finetune
 from kebyt5.cli.merge import merge
+from kebyt5.cli.playground import playground
 from kebyt5.cli.predict import predict
 from kebyt5.cli.pretrain import pretrain
 from kebyt5.cli.quantize import quantize
@@ -51,6 +52,7 @@ for command in (
     export,
     quantize,
     serve,
+    playground,
     bench,
 ):
     app.command(command)

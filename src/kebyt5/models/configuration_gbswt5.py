@@ -16,7 +16,7 @@ class GBSWT5Config(T5Config):
     class keeps `tie_word_embeddings`. As in T5, the decoder's output is scaled by
     $d_{model}^{-1/2}$ exactly when `lm_head` is tied.
 
-    Args:
+    Attributes:
         subword_blocks: Candidate blocks, each a size or a pair of size and offset, as
             `[[1, 0], [2, 0], [3, 0], [6, 0], [9, 0]]`; offsets are smaller than their size.
         max_subword_block_size: Stands for the blocks 1, 2, … up to this size where

@@ -266,6 +266,23 @@ class GBST(nn.Module):
         heads = F.scaled_dot_product_attention(heads, heads, heads, attn_mask=keys, scale=1.0)
         return heads[:, 0, :, : len(self.blocks)]
 
+    def block_scores(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """The scores that `block_weights` turns into a choice; the output itself is not computed.
+
+        Args:
+            input_ids: (B, L) byte ids.
+            attention_mask: (B, L), ones, then zeros.
+
+        Returns:
+            (B, L, M) in float32, -inf for blocks without a byte that counts.
+        """
+        mask = attention_mask != 0
+        layout = self._layout(mask.shape[1])
+        x = self._represent(input_ids, mask, layout)
+        with without_autocast(x):
+            x = x.to(torch.promote_types(x.dtype, torch.float32))
+            return self._scores(self.scoring(x[: mask.shape[0] * layout.stride]), mask, layout)
+
     def _layout(self, length: int) -> Layout:
         reach = max(size for size, _ in self.blocks) - 1
         rows = max(TILE_ROWS, -(-2 * reach // self.downsample_factor))

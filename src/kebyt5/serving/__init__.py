@@ -1,1 +1,1 @@
-"""Models behind HTTP: the app, its engines, Ray Serve."""
+"""A checkpoint as a service, and as something to look at."""

@@ -1,0 +1,239 @@
+"""Asking a model, and looking into it while it answers."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from transformers import PreTrainedModel
+
+from kebyt5 import inspection
+from kebyt5.errors import InputError
+from kebyt5.evaluation.options import PredictOptions
+from kebyt5.evaluation.predict import fit_inputs, predict
+from kebyt5.generation.fill import Filling, fill
+from kebyt5.models.configuration_gbswt5 import GBSWT5Config
+from kebyt5.models.tokenization_kebyt5 import ByteTokenizer, Sentinels
+from kebyt5.tasks import TASKS, Example, Parsed, Task, get_task
+
+FILL = "fill"
+"""Beside the registered tasks, what a pretrained model does."""
+
+MAX_BYTES = 16_384
+"""Of all fields together; a person waits for the answer."""
+
+MAX_SEEN_INPUT, MAX_SEEN_OUTPUT = 3_072, 384
+"""Bytes whose attention is computed and shown."""
+
+OPTIONAL = frozenset({"words"})
+"""Fields that may be left blank."""
+
+_BLANK = re.compile("_{2,}")
+
+
+class Refusal(Exception):
+    """What cannot be asked.
+
+    Attributes:
+        key: Of the saying that tells why.
+        values: What the saying mentions; `field` is the name of an input field.
+    """
+
+    def __init__(self, key: str, **values: Any) -> None:
+        super().__init__(key)
+        self.key = key
+        self.values = values
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a model did with one text.
+
+    Attributes:
+        input_ids: What it read.
+        choice: How GBST weighed its blocks; None without GBST.
+        factor: Bytes to an encoder position.
+        output: The characters that it wrote.
+        seen: The characters of the input that attention is shown for.
+        attention: (output, seen), the mean over layers and heads, for each character written.
+        is_cut: Whether input or output go on.
+    """
+
+    input_ids: list[int]
+    choice: inspection.Choice | None
+    factor: int
+    output: list[inspection.Unit]
+    seen: list[inspection.Unit]
+    attention: np.ndarray
+    is_cut: bool
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model answered.
+
+    Attributes:
+        task: None for filling blanks.
+        example: What was asked.
+        text: What the model wrote.
+        parsed: The same in the task's terms.
+        windows: How many windows the input was read in.
+        log_likelihoods: Of the task's labels, (labels,), where it has any.
+        fillings: The ways to fill the blanks, the likeliest first.
+        pieces: What stands around the blanks.
+        look: What the model did meanwhile.
+    """
+
+    task: Task | None
+    example: Example
+    text: str
+    parsed: Parsed
+    look: Look
+    windows: int = 1
+    log_likelihoods: np.ndarray | None = None
+    fillings: tuple[Filling, ...] = ()
+    pieces: tuple[str, ...] = ()
+
+
+def fields_of(task: str) -> tuple[str, ...]:
+    """The names of the fields to fill in."""
+    return ("blanks",) if task == FILL else TASKS[task].input_fields
+
+
+def tasks_of(model: PreTrainedModel) -> tuple[tuple[str, ...], bool]:
+    """What a model may be asked, and whether that is what it was fine-tuned for.
+
+    A fine-tuning run leaves `config.yaml` beside the checkpoint, which names its tasks. Any other
+    model may be asked anything.
+    """
+    try:
+        text = (Path(str(model.name_or_path)) / "config.yaml").read_text(encoding="utf-8")
+        named = yaml.safe_load(text)["finetune"]["task"]
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
+        named = []
+    names = [named] if isinstance(named, str) else named
+    known = tuple(name for name in TASKS if name in names)
+    return (known, True) if known else ((FILL, *TASKS), False)
+
+
+def ask(model: PreTrainedModel, task: str, fields: Mapping[str, str]) -> Answer:
+    """Asks a model.
+
+    Args:
+        model: KEByT5, GBST-KEByT5 or ByT5.
+        task: Name of a task, or `FILL`.
+        fields: A text for each of the task's fields.
+
+    Raises:
+        Refusal: A field is empty, all of them are too long, or the task does not take them.
+    """
+    fields = {field: _without_surrogates(fields.get(field) or "") for field in fields_of(task)}
+    for field, text in fields.items():
+        if not text.strip() and field not in OPTIONAL:
+            raise Refusal("empty", field=field)
+    size = sum(len(text.encode()) for text in fields.values())
+    if size > MAX_BYTES:
+        raise Refusal("huge", size=size, limit=MAX_BYTES)
+    try:
+        return _fill(model, fields["blanks"]) if task == FILL else _predict(model, task, fields)
+    except InputError as error:
+        raise Refusal("refused", reason=str(error)) from error
+
+
+def look(
+    model: PreTrainedModel, text: str, output: str, sentinels: Sentinels = "huggingface"
+) -> Look:
+    """Looks into a model that reads a text and writes an output.
+
+    Args:
+        model: KEByT5, GBST-KEByT5 or ByT5.
+        text: What it reads.
+        output: What it writes.
+        sentinels: The convention for `<extra_id_i>` in both.
+    """
+    tokenizer = ByteTokenizer()
+    input_ids = tokenizer.encode_array(text, sentinels=sentinels).tolist()
+    output_ids = tokenizer.encode_array(output, sentinels=sentinels).tolist()
+    has_gbst = isinstance(model.config, GBSWT5Config)
+    written = inspection.units(output_ids[:MAX_SEEN_OUTPUT])
+    found = inspection.cross_attention(model, input_ids, output_ids[:MAX_SEEN_OUTPUT])
+    on_bytes = inspection.spread_over_bytes(found.mean(axis=(0, 1)), len(input_ids))
+    seen = inspection.units(input_ids[:MAX_SEEN_INPUT])
+    on_characters = inspection.sum_over_units(on_bytes[:, : seen[-1].end], seen)
+    sizes = np.array([unit.end - unit.start for unit in written])
+    attention = np.add.reduceat(on_characters, [unit.start for unit in written], axis=0)
+    return Look(
+        input_ids,
+        inspection.block_choice(model, input_ids) if has_gbst else None,
+        model.config.downsample_factor if has_gbst else 1,
+        written,
+        seen,
+        (attention / sizes[:, None]).astype(np.float32),
+        len(input_ids) > MAX_SEEN_INPUT or len(output_ids) > MAX_SEEN_OUTPUT,
+    )
+
+
+def _predict(model: PreTrainedModel, name: str, fields: dict[str, str]) -> Answer:
+    task = get_task(name)
+    if "words" in fields:
+        fields["words"] = _word_rows(fields["sentence"], fields["words"])
+    example = task.example(**fields)
+    options = PredictOptions()
+    inputs, _, _ = fit_inputs(task, example, None, None, strict=False)
+    predictions = predict(model, task, [example], options)
+    text = predictions.texts[0]
+    rows = predictions.log_likelihoods
+    return Answer(
+        task,
+        example,
+        text,
+        task.parse(text, example),
+        look(model, inputs[0], text),
+        windows=len(inputs),
+        log_likelihoods=None if rows is None else rows[0],
+    )
+
+
+def _fill(model: PreTrainedModel, text: str) -> Answer:
+    pieces = tuple(_BLANK.split(text))
+    if len(pieces) == 1:
+        raise Refusal("no blank")
+    blanks = range(len(pieces) - 1)
+    marked = "".join(f"{piece}<extra_id_{i}>" for i, piece in zip(blanks, pieces, strict=False))
+    marked += pieces[-1]
+    fillings = tuple(fill(model, marked))
+    written = "".join(f"<extra_id_{i}>{span}" for i, span in enumerate(fillings[0].spans))
+    return Answer(
+        None,
+        Example(id="", inputs={"blanks": text}),
+        written,
+        Parsed(fillings[0].text),
+        look(model, marked, written, sentinels="pretraining"),
+        fillings=fillings,
+        pieces=pieces,
+    )
+
+
+def _word_rows(sentence: str, words: str) -> str:
+    """The rows `word<TAB>lemmas<TAB>tags`; of unanalysed words, tag NA, where none are given.
+
+    A browser has no tab key to type with, so `|` may divide the columns.
+    """
+    if not words.strip():
+        return "\n".join(f"{word}\t{word}\tNA" for word in sentence.split())
+    lines = [line for line in words.splitlines() if line.strip()]
+    return "\n".join(
+        line if "\t" in line else "\t".join(cell.strip() for cell in line.split("|"))
+        for line in lines
+    )
+
+
+def _without_surrogates(text: str) -> str:
+    """A browser may send half a pair of surrogates, which is no text."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+__all__ = ["FILL", "Answer", "Look", "Refusal", "ask", "fields_of", "look", "tasks_of"]

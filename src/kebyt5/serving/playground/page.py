@@ -1,0 +1,220 @@
+"""The page: what is on it, in which language, and what happens on a click."""
+
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+import gradio as gr
+from transformers import PreTrainedModel
+
+from kebyt5.serving.playground.asking import FILL, Answer, Refusal, ask, fields_of, tasks_of
+from kebyt5.serving.playground.drawing import draw_answer, note
+from kebyt5.serving.playground.inside import draw_attention, draw_blocks
+from kebyt5.serving.playground.samples import SAMPLES
+from kebyt5.serving.playground.wording import Language, field_label, say, task_label
+from kebyt5.tasks import TASKS
+
+VIEWS = {"answer": None, "blocks": None, "attention": "attention.js"}
+"""What is shown below a question, each with its script."""
+
+LINES = {"context": 7, "dialogue": 5, "words": 7, "blanks": 2, "sentence": 2, "text": 3}
+"""Of the fields that have more than one."""
+
+KEPT_SECONDS = 3600
+"""How long an answer can be shown in the other language."""
+
+_EVERY_SAMPLE = {text for fields in SAMPLES.values() for text in fields.values()}
+_MOST_FIELDS = max(len(fields_of(task)) for task in (FILL, *TASKS))
+_NOTHING = ("",) * _MOST_FIELDS
+
+
+class Parts(NamedTuple):
+    """What is on the page and may change."""
+
+    header: gr.HTML
+    language: gr.Radio
+    model: gr.Dropdown
+    task: gr.Dropdown
+    remark: gr.HTML
+    fields: list[gr.Textbox]
+    ask: gr.Button
+    sample: gr.Button
+    tabs: list[gr.Tab]
+    views: list[gr.HTML]
+    answer: gr.State
+
+
+def build(models: Mapping[str, PreTrainedModel]) -> gr.Blocks:
+    """Builds the playground, for `launch` or to be mounted in another application.
+
+    It loads nothing from other servers and sends no statistics.
+
+    Args:
+        models: By the names that the page calls them.
+
+    Raises:
+        ValueError: There is no model.
+    """
+    if not models:
+        raise ValueError("a playground needs at least one model")
+
+    with gr.Blocks(title="kebyt5", analytics_enabled=False) as page:
+        parts = _lay_out(models)
+
+    def speak(language: Language, model: str, task: str, answer: Any, *typed: str) -> Any:
+        names, known = tasks_of(models[model])
+        task = task if task in names else names[0]
+        return {
+            parts.header: _header(language),
+            parts.model: gr.update(label=say("model", language)),
+            parts.task: gr.update(**_task_choice(names, language), value=task),
+            parts.remark: _remark(known, language),
+            parts.ask: say("ask", language),
+            parts.sample: say("sample", language),
+            **_each(parts.fields, _fields(task, language, typed)),
+            **_each(parts.tabs, [{"label": say(key, language)} for key in VIEWS]),
+            **_each(parts.views, [{"value": view} for view in _views(answer, language)]),
+        }
+
+    def answer(language: Language, model: str, task: str, _: Any, *typed: str) -> Any:
+        try:
+            given = ask(models[model], task, dict(zip(fields_of(task), typed, strict=False)))
+        except Refusal as refusal:
+            return [_refusal(refusal, language), "", "", None]
+        return [*_views(given, language), given]
+
+    def change_task(language: Language, _model: str, task: str, _: Any, *typed: str) -> Any:
+        return _each(parts.fields, _fields(task, language, typed))
+
+    def insert_sample(language: Language, _model: str, task: str, *_: Any) -> Any:
+        return _each(parts.fields, _fields(task, language, _NOTHING))
+
+    state = [parts.language, parts.model, parts.task, parts.answer, *parts.fields]
+    spoken: list[Any] = [parts.header, parts.model, parts.task, parts.remark, parts.ask]
+    spoken += [parts.sample, *parts.fields, *parts.tabs, *parts.views]
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    with page:
+        greeting = page.load(_language_of, None, parts.language, **quiet)
+        for happens in (greeting.then, parts.language.input, parts.model.input):
+            happens(speak, state, spoken, **quiet)
+        parts.task.input(change_task, state, parts.fields, **quiet)
+        parts.sample.click(insert_sample, state, parts.fields, **quiet)
+        gr.on(
+            [parts.ask.click, *(field.submit for field in parts.fields)],
+            answer,
+            state,
+            [*parts.views, parts.answer],
+            show_progress="minimal",
+            api_visibility="private",
+            concurrency_limit=1,
+            concurrency_id="model",
+        )
+    return page.queue(max_size=64)
+
+
+def _lay_out(models: Mapping[str, PreTrainedModel]) -> Parts:
+    """Puts everything in its place, in Korean."""
+    language: Language = "ko"
+    first = next(iter(models))
+    names, known = tasks_of(models[first])
+    gr.HTML(f"<style>{_asset('page.css')}</style>", elem_id="style", apply_default_css=False)
+    with gr.Row(elem_id="top"):
+        header = gr.HTML(
+            _header(language), js_on_load=_asset("theme.js"), apply_default_css=False, scale=4
+        )
+        languages = [("한국어", "ko"), ("English", "en")]
+        chosen = gr.Radio(
+            languages, value=language, show_label=False, container=False, elem_id="language"
+        )
+    with gr.Row(elem_id="question"):
+        with gr.Column(scale=2, min_width=240):
+            model = gr.Dropdown(
+                list(models), value=first, label=say("model", language), elem_id="model"
+            )
+            task = gr.Dropdown(**_task_choice(names, language), value=names[0], elem_id="task")
+            remark = gr.HTML(_remark(known, language), apply_default_css=False)
+        with gr.Column(scale=5, min_width=320):
+            settings = _fields(names[0], language, _NOTHING)
+            fields = [gr.Textbox(elem_id=f"field-{i}", **each) for i, each in enumerate(settings)]
+            with gr.Row(elem_id="actions"):
+                asking = gr.Button(say("ask", language), variant="primary", elem_id="ask")
+                sample = gr.Button(say("sample", language), elem_id="sample")
+    tabs, views = [], []
+    with gr.Tabs(elem_id="views"):
+        for (key, script), view in zip(VIEWS.items(), _views(None, language), strict=True):
+            # Its HTML is there before it is looked at, so that scripts and style sheets see it.
+            with gr.Tab(say(key, language), id=key, render_children=True) as tab:
+                js = _asset(script) if script else None
+                views.append(gr.HTML(view, elem_id=key, js_on_load=js, apply_default_css=False))
+            tabs.append(tab)
+    kept = gr.State(None, time_to_live=KEPT_SECONDS)
+    return Parts(header, chosen, model, task, remark, fields, asking, sample, tabs, views, kept)
+
+
+def _fields(task: str, language: Language, typed: Sequence[str]) -> list[dict[str, Any]]:
+    """The boxes as a task needs them. What a person typed stays, a sample makes way for another."""
+    names = fields_of(task)
+    settings: list[dict[str, Any]] = []
+    for name, text in zip(names, typed, strict=False):
+        is_own = bool(text and text.strip()) and text not in _EVERY_SAMPLE
+        settings.append(
+            {
+                "visible": True,
+                "label": field_label(name, language),
+                "lines": LINES.get(name, 1),
+                "value": text if is_own else SAMPLES.get(task, {}).get(name, ""),
+            }
+        )
+    return settings + [{"visible": False}] * (_MOST_FIELDS - len(names))
+
+
+def _task_choice(names: Sequence[str], language: Language) -> dict[str, Any]:
+    choices = [(task_label(name, language), name) for name in names]
+    return {"label": say("task", language), "choices": choices}
+
+
+def _each(parts: Sequence[Any], settings: Sequence[dict[str, Any]]) -> dict[Any, Any]:
+    """Updates of several parts of the page."""
+    return {part: gr.update(**each) for part, each in zip(parts, settings, strict=True)}
+
+
+def _views(answer: Answer | None, language: Language) -> list[str]:
+    if answer is None:
+        return [note(say("nothing yet", language))] * len(VIEWS)
+    return [
+        draw_answer(answer, language),
+        draw_blocks(answer.look, language),
+        draw_attention(answer.look, language),
+    ]
+
+
+def _refusal(refusal: Refusal, language: Language) -> str:
+    values = dict(refusal.values)
+    if "field" in values:
+        values["field"] = field_label(values["field"], language)
+    return note(say(refusal.key, language, **values), "warning")
+
+
+def _remark(known: bool, language: Language) -> str:
+    return "" if known else note(say("not fine-tuned", language))
+
+
+def _header(language: Language) -> str:
+    return (
+        f'<header lang="{language}"><h1>kebyt<b>5</b></h1><p>{say("tagline", language)}</p>'
+        f'<button type="button" data-theme>{say("theme", language)}</button></header>'
+    )
+
+
+def _language_of(request: gr.Request) -> Language:
+    """English for browsers that prefer it to Korean, Korean for all others."""
+    wanted = str(request.headers.get("accept-language", "")).lower()
+    places = {place: language for language in ("ko", "en") if (place := wanted.find(language)) >= 0}
+    return "en" if places and places[min(places)] == "en" else "ko"
+
+
+def _asset(name: str) -> str:
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+__all__ = ["build"]

@@ -1,0 +1,106 @@
+"""Dependency trees as arcs over their words, drawn as SVG."""
+
+import unicodedata
+from collections.abc import Sequence
+from html import escape
+from itertools import accumulate
+
+from kebyt5.tasks.metrics.dp import MISSING, Arc
+
+_SIZE, _LABEL_SIZE = 17, 11  # of letters, in pixels
+_GAP, _LEVEL, _ROUND, _PORT = 26, 30, 10, 7
+_MARGIN = 16
+
+
+def draw_tree(words: Sequence[str], arcs: Sequence[Arc]) -> str:
+    """Draws an arc from the head of each word to the word, labelled; the root hangs from above.
+
+    Arcs that cannot be drawn, since the head is the word itself, is no word, or could not be read,
+    are left out and their word is marked.
+
+    Args:
+        words: The words of a sentence.
+        arcs: Head and label of each, heads counted from 1, 0 for the root.
+    """
+    widths = [max(_width(word, _SIZE), _width(arc.label, _LABEL_SIZE) + 8)
+              for word, arc in zip(words, arcs, strict=True)]  # fmt: skip
+    ends = list(accumulate(width + _GAP for width in widths))
+    centres = [_MARGIN + end - _GAP - width / 2 for end, width in zip(ends, widths, strict=True)]
+    drawn = [
+        (word, arc)
+        for word, arc in enumerate(arcs, 1)
+        if arc != MISSING and 0 <= arc.head <= len(words) and arc.head != word
+    ]
+    levels = arc_levels([(word, arc.head) for word, arc in drawn])
+    top = _MARGIN + _LABEL_SIZE + 6
+    floor = top + _LEVEL * max(levels.values(), default=0) + 14
+    lines, labels = [], []  # labels lie on top of all lines
+    for word, arc in drawn:
+        x = centres[word - 1]
+        if arc.head == 0:
+            path = f"M{x:.1f} {top - 6:.1f}V{floor - 6:.1f}"
+            label_x, label_y = x, top - 6.0
+        else:
+            side = 1 if word > arc.head else -1
+            head_x = centres[arc.head - 1] + side * _PORT
+            x -= side * _PORT * 0.4  # beside what leaves this word
+            y = floor - 6 - _LEVEL * levels[word, arc.head]
+            path = (
+                f"M{head_x:.1f} {floor}V{y + _ROUND:.1f}"
+                f"Q{head_x:.1f} {y:.1f} {head_x + side * _ROUND:.1f} {y:.1f}"
+                f"H{x - side * _ROUND:.1f}Q{x:.1f} {y:.1f} {x:.1f} {y + _ROUND:.1f}V{floor - 6:.1f}"
+            )
+            label_x, label_y = (head_x + x) / 2, y
+        half = _width(arc.label, _LABEL_SIZE) / 2 + 4
+        kind = "root" if arc.head == 0 else "arc"
+        lines.append(
+            f'<g class="{kind}" data-word="{word}" data-head="{arc.head}"><path d="{path}"/>'
+            f'<path class="tip" d="M{x - 4:.1f} {floor - 8}h8l-4 7z"/></g>'
+        )
+        labels.append(
+            f'<rect x="{label_x - half:.1f}" y="{label_y - 8:.1f}" width="{2 * half:.1f}"'
+            f' height="16" rx="8"/><text class="label" x="{label_x:.1f}" y="{label_y + 4:.1f}">'
+            f"{escape(arc.label)}</text>"
+        )
+    parts = lines + labels
+    heads = {word for word, _ in drawn}
+    for number, (text, x) in enumerate(zip(words, centres, strict=True), 1):
+        kind = "word" if number in heads else "word lost"
+        parts.append(
+            f'<text class="{kind}" x="{x:.1f}" y="{floor + _SIZE + 8}">{escape(text)}</text>'
+        )
+    width, height = ends[-1] - _GAP + 2 * _MARGIN if ends else 0, floor + _SIZE + 8 + _MARGIN
+    return (
+        f'<div class="scroll"><svg class="tree" lang="ko" role="img" width="{width:.0f}"'
+        f' height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}">'
+        f"{''.join(parts)}</svg></div>"
+    )
+
+
+def arc_levels(arcs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], int]:
+    """How high each arc between two words has to be drawn to stand clear of shorter ones below it.
+
+    Args:
+        arcs: Pairs of word and head; those with head 0 stand above all others.
+
+    Returns:
+        Levels from 1 on. Of two arcs over a common gap between words, the shorter is lower.
+    """
+    levels: dict[tuple[int, int], int] = {}
+    for arc in sorted((arc for arc in arcs if arc[1]), key=lambda arc: (abs(arc[0] - arc[1]), arc)):
+        low, high = sorted(arc)
+        below = [
+            level for other, level in levels.items() if max(low, min(other)) < min(high, max(other))
+        ]
+        levels[arc] = 1 + max(below, default=0)
+    highest = max(levels.values(), default=0)
+    return levels | {arc: highest + 1 for arc in arcs if not arc[1]}
+
+
+def _width(text: str, size: int) -> float:
+    """About how wide a text is: Hangul is square, Latin letters are half as wide."""
+    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
+    return size * (wide * 0.96 + (len(text) - wide) * 0.62)
+
+
+__all__ = ["arc_levels", "draw_tree"]

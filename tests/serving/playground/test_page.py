@@ -1,0 +1,150 @@
+"""The page without a browser: its words, what a click computes, what it may load."""
+
+import re
+import string
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+import kebyt5.serving.playground as playground
+from kebyt5.serving.playground import wording
+from kebyt5.serving.playground.asking import FILL, fields_of
+from kebyt5.serving.playground.page import build
+from kebyt5.serving.playground.samples import SAMPLES
+from kebyt5.serving.playground.wording import LANGUAGES
+from kebyt5.tasks import TASKS
+
+FOLDER = Path(playground.__file__).parent
+MOST = max(len(fields_of(task)) for task in (FILL, *TASKS))
+
+
+@pytest.fixture
+def page(tiny_model, monkeypatch):
+    monkeypatch.setattr("kebyt5.tasks.ner.NER.max_target_bytes", lambda self, example: 12)
+    return build({"one": tiny_model(), "two": tiny_model()})
+
+
+@pytest.fixture
+def handlers(page):
+    """What happens on the page, by name."""
+    return {function.name: function.fn for function in page.fns.values()}
+
+
+def typed(*texts):
+    return [*texts, *[""] * (MOST - len(texts))]
+
+
+def test_a_playground_needs_a_model():
+    with pytest.raises(ValueError, match="at least one model"):
+        build({})
+
+
+def test_a_question_is_answered_and_looked_into(handlers):
+    answer, blocks, attention, kept = handlers["answer"](
+        "ko", "two", "ner", None, *typed("서울에 산다.")
+    )
+    assert "서울에 산다." in answer
+    assert "합의 전" in blocks
+    assert "data-weights" in attention
+    assert kept.example.inputs == {"sentence": "서울에 산다."}
+
+
+def test_what_cannot_be_asked_is_said_in_the_language_of_the_page(handlers):
+    for language, words in (("ko", "‘가설’ 칸이 비어"), ("en", "“Hypothesis” is empty")):
+        warning, *rest = handlers["answer"](language, "one", "nli", None, *typed("비가 온다.", " "))
+        assert words in warning
+        assert 'class="warning"' in warning
+        assert rest == ["", "", None]
+    warning, *_ = handlers["answer"]("en", "one", "nsmc", None, *typed("가" * 10**6))
+    assert "3,000,000 bytes, and this page takes 16,384" in warning
+
+
+def test_another_language_keeps_the_answer_and_what_was_typed(handlers, page):
+    fields = typed("서울에 산다.")
+    *_, kept = handlers["answer"]("ko", "one", "ner", None, *fields)
+    updates = handlers["speak"]("en", "one", "ner", kept, *fields)
+    texts = repr(list(updates.values()))
+    assert "Ask the model" in texts
+    assert "Before consensus" in texts
+    assert "서울에 산다." in texts
+    assert "Named entities" in texts
+    assert "합의 전" not in texts
+
+
+def test_what_a_person_typed_stays_when_the_task_changes(handlers):
+    updates = handlers["change_task"](
+        "ko", "one", "nli", None, *typed("내가 쓴 문장", SAMPLES["sts"]["sentence2"])
+    )
+    first, second, *rest = updates.values()
+    assert first["value"] == "내가 쓴 문장"
+    assert second["value"] == SAMPLES["nli"]["hypothesis"]
+    assert [first["label"], second["label"]] == ["전제", "가설"]
+    assert not any(update["visible"] for update in rest)
+    first, *_ = handlers["insert_sample"]("ko", "one", "nli", None, *typed("내가 쓴 문장")).values()
+    assert first["value"] == SAMPLES["nli"]["premise"]
+
+
+def test_another_model_may_be_for_other_tasks(tiny_model, tmp_path):
+    (tmp_path / "config.yaml").write_text("finetune: {task: [ynat]}")
+    tuned = tiny_model()
+    tuned.name_or_path = str(tmp_path)
+    page = build({"any": tiny_model(), "tuned": tuned})
+    speak = next(f.fn for f in page.fns.values() if f.name == "speak")
+    updates = speak("en", "tuned", "ner", None, *typed("무엇이든"))
+    (choice,) = (u for u in updates.values() if isinstance(u, dict) and u.get("choices"))
+    assert choice["choices"] == [("Topic of a headline", "ynat")]
+    assert choice["value"] == "ynat"
+
+
+# Being mounted
+
+
+def test_it_can_be_mounted_beside_other_routes(page):
+    import gradio
+
+    app = FastAPI()
+    app.get("/healthz")(lambda: "fine")
+    gradio.mount_gradio_app(app, page, path="/", run_history=False, footer_links=[])
+    with TestClient(app) as client:
+        assert client.get("/healthz").json() == "fine"
+        html = client.get("/").text
+    assert "kebyt5" in html
+    loaded = re.findall(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=\"(https?:[^\"]+)", html)
+    assert loaded == []
+
+
+def test_nothing_is_loaded_from_other_servers():
+    for asset in [*FOLDER.glob("*.css"), *FOLDER.glob("*.js")]:
+        assert not re.search(r"https?:|@import|url\(", asset.read_text()), asset.name
+
+
+# Wording
+
+
+def placeholders(text):
+    return sorted(name for _, name, _, _ in string.Formatter().parse(text) if name)
+
+
+def test_both_languages_say_the_same_things():
+    for key, (korean, english) in wording._SAYINGS.items():
+        assert placeholders(korean) == placeholders(english), key
+        assert re.search("[가-힣]", korean), key
+        assert not re.search("[가-힣]", english), key
+
+
+def test_every_saying_is_said():
+    source = "".join(path.read_text(encoding="utf-8") for path in FOLDER.glob("*.py")
+                     if path.name != "wording.py")  # fmt: skip
+    assert [key for key in wording._SAYINGS if f'"{key}"' not in source and
+            f"'{key}'" not in source] == []  # fmt: skip
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_task_and_field_has_a_name(language):
+    for task in (FILL, *TASKS):
+        assert wording.task_label(task, language) != task
+        for field in fields_of(task):
+            assert wording.field_label(field, language) != field
+    assert wording.task_label("new", language) == "new"

@@ -1,0 +1,129 @@
+"""`kebyt5 bench train`, `encode`, `generate` and `copy`: all alternatives side by side."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.types import NonNegativeFloat, PositiveInt
+
+from kebyt5.cli.bench.pages import Several, Size, chosen_alternatives, publish
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What to measure, and where to write it.
+
+    Attributes:
+        presets: Sizes of the models.
+        lengths: Input bytes; several of them make a plot and a fitted exponent.
+        batch_sizes: Texts at a time.
+        output_bytes: Bytes that are trained on, or generated, for every text.
+        alternatives: Names as in the documentation; all where not given.
+        rounds: Interleaved rounds after one to warm up.
+        output: An existing or new folder for the table (Markdown) and the plot (PNG).
+    """
+
+    presets: Annotated[tuple[Size, ...], Several] = ("base",)
+    lengths: Annotated[tuple[PositiveInt, ...], Several] | None = None
+    batch_sizes: Annotated[tuple[PositiveInt, ...], Several] | None = None
+    output_bytes: PositiveInt | None = None
+    alternatives: Annotated[tuple[str, ...], Several] | None = None
+    rounds: PositiveInt = 5
+    output: Path | None = None
+
+
+def train(choice: Choice = Choice(), *, dropout: NonNegativeFloat = 0.0) -> None:
+    """Compare training steps, forward and backward without the optimizer.
+
+    By default batch 1, 512 and 1,024 bytes in and 128 out, which takes a quarter of an hour on
+    two cores.
+
+    ```bash
+    kebyt5 bench train --output docs/results
+    kebyt5 bench train --lengths 3072 6800 --batch-sizes 1 4 --alternatives kebyt5 kebyt5-gbst
+    kebyt5 bench train --presets tiny --lengths 64 128 --rounds 1
+    ```
+
+    Args:
+        choice: What to measure.
+        dropout: The rate.
+    """
+    _speed("train", choice, (512, 1024), (1,), 128, dropout)
+
+
+def encode(choice: Choice = Choice()) -> None:
+    """Compare the encoder at inference.
+
+    By default batch 1 and 512, 1,024 and 3,072 bytes, which takes a quarter of an hour on two
+    cores.
+
+    ```bash
+    kebyt5 bench encode --lengths 1024 3072 6800 --output docs/results
+    ```
+
+    Args:
+        choice: What to measure.
+    """
+    _speed("encode", choice, (512, 1024, 3072), (1,), 1)
+
+
+def generate(choice: Choice = Choice()) -> None:
+    """Compare greedy generation with nothing to copy: encoding, milliseconds per byte, in total.
+
+    By default 64 bytes out of 1,024, batch 1 and 8, which takes an hour on two cores.
+
+    ```bash
+    kebyt5 bench generate --batch-sizes 1 --output docs/results
+    ```
+
+    Args:
+        choice: What to measure.
+    """
+    _speed("generate", choice, (1024,), (1, 8), 64)
+
+
+def copy(choice: Choice = Choice()) -> None:
+    """Compare greedy generation by a model that copies: the package's own, widened to the size.
+
+    By default 64 bytes out of 1,024, batch 1 and 8, which takes an hour on two cores.
+
+    ```bash
+    kebyt5 bench copy --batch-sizes 1 --output docs/results
+    ```
+
+    Args:
+        choice: What to measure.
+    """
+    _speed("copy", choice, (1024,), (1, 8), 64)
+
+
+def _speed(
+    measure: str, choice: Choice, lengths: tuple[int, ...], batch_sizes: tuple[int, ...],
+    output_bytes: int, dropout: float = 0.0,
+) -> None:  # fmt: skip
+    """Runs one measure, prints its page and writes it with its plot."""
+    from kebyt5.bench.report import plot_speed, report_speed
+    from kebyt5.bench.speed import Case, bench_speed
+    from kebyt5.output import make_output_folder
+
+    folder = make_output_folder(choice.output, may_continue=True) if choice.output else None
+    outputs = choice.output_bytes or output_bytes
+    cases = [
+        Case(size, batch_size, length, outputs)
+        for size in choice.presets
+        for batch_size in choice.batch_sizes or batch_sizes
+        for length in sorted(set(choice.lengths or lengths))
+    ]
+    names = chosen_alternatives(choice.alternatives)
+    speed = bench_speed(measure, names, cases, choice.rounds, dropout)
+    text = report_speed(speed, choice.rounds, dropout)
+    has_plot = folder and (measure == "generate" or len({case.length for case in cases}) > 1)
+    picture = f"bench-{measure}.png" if has_plot else None
+    if folder and picture:
+        plot_speed(speed, folder / picture)
+    publish(text, folder / f"bench-{measure}.md" if folder else None, picture)
+
+
+__all__ = ["Choice", "copy", "encode", "generate", "train"]

@@ -1,0 +1,181 @@
+"""`kebyt5 bench losses`, `pretrained`, `quality` and `serve`: what comes of all parts together."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from kebyt5.cli.bench.pages import Several, Size, chosen_alternatives, publish
+from kebyt5.errors import InputError
+
+
+def losses(
+    *,
+    preset: Size = "tiny",
+    steps: PositiveInt = 200,
+    alternatives: Annotated[tuple[str, ...], Several] | None = None,
+    output: Path | None = None,
+) -> None:
+    """Compare loss curves: training by this package has to be the training of its alternatives.
+
+    With its defaults it takes some minutes on two cores.
+
+    ```bash
+    kebyt5 bench losses --output docs/results
+    ```
+
+    Args:
+        preset: Size of the models.
+        steps: Optimizer steps.
+        alternatives: Names as in the documentation; all where not given.
+        output: An existing or new folder for the table (Markdown) and the plot (PNG).
+    """
+    from kebyt5.bench.report import plot_losses, report_losses
+    from kebyt5.output import make_output_folder
+
+    folder = make_output_folder(output, may_continue=True) if output else None
+    curves = train_alternatives(preset, chosen_alternatives(alternatives), steps)
+    picture = "bench-losses.png" if folder else None
+    if folder and picture:
+        plot_losses(curves, folder / picture)
+    text = report_losses(preset, curves)
+    publish(text, folder / "bench-losses.md" if folder else None, picture)
+
+
+def pretrained(
+    *models: str,
+    corpus: Path | None = None,
+    text: Annotated[tuple[Path, ...], Several] = (),
+    examples: PositiveInt = 50,
+    input_length: PositiveInt = 512,
+    order: NonNegativeInt = 5,
+    batch_size: PositiveInt = 16,
+    rounds: PositiveInt = 5,
+    output: Path | None = None,
+) -> None:
+    r"""Compare pretrained models on text they have not seen: bits per byte, and spans filled.
+
+    Writes `pretrained.md` with a plot. Runs of `kebyt5 pretrain` are also compared after equal
+    steps and after equal time.
+
+    ```bash
+    kebyt5 bench pretrained runs/gbst-kebyt5-tiny runs/kebyt5-tiny --corpus runs/corpus-tiny \
+      --output docs/results
+    kebyt5 bench pretrained tiny --text novel.txt essays.txt
+    ```
+
+    Args:
+        models: Checkpoint folders, names on the hub, or `tiny`.
+        corpus: What they were trained on, built by `kebyt5 corpus build`: a PPM is counted on its
+            training text, and its validation text is what they have not seen.
+        text: Plain text files to measure on in place of that.
+        examples: How many of each source or file, at most.
+        input_length: Ids of an example.
+        order: Bytes of PPM's longest context, up to 7.
+        batch_size: Examples at a time.
+        rounds: Interleaved training steps of each run that are timed.
+        output: An existing or new folder for the table (Markdown) and the plot (PNG).
+    """
+    from tempfile import TemporaryDirectory
+
+    from kebyt5.bench.pretrained import compare_pretrained, unseen_text
+    from kebyt5.bench.pretrained_report import plot_pretrained, report_pretrained
+    from kebyt5.corpus.shards import Shards
+    from kebyt5.output import make_output_folder
+    from kebyt5.pretraining.validation import Validation, validation_shards
+
+    if not models:
+        raise InputError("no model; name one or more checkpoints")
+    if order > 7:
+        raise InputError(f"--order {order}: has to be 7 or less")
+    folder = make_output_folder(output, may_continue=True) if output else None
+    train = Shards(corpus / "train") if corpus else None
+    with TemporaryDirectory() as temporary:
+        if text:
+            unseen: Shards | None = unseen_text(text, Path(temporary))
+        else:
+            unseen = validation_shards(corpus) if corpus else None
+        if unseen is None:
+            raise InputError("no text to measure on; give --text, or a --corpus with validation")
+        validation = Validation(unseen, examples, batch_size, input_length)
+        found = compare_pretrained(models, validation, train, order, rounds)
+    if folder:
+        plot_pretrained(found, folder / "pretrained.png")
+    picture = "pretrained.png" if folder else None
+    publish(report_pretrained(found), folder / "pretrained.md" if folder else None, picture)
+
+
+def quality(
+    recipe: Path = Path("scripts/quality.yaml"),
+    /,
+    *,
+    runs: Path = Path("runs/quality"),
+    jobs: PositiveInt = 1,
+    output: Path = Path("docs/results"),
+) -> None:
+    """Fine-tune several starts on several tasks with several seeds: mean, deviation, seconds.
+
+    Writes `klue-small.md` with a plot. Whatever was run before with the same settings and weights
+    is not run again, so a killed call is repeated to go on.
+
+    ```bash
+    KEBYT5_DATA=... kebyt5 bench quality
+    kebyt5 bench quality mine.yaml --runs runs/mine --output results
+    ```
+
+    Args:
+        recipe: A YAML file with the tables, rows and settings.
+        runs: A folder for the results of the single runs.
+        jobs: Runs at a time, which share the cores.
+        output: An existing or new folder for the page (Markdown) and the plot (PNG).
+    """
+    from kebyt5.bench.quality import measure_quality, read_recipe
+    from kebyt5.bench.quality_report import plot_quality, report_quality
+    from kebyt5.output import make_output_folder
+
+    content = read_recipe(recipe)
+    folder = make_output_folder(output, may_continue=True)
+    results = measure_quality(content, runs, jobs)
+    plot_quality(content, results, folder / "klue-small.png")
+    publish(report_quality(content, results), folder / "klue-small.md", "klue-small.png")
+
+
+def serve(
+    checkpoint: str = "tiny",
+    *,
+    clients: PositiveInt = 64,
+    minutes: PositiveFloat = 5.0,
+    cancelled: NonNegativeFloat = 0.1,
+    output: Path | None = None,
+) -> None:
+    """Put a server of its own under load: wrong answers, latencies, throughput, memory.
+
+    By default 64 clients for five minutes after one of them alone; seven minutes in all.
+
+    ```bash
+    kebyt5 bench serve --output docs/results
+    kebyt5 bench serve runs/ner --clients 16 --minutes 1
+    ```
+
+    Args:
+        checkpoint: A folder, a name on the hub, or `tiny`, the model that kebyt5 ships.
+        clients: At the same time.
+        minutes: How long.
+        cancelled: Share of the requests that are given up early.
+        output: An existing or new folder for the page (Markdown) and the plot (PNG).
+    """
+    from kebyt5.bench.serve import bench_serve
+    from kebyt5.bench.serve_report import plot_serve, report_serve
+    from kebyt5.output import make_output_folder
+
+    if cancelled > 1:
+        raise InputError(f"--cancelled {cancelled}: a share, at most 1")
+    folder = make_output_folder(output, may_continue=True) if output else None
+    endurance = bench_serve(checkpoint, clients, 60 * minutes, cancelled)
+    text = report_serve(endurance, checkpoint, clients, 60 * minutes, cancelled)
+    if folder:
+        plot_serve(endurance, folder / "bench-serve.png")
+    publish(text, folder / "bench-serve.md" if folder else None, "bench-serve.png")
+
+
+__all__ = ["losses", "pretrained", "quality", "serve"]

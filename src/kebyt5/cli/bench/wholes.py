@@ -30,6 +30,7 @@ def losses(
         alternatives: Names as in the documentation; all where not given.
         output: An existing or new folder for the table (Markdown) and the plot (PNG).
     """
+    from kebyt5.bench.losses import train_alternatives
     from kebyt5.bench.report import plot_losses, report_losses
     from kebyt5.output import make_output_folder
 

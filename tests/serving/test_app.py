@@ -1,16 +1,23 @@
 """What the routes answer."""
 
 import json
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
 from servers import LONG, SENTENCES, served, texts
+from starlette.testclient import TestClient
 
 from kebyt5.evaluation.options import PredictOptions
 from kebyt5.evaluation.predict import predict
 from kebyt5.generation.likelihood import log_likelihoods
+from kebyt5.serving.app import create_app, mount_playground
+from kebyt5.serving.options import ServeOptions
+from kebyt5.serving.service import LocalService
 from kebyt5.serving.tasks import FORMS, REQUESTS, examples_of
 from kebyt5.tasks import get_task
 
@@ -237,8 +244,6 @@ def test_vectors_do_not_depend_on_the_batch(client, model):
 
 
 def test_models_are_chosen_by_name(tiny_model):
-    from starlette.testclient import TestClient
-
     from kebyt5.serving.app import create_app
     from kebyt5.serving.options import ServeOptions
     from kebyt5.serving.service import LocalService
@@ -300,12 +305,32 @@ def test_the_description_has_examples_and_every_route(client):
         assert "application/problem+json" in operation["responses"]["429"]["content"]
 
 
-def test_without_the_playground_the_root_leads_to_the_documentation(model, monkeypatch):
-    from kebyt5.serving import app
+def test_the_playground_is_at_the_root_and_the_routes_stay(model, monkeypatch):
+    import gradio
 
-    monkeypatch.setattr(app, "find_spec", lambda name: None)
+    def build(models):
+        with gradio.Blocks(title=f"asks {', '.join(models)}") as page:
+            gradio.Textbox()
+        return page
+
+    stub = ModuleType("kebyt5.serving.playground")
+    stub.__spec__ = ModuleSpec(stub.__name__, None)
+    stub.build = build
+    monkeypatch.setitem(sys.modules, stub.__name__, stub)
+    options = ServeOptions()
+    app = create_app({"tiny": LocalService("tiny", model, options)}, options)
+    mount_playground(app, {"tiny": model})
+    with TestClient(app) as client:
+        assert "asks tiny" in client.get("/").text
+        body = {"input": "가", "max_new_bytes": 3}
+        assert client.post("/v1/generate", json=body).status_code == 200
+        assert client.get("/docs").status_code == 200
+
+
+def test_without_the_playground_the_root_leads_to_the_documentation(model, monkeypatch):
+    monkeypatch.setattr("kebyt5.serving.app.find_spec", lambda name: None)
     with served(model) as client:
-        app.mount_playground(client.app, {"tiny": model})
+        mount_playground(client.app, {"tiny": model})
         response = client.get("/", follow_redirects=False)
         assert response.headers["location"] == "docs"
         assert client.get("/v1/models").status_code == 200

@@ -114,7 +114,8 @@ def mount_playground(app: FastAPI, models: Mapping[str, Any]) -> None:
     import gradio
 
     playground = import_module("kebyt5.serving.playground")
-    gradio.mount_gradio_app(app, playground.build(models), path="/")
+    page = playground.build(models)
+    gradio.mount_gradio_app(app, page, path="/", footer_links=[], run_history=False)
 
 
 @asynccontextmanager

@@ -209,7 +209,7 @@ def fit(counts, expected, total):
 )
 def test_samples_follow_the_renormalized_distribution(tiny_model, constraint, length):
     model = tiny_model()
-    model.lm_head.weight.data.mul_(10)
+    model.lm_head.weight.data.mul_(3)  # neither even nor all on one text
     options = [
         GenerationOptions(temperature=1.5, seed=seed, constraint=constraint, max_new_bytes=length)
         for seed in range(2000)

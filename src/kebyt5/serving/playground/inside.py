@@ -58,7 +58,7 @@ def draw_blocks(look: Look, language: Language) -> str:
     return (
         f'<div class="gbst" lang="{language}">{note(about)}'
         f'<div class="switch" role="radiogroup">{switch}</div>{legends}'
-        f'<div class="map">{lines}</div>{cut}{meaning}</div>'
+        f'<div class="map" style="--columns:{BYTES_PER_LINE}">{lines}</div>{cut}{meaning}</div>'
     )
 
 
@@ -112,7 +112,7 @@ def _line(
         for stage in stages
     )
     return (
-        f'<div class="line" style="--columns:{end - start}"><div class="chars">{characters}</div>'
+        f'<div class="line"><div class="chars">{characters}</div>'
         f'<div class="bytes"><span class="of">{say("bytes", language)}</span>{numbers}</div>'
         f'<div class="cells">{rows}</div>{bands}</div>'
     )

@@ -4,12 +4,14 @@ import unicodedata
 from collections.abc import Sequence
 from html import escape
 from itertools import accumulate
+from typing import NamedTuple
 
 from kebyt5.tasks.metrics.dp import MISSING, Arc
 
 _SIZE, _LABEL_SIZE = 17, 11  # of letters, in pixels
 _GAP, _LEVEL, _ROUND, _PORT = 26, 30, 10, 7
 _MARGIN = 16
+_TOP = _MARGIN + _LABEL_SIZE + 6
 
 
 def draw_tree(words: Sequence[str], arcs: Sequence[Arc]) -> str:
@@ -32,49 +34,60 @@ def draw_tree(words: Sequence[str], arcs: Sequence[Arc]) -> str:
         if arc != MISSING and 0 <= arc.head <= len(words) and arc.head != word
     ]
     levels = arc_levels([(word, arc.head) for word, arc in drawn])
-    top = _MARGIN + _LABEL_SIZE + 6
-    floor = top + _LEVEL * max(levels.values(), default=0) + 14
+    floor = _TOP + _LEVEL * max(levels.values(), default=0) + 14
     lines, labels = [], []  # labels lie on top of all lines
     for word, arc in drawn:
-        x = centres[word - 1]
-        if arc.head == 0:
-            path = f"M{x:.1f} {top - 6:.1f}V{floor - 6:.1f}"
-            label_x, label_y = x, top - 6.0
-        else:
-            side = 1 if word > arc.head else -1
-            head_x = centres[arc.head - 1] + side * _PORT
-            x -= side * _PORT * 0.4  # beside what leaves this word
-            y = floor - 6 - _LEVEL * levels[word, arc.head]
-            path = (
-                f"M{head_x:.1f} {floor}V{y + _ROUND:.1f}"
-                f"Q{head_x:.1f} {y:.1f} {head_x + side * _ROUND:.1f} {y:.1f}"
-                f"H{x - side * _ROUND:.1f}Q{x:.1f} {y:.1f} {x:.1f} {y + _ROUND:.1f}V{floor - 6:.1f}"
-            )
-            label_x, label_y = (head_x + x) / 2, y
-        half = _width(arc.label, _LABEL_SIZE) / 2 + 4
-        kind = "root" if arc.head == 0 else "arc"
+        points = _path(centres, word, arc.head, floor, levels[word, arc.head])
+        kind = "arc" if arc.head else "root"
         lines.append(
-            f'<g class="{kind}" data-word="{word}" data-head="{arc.head}"><path d="{path}"/>'
-            f'<path class="tip" d="M{x - 4:.1f} {floor - 8}h8l-4 7z"/></g>'
+            f'<g class="{kind}" data-word="{word}" data-head="{arc.head}"><path d="{points.path}"/>'
+            f'<path class="tip" d="M{points.tip - 4:.1f} {floor - 8}h8l-4 7z"/></g>'
         )
+        half = _width(arc.label, _LABEL_SIZE) / 2 + 4
         labels.append(
-            f'<rect x="{label_x - half:.1f}" y="{label_y - 8:.1f}" width="{2 * half:.1f}"'
-            f' height="16" rx="8"/><text class="label" x="{label_x:.1f}" y="{label_y + 4:.1f}">'
+            f'<rect x="{points.x - half:.1f}" y="{points.y - 8:.1f}" width="{2 * half:.1f}"'
+            f' height="16" rx="8"/><text class="label" x="{points.x:.1f}" y="{points.y + 4:.1f}">'
             f"{escape(arc.label)}</text>"
         )
-    parts = lines + labels
-    heads = {word for word, _ in drawn}
-    for number, (text, x) in enumerate(zip(words, centres, strict=True), 1):
-        kind = "word" if number in heads else "word lost"
-        parts.append(
-            f'<text class="{kind}" x="{x:.1f}" y="{floor + _SIZE + 8}">{escape(text)}</text>'
-        )
+    with_head = {word for word, _ in drawn}
+    texts = [
+        f'<text class="word{"" if number in with_head else " lost"}" x="{x:.1f}"'
+        f' y="{floor + _SIZE + 8}">{escape(word)}</text>'
+        for number, (word, x) in enumerate(zip(words, centres, strict=True), 1)
+    ]
+    said = ", ".join(
+        f"{words[word - 1]} → {words[arc.head - 1] if arc.head else 'ROOT'} ({arc.label})"
+        for word, arc in drawn
+    )
     width, height = ends[-1] - _GAP + 2 * _MARGIN if ends else 0, floor + _SIZE + 8 + _MARGIN
     return (
-        f'<div class="scroll"><svg class="tree" lang="ko" role="img" width="{width:.0f}"'
-        f' height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}">'
-        f"{''.join(parts)}</svg></div>"
+        f'<div class="scroll"><svg class="tree" lang="ko" role="img" aria-label="{escape(said)}"'
+        f' width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}">'
+        f"{''.join([*lines, *labels, *texts])}</svg></div>"
     )
+
+
+class _Points(NamedTuple):
+    path: str
+    tip: float  # where it arrives
+    x: float  # of the label
+    y: float
+
+
+def _path(centres: Sequence[float], word: int, head: int, floor: float, level: int) -> _Points:
+    """From a head up, along at a level, and down to a word; from the top to the root's word."""
+    x = centres[word - 1]
+    if head == 0:
+        return _Points(f"M{x:.1f} {_TOP - 6}V{floor - 6:.1f}", x, x, _TOP - 6)
+    side = 1 if word > head else -1
+    start, y = centres[head - 1] + side * _PORT, floor - 6 - _LEVEL * level
+    x -= side * _PORT * 0.4  # beside what leaves this word
+    path = (
+        f"M{start:.1f} {floor}V{y + _ROUND:.1f}"
+        f"Q{start:.1f} {y:.1f} {start + side * _ROUND:.1f} {y:.1f}"
+        f"H{x - side * _ROUND:.1f}Q{x:.1f} {y:.1f} {x:.1f} {y + _ROUND:.1f}V{floor - 6:.1f}"
+    )
+    return _Points(path, x, (start + x) / 2, y)
 
 
 def arc_levels(arcs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], int]:

@@ -27,6 +27,14 @@ def url(tmp_path_factory):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    # On a busy machine Ray's processes get their turn late; its own patience is five seconds.
+    patience = pytest.MonkeyPatch()
+    for name, value in (
+        ("RAY_worker_niceness", "0"),
+        ("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "120"),
+        ("RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S", "120"),
+    ):
+        patience.setenv(name, value)
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False,
              object_store_memory=100_000_000)  # fmt: skip
     try:
@@ -37,6 +45,7 @@ def url(tmp_path_factory):
     finally:
         serve.shutdown()
         ray.shutdown()
+        patience.undo()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ magnitude that should not be there, show only in where training goes.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import combinations, count, islice
 from pathlib import Path
 
 import numpy as np
@@ -34,17 +34,15 @@ class LossCurves:
     losses: dict[str, list[float]]
 
     def pairs(self) -> Iterator[tuple[str, str]]:
-        """An alternative of this package with each other one that computes the same."""
-        for name in self.losses:
-            for other in self.losses:
-                same = ALTERNATIVES[name].has_gbst == ALTERNATIVES[other].has_gbst
-                if same and name.startswith("kebyt5") and name != other:
-                    yield name, other
+        """All pairs of alternatives that compute the same."""
+        for name, other in combinations(self.losses, 2):
+            if ALTERNATIVES[name].has_gbst == ALTERNATIVES[other].has_gbst:
+                yield name, other
 
     def apart(self, name: str, other: str) -> list[float]:
         """The relative difference of two curves at every step."""
-        ours, theirs = (np.array(self.losses[n]) for n in (name, other))
-        return (np.abs(ours - theirs) / theirs).tolist()
+        one, two = (np.array(self.losses[n]) for n in (name, other))
+        return (np.abs(one - two) / two).tolist()
 
 
 def train_alternatives(

@@ -271,7 +271,7 @@ def encode_input(text: str, sentinels: Sentinels) -> np.ndarray:
 
 @cache
 def _tokenizer() -> ByteTokenizer:
-    return ByteTokenizer()  # 12 ms
+    return ByteTokenizer()  # making one takes longer than encoding many a text
 
 
 __all__ = ["Finish", "Generated", "Generation", "GenerationOptions", "Statistics", "TextStream"]

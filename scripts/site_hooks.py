@@ -2,18 +2,26 @@
 
 import re
 from html import unescape
+from posixpath import dirname, join, normpath
 from typing import Any
 
 from griffe import Extension, Object
 from latex2mathml.converter import convert
+from mkdocs.structure.pages import Page
 
-_OUTSIDE = re.compile(r"\[([^\]]+)\]\(\.\./[^)]+\)")
+_LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((\.\./[^)]+)\)")
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Takes the links to files outside docs/, which hold in the repository only."""
-    return _OUTSIDE.sub(r"`\1`", markdown)
+    folder = dirname(page.file.src_uri)
+
+    def keep(link: re.Match[str]) -> str:
+        is_outside = normpath(join(folder, link[2])).startswith("../")
+        return f"`{link[1]}`" if is_outside else link[0]
+
+    return _LINK.sub(keep, markdown)
 
 
 def on_page_content(html: str, **_: Any) -> str:

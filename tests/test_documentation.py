@@ -57,6 +57,8 @@ def test_the_site_builds_without_warnings(tmp_path):
         for name in ("", "ko", "api/models", "api/inspection")
     }
     assert "토크나이저 없는" in pages["ko"]
+    assert 'href="../models/"' in pages["ko"]
+    assert 'src="../images/playground-blocks-dark.png"' in pages["ko"]
     assert "GBSWT5ForConditionalGeneration" in pages["api/models"]
     assert "<math" in pages["api/inspection"]
     for page in pages.values():

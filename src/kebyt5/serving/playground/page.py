@@ -63,15 +63,20 @@ def build(models: Mapping[str, PreTrainedModel]) -> gr.Blocks:
 
     def speak(language: Language, model: str, task: str, answer: Any, *typed: str) -> Any:
         names, known = tasks_of(models[model])
-        task = task if task in names else names[0]
+        choice, fields = _task_choice(names, language), _fields(task, language, typed)
+        if task not in names:
+            choice["value"] = names[0]
+            fields = _fields(names[0], language, typed)
+        else:  # what is typed or chosen meanwhile stays
+            fields = [{k: v for k, v in each.items() if k != "value"} for each in fields]
         return {
             parts.header: _header(language),
             parts.model: gr.update(label=say("model", language)),
-            parts.task: gr.update(**_task_choice(names, language), value=task),
+            parts.task: gr.update(**choice),
             parts.remark: _remark(known, language),
             parts.ask: say("ask", language),
             parts.sample: say("sample", language),
-            **_each(parts.fields, _fields(task, language, typed)),
+            **_each(parts.fields, fields),
             **_each(parts.tabs, [{"label": say(key, language)} for key in VIEWS]),
             **_each(parts.views, [{"value": view} for view in _views(answer, language)]),
         }

@@ -1,7 +1,6 @@
 """What can be asked of a model that is served, in the terms of the requests."""
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from functools import partial
@@ -14,7 +13,7 @@ from transformers import PreTrainedModel
 from kebyt5.evaluation.options import PredictOptions
 from kebyt5.evaluation.predict import choose_answers, fit_inputs
 from kebyt5.generation import Generated, GenerationOptions
-from kebyt5.generation.constraints import UTF8, Constraint, ConstraintError, Grammar, LabelTrie
+from kebyt5.generation.constraints.forms import task_constraints
 from kebyt5.generation.encoding import batch_of_like_length, encode
 from kebyt5.generation.fill import fill
 from kebyt5.generation.likelihood import log_likelihoods
@@ -24,7 +23,6 @@ from kebyt5.serving.options import ServeOptions
 from kebyt5.serving.problems import Problem
 from kebyt5.serving.schemas import (
     ByteCounts,
-    ConstraintSpec,
     EmbedRequest,
     EmbedResponse,
     FilledText,
@@ -49,9 +47,6 @@ T = TypeVar("T")
 
 Event = TextPiece | TextEnd | None
 """Of a stream; None says that the request is accepted."""
-
-MOST_CONSTRAINT_BYTES = 65_536
-"""Of labels together, an expression, a schema or a grammar."""
 
 
 class Service(Protocol):
@@ -191,9 +186,8 @@ class LocalService:
                     found: Sequence[list[float] | None] = best
                 else:
                     found = [None] * len(examples)
-                    constraint = _task_constraint(the_task) if request.constrain else None
                     chosen = await self._answers(
-                        the_task, examples, inputs, parts, windows, constraint, deadline
+                        the_task, examples, inputs, parts, windows, request.constrain, deadline
                     )
         results = [
             answered(the_task, *each)
@@ -302,7 +296,7 @@ class LocalService:
         constraint = None
         if request.constraint:
             async with asyncio.timeout_at(deadline):
-                constraint = await asyncio.to_thread(_constraint, request.constraint)
+                constraint = await asyncio.to_thread(requested_constraint, request.constraint)
         return GenerationOptions(
             max_new_bytes=request.max_new_bytes,
             constraint=constraint,
@@ -368,17 +362,18 @@ class LocalService:
         inputs: Sequence[str],
         parts: Sequence[Example],
         windows: Sequence[slice],
-        constraint: Constraint | None,
+        constrained: bool,
         deadline: float,
     ) -> list[str]:
         """Generates texts for all windows and chooses one for each example."""
+        constraints = task_constraints(task, parts) if constrained else [None] * len(parts)
         options = [
             GenerationOptions(
                 max_new_bytes=min(task.max_target_bytes(part), self._options.max_new_bytes),
                 constraint=constraint,
                 deadline=_seconds_until(deadline),
             )
-            for part in parts
+            for part, constraint in zip(parts, constraints, strict=True)
         ]
         generated = await self._generate_all(inputs, options)
         if any(each.finish == "deadline" for each in generated):
@@ -389,36 +384,6 @@ class LocalService:
             return choose_answers(model, task, examples, inputs, texts, windows, PredictOptions())
 
         return await self.worker.call(choose) if len(inputs) > len(examples) else texts
-
-
-def _constraint(spec: ConstraintSpec) -> Constraint:
-    """What a request asks for.
-
-    Raises:
-        ConstraintError: It is too large, cannot be read, or allows nothing.
-    """
-    texts = [*(spec.labels or []), spec.regex or "", spec.grammar or ""]
-    size = sum(len(text.encode()) for text in [*texts, json.dumps(spec.json_schema)])
-    if size > MOST_CONSTRAINT_BYTES:
-        raise ConstraintError(f"a constraint of {size} bytes; {MOST_CONSTRAINT_BYTES} at most")
-    if spec.labels is not None:
-        return LabelTrie(spec.labels)
-    try:
-        if spec.regex is not None:
-            return Grammar.regex(spec.regex)
-        if spec.json_schema is not None:
-            return Grammar.json_schema(spec.json_schema)
-        assert spec.grammar is not None
-        return Grammar.lark(spec.grammar)
-    except ImportError as error:
-        raise Problem(
-            501, "this server has no grammars; its owner has to pip install kebyt5[constraints]"
-        ) from error
-
-
-def _task_constraint(task: Task) -> Constraint:
-    """What an answer of a task may be."""
-    return LabelTrie(task.labels) if task.labels else UTF8()
 
 
 def _counts(generated: Generated) -> ByteCounts:

@@ -19,6 +19,7 @@ from kebyt5.generation.fill import fill
 from kebyt5.generation.likelihood import log_likelihoods
 from kebyt5.generation.request import encode_input
 from kebyt5.serving.admission import Places
+from kebyt5.serving.constraints import requested_constraint
 from kebyt5.serving.options import ServeOptions
 from kebyt5.serving.problems import Problem
 from kebyt5.serving.schemas import (

@@ -56,6 +56,21 @@ def test_frozen_weights_and_inputs_get_no_gradient():
     torch.testing.assert_close(layer.bias.grad, torch.full((40,), 64.0))
 
 
+@pytest.mark.parametrize("frozen", ["weight", "input", "nothing"])
+def test_no_more_is_kept_for_the_gradients_than_they_need(frozen):
+    def kept_shapes(layer):
+        layer.weight.requires_grad_(frozen != "weight")
+        x = torch.randn(64, 24, requires_grad=frozen != "input")
+        shapes = []
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda t: shapes.append(frozenset(t.shape)) or t, lambda t: t
+        ):
+            layer(x)
+        return set(shapes)
+
+    assert kept_shapes(Linear(24, 40, bias=False)) == kept_shapes(nn.Linear(24, 40, bias=False))
+
+
 @pytest.mark.parametrize(
     "case", ["few rows", "float64", "bfloat16", "autocast", "one vector", "switched off"]
 )

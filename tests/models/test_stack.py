@@ -40,7 +40,9 @@ def gradients(model, **batch):
 
 # Transformers' norm takes the mean square in float32 also in a float64 model.
 @pytest.mark.parametrize(
-    "mask", [MASK, torch.ones_like(MASK), None], ids=["padded", "full", "none"]
+    "mask",
+    [MASK, 2 * MASK, MASK.float(), torch.ones_like(MASK), None],
+    ids=["padded", "twos", "floats", "full", "none"],
 )
 def test_loss_logits_and_every_gradient_are_those_of_transformers(mask):
     ours, theirs = (model.double() for model in models())
@@ -55,9 +57,12 @@ def test_loss_logits_and_every_gradient_are_those_of_transformers(mask):
     assert any("relative_attention_bias" in name for name in found)
 
 
-@pytest.mark.parametrize("switch", ["fused", "packed"])
-def test_each_switch_changes_nothing_but_the_way(switch, monkeypatch):
-    ours, _ = (model.double() for model in models())
+@pytest.mark.parametrize(
+    ("switch", "dtype"),
+    [("fused", torch.float64), ("packed", torch.float64), ("onednn", torch.float32)],
+)
+def test_each_switch_changes_nothing_but_the_way(switch, dtype, monkeypatch):
+    ours, _ = (model.to(dtype) for model in models())
     batch = {"input_ids": IDS, "attention_mask": MASK, "labels": LABELS}
     output, found = gradients(ours, **batch)
     monkeypatch.setattr(fast_path, switch, False)

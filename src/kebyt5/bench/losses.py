@@ -17,6 +17,7 @@ from kebyt5.allocator import keep_memory
 from kebyt5.bench.alternatives import ALTERNATIVES
 from kebyt5.bench.weights import Weights
 from kebyt5.bench.workload import Batch
+from kebyt5.errors import InputError
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 from kebyt5.tasks import get_task
 
@@ -64,9 +65,14 @@ def train_alternatives(
         batch_size: Sentences in a step.
         learning_rate: Constant.
         seed: Of weights and order.
+
+    Raises:
+        InputError: None of the alternatives trains.
     """
     keep_memory()
     names = [name for name in names if "train" in ALTERNATIVES[name].does]
+    if not names:
+        raise InputError("none of these alternatives trains; name others")
     losses: dict[str, list[float]] = {name: [] for name in names}
     with Progress(transient=True) as progress:
         for name in names:

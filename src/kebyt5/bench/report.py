@@ -80,7 +80,8 @@ def report_speed(speed: Speed, rounds: int, dropout: float) -> str:
     notes = [
         f"Medians of {rounds} interleaved rounds with their range, float32, random weights of T5's"
         " own scale. `times sdpa` is how many times as fast a row is as Transformers with sdpa;"
-        " `/ floor` is how many times as long as its floor it takes, 1 being the limit; `first`"
+        " `/ floor` is how many times as long as its floor it takes, 1 being the limit of"
+        " `torch.matmul` (oneDNN may be below); `first`"
         " and `peak` are the first run of a fresh process and all the memory it held."
         " docs/benchmarks.md has more on this.",
         NOTES[speed.measure].format(dropout=dropout),
@@ -286,7 +287,7 @@ def plot_losses(curves: LossCurves, path: Path) -> None:
         ours = name.startswith("kebyt5")
         above.plot(losses, label=ALTERNATIVES[name].title, linewidth=1 if ours else 3.5,
                    alpha=1 if ours else 0.4)  # fmt: skip
-    above.set(ylabel="loss, nats per byte")
+    above.set(ylabel="loss, nats per target id")
     above.legend()
     for name, other in curves.pairs():
         title = f"{ALTERNATIVES[name].title} beside {ALTERNATIVES[other].title}"

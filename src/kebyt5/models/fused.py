@@ -151,4 +151,11 @@ def is_fused(*tensors: Tensor) -> bool:
 
 def is_hooked(module: nn.Module) -> bool:
     """Whether anything waits for this module to run, or has replaced its forward."""
-    return bool(module._forward_hooks or module._forward_pre_hooks) or "forward" in vars(module)
+    everywhere = torch.nn.modules.module
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or everywhere._global_forward_hooks
+        or everywhere._global_forward_pre_hooks
+        or "forward" in vars(module)
+    )

@@ -38,6 +38,7 @@ class Packing:
         self.lengths = (length,) * batch
         self.rows = None
         if mask is not None:
+            mask = mask != 0  # as Transformers reads masks of any numbers
             self.lengths = tuple(mask.sum(dim=1).tolist())
             if min(self.lengths, default=length) < length:
                 self.rows = mask.flatten().nonzero()[:, 0].to(states.device)

@@ -6,6 +6,9 @@ import subprocess
 import sys
 import urllib.request
 
+import kebyt5
+import kebyt5.serving
+
 
 def free_port():
     with socket.socket() as probe:
@@ -48,6 +51,8 @@ def test_no_such_checkpoint(run, tmp_path):
 
 
 def test_without_its_extra(run, checkpoint, monkeypatch):
+    # Modules come back after this test, and so has their package.
+    monkeypatch.setattr(kebyt5, "serving", kebyt5.serving)
     for module in [m for m in sys.modules if m.startswith("kebyt5.serving")]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "gradio", None)

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.security import HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
@@ -117,23 +116,28 @@ def mount_playground(app: FastAPI, models: Mapping[str, Any]) -> None:
 
     playground = import_module("kebyt5.serving.playground")
     page = playground.build(models)
-    app.mount("/v1", _Unanswered(app.routes))
+    app.router.routes.append(_OtherMethods(app.routes))
     gradio.mount_gradio_app(app, page, path="/", footer_links=[], run_history=False)
 
 
-class _Unanswered:
-    """Refuses what no route of the interface takes; the page at `/` would call it unknown."""
+class _OtherMethods(BaseRoute):
+    """Refuses methods that a route does not take; the page at `/` would call the path unknown."""
 
     def __init__(self, routes: Sequence[BaseRoute]) -> None:
         self._routes = list(routes)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        outer = {**scope, "root_path": scope.get("app_root_path", "")}
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """All that a route matches but for its method."""
+        partial = any(route.matches(scope)[0] is Match.PARTIAL for route in self._routes)
+        return (Match.FULL if partial else Match.NONE), {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Has that route say which methods there are."""
         for route in self._routes:
-            match, found = route.matches(outer)
-            if match is Match.PARTIAL:  # another method; the route says which there are
-                return await route.handle({**outer, **found}, receive, send)
-        raise HTTPException(404)
+            match, found = route.matches(scope)
+            if match is Match.PARTIAL:
+                scope.update(found)
+                return await route.handle(scope, receive, send)
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from functools import partial
 
 import kebyt5
 import kebyt5.serving
@@ -19,7 +20,11 @@ def free_port():
 def test_it_serves_the_page_until_it_is_interrupted(checkpoint):
     port = free_port()
     command = [sys.executable, "-m", "kebyt5", "playground", str(checkpoint), "--port", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    # As at a terminal: a shell in the background has its processes ignore the signal.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=heed
+    )
     try:
         said = next(line for line in process.stdout if "Ctrl-C" in line)
         assert f"http://127.0.0.1:{port}" in said

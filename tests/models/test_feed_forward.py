@@ -43,6 +43,11 @@ def test_layers_are_not_passed_over_where_somebody_waits_for_them(layers, monkey
         gated_gelu(*layers, x)
     assert seen == [1]
     handle.remove()
+    handle = torch.nn.modules.module.register_module_forward_hook(lambda *_: seen.append(2))
+    with torch.no_grad():
+        gated_gelu(*layers, x)
+    assert seen == [1, 2, 2]
+    handle.remove()
 
     def refuse(*_):
         raise AssertionError("multiplied by oneDNN")

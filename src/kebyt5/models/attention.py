@@ -309,7 +309,6 @@ class ByteAttention(T5Attention):
         mask: Tensor | None = None,
         key_value_states: Tensor | None = None,
         position_bias: Tensor | None = None,
-        past_key_values: Any = None,
         segments: Segments | None = None,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -323,7 +322,6 @@ class ByteAttention(T5Attention):
                 mask=mask,
                 key_value_states=key_value_states,
                 position_bias=position_bias,
-                past_key_values=past_key_values,
                 **kwargs,
             )
         states, pairs = hidden_states, segments.own

@@ -23,6 +23,10 @@ from .fused import Dropout, RMSNorm, fast_path
 from .linear import Linear
 
 
+CACHES = ("cache", "past_key_values")
+"""How Transformers calls keys and values of earlier positions: from 5.24 on, and before."""
+
+
 class Packing:
     """How the rows that count in (B, L, D) stand one behind the other in (1, N, D).
 
@@ -84,14 +88,13 @@ class ByteStack(FreshAsT5, T5Stack):
         encoder_hidden_states: Tensor | None = None,
         encoder_attention_mask: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
-        past_key_values: Any = None,
         use_cache: bool | None = None,
         **kwargs: Any,
     ) -> Any:
         """As `T5Stack`; rows that `attention_mask` leaves out are zero in the output."""
         inputs = input_ids if input_ids is not None else inputs_embeds
         if not (
-            self._can_pack(past_key_values, use_cache, kwargs)
+            self._can_pack(use_cache, kwargs)
             and inputs is not None
             and (input_ids is None or inputs_embeds is None)
             and _is_right_padded(attention_mask, inputs)
@@ -103,7 +106,6 @@ class ByteStack(FreshAsT5, T5Stack):
                 encoder_hidden_states=encoder_hidden_states,
                 encoder_attention_mask=encoder_attention_mask,
                 inputs_embeds=inputs_embeds,
-                past_key_values=past_key_values,
                 use_cache=use_cache,
                 **kwargs,
             )
@@ -131,14 +133,14 @@ class ByteStack(FreshAsT5, T5Stack):
             )
         return output if return_dict else output.to_tuple()
 
-    def _can_pack(self, past_key_values: Any, use_cache: bool | None, options: Any) -> bool:
+    def _can_pack(self, use_cache: bool | None, options: Any) -> bool:
         if use_cache is None:
             use_cache = self.config.use_cache
         attentions = options.get("output_attentions") or self.config.output_attentions
         return (
             fast_path.packed
             and self.config._attn_implementation == BLOCKWISE
-            and past_key_values is None
+            and all(options.get(name) is None for name in CACHES)
             and not (use_cache and self.is_decoder)
             and not attentions
             and not torch.compiler.is_compiling()

@@ -53,7 +53,7 @@ SOURCES = {  # the corpus's name: what it is, whose, under which licence
 CARD = """\
 ---
 language: ko
-license: apache-2.0
+license: cc-by-sa-4.0
 library_name: kebyt5
 tags: [kebyt5, byte-level, gbst]
 ---
@@ -78,6 +78,11 @@ rough, and it may repeat their insults and prejudices. Of other languages it has
 
 KLUE has no free test sets, and the sentences of KLUE below are 72 % of the official *development*
 sets, without their labels. Scores on these files are of text that it has seen.
+
+## Licence
+
+CC BY-SA 4.0, the strictest licence of the text below, to be on the safe side; the code around it is
+Apache-2.0.
 
 ## Text
 

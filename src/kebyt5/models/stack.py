@@ -22,7 +22,6 @@ from .feed_forward import GatedFeedForward
 from .fused import Dropout, RMSNorm, fast_path
 from .linear import Linear
 
-
 CACHES = ("cache", "past_key_values")
 """How Transformers calls keys and values of earlier positions: from 5.24 on, and before."""
 

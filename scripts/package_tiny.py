@@ -99,7 +99,7 @@ fine-tuning makes of it.
 
 ## Training
 
-Span corruption: 15 % of the bytes in spans of {mean_span:g} on average, inputs of {input_length}
+Span corruption: {density:.0%} of the bytes in spans of {mean_span:g} on average, inputs of {input_length}
 ids{copy}. {steps:,} steps of {batch_size} examples, {optimizer}, peak learning rate
 {learning_rate:g} after {warmup_steps} steps of warm-up, then {schedule}; {hours:.1f} hours on
 {cores} cores ({processor}), {date}, commit {commit}.
@@ -171,7 +171,7 @@ def card(run: Path, config: Any, settings: Mapping[str, Any], metrics: Mapping[s
         **{
             name: settings[name]
             for name in (
-                "batch_size", "input_length", "learning_rate", "mean_span", "optimizer",
+                "batch_size", "density", "input_length", "learning_rate", "mean_span", "optimizer",
                 "schedule", "warmup_steps",
             )
         },

@@ -8,7 +8,7 @@ import pytest
 import torch
 from test_cli_bench import run
 
-from kebyt5.bench.curves import Curve, reference
+from kebyt5.bench.curves import Curve, reference, training_step
 from kebyt5.bench.ppm import PPM
 from kebyt5.bench.pretrained import (
     Infilling,
@@ -24,7 +24,8 @@ from kebyt5.bench.pretrained_report import curves_table
 from kebyt5.corpus.shards import Shards, ShardWriter
 from kebyt5.errors import InputError
 from kebyt5.pretraining.config import PretrainConfig
-from kebyt5.pretraining.pretrain import pretrain
+from kebyt5.models.loading import load
+from kebyt5.pretraining.pretrain import pretrain, training_examples
 from kebyt5.pretraining.validation import Validation, validation_shards
 
 TEXT = {
@@ -112,6 +113,20 @@ def test_files_of_the_users_own(tmp_path):
         unseen_text([tmp_path / "empty.txt"], tmp_path / "third")
     assert short_name("runs/a", ["runs/a", "runs/b"]) == "a"
     assert short_name("x/a", ["x/a", "y/a"]) == "x/a"
+
+
+def test_a_timed_step_is_one_of_the_run(corpus, checkpoint, tmp_path):
+    config = PretrainConfig(
+        corpus=corpus, output=tmp_path / "run", batch_size=4, device_batch_size=2, input_length=64,
+        density=0.4, mean_span=5.0, copy=0.5, seed=3,
+    )  # fmt: skip
+    model, seen = load(checkpoint), []
+    model.register_forward_pre_hook(lambda _, args, kwargs: seen.append(kwargs), with_kwargs=True)
+    shards = Shards(corpus / "train")
+    training_step(model, config, shards)()
+    expected = training_examples(config, shards).batch(range(4))
+    for name, ids in zip(("input_ids", "labels"), expected, strict=True):
+        assert torch.cat([part[name] for part in seen]).tolist() == ids.tolist()
 
 
 def test_runs_are_compared_where_the_slowest_ended():

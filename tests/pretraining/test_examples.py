@@ -155,12 +155,13 @@ def test_some_examples_are_texts_to_be_copied(shards):
     plain, mixed = Examples(shards, 128, seed=3), Examples(shards, 128, seed=3, copy=0.25)
     indices = np.arange(400)
     masked, batch = plain.batch(indices), mixed.batch(indices)
-    copies = 0
+    copies, read = 0, 0
     for row in indices:
         inputs, labels = (ids[row].tolist() for ids in batch)
         if any(i >= 248 for i in inputs):
             assert inputs == masked.input_ids[row].tolist()
             assert labels == masked.labels[row].tolist()
+            read += len(reconstruct(inputs, labels))
             continue
         copies += 1
         text = inputs[: inputs.index(1)]
@@ -169,10 +170,12 @@ def test_some_examples_are_texts_to_be_copied(shards):
         assert set(labels[len(text) + 1 :]) <= {-100}
         source = reconstruct(masked.input_ids[row].tolist(), masked.labels[row].tolist())
         copied = bytes(i - 3 for i in text)
+        read += len(copied)
         assert source.startswith(copied)
         copied.decode()
         assert len(source) == len(copied) or len(copied) >= mixed.target_length - 4
     assert copies / 400 == pytest.approx(0.25, abs=0.07)
+    assert read / 400 == pytest.approx(mixed.mean_bytes, rel=0.1) != mixed.raw_length
     assert np.array_equal(mixed.batch([7]).labels[0], batch.labels[7])
 
 

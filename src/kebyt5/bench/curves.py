@@ -13,8 +13,8 @@ from kebyt5.bench.measure import interleave
 from kebyt5.corpus.shards import Shards
 from kebyt5.errors import InputError
 from kebyt5.pretraining.config import PretrainConfig
-from kebyt5.pretraining.examples import Examples
 from kebyt5.pretraining.history import read_history
+from kebyt5.pretraining.pretrain import training_examples
 from kebyt5.pretraining.start import without_dropout
 
 
@@ -110,8 +110,8 @@ def training_step(
     model: PreTrainedModel, config: PretrainConfig, shards: Shards
 ) -> Callable[[], None]:
     """A step of a run on always the same examples, with everything but the data loading."""
-    examples = Examples(shards, config.input_length, weights=config.weights, copy=config.copy)
-    inputs, labels = map(torch.from_numpy, examples.batch(range(config.batch_size)))
+    batch = training_examples(config, shards).batch(range(config.batch_size))
+    inputs, labels = map(torch.from_numpy, batch)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True)
     without_dropout(model)
     model.train()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 NOTE = """\
 Bits per byte of the masked bytes, on text that no model was trained on: {examples:,} examples of
-{length} ids, spans drawn as in pretraining (15 %, 20 bytes on average). A model reads both sides of
+{length} ids, 15 % of the bytes masked in spans of 20 on average. A model reads both sides of
 a span and is charged for sentinels and `</s>` as well, teacher-forced; PPM-D of order {order},
 counted on {trained:.0f} MB (all training text of the same corpus), predicts the same bytes from the
 true text to their left."""
@@ -25,7 +25,7 @@ NOTE_WITHOUT_PPM = NOTE[: NOTE.index("; PPM")] + "."
 STEPS_NOTE = """\
 Seconds of a step are medians of steps of all models, interleaved. `at equal steps` is after the
 {steps:,} steps and `at equal time` after the {minutes:.0f} minutes that {name} was trained; between
-measurements by interpolation. A run that goes on behind that point has not lowered its learning
+measurements by interpolation; these bits are of the run's own corruption. A run that goes on behind that point has not lowered its learning
 rate yet, so the runs that end there count."""
 
 

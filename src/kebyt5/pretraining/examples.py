@@ -116,6 +116,7 @@ class Examples:
     Attributes:
         sources: Names of the sources in their order.
         raw_length: Bytes of a chunk, at most.
+        mean_bytes: Bytes of text that an example reads on average, fewer where some are copies.
         target_length: Ids of a target, where spans are over bytes and not salient; else None.
     """
 
@@ -140,6 +141,7 @@ class Examples:
         target_length = self.corruption.lengths(self.raw_length)[1]
         self.target_length = target_length if has_fixed_length else None
         self._longest_copy = target_length - 1
+        self.mean_bytes = (1 - copy) * self.raw_length + copy * self._longest_copy
         self.sources = list(shards.sources)
         self._chunks = Chunks(list(shards), self.raw_length)
         last = np.cumsum([len(shards.sources[name]) for name in self.sources])

@@ -202,15 +202,11 @@ def pretrain(config: PretrainConfig, names: NameFinder | None = None) -> Outcome
     fingerprints = {"train": shards.fingerprint}
     if validation_part is not None:
         fingerprints["validation"] = validation_part.fingerprint
-    corruption = SpanCorruption(config.density, config.mean_span, config.whole_characters)
-    salient = SalientSpans(names) if config.salient else None
-    examples = Examples(
-        shards, config.input_length, corruption, config.weights, config.seed, salient, config.copy
-    )
+    examples = training_examples(config, shards, names)
     validation = None
     if validation_part is not None:
         validation = Validation(
-            validation_part, config.eval_examples, size, config.input_length, corruption
+            validation_part, config.eval_examples, size, config.input_length, examples.corruption
         )
     resumes = check_resume(config, fingerprints)
     set_seed(config.seed)
@@ -249,6 +245,21 @@ def pretrain(config: PretrainConfig, names: NameFinder | None = None) -> Outcome
         except (OSError, SafetensorError) as error:
             raise _cannot_be_written(config.output, error) from error
     return Outcome(metrics, step, steer.terminated)
+
+
+def training_examples(
+    config: PretrainConfig, shards: Shards, names: NameFinder | None = None
+) -> Examples:
+    """What a run with these settings trains on."""
+    return Examples(
+        shards,
+        config.input_length,
+        SpanCorruption(config.density, config.mean_span, config.whole_characters),
+        config.weights,
+        config.seed,
+        SalientSpans(names) if config.salient else None,
+        config.copy,
+    )
 
 
 def learning_rate(config: PretrainConfig) -> Callable[[int], float]:
@@ -304,11 +315,11 @@ def show_progress(
     config: PretrainConfig, trainer: PretrainTrainer, examples: Examples
 ) -> ShowProgress:
     """The progress bar of a run, which knows what its steps cost."""
-    raw = examples.raw_length
-    flops = training_flops(trainer.model, *examples.corruption.lengths(raw)) * config.batch_size
+    lengths = examples.corruption.lengths(examples.raw_length)
+    flops = training_flops(trainer.model, *lengths) * config.batch_size
     dtype = torch.bfloat16 if config.bf16 else torch.float32
     peak = 1e12 * (config.peak_tflops or 0) or measured_peak(trainer.args.device, dtype)
-    return ShowProgress(raw * config.batch_size, flops, peak * trainer.args.world_size)
+    return ShowProgress(examples.mean_bytes * config.batch_size, flops, peak * trainer.args.world_size)
 
 
 def finish(
@@ -333,7 +344,7 @@ def finish(
         "steps": config.steps,
         "examples": total,
         "raw_length": examples.raw_length,
-        "bytes_seen": total * examples.raw_length,
+        "bytes_seen": round(total * examples.mean_bytes),
         "seconds": entries[-1]["seconds"],
         "sources": {
             name: {"bytes": sum(s.bytes for s in shards.sources[name]), "share": float(share)}
@@ -368,4 +379,4 @@ class _Unwritten(History):
         self.seconds = 0.0
 
 
-__all__ = ["Outcome", "PretrainTrainer", "TrainingData", "pretrain"]
+__all__ = ["Outcome", "PretrainTrainer", "TrainingData", "pretrain", "training_examples"]

@@ -5,8 +5,10 @@ import json
 import pytest
 
 from kebyt5.bench import speed
+from kebyt5.bench.examples import KINDS
 from kebyt5.bench.speed import Case, bench_speed
 from kebyt5.cli.bench import bench
+from kebyt5.corpus.shards import ShardWriter
 from kebyt5.errors import InputError
 
 
@@ -66,6 +68,17 @@ def test_a_queue_and_passes_make_tables(tmp_path):
     page = (tmp_path / "kernels.md").read_text()
     assert "oneDNN, packed, ms" in page
     assert page.count("| tiny | 2.4 |") == 2
+
+
+def test_examples_of_shards_make_a_table(tmp_path):
+    with ShardWriter(tmp_path / "corpus/train/film", "0") as writer:
+        writer.write("어제 본 영화는 재미있었다. " * 200)
+    run("examples", "--corpus", tmp_path / "corpus", "--rounds", 1, "--output",
+        tmp_path / "page.md")  # fmt: skip
+    rows = [line.split(" | ") for line in (tmp_path / "page.md").read_text().splitlines()
+            if line.startswith("| ")]  # fmt: skip
+    assert len(rows) == 2 + len(KINDS)
+    assert all(float(row[1]) > 0 for row in rows[2:])
 
 
 def test_encode_prints_without_writing(tmp_path, monkeypatch, capsys):

@@ -23,8 +23,8 @@ from kebyt5.bench.pretrained import (
 from kebyt5.bench.pretrained_report import curves_table
 from kebyt5.corpus.shards import Shards, ShardWriter
 from kebyt5.errors import InputError
-from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.models.loading import load
+from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.pretrain import pretrain, training_examples
 from kebyt5.pretraining.validation import Validation, validation_shards
 

@@ -319,7 +319,9 @@ def show_progress(
     flops = training_flops(trainer.model, *lengths) * config.batch_size
     dtype = torch.bfloat16 if config.bf16 else torch.float32
     peak = 1e12 * (config.peak_tflops or 0) or measured_peak(trainer.args.device, dtype)
-    return ShowProgress(examples.mean_bytes * config.batch_size, flops, peak * trainer.args.world_size)
+    return ShowProgress(
+        examples.mean_bytes * config.batch_size, flops, peak * trainer.args.world_size
+    )
 
 
 def finish(

@@ -9,7 +9,7 @@ from cyclopts import App
 from cyclopts.types import PositiveInt
 
 from kebyt5.cli.bench.pages import Several, Size, publish
-from kebyt5.cli.bench.parts import gbst, kernels, passes, queue, tokenizer
+from kebyt5.cli.bench.parts import gbst, kernels, make_examples, passes, queue, tokenizer
 from kebyt5.cli.bench.speed import Choice, copy, encode, generate, train
 from kebyt5.cli.bench.wholes import losses, pretrained, quality, serve
 from kebyt5.errors import InputError
@@ -34,6 +34,7 @@ for command in (
     serve,
 ):
     bench.command(command)
+bench.command(make_examples, name="examples")
 
 
 @bench.default
@@ -74,6 +75,7 @@ def everything(
     folder = make_output_folder(output, may_continue=True)
     if workload is None:
         tokenizer(rounds=rounds, output=folder / "bench-tokenizer.md")
+        make_examples(rounds=rounds, output=folder / "bench-examples.md")
         gbst(rounds=rounds, output=folder / "bench-gbst.md")
         choice = Choice(presets=presets, rounds=rounds, output=folder)
         losses(output=folder)

@@ -1,4 +1,4 @@
-"""`kebyt5 bench tokenizer`, `gbst`, `queue`, `passes` and `kernels`: one part at a time."""
+"""One part at a time: `kebyt5 bench tokenizer`, `examples`, `gbst`, `queue`, `passes` and more."""
 
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +23,27 @@ def tokenizer(*, rounds: PositiveInt = 5, output: Path | None = None) -> None:
     ]
     head = ["300 kB of Hangul", "ByT5Tokenizer, ms", "ByteTokenizer, ms", "times (range)"]
     report("Tokenizer", head, rows, output)
+
+
+def make_examples(
+    *, corpus: Path | None = None, rounds: PositiveInt = 5, output: Path | None = None
+) -> None:
+    """Make pretraining examples of byte shards in one thread: MB of text a second.
+
+    Args:
+        corpus: Folder of kebyt5 corpus build; random Hangul where not given.
+        rounds: Interleaved rounds after one to warm up.
+        output: A Markdown file to write the table to.
+    """
+    from statistics import median
+
+    from kebyt5.bench.examples import bench_examples
+
+    rows = [
+        [name, f"{median(rates):.0f}", f"{min(rates):.0f} to {max(rates):.0f}"]
+        for name, rates in bench_examples(corpus, rounds=rounds).items()
+    ]
+    report("Examples", ["128 at a time", "MB/s, median", "range"], rows, output)
 
 
 def gbst(
@@ -183,4 +204,4 @@ def kernels(
     report("Products of the decoder's linear layers, best round", head, cells, output)
 
 
-__all__ = ["gbst", "kernels", "passes", "queue", "tokenizer"]
+__all__ = ["gbst", "kernels", "make_examples", "passes", "queue", "tokenizer"]

@@ -1,0 +1,62 @@
+"""How fast a core makes training examples of byte shards."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from kebyt5.bench.measure import interleave
+from kebyt5.bench.workload import hangul
+from kebyt5.corpus.shards import Shards, ShardWriter
+from kebyt5.pretraining.examples import Examples
+from kebyt5.pretraining.spans import SpanCorruption
+
+KINDS: Mapping[str, Mapping[str, Any]] = {
+    "1,024 ids, 15 % masked": {},
+    "the same, a fifth to be copied": {"copy": 0.2},
+    "the same, spans of whole characters": {"corruption": SpanCorruption(whole_characters=True)},
+    "512 ids, 25 % masked": {"input_length": 512, "corruption": SpanCorruption(density=0.25)},
+}
+"""What is made, by its name: settings of `Examples`."""
+
+
+def bench_examples(
+    corpus: Path | None = None, batch_size: int = 128, batches: int = 20, rounds: int = 5
+) -> dict[str, list[float]]:
+    """Makes batches of each of `KINDS` in one thread, interleaved.
+
+    Args:
+        corpus: Folder of `kebyt5 corpus build`; 30 MB of random Hangul where not given.
+        batch_size: Examples of a batch.
+        batches: How many are timed at a time.
+        rounds: How often.
+
+    Returns:
+        For each kind the MB (10^6 bytes) of text that went in per second, one value a round.
+    """
+    with TemporaryDirectory() as temporary:
+        if corpus is None:
+            with ShardWriter(Path(temporary) / "hangul", "0") as writer:
+                for seed in range(10_000):
+                    writer.write(hangul(3_000, seed))
+        shards = Shards(corpus / "train" if corpus else Path(temporary))
+        makers = {name: Examples(shards, **settings) for name, settings in KINDS.items()}
+        indices = np.arange(batches * batch_size).reshape(batches, batch_size)
+        seconds = interleave(
+            {name: partial(_make, examples, indices) for name, examples in makers.items()}, rounds
+        )
+    return {
+        name: [examples.mean_bytes * indices.size / 1e6 / value for value in seconds[name]]
+        for name, examples in makers.items()
+    }
+
+
+def _make(examples: Examples, indices: np.ndarray) -> None:
+    for batch in indices:
+        examples.batch(batch)
+
+
+__all__ = ["KINDS", "bench_examples"]

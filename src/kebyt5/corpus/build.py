@@ -181,9 +181,11 @@ def _begin(config: CorpusConfig, files: list[SourceFile], work: Path) -> None:
         "files": [[unit.source, unit.file, _size(unit.file)] for unit in files],
     }
     mark = work / "inputs.json"
-    output = make_output_folder(config.output, may_continue=mark.exists())
+    # A disk without any room may have taken the folder, but not the mark.
+    begun = work.is_dir() and (mark.exists() or list(config.output.iterdir()) == [work])
+    output = make_output_folder(config.output, may_continue=begun)
     if not mark.exists():
-        work.mkdir()
+        make_output_folder(work, may_continue=True)
         write_json(mark, inputs)
     elif json.loads(mark.read_text(encoding="utf-8")) != json.loads(json.dumps(inputs)):
         raise InputError(
@@ -194,7 +196,7 @@ def _begin(config: CorpusConfig, files: list[SourceFile], work: Path) -> None:
         return
     # datatrove lists these folders, also where nothing was found to put into them.
     for name in ("documents", "exact/signatures", "exact/found", "minhash/found"):
-        (work / name).mkdir(parents=True, exist_ok=True)
+        make_output_folder(work / name, may_continue=True)
     write_text(output / "config.yaml", yaml.safe_dump(recipe, allow_unicode=True, sort_keys=False))
 
 

@@ -30,9 +30,21 @@ def test_paths_are_files_folders_or_patterns(tmp_path):
     assert find_files(f"{tmp_path}/*.txt") == names[:2]
     assert find_files(f"{tmp_path}/**/*.txt") == names
     assert find_files(names[1]) == names[1:2]
+    assert find_files(f"{tmp_path}/sub/.hidden") == [f"{tmp_path}/sub/.hidden"]
     for nothing in ("none.txt", "*.json"):
         with pytest.raises(InputError, match="no such file, or a pattern that matches none"):
             find_files(f"{tmp_path}/{nothing}")
+
+
+def test_names_may_look_like_patterns_and_lie_below_hidden_folders(tmp_path):
+    folder = tmp_path / ".data" / "[원천]신문"
+    folder.mkdir(parents=True)
+    path = folder / "[1월]?.txt"
+    path.write_text(SENTENCES)
+    for place in (path, folder, folder.parent, f"{tmp_path}/.data/*/*.txt"):
+        (found,) = find_files(str(place))
+        assert found == str(path)
+        assert read(found) == SENTENCES.split("\n\n")
 
 
 def test_remote_paths_keep_their_protocol():

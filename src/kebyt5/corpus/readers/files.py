@@ -27,12 +27,14 @@ def find_files(path: str) -> list[str]:
         InputError: Nothing there.
     """
     filesystem, name = url_to_fs(path)
-    if has_magic(name):
-        names = [found for found in filesystem.glob(name) if filesystem.isfile(found)]
+    if filesystem.isfile(name):  # asked first, as brackets in a name look like a pattern
+        names = [name]
     elif filesystem.isdir(name):
-        names = [found for found in filesystem.find(name) if "/." not in found]
+        names = [n for n in filesystem.find(name) if "/." not in n.removeprefix(name)]
+    elif has_magic(name):
+        names = [found for found in filesystem.glob(name) if filesystem.isfile(found)]
     else:
-        names = [name] if filesystem.isfile(name) else []
+        names = []
     if not names:
         raise InputError(f"{path}: no such file, or a pattern that matches none")
     local = "file" in filesystem.protocol

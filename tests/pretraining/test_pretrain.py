@@ -175,8 +175,8 @@ def test_two_processes_train_as_one(config, tmp_path):
     config.steps, config.save_steps, config.output = 20, 100, tmp_path / "one"
     one = run_in_a_process(config)
     config.output = tmp_path / "two"
-    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d"]
-    launcher += ["--rdzv-endpoint", "localhost:0"]
+    launcher = ["-m", "accelerate.commands.accelerate_cli", "launch", "--multi_gpu"]
+    launcher += ["--num-processes", "2", "--main_process_port", "0"]
     finished(run_in_a_process(config, launcher=launcher))
     finished(one)
     curves, bits = [], []

@@ -205,7 +205,7 @@ def test_tasks_without_documents_do_not_shift_the_others(build, tmp_path):
     assert documents(build(validation=0)) == {"texts": [LONG[0], LONG[1]]}
 
 
-@pytest.mark.parametrize("where", ["documents", "shards"])
+@pytest.mark.parametrize("where", ["mark", "documents", "shards"])
 def test_a_full_disk_leaves_nothing_that_looks_whole(build, tmp_path, monkeypatch, where):
     (tmp_path / "a.txt").write_text("\n\n".join(LONG))
 
@@ -213,7 +213,9 @@ def test_a_full_disk_leaves_nothing_that_looks_whole(build, tmp_path, monkeypatc
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        if where == "documents":
+        if where == "mark":
+            patch.setattr(Path, "replace", full)
+        elif where == "documents":
             patch.setattr(JsonlWriter, "_write", full)
         else:
             patch.setattr("kebyt5.corpus.shards.ShardWriter._finish_shard", full)

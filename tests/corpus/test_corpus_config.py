@@ -67,6 +67,7 @@ SOURCE = "output: a\nsources: [{name: a, paths: a.txt}]\n"
         (SOURCE.replace("a.txt", "a.txt, documents: word"), "documents: Input should be"),
         (SOURCE.replace("a.txt", "a.txt, replace: [['(', b]]"), r"replace '\('"),
         (SOURCE.replace("name: a", "name: ../a"), "one that can be a folder"),
+        (SOURCE.replace("name: a", "name: news.2024"), "'news.2024'; expected one .* without dots"),
         (SOURCE.replace("{name", "{name: a, paths: b}, {name"), "two sources named 'a'"),
         (SOURCE + "filters: {min_hangul: 30}", "min_hangul 30.0; expected a share"),
         (SOURCE + "filters: {hangul: 0.3}", "unknown option 'filters.hangul'"),

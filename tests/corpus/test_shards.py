@@ -143,6 +143,18 @@ def test_a_folder_without_whole_shards_is_refused(tmp_path):
         Shards(tmp_path)
 
 
+def test_whole_shards_of_a_build_that_has_not_ended_are_refused(tmp_path, monkeypatch):
+    write(tmp_path / "train" / "a", ["가"])
+    assert Shards(tmp_path / "train").documents == 1  # by no build
+    (tmp_path / ".work").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for folder in (tmp_path / "train", tmp_path / "train" / "a", tmp_path, "train"):
+        with pytest.raises(InputError, match=r"no corpus.json, so the build .* has not ended"):
+            Shards(folder)
+    (tmp_path / "corpus.json").touch()
+    assert Shards(tmp_path / "train").documents == 1
+
+
 def test_an_error_leaves_only_whole_shards(tmp_path):
     def fail():
         with ShardWriter(tmp_path, "0", max_bytes=10) as writer:

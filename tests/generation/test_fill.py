@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from kebyt5.cli import app
 from kebyt5.errors import InputError
-from kebyt5.generation.fill import MAX_BLANKS, SpanGrammar, fill
+from kebyt5.generation.fill import MAX_BLANKS, Filling, SpanGrammar, fill
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 
 TEXT = "오늘 <extra_id_0>에 비가 <extra_id_1>."
@@ -87,5 +87,12 @@ def test_the_command_prints_texts(checkpoint, capsys):
     app(["fill", TEXT, "--checkpoint", str(checkpoint), "--results", "2", "--max-bytes", "6"],
         result_action="return_value")  # fmt: skip
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) >= 2
-    assert all("오늘" in line for line in lines if line)
+    assert len(lines) == 2
+    assert all("오늘" in line for line in lines)
+
+
+def test_the_command_prints_a_line_for_a_filling_whatever_it_is(checkpoint, run, monkeypatch):
+    filling = Filling(("\n", "\x1b[2J\u2028"), "오늘 \n에 \\비가 \x1b[2J\u2028.", -1.5)
+    monkeypatch.setattr("kebyt5.generation.fill.fill", lambda *_: [filling])
+    code, out, _ = run("fill", TEXT, "--checkpoint", checkpoint)
+    assert (code, out) == (0, r"   -1.50  오늘 \n에 \\비가 \x1b[2J\u2028." + "\n")

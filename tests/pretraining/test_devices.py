@@ -1,7 +1,7 @@
 import pytest
 
 from kebyt5.errors import InputError
-from kebyt5.pretraining.devices import divide_batch
+from kebyt5.pretraining.devices import divide_batch, this_process
 
 
 @pytest.mark.parametrize(
@@ -12,3 +12,11 @@ def test_batches_are_divided_among_devices(batch, largest, world, expected):
     assert divide_batch(batch, largest, world) == expected
     with pytest.raises(InputError, match=f"--batch-size {batch}: not a multiple of 7 devices"):
         divide_batch(batch, largest, 7)
+
+
+def test_one_process_where_several_were_asked_for_is_refused(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "True")  # as `accelerate launch` does for one
+    assert this_process().num_processes == 1
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")  # and for several it leaves to MPI
+    with pytest.raises(InputError, match="asked for several processes, but has started one; say"):
+        this_process()

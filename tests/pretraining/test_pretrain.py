@@ -175,8 +175,8 @@ def test_two_processes_train_as_one(config, tmp_path):
     config.steps, config.save_steps, config.output = 20, 100, tmp_path / "one"
     one = run_in_a_process(config)
     config.output = tmp_path / "two"
-    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d"]
-    launcher += ["--rdzv-endpoint", "localhost:0"]
+    launcher = ["-m", "accelerate.commands.accelerate_cli", "launch", "--multi_gpu"]
+    launcher += ["--num-processes", "2", "--main_process_port", "0"]
     finished(run_in_a_process(config, launcher=launcher))
     finished(one)
     curves, bits = [], []
@@ -296,16 +296,22 @@ def test_what_is_wrong_is_said_before_the_first_step(config, corpus, tmp_path):
     with pytest.raises(InputError, match="weight of laws: no such source; there are film, law"):
         pretrain(config)
     assert not config.output.exists()
+    (corpus / ".work").mkdir()  # some tasks of a build have ended, and the disk was full
+    with pytest.raises(InputError, match=r"corpus: no corpus.json, so the build .* has not ended"):
+        pretrain(config)
     config.weights, config.corpus = {}, tmp_path / "nowhere"
     with pytest.raises(InputError, match="nowhere/train: no such folder"):
         pretrain(config)
 
 
 def test_a_run_goes_on_only_with_its_own_settings_and_corpus(config, corpus, tmp_path):
-    pretrain(config)
+    config.output.mkdir()
+    (config.output / "config.yaml").touch()  # what a disk that is full from the start leaves
     with pytest.raises(InputError, match="not empty"):
         pretrain(config)
-    config.resume, config.learning_rate = True, 1e-3
+    config.resume = True
+    assert pretrain(config).step == 6
+    config.learning_rate = 1e-3
     with pytest.raises(InputError, match="other settings than the run began with: learning_rate"):
         pretrain(config)
     config.learning_rate, config.keep_checkpoints = 1e-2, 5

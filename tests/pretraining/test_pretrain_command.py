@@ -39,6 +39,14 @@ def test_a_run_and_one_that_goes_on(run, options, checkpoint, tmp_path):
     assert kebyt5.load(tmp_path / "run").config.z_loss == 1e-4
 
 
+def test_a_weight_on_the_command_line_leaves_the_others_of_a_preset(run, options, tmp_path):
+    preset = tmp_path / "preset.yaml"
+    preset.write_text("pretrain: {weights: {film: -1, law: 1}}")
+    code, _, error = run("--config", preset, *chain(*options.items()), "--weights.film", 2)
+    assert code == 2
+    assert "weight of law: no such source; there are film" in error
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import yaml
 from cyclopts import App, CycloptsError, Parameter
-from cyclopts.config import Yaml
 from rich.console import Console
 from rich.text import Text
 from transformers.utils.logging import disable_progress_bar
@@ -22,6 +21,7 @@ from kebyt5.cli.finetune import finetune
 from kebyt5.cli.merge import merge
 from kebyt5.cli.playground import playground
 from kebyt5.cli.predict import predict
+from kebyt5.cli.preset import Preset
 from kebyt5.cli.pretrain import pretrain
 from kebyt5.cli.quantize import quantize
 from kebyt5.cli.report import report
@@ -78,7 +78,7 @@ def launch(
             place = f"{config}:{mark.line + 1}" if mark else str(config)
             cause = getattr(error, "problem", None) or getattr(error, "strerror", None) or error
             raise InputError(f"{place}: no YAML file with options: {cause}") from error
-        app.config = (Yaml(config, must_exist=True),)
+        app.config = (Preset(config, must_exist=True),)
     app(tokens, exit_on_error=False, print_error=False)
 
 

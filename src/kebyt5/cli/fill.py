@@ -13,6 +13,8 @@ def fill(
 ) -> None:
     r"""Fill the blanks of a text with a pretrained model, the likeliest filling first.
 
+    Each is a line with its log likelihood; line breaks and control characters are escaped.
+
     ```bash
     kebyt5 fill "한국의 수도는 <extra_id_0>이다."
     kebyt5 fill "<extra_id_0>에 비가 <extra_id_1>." --checkpoint runs/pretrained --results 3
@@ -29,7 +31,17 @@ def fill(
     from kebyt5.models.loading import load
 
     for filling in run(load(checkpoint), text, beams, results, max_bytes):
-        print(f"{filling.log_likelihood:8.2f}  {filling.text}")
+        print(f"{filling.log_likelihood:8.2f}  {_in_a_line(filling.text)}")
+
+
+def _in_a_line(text: str) -> str:
+    """Line breaks, control characters and backslashes as Python writes them."""
+    return "".join(
+        character
+        if character.isprintable() and character != "\\"
+        else character.encode("unicode_escape").decode()
+        for character in text
+    )
 
 
 __all__ = ["fill"]

@@ -24,7 +24,7 @@ def finetune(config: Annotated[FinetuneConfig, Parameter(name="*")]) -> None:
       --temperature 2 --output runs/both
     kebyt5 finetune --task sts --train klue-sts-v1.1_train.json --folds 5 --seeds 3 \
       --output runs/sts
-    accelerate launch --num-processes 4 -m kebyt5 finetune \
+    accelerate launch --multi_gpu --num-processes 4 -m kebyt5 finetune \
       --config runs/ner/config.yaml --output runs/ner-again
     ```
     """

@@ -23,7 +23,7 @@ def pretrain(config: Annotated[PretrainConfig, Parameter(name="*")]) -> None:
     kebyt5 pretrain --corpus corpus --output runs/tiny --model gbst-kebyt5-tiny \
       --steps 20000 --batch-size 16
     kebyt5 pretrain --corpus corpus --output runs/warm --model google/byt5-base --gbst
-    accelerate launch --num-processes 8 -m kebyt5 pretrain \
+    accelerate launch --multi_gpu --num-processes 8 -m kebyt5 pretrain \
       --config runs/tiny/config.yaml --output runs/tiny-again
     ```
     """

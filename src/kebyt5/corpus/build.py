@@ -37,13 +37,12 @@ from kebyt5.corpus.dedup import CharacterSignature, exact_config, minhash_config
 from kebyt5.corpus.executors import Stage, run_stages
 from kebyt5.corpus.filters import Keep
 from kebyt5.corpus.report import CorpusReport, write_report
-from kebyt5.corpus.shards import CORPUS_MANIFEST
+from kebyt5.corpus.shards import CORPUS_MANIFEST, CORPUS_WORK
 from kebyt5.corpus.steps import ReadSources, SourceFile, StoredDocuments, WriteShards
 from kebyt5.corpus.tally import Rejects
 from kebyt5.errors import InputError
 from kebyt5.output import make_output_folder, provenance, write_json, write_text
 
-WORK = ".work"
 MOST_TASKS = 256
 
 
@@ -60,7 +59,7 @@ def build_corpus(config: CorpusConfig) -> bool:
         InputError: Something in the recipe, the files or the output folder is not as it has to be.
     """
     files = source_files(config)
-    work = config.output / WORK
+    work = config.output / CORPUS_WORK
     _begin(config, files, work)
     if (config.output / CORPUS_MANIFEST).exists():
         return True
@@ -85,7 +84,7 @@ def make_stages(
     config: CorpusConfig, files: list[SourceFile], made_with: dict[str, Any]
 ) -> list[Stage]:
     """The pipeline of a recipe."""
-    work, dedup = config.output / WORK, config.dedup
+    work, dedup = config.output / CORPUS_WORK, config.dedup
     tasks = min(config.executor.tasks or MOST_TASKS, len(files))
     documents, exact, minhash = work / "documents", work / "exact", work / "minhash"
 
@@ -153,7 +152,7 @@ class Finish(PipelineStep):
         self, data: Iterable[Document] | None = None, rank: int = 0, world_size: int = 1
     ) -> None:
         """Does it once, after all shards."""
-        output, work = self.config.output, self.config.output / WORK
+        output, work = self.config.output, self.config.output / CORPUS_WORK
         report = CorpusReport.of_build(work, [source.name for source in self.config.sources])
         if not report.documents:
             reasons = ", ".join(f"{reason} {n:,}" for reason, n in report.dropped().items())
@@ -182,9 +181,11 @@ def _begin(config: CorpusConfig, files: list[SourceFile], work: Path) -> None:
         "files": [[unit.source, unit.file, _size(unit.file)] for unit in files],
     }
     mark = work / "inputs.json"
-    output = make_output_folder(config.output, may_continue=mark.exists())
+    # A disk without any room may have taken the folder, but not the mark.
+    begun = work.is_dir() and (mark.exists() or list(config.output.iterdir()) == [work])
+    output = make_output_folder(config.output, may_continue=begun)
     if not mark.exists():
-        work.mkdir()
+        make_output_folder(work, may_continue=True)
         write_json(mark, inputs)
     elif json.loads(mark.read_text(encoding="utf-8")) != json.loads(json.dumps(inputs)):
         raise InputError(
@@ -195,7 +196,7 @@ def _begin(config: CorpusConfig, files: list[SourceFile], work: Path) -> None:
         return
     # datatrove lists these folders, also where nothing was found to put into them.
     for name in ("documents", "exact/signatures", "exact/found", "minhash/found"):
-        (work / name).mkdir(parents=True, exist_ok=True)
+        make_output_folder(work / name, may_continue=True)
     write_text(output / "config.yaml", yaml.safe_dump(recipe, allow_unicode=True, sort_keys=False))
 
 

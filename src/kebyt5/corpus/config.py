@@ -116,7 +116,7 @@ class Source:
     __pydantic_config__ = STRICT
 
     name: str
-    """Name of its folder in the corpus."""
+    """Name of its folder in the corpus, without dots."""
 
     reader: Reader
     """How its files are read: `reader: NAME` with its options."""
@@ -266,8 +266,9 @@ def _check(config: CorpusConfig, path: Path) -> None:
     for source in config.sources:
         if names.count(source.name) > 1:
             refuse(f"two sources named {source.name!r}", "another name for each")
-        if Path(source.name).name != source.name or source.name.startswith("."):
-            refuse(f"source name {source.name!r}", "one that can be a folder")
+        if Path(source.name).name != source.name or "." in source.name:
+            # In `--weights.NAME` a dot divides names.
+            refuse(f"source name {source.name!r}", "one that can be a folder, without dots")
         if not source.weight > 0:
             refuse(f"weight {source.weight} of {source.name}", "more than 0")
         for pattern, replacement in source.replace:

@@ -30,6 +30,9 @@ from kebyt5.output import write_text
 CORPUS_MANIFEST = "corpus.json"
 """What the build of a corpus writes last, beside `train` and `validation`."""
 
+CORPUS_WORK = ".work"
+"""What it writes first: a folder for marks of what is done."""
+
 SEPARATOR = b"\n"
 """What follows every document. Documents have lines of their own, so that a model sees no
 difference between the end of a document and that of a line."""
@@ -242,7 +245,7 @@ class Shards:
         folder: For instance `CORPUS/train`.
 
     Raises:
-        InputError: No shards here, or one that is not whole.
+        InputError: No shards here, or one that is not whole, or not all that their corpus gets.
 
     Attributes:
         sources: Name of the source to its shards.
@@ -304,7 +307,13 @@ def _shard_files(folder: Path, suffix: str) -> list[Path]:
 
 
 def _refuse_unfinished(folder: Path) -> None:
-    """Refuses what a killed writer leaves; passing over it would leave out its documents."""
+    """Refuses what a killed build or writer leaves, which would be trained on in part only."""
+    for corpus in (folder, *folder.absolute().parents[:2]):
+        if (corpus / CORPUS_WORK).is_dir() and not (corpus / CORPUS_MANIFEST).exists():
+            raise InputError(
+                f"{corpus}: no {CORPUS_MANIFEST}, so the build of this corpus has not ended;"
+                " run `kebyt5 corpus build` to its end"
+            )
     for path in _shard_files(folder, _UNFINISHED):
         raise InputError(f"{path}: an unfinished shard; let the corpus be built to its end")
     for path in _shard_files(folder, _BYTES):
@@ -340,4 +349,12 @@ def _write_errors(folder: Path) -> Iterator[None]:
         ) from error
 
 
-__all__ = ["CORPUS_MANIFEST", "MAX_BYTES", "SEPARATOR", "Shard", "ShardWriter", "Shards"]
+__all__ = [
+    "CORPUS_MANIFEST",
+    "CORPUS_WORK",
+    "MAX_BYTES",
+    "SEPARATOR",
+    "Shard",
+    "ShardWriter",
+    "Shards",
+]

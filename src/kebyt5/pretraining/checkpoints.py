@@ -29,18 +29,27 @@ def last_checkpoint(output: Path) -> tuple[int, Path | None]:
     return max(complete, default=(0, None))
 
 
+BEGINNING = ("config.yaml", "corpus.json")
+"""What a run writes before anything else."""
+
+
 def check_resume(config: PretrainConfig, fingerprints: dict[str, str]) -> bool:
     """Whether there is a run to go on with; refuses one with other settings or another corpus.
+
+    A run of which nothing but its beginning or a part of that is there, because the disk was full
+    or it was killed, begins anew.
 
     Raises:
         InputError: Names what differs.
     """
     output = config.output
-    if not config.resume or not output.is_dir() or not any(output.iterdir()):
+    if not config.resume or not output.is_dir():
+        return False
+    if all(path.name in BEGINNING or path.name.startswith(".") for path in output.iterdir()):
         return False
     try:
-        before = yaml.safe_load((output / "config.yaml").read_text(encoding="utf-8"))["pretrain"]
-        corpus = json.loads((output / "corpus.json").read_text(encoding="utf-8"))
+        settings, shards = ((output / name).read_text(encoding="utf-8") for name in BEGINNING)
+        before, corpus = yaml.safe_load(settings)["pretrain"], json.loads(shards)
     except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError) as error:
         raise InputError(f"{output}: holds no run to resume; name an empty folder") from error
     now = yaml.safe_load(config.resolved())["pretrain"]

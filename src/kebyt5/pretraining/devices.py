@@ -1,5 +1,7 @@
 """How a run is divided among processes and devices; fine-tuning uses the same."""
 
+import os
+
 import torch
 from accelerate import PartialState
 from transformers import PreTrainedModel
@@ -11,8 +13,18 @@ def this_process() -> PartialState:
     """Which of the processes of a run this is.
 
     Without being told so, Accelerate takes several processes without GPUs for as many runs.
+
+    Raises:
+        InputError: `accelerate launch` was asked for several processes and has started one.
     """
-    return PartialState(cpu=not torch.accelerator.is_available())
+    state = PartialState(cpu=not torch.accelerator.is_available())
+    # It tells a process by itself whether to use the CPU, and one of several where to meet.
+    if {"ACCELERATE_USE_CPU", "MASTER_ADDR"} <= os.environ.keys() and state.num_processes == 1:
+        raise InputError(
+            "accelerate launch was asked for several processes, but has started one; say"
+            " --multi_gpu, on CPUs too (or unset MASTER_ADDR where one is meant)"
+        )
+    return state
 
 
 def divide_batch(batch_size: int, largest: int, world: int) -> tuple[int, int]:

@@ -157,16 +157,50 @@ def test_jsonl_takes_a_field_or_a_path(tmp_path):
 def test_jsonl_counts_broken_and_endless_lines(tmp_path):
     path = tmp_path / "a.jsonl"
     good = json.dumps({"text": "좋은 줄"}, ensure_ascii=False)
-    lines = [good, "{" + good, good[:-2], '{"text": "' + "가" * 1000 + '"}', good, "[" * 900, good]
+    lines = [good, "{" + good, good[:-2], '{"text": "' + "가" * 3000 + '"}', good, "[" * 9000, good]
     path.write_text("\n".join(lines))
-    texts, defects = read("jsonl", path, max_bytes=1024)
+    texts, defects = read("jsonl", path, max_bytes=9001)
     assert texts == ["좋은 줄"] * 3
     assert defects == [
         ("a.jsonl:2", "not JSON"),
         ("a.jsonl:3", "not JSON"),
-        ("a.jsonl:4", "line over 1,024 bytes"),
+        ("a.jsonl:4", "line over 9,001 bytes"),
         ("a.jsonl:6", "not JSON"),
     ]
+
+
+def test_paths_that_miss_some_texts_leave_a_defect_beside_the_rest(tmp_path):
+    records = [
+        {"s": [{"form": "하나"}, {"form": None}, {}, {"form": "둘"}]},
+        {"s": [{"form": None}]},
+        {"other": 1},
+    ]
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    missing = "parts without text at s[].form"
+    assert read("jsonl", path, text="s[].form") == (
+        ["하나\n둘"],
+        [("a.jsonl:1", missing), ("a.jsonl:2", missing), ("a.jsonl:3", "no text at s[].form")],
+    )
+    # Left out on purpose; and a path that has another way.
+    assert read("jsonl", path, text="s[?form].form") == (
+        ["하나\n둘", ""], [("a.jsonl:3", "no text at s[?form].form")],
+    )  # fmt: skip
+    assert read("jsonl", path, text="s[].form | [0]")[1] == [
+        (f"a.jsonl:{line}", "no text at s[].form | [0]") for line in (2, 3)
+    ]
+    # A function may get what it does not take.
+    assert read("jsonl", path, text="join(' ', s[].form)") == (
+        ["하나 둘", ""], [("a.jsonl:3", "no text at join(' ', s[].form)")],
+    )  # fmt: skip
+    with pytest.raises(InputError, match=r"no path as in jmespath.org: Unknown function: first"):
+        read("jsonl", path, text="first(s)")
+
+
+def test_integers_may_be_longer_than_those_of_python(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "좋은 줄", "id": ' + "9" * 5000 + "}")
+    assert read("jsonl", path) == (["좋은 줄"], [])
 
 
 NEWSPAPER = {
@@ -226,6 +260,24 @@ def test_aihub_files_are_read_by_path_also_from_a_zip(tmp_path):
     )
 
 
+def test_archives_without_json_are_not_passed_over(tmp_path):
+    with zipfile.ZipFile(tmp_path / "원천데이터.zip", "w") as archive:
+        archive.writestr("신문.txt", "마을 앞에 나무를 심었다.")
+    assert read("aihub", tmp_path / "원천데이터.zip") == (
+        [],
+        [("원천데이터.zip:1", "no .json in this archive")],
+    )
+
+
+def test_documents_that_are_missing_are_counted(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"data": [{"body": {"text": "하나"}}, {}, None]}))
+    assert read("json", path, documents="data[].body") == (
+        ["하나"],
+        [("a.json:1", "parts without documents at data[].body")],
+    )
+
+
 # Tables
 
 
@@ -238,8 +290,11 @@ def test_tables_have_a_line_of_column_names(tmp_path):
     )
     with pytest.raises(InputError, match=r"ratings.txt:1: no column 'text' among id, document"):
         read("table", path)
-    path.write_text('text,label\n"비, 그리고 바람",1\n')
-    assert read("table", path, delimiter=",")[0] == ["비, 그리고 바람"]
+    long = "비, 그리고 바람" * 20_000
+    path.write_bytes(f'text,label\n"{long}",1\n비\r바람,2\n'.encode())
+    assert read("table", path, delimiter=",") == ([long], [("ratings.txt:3", "not CSV")])
+    with pytest.raises(InputError, match="delimiter ', ': has to be one character"):
+        get_reader("table")(delimiter=", ")
 
 
 def test_parquet(tmp_path):

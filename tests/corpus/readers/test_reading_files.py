@@ -4,6 +4,7 @@ import bz2
 import gzip
 import lzma
 import tracemalloc
+import zipfile
 
 import pyarrow
 import pytest
@@ -30,9 +31,21 @@ def test_paths_are_files_folders_or_patterns(tmp_path):
     assert find_files(f"{tmp_path}/*.txt") == names[:2]
     assert find_files(f"{tmp_path}/**/*.txt") == names
     assert find_files(names[1]) == names[1:2]
+    assert find_files(f"{tmp_path}/sub/.hidden") == [f"{tmp_path}/sub/.hidden"]
     for nothing in ("none.txt", "*.json"):
         with pytest.raises(InputError, match="no such file, or a pattern that matches none"):
             find_files(f"{tmp_path}/{nothing}")
+
+
+def test_names_may_look_like_patterns_and_lie_below_hidden_folders(tmp_path):
+    folder = tmp_path / ".data" / "[원천]신문"
+    folder.mkdir(parents=True)
+    path = folder / "[1월]?.txt"
+    path.write_text(SENTENCES)
+    for place in (path, folder, folder.parent, f"{tmp_path}/.data/*/*.txt"):
+        (found,) = find_files(str(place))
+        assert found == str(path)
+        assert read(found) == SENTENCES.split("\n\n")
 
 
 def test_remote_paths_keep_their_protocol():
@@ -66,6 +79,31 @@ def test_compressed_files_are_read_whole_or_refused(tmp_path, suffix):
     assert "\n\n".join(read(path)) == SENTENCES * 1000
     path.write_bytes(packed[:-20])
     with pytest.raises(InputError, match=f"a.{suffix}: (damaged|cannot be read)"):
+        read(path)
+
+
+def test_a_damaged_xz_file_is_named(tmp_path):
+    path = tmp_path / "a.xz"
+    path.write_bytes(lzma.compress(SENTENCES.encode())[:-2] + b"??")
+    with pytest.raises(InputError, match=r"a.xz: damaged: .*; get the file once more"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "problem"),
+    [(6, 1, "password required"), (8, 9, "compression")],
+    ids=["password", "deflate64"],
+)
+def test_zip_files_that_python_cannot_read_are_named(tmp_path, offset, value, problem):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("b.txt", SENTENCES)
+    data = bytearray(path.read_bytes())
+    # The same field stands before the member and, two bytes further on, in the directory.
+    for place in (data.index(b"PK\3\4") + offset, data.index(b"PK\1\2") + offset + 2):
+        data[place] = value
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=rf"a.zip/b.txt: .*{problem}.*; unpack it with another"):
         read(path)
 
 

@@ -3,6 +3,7 @@
 import codecs
 import gzip
 import io
+import lzma
 import re
 import tarfile
 import zipfile
@@ -17,7 +18,14 @@ from fsspec.core import has_magic, url_to_fs
 from kebyt5.errors import InputError
 
 _TAR = re.compile(r"\.(tar|tar\.gz|tgz|tar\.bz2|tar\.xz)$")
-_DAMAGED = (EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile)
+_DAMAGED = (
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    gzip.BadGzipFile,
+)
 
 
 def find_files(path: str) -> list[str]:
@@ -27,12 +35,14 @@ def find_files(path: str) -> list[str]:
         InputError: Nothing there.
     """
     filesystem, name = url_to_fs(path)
-    if has_magic(name):
-        names = [found for found in filesystem.glob(name) if filesystem.isfile(found)]
+    if filesystem.isfile(name):  # asked first, as brackets in a name look like a pattern
+        names = [name]
     elif filesystem.isdir(name):
-        names = [found for found in filesystem.find(name) if "/." not in found]
+        names = [n for n in filesystem.find(name) if "/." not in n.removeprefix(name)]
+    elif has_magic(name):
+        names = [found for found in filesystem.glob(name) if filesystem.isfile(found)]
     else:
-        names = [name] if filesystem.isfile(name) else []
+        names = []
     if not names:
         raise InputError(f"{path}: no such file, or a pattern that matches none")
     local = "file" in filesystem.protocol
@@ -43,14 +53,13 @@ def open_members(file: str) -> Iterator[tuple[str, BinaryIO]]:
     """Yields the name and the bytes of a file, of a compressed one, or of each file in an archive.
 
     Knows `.gz`, `.zst`, `.bz2`, `.xz`, `.zip` and `.tar` with its compressions.
+
+    Raises:
+        InputError: A member of a `.zip` needs a password, or a compression that is not known.
     """
     with fsspec.open(file, "rb") as raw:
         if file.endswith(".zip"):
-            with zipfile.ZipFile(raw) as archive:
-                for member in sorted(archive.infolist(), key=lambda member: member.filename):
-                    if not member.is_dir() and "__MACOSX/" not in member.filename:
-                        with archive.open(member) as stream:
-                            yield f"{file}/{member.filename}", cast(BinaryIO, stream)
+            yield from _zip_members(file, raw)
         elif _TAR.search(file):
             with tarfile.open(fileobj=raw, mode="r|*") as archive:
                 for entry in archive:
@@ -59,6 +68,19 @@ def open_members(file: str) -> Iterator[tuple[str, BinaryIO]]:
         else:
             with _decompressed(file, raw) as stream:
                 yield file, stream
+
+
+def _zip_members(file: str, raw: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
+    name = file
+    try:
+        with zipfile.ZipFile(raw) as archive:
+            for member in sorted(archive.infolist(), key=lambda member: member.filename):
+                if not member.is_dir() and "__MACOSX/" not in member.filename:
+                    name = f"{file}/{member.filename}"
+                    with archive.open(member) as stream:
+                        yield name, cast(BinaryIO, stream)
+    except RuntimeError as error:  # a password, or a compression that Python does not have
+        raise InputError(f"{name}: {error}; unpack it with another program first") from error
 
 
 @contextmanager

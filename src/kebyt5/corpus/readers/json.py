@@ -13,13 +13,16 @@ from typing import Any
 from datatrove.data import Document
 
 from kebyt5.corpus.readers.files import NotText, decode, open_members
-from kebyt5.corpus.readers.reader import Reader, defect, document
-from kebyt5.corpus.readers.values import as_text, check_path, find, parse
+from kebyt5.corpus.readers.reader import Reader, defect
+from kebyt5.corpus.readers.values import check_path, find, parse, text_at
 
 
 @dataclass(kw_only=True)
 class JSONReader(Reader):
-    """JSON files. In archives, files with other endings than `.json` are passed over."""
+    """JSON files. In archives, files with other endings than `.json` are passed over.
+
+    An archive without any of them is a defect.
+    """
 
     max_bytes: int = 1 << 30
     """A file is read whole, and a larger one is a defect."""
@@ -28,7 +31,8 @@ class JSONReader(Reader):
     """JMESPath from the top of the file to its documents."""
 
     text: str = "text"
-    """JMESPath from a document to its text; several texts become lines of it."""
+    """JMESPath from a document to its text; several texts become lines of it, and where a part
+    has none the document has a defect beside it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -36,24 +40,26 @@ class JSONReader(Reader):
         check_path("text", self.text)
 
     def _read(self, file: str) -> Iterator[Document]:
+        names = []
         for name, stream in open_members(file):
             if name != file and not name.lower().endswith(".json"):
                 continue
+            names.append(name)
             value = self._parsed(stream.read(self.max_bytes + 1), name)
             if isinstance(value, Document):
                 yield value
                 continue
-            documents = find(self.documents, value)
-            if not isinstance(documents, list) or not documents:
+            found, missing = find(self.documents, value)
+            documents = found if isinstance(found, list) else []
+            if not documents:
                 yield defect(f"no documents at {self.documents}", f"{name}:1")
-                continue
-            for number, found in enumerate(documents, 1):
-                text, place = as_text(find(self.text, found)), f"{name}, document {number}"
-                if text is None:
-                    shown = json.dumps(found, ensure_ascii=False)
-                    yield defect(f"no text at {self.text}", place, text=shown)
-                else:
-                    yield document(text, place)
+            elif missing:
+                reason = f"parts without documents at {self.documents}"
+                yield defect(reason, f"{name}:1", f"{missing:,}")
+            for number, part in enumerate(documents, 1):
+                yield from text_at(self.text, part, f"{name}, document {number}")
+        if not names:
+            yield defect("no .json in this archive", f"{file}:1")
 
     def _parsed(self, data: bytes, name: str) -> Any:
         """The content of a file, or what stands for it."""
@@ -66,8 +72,6 @@ class JSONReader(Reader):
             return defect(f"not {self.encoding}", f"{name}:1", str(error), shown)
         except json.JSONDecodeError as error:
             return defect("not JSON", f"{name}:{error.lineno}", error.msg, shown)
-        except RecursionError:
-            return defect("not JSON", f"{name}:1", "nested too deeply", shown)
 
 
 __all__ = ["JSONReader"]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datatrove.data import Document
 
 from kebyt5.corpus.readers.files import NotText, decode, open_members, read_lines
-from kebyt5.corpus.readers.reader import Reader, defect, document
-from kebyt5.corpus.readers.values import as_text, check_path, find, parse
+from kebyt5.corpus.readers.reader import Reader, defect
+from kebyt5.corpus.readers.values import check_path, parse, text_at
 
 
 @dataclass(kw_only=True)
@@ -33,20 +33,18 @@ class JSONLinesReader(Reader):
                         yield defect(reason, f"{name}:{number}", text=shown)
                     skipping = goes_on
                 elif data.strip():
-                    yield self._document(data, f"{name}:{number}")
+                    yield from self._documents(data, f"{name}:{number}")
 
-    def _document(self, data: bytes, place: str) -> Document:
+    def _documents(self, data: bytes, place: str) -> Iterator[Document]:
         shown = data[:1000].decode(self.encoding, "replace")
         try:
             value = parse(decode(data, self.encoding, place))
         except NotText as error:
-            return defect(f"not {self.encoding}", place, str(error), shown)
-        except (json.JSONDecodeError, RecursionError) as error:
-            return defect("not JSON", place, str(error), shown)
-        text = as_text(find(self.text, value))
-        if text is None:
-            return defect(f"no text at {self.text}", place, text=shown)
-        return document(text, place)
+            yield defect(f"not {self.encoding}", place, str(error), shown)
+        except json.JSONDecodeError as error:
+            yield defect("not JSON", place, str(error), shown)
+        else:
+            yield from text_at(self.text, value, place)
 
 
 __all__ = ["JSONLinesReader"]

@@ -26,10 +26,11 @@ class Reader(ABC):
     __pydantic_config__ = STRICT
 
     encoding: str = "utf-8"
-    """Of the text: `utf-8`, or `cp949`, which includes EUC-KR."""
+    """Of text files: `utf-8`, or `cp949`, which includes EUC-KR."""
 
     max_bytes: int = 16 << 20
-    """Memory for one document. Longer plain text is divided, a longer line of JSON is a defect."""
+    """Limit of what is read at once from text files: longer plain text is divided, a longer line of
+    JSON is a defect."""
 
     def __post_init__(self) -> None:
         try:

@@ -21,21 +21,31 @@ class TableReader(LinesReader):
     delimiter: str = "\t"
     """What divides columns. Quotes are plain characters beside tabs, and quotes beside others."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.delimiter) != 1:
+            raise InputError(f"delimiter {self.delimiter!r}: has to be one character")
+
     def _read(self, file: str) -> Iterator[Document]:
+        csv.field_size_limit(max(csv.field_size_limit(), self.max_bytes))
         last, columns, wanted = "", 0, 0
         for name, number, line, goes_on in self.lines(file):
             place = f"{name}:{number}"
             if isinstance(line, Document):
                 yield line
                 continue
+            try:
+                row = self._row(line)
+            except csv.Error as error:
+                yield defect("not CSV", place, str(error), line)
+                continue
             if name != last:
-                last, names = name, self._row(line)
+                last, names = name, row
                 if self.column not in names:
                     found = ", ".join(names)[:100]
                     raise InputError(f"{place}: no column {self.column!r} among {found}")
                 columns, wanted = len(names), names.index(self.column)
                 continue
-            row = self._row(line)
             if not line.strip():
                 yield document("", place)
             elif len(row) != columns or goes_on:

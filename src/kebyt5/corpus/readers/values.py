@@ -5,12 +5,17 @@ A single name may have any letters, where JMESPath itself wants quotes around al
 
 import json
 import re
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 import jmespath
 import orjson
+from datatrove.data import Document
+from jmespath.exceptions import JMESPathError, JMESPathTypeError
+from jmespath.visitor import TreeInterpreter
 
+from kebyt5.corpus.readers.reader import defect, document
 from kebyt5.errors import InputError
 
 
@@ -22,9 +27,12 @@ def check_path(option: str, path: str) -> None:
     """
     try:
         _compiled(path)
-    except jmespath.exceptions.JMESPathError as error:
-        cause = " ".join(str(error).split())
-        raise InputError(f"{option} {path!r}: no path as in jmespath.org: {cause}") from error
+    except JMESPathError as error:
+        raise _no_path(f"{option} {path!r}", error) from error
+
+
+def _no_path(what: str, error: Exception) -> InputError:
+    return InputError(f"{what}: no path as in jmespath.org: {' '.join(str(error).split())}")
 
 
 @cache
@@ -32,23 +40,75 @@ def _compiled(path: str) -> Any:
     return jmespath.compile(f'"{path}"' if re.fullmatch(r"\w+", path) else path)
 
 
-def find(path: str, value: Any) -> Any:
-    """What a path leads to, None if nowhere."""
-    return _compiled(path).search(value)
+def find(path: str, value: Any) -> tuple[Any, int]:
+    """What a path leads to, None if nowhere, and in how many parts of a list it leads nowhere.
+
+    Raises:
+        InputError: It has a function that does not exist or the like, which shows only now.
+    """
+    interpreter = _Interpreter()
+    try:
+        found = interpreter.visit(_compiled(path).parsed, value)
+    except (JMESPathTypeError, TypeError):  # a function got what it does not take
+        return None, 0
+    except ValueError as error:
+        raise _no_path(repr(path), error) from error
+    return found, interpreter.missing if found is interpreter.projected else 0
 
 
-def parse(data: bytes | str) -> Any:
+class _Interpreter(TreeInterpreter):
+    """Counts the parts that a projection, such as `paragraphs[].text`, finds nothing in.
+
+    JMESPath passes over them without a word.
+    """
+
+    projected: list[Any] | None = None
+    missing = 0
+
+    def visit_projection(self, node: Any, value: Any) -> list[Any] | None:
+        parts = self.visit(node["children"][0], value)
+        if not isinstance(parts, list):
+            return None
+        found = [self.visit(node["children"][1], part) for part in parts]
+        self.projected = [value for value in found if value is not None]
+        self.missing = len(found) - len(self.projected)
+        return self.projected
+
+
+def text_at(path: str, value: Any, place: str) -> Iterator[Document]:
+    """The document whose text a path leads to, and defects for texts that are not there."""
+    found, missing = find(path, value)
+    text = as_text(found)
+    if text is None:
+        yield defect(f"no text at {path}", place, text=_shown(value))
+    elif text or not missing:
+        yield document(text, place)
+    if missing and text is not None:
+        yield defect(f"parts without text at {path}", place, f"{missing:,}", _shown(value))
+
+
+def _shown(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        return ""
+
+
+def parse(data: str) -> Any:
     """Parses JSON.
 
     Raises:
         json.JSONDecodeError: Names the line.
-        RecursionError: It is nested too deeply.
     """
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
         # Python's parser says where, and takes what is no JSON in the strict sense, such as NaN.
-        return json.loads(data)
+        # It refuses very long integers unless they are to be something else.
+        try:
+            return json.loads(data, parse_int=float)
+        except RecursionError as error:
+            raise json.JSONDecodeError("nested too deeply", data, 0) from error
 
 
 def as_text(value: Any) -> str | None:
@@ -60,4 +120,4 @@ def as_text(value: Any) -> str | None:
     return None
 
 
-__all__ = ["as_text", "check_path", "find", "parse"]
+__all__ = ["as_text", "check_path", "find", "parse", "text_at"]

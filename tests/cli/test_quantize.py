@@ -28,9 +28,6 @@ def test_writes_a_checkpoint_and_both_scores(run, checkpoint, dev_file, tmp_path
     assert report["check"]["examples"] == 6
     assert report["check"]["generation"]["constrained"] is True
     assert report["commit"]
-    code, _, error = run(tmp_path / "int8", tmp_path / "again")
-    assert code == 2
-    assert "eight bits already" in error
 
 
 def test_refuses_where_the_score_drops(run, tmp_path):

@@ -38,7 +38,7 @@ def quantize(
     """
     from kebyt5.evaluation.predict import predict
     from kebyt5.generation import quantization
-    from kebyt5.models.loading import load
+    from kebyt5.models.loading import load_float
     from kebyt5.output import make_output_folder, provenance, whole_folder, write_json
     from kebyt5.tasks import get_task
 
@@ -46,9 +46,7 @@ def quantize(
         raise InputError(f"--max-drop {max_drop}: give how many points may be lost, from 0 on")
     task = get_task(check[0]) if check else None
     examples = list(task.read(check[1]))[:limit] if task and check else []
-    model = load(checkpoint)
-    if getattr(model.config, "int8", False):
-        raise InputError(f"{checkpoint}: its weights have eight bits already")
+    model = load_float(checkpoint)
     make_output_folder(output)
 
     report: dict[str, object] = {"checkpoint": checkpoint, "check": None}

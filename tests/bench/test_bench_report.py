@@ -17,6 +17,7 @@ from kebyt5.bench.report import (
 )
 from kebyt5.bench.speed import Case, Result, Speed
 from kebyt5.bench.workload import random_batch
+from kebyt5.generation.request import Statistics
 
 GIB = 2**30
 
@@ -99,14 +100,25 @@ def test_every_alternative_has_its_exponent(speed):
 def test_generation_is_told_by_its_parts():
     case = Case("base", 8, 1024, 64)
     parts = {"encode": [2.0, 2.0], "byte": [0.05, 0.04], "total": [5.2, 4.6]}
+    theirs = {"encode": [4.0, 4.0], "byte": [0.1, 0.1], "total": [10.4, 9.2]}
+    counts = Statistics(passes=40, decided=40, copied=128, forced=344, proposed=256,
+                        proposed_forced=430)  # fmt: skip
     floors = {"encode": [1.0, 1.0], "byte": [0.03, 0.03], "total": [2.5, 2.5]}
     speed = Speed("generate", [
+        Result(case, "ctranslate2-int8", theirs),
         Result(case, "kebyt5", parts, cold=5.0, peak=3 * GIB),
+        Result(case, "kebyt5-engine", parts, cold=5.0, peak=3 * GIB, statistics=counts),
         Result(case, "floor, plain", floors),
     ])  # fmt: skip
     page = report_speed(speed, rounds=2, dropout=0.0)
-    assert row(page, "")[1:4] == ["encode, s", "ms per byte", "total, s"]
-    assert row(page, "kebyt5, plain")[1:6] == ["2", "45.0", "4.9 (4.6 to 5.2)", "1.96", "1.50"]
+    heads = row(page, "")
+    assert heads[1:6] == ["encode, s", "ms per byte", "total, s", "bytes/s",
+                          "times CTranslate2 int8"]  # fmt: skip
+    ours = row(page, "kebyt5, plain")
+    assert ours[1:8] == ["2", "45.0", "4.9 (4.6 to 5.2)", "104.5", "2.00", "1.96", "1.50"]
+    engine = dict(zip(heads, row(page, "kebyt5 engine, plain"), strict=True))
+    assert (engine["passes"], engine["copied"], engine["forced"]) == ("5.0", "25%", "67%")
+    assert (engine["copies accepted"], engine["forced accepted"]) == ("50%", "80%")
 
 
 @pytest.mark.parametrize("measure", ["train", "generate"])

@@ -8,6 +8,10 @@ import pytest
 import yaml
 
 import kebyt5
+from kebyt5.generation.quantization import quantize
+from kebyt5.models.loading import CheckpointError
+from kebyt5.pretraining.config import PretrainConfig
+from kebyt5.pretraining.start import starting_model
 
 
 @pytest.fixture(autouse=True)
@@ -191,6 +195,22 @@ def test_unusable_checkpoints(run, tmp_path):
     refused(run("predict", tmp_path / "none", "--task", "ner", "--text", "a"), "no such folder")
     refused(run("export", tmp_path, tmp_path / "out"), tmp_path)
     assert not (tmp_path / "out").exists()
+
+
+def test_eight_bits_where_all_digits_are_needed(
+    run, tiny_model, checkpoint, train_file, dev_file, tmp_path
+):
+    int8, output = tmp_path / "int8", tmp_path / "output"
+    quantize(tiny_model()).save_pretrained(int8)
+    finetune = ("finetune", "--task", "ner", "--train", train_file, "--dev", dev_file,
+                "--checkpoint", int8, "--output", output)  # fmt: skip
+    merge = ("merge", checkpoint, int8, "--output", output)
+    for command in (finetune, merge, ("convert", int8, output), ("quantize", int8, output)):
+        refused(run(*command), int8, "its weights have eight bits")
+        assert not output.exists()
+    config = PretrainConfig(corpus=tmp_path, output=output, model=str(int8))
+    with pytest.raises(CheckpointError, match="eight bits"):
+        starting_model(config)
 
 
 def test_unusable_output_folders(run, checkpoint, train_file, dev_file, tmp_path):

@@ -2,6 +2,9 @@
 
 import pytest
 
+import kebyt5
+from kebyt5.generation import Engine, GenerationOptions
+from kebyt5.generation.constraints import CopyWithTags
 from kebyt5.generation.drafts import LENGTHS, CopyDraft, Habits, Price
 
 ALONE = Price.beside(1)
@@ -83,3 +86,24 @@ def test_the_next_request_knows_where_outputs_begin():
 def test_rows_are_dearer_beside_more_requests(mean):
     gains = [Price.beside(requests).gain(mean, 7) for requests in (1, 4, 16, 64)]
     assert gains == sorted(gains, reverse=True)
+
+
+def test_what_is_proposed_is_counted_and_what_is_forced_apart():
+    sentence = "김하늘 씨는 서울에서 부산까지 기차를 타고 갔다."
+    text = f"task: NER\n\n### 입력\n{sentence}\n"
+    bound = CopyWithTags(sentence, ("PS", "LC"))
+    counts = {
+        (drafts, constraint): Engine(kebyt5.load("tiny"))
+        .generate([text], GenerationOptions(drafts=drafts, constraint=constraint))[0]
+        .statistics
+        for drafts in (False, True)
+        for constraint in (None, bound)
+    }
+    for (drafts, constraint), found in counts.items():
+        assert found.copied <= found.proposed
+        assert (found.proposed > 0) == drafts
+        assert found.forced <= found.proposed_forced
+        assert (found.forced > 0) == (constraint is not None)
+        if constraint is None:  # each pass reads an id and a draft
+            assert found.rows == found.passes + found.proposed
+    assert counts[False, bound].forced == counts[False, bound].proposed_forced

@@ -49,6 +49,11 @@ def test_the_grammar_admits_nothing_else(blanks, max_bytes, random):
     assert target_ids(spans) == ids
 
 
+def test_a_beam_that_was_ruled_out_goes_on_as_padding():
+    for ids in ([258, 0], [258, 0xEA + 3, 0], [258, 0x80 + 3, 0x41 + 3]):
+        assert SpanGrammar(1, 8).allowed(ids) == [0]
+
+
 def test_fillings_are_ranked_by_their_likelihood(tiny_model):
     model = tiny_model().train()
     fillings = fill(model, TEXT, num_beams=4, results=3, max_bytes=6)

@@ -11,6 +11,7 @@ from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration, T5
 
 import kebyt5
 from kebyt5 import ByteTokenizer
+from kebyt5.generation.quantization import quantize
 from kebyt5.models.conversion import add_gbst, export
 from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
 
@@ -95,8 +96,9 @@ torch.save({"logits": output.logits.detach(), "generated": generated}, folder + 
 """
 
 
-def test_exported_folder_loads_where_kebyt5_is_not_installed(tiny_model, tmp_path):
-    model = tiny_model()
+@pytest.mark.parametrize("change", [torch.nn.Module.eval, quantize], ids=["float32", "int8"])
+def test_exported_folder_loads_where_kebyt5_is_not_installed(tiny_model, change, tmp_path):
+    model = change(tiny_model())
     folder = tmp_path / "hub"
     folder.mkdir()
     export(model, folder)

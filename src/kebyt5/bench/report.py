@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 GIB = 2**30
-REFERENCES = {"transformers-sdpa": "times sdpa", "naive-gbst": "times naive GBST"}
+REFERENCES = {
+    "transformers-sdpa": "times sdpa",
+    "ctranslate2-int8": "times CTranslate2 int8",
+    "naive-gbst": "times naive GBST",
+}
 """What everything is compared with, and the heads of these columns."""
 
 MAIN_PART = {"train": "step", "encode": "encode", "generate": "total", "copy": "total"}
@@ -41,8 +45,9 @@ NOTES = {
     " of the NER task with sentences written for this project. The plain model on these weights"
     " says nothing useful and takes the time it always takes. `passes` are those of the decoder"
     " for one text, `copied` is the share of bytes that a draft had guessed right although others"
-    " were possible, `forced` the share that the constraint left no choice about; `constrained` is"
-    " under the task's constraint.",
+    " were possible, `forced` the share that the constraint left no choice about; `accepted` is how"
+    " many of those that were proposed before a pass it confirmed; `constrained` is under the"
+    " task's constraint.",
 }
 
 
@@ -115,9 +120,10 @@ def case_table(measure: str, results: Sequence[Result]) -> list[str]:
         "step": "step, s",
         "total": "total, s",
     }
-    head = ["", *(heads[p] for p in parts), *references.values(), "/ floor"]
+    speed = ["bytes/s"] if generates else []
+    head = ["", *(heads[p] for p in parts), *speed, *references.values(), "/ floor"]
     if generates:
-        head += ["byte / floor", "passes", "copied", "forced"]
+        head += ["byte / floor", "passes", "copied", "copies accepted", "forced", "forced accepted"]
     head += ["first, s", "peak, GiB"]
     rows = []
     for result in results:
@@ -130,6 +136,9 @@ def case_table(measure: str, results: Sequence[Result]) -> list[str]:
         times = result.rounds[part]
         cells = [title, *(_seconds(result.median(p), p) for p in parts)]
         cells[-1] += f" ({_seconds(min(times))} to {_seconds(max(times))})"
+        if generates:
+            size = result.case.batch_size * result.case.outputs
+            cells.append(f"{size / result.median(part):,.1f}")
         for name in references:
             other = by_name[name].rounds
             cells.append(f"{ratio(other[part], times).median:.2f}" if other else "")
@@ -145,13 +154,16 @@ def case_table(measure: str, results: Sequence[Result]) -> list[str]:
 
 
 def _origin(result: Result) -> list[str]:
-    """Decoder passes a text, and the shares of bytes that were copied and forced."""
-    statistics, case = result.statistics, result.case
-    if statistics is None:
-        return ["", "", ""]
+    """Decoder passes a text; of copied and forced bytes, their share and how many were right."""
+    counts, case = result.statistics, result.case
+    if counts is None:
+        return [""] * 5
     size = case.batch_size * case.outputs
-    shares = (statistics.copied / size, statistics.forced / size)
-    return [f"{statistics.passes / case.batch_size:.1f}", *(f"{share:.0%}" for share in shares)]
+    cells = [f"{counts.passes / case.batch_size:.1f}"]
+    free, forced = (counts.copied, counts.proposed), (counts.forced, counts.proposed_forced)
+    for found, proposed in (free, forced):
+        cells += [f"{found / size:.0%}", f"{found / proposed:.0%}" if proposed else ""]
+    return cells
 
 
 def exponent_table(speed: Speed) -> list[str]:

@@ -35,7 +35,7 @@ def convert(
         seed: Decides the noise that GBST's parameters start with.
     """
     from kebyt5.models.conversion import add_gbst
-    from kebyt5.models.loading import load
+    from kebyt5.models.loading import load_float
     from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
     from kebyt5.output import make_output_folder, whole_folder
 
@@ -44,7 +44,7 @@ def convert(
         sizes = [pair if len(pair) == 2 else [*pair, 0] for pair in pairs]
     except ValueError as error:
         raise InputError(f"--blocks {blocks}: give sizes such as 1,2,3,6,9") from error
-    model = load(checkpoint)
+    model = load_float(checkpoint)
     if gbst:
         try:
             model = add_gbst(model, sizes, downsample, seed)

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from kebyt5.errors import InputError
+
 
 def export(checkpoint: str, output: Path) -> None:
     r"""Write a hub folder that loads with plain Transformers where kebyt5 is not installed.
@@ -23,5 +25,8 @@ def export(checkpoint: str, output: Path) -> None:
     model = load(checkpoint)
     make_output_folder(output)
     with whole_folder(output) as folder:
-        write(model, folder)
+        try:
+            write(model, folder)
+        except ValueError as error:
+            raise InputError(f"{checkpoint}: {error}") from error
     print(f"Written to {output}")

@@ -1,5 +1,6 @@
 """`kebyt5 quantize`."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -38,17 +39,16 @@ def quantize(
     """
     from kebyt5.evaluation.predict import predict
     from kebyt5.generation import quantization
-    from kebyt5.models.loading import load
+    from kebyt5.models.loading import load_float
+    from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
     from kebyt5.output import make_output_folder, provenance, whole_folder, write_json
     from kebyt5.tasks import get_task
 
-    if max_drop < 0:
+    if not max_drop >= 0:  # NaN is not either
         raise InputError(f"--max-drop {max_drop}: give how many points may be lost, from 0 on")
     task = get_task(check[0]) if check else None
     examples = list(task.read(check[1]))[:limit] if task and check else []
-    model = load(checkpoint)
-    if getattr(model.config, "int8", False):
-        raise InputError(f"{checkpoint}: its weights have eight bits already")
+    model = load_float(checkpoint)
     make_output_folder(output)
 
     report: dict[str, object] = {"checkpoint": checkpoint, "check": None}
@@ -60,7 +60,9 @@ def quantize(
         name = task.main_score
         drop = before[name] - after[name]
         line = f"{name} {before[name]:.2f} before, {after[name]:.2f} after"
-        if drop > max_drop:
+        if not drop <= max_drop:  # as where a score is NaN
+            with suppress(OSError):
+                output.rmdir()
             raise InputError(
                 f"{checkpoint}: {line}, more than {max_drop} points lost; nothing is written. Use"
                 " the checkpoint as it is, or allow more with --max-drop"
@@ -79,5 +81,6 @@ def quantize(
         print("Not checked: give --check TASK FILE to compare scores.")
     with whole_folder(output) as folder:
         model.save_pretrained(folder)
+        ByteTokenizer().save_pretrained(folder)
         write_json(folder / "quantization.json", report | provenance())
     print(f"Written to {output}")

@@ -2,29 +2,21 @@
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
 from kebyt5.errors import InputError
+from kebyt5.generation.constraints import UTF8
+from kebyt5.generation.constraints.constraint import EOS
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 
 MAX_BLANKS = ByteTokenizer.NUM_PRETRAINING_SENTINELS
 _BLANK = re.compile(r"<extra_id_(\d+)>")
-_EOS, _OFFSET = 1, 3
-_LEADS = {  # lead bytes, how many bytes follow, the bounds of the first of these (RFC 3629)
-    (0x00, 0x7F): (0, 0, 0),
-    (0xC2, 0xDF): (1, 0x80, 0xBF),
-    (0xE0, 0xE0): (2, 0xA0, 0xBF),
-    (0xE1, 0xEC): (2, 0x80, 0xBF),
-    (0xED, 0xED): (2, 0x80, 0x9F),
-    (0xEE, 0xEF): (2, 0x80, 0xBF),
-    (0xF0, 0xF0): (3, 0x90, 0xBF),
-    (0xF1, 0xF3): (3, 0x80, 0xBF),
-    (0xF4, 0xF4): (3, 0x80, 0x8F),
-}
-_LEAD = {byte: rule for (low, high), rule in _LEADS.items() for byte in range(low, high + 1)}
+_UTF8 = UTF8()
 
 
 @dataclass(frozen=True)
@@ -65,24 +57,36 @@ class SpanGrammar(LogitsProcessor):
         """The ids that may follow what was written so far (without the decoder's start)."""
         if not ids:
             return [ByteTokenizer.pretraining_sentinel_id(0)]
-        if _EOS in ids:
+        if EOS in ids:
             return [0]
         last_sentinel = ByteTokenizer.pretraining_sentinel_id(self.blanks - 1)
         begin = max(i for i, id_ in enumerate(ids) if id_ >= last_sentinel)
-        span = [id_ - _OFFSET for id_ in ids[begin + 1 :]]
+        span = ids[begin + 1 :]
+        state = _UTF8.start()
+        try:
+            for byte_id in span:
+                state = _UTF8.advance(state, byte_id)
+        except KeyError:  # a beam of probability zero, kept for want of others
+            return [0]
+        if state != _UTF8.start():
+            return np.flatnonzero(_UTF8.allowed(state)).tolist()
+        closing = ids[begin] - 1 if ids[begin] > last_sentinel else EOS
         rest = self.max_bytes - len(span)
-        place = 0
-        while place < len(span):
-            count, low, high = _LEAD[span[place]]
-            missing = place + 1 + count - len(span)
-            if missing > 0:
-                if missing < count:
-                    low, high = 0x80, 0xBF
-                return [byte + _OFFSET for byte in range(low, high + 1)]
-            place += 1 + count
-        closing = ids[begin] - 1 if ids[begin] > last_sentinel else _EOS
-        begins = [byte + _OFFSET for byte, (count, _, _) in _LEAD.items() if count < rest]
+        begins = [lead for lead, size in _character_sizes().items() if size <= rest]
         return [closing, *begins] if span else begins
+
+
+@cache
+def _character_sizes() -> dict[int, int]:
+    """How many bytes a character has, by the id of its first."""
+    sizes = {}
+    for lead in np.flatnonzero(_UTF8.allowed(_UTF8.start())).tolist():
+        if lead != EOS:
+            state, sizes[lead] = _UTF8.advance(_UTF8.start(), lead), 1
+            while state != _UTF8.start():
+                state = _UTF8.advance(state, int(_UTF8.allowed(state).argmax()))
+                sizes[lead] += 1
+    return sizes
 
 
 @torch.inference_mode()

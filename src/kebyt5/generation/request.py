@@ -72,6 +72,8 @@ class Statistics:
         decided: Ids that were chosen by the last logits of a pass.
         copied: Ids that a draft had guessed right although others were allowed.
         forced: Ids that the constraint left no choice about.
+        proposed: Ids of drafts where others were allowed; copied if they are right.
+        proposed_forced: Ids without a choice, also those that a wrong guess before them undid.
         ties: Choices where another id was within 1e-5, so that rounding may have decided.
     """
 
@@ -80,6 +82,8 @@ class Statistics:
     decided: int = 0
     copied: int = 0
     forced: int = 0
+    proposed: int = 0
+    proposed_forced: int = 0
     ties: int = 0
 
     @property

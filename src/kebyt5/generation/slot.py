@@ -44,6 +44,7 @@ class Slot:
         self._draft: list[int] = []
         self._masks: Sequence[np.ndarray | None] = []
         self._guessed = 0  # ids at its beginning that are a guess
+        self._sure = 0  # ids in it without a choice
         self._take_forced()
         self._say(self._output)
 
@@ -75,6 +76,8 @@ class Slot:
         """
         self.statistics.passes += 1
         self.statistics.rows += len(self._pending) + len(self._draft)
+        self.statistics.proposed += len(self._draft) - self._sure
+        self.statistics.proposed_forced += self._sure
         self.cache.length += len(self._pending)
         begin = len(self._output)
         right = 0
@@ -84,6 +87,7 @@ class Slot:
             guessed = row < len(self._draft) and chosen == self._draft[row]
             if only is not None:
                 self.statistics.forced += 1
+                self.statistics.proposed_forced += row == len(self._draft)  # had no place in it
             elif guessed:
                 self.statistics.copied += 1
             else:
@@ -108,7 +112,7 @@ class Slot:
         """Makes the draft of a guess and of forced ids, as far as the constraint allows them."""
         constraint, state = self._constraint, self._state
         assert constraint is not None
-        self._draft, self._guessed = [], 0
+        self._draft, self._guessed, self._sure = [], 0, 0
         masks = [constraint.allowed(state)]
         guessed = iter(guess)
         # A dead end ahead is an error only if the model goes there.
@@ -133,6 +137,7 @@ class Slot:
             else:
                 guessed = iter(())
             self._draft.append(byte_id)
+            self._sure += only is not None
         self._masks = masks
 
     def _choose(self, logits: np.ndarray, mask: np.ndarray | None) -> int:
@@ -167,6 +172,7 @@ class Slot:
             self._append(only)
             self._pending.append(only)
             self.statistics.forced += 1
+            self.statistics.proposed_forced += 1
 
     def _say(self, ids: list[int]) -> None:
         if self._drafts:

@@ -104,7 +104,15 @@ def export(model: PreTrainedModel, directory: str | os.PathLike[str]) -> None:
     Args:
         model: What to write.
         directory: An existing empty folder or one to make; see `kebyt5.cli` for checks.
+
+    Raises:
+        ValueError: A plain model with weights of eight bits, which T5 of Transformers cannot have.
     """
+    if getattr(model.config, "int8", False) and not isinstance(model.config, GBSWT5Config):
+        raise ValueError(
+            "its weights have eight bits, which Transformers would read as numbers of their own;"
+            " export the checkpoint that it was made of"
+        )
     directory = Path(directory)
     model.save_pretrained(directory)
     ByteTokenizer().save_pretrained(directory)

@@ -6,13 +6,11 @@ a text stays the same whatever is generated beside it.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import PreTrainedModel
-from transformers.utils import cached_file
+from transformers.models.t5.modeling_t5 import T5Stack
 
 from .fused import is_hooked
 
@@ -64,7 +62,8 @@ class Int8Linear(nn.Module):
     def like(cls, linear: nn.Linear) -> "Int8Linear":
         """A layer of the same shape, without values."""
         weight = torch.empty_like(linear.weight, dtype=torch.int8, requires_grad=False)
-        return cls(weight, torch.empty(linear.out_features, device=weight.device))
+        scale = torch.empty(linear.out_features, dtype=torch.float32, device=weight.device)
+        return cls(weight, scale)
 
     @classmethod
     def joined(cls, layers: Sequence["Int8Linear"]) -> "Int8Linear":
@@ -115,42 +114,14 @@ def linear_each(layers: Sequence[nn.Module], x: Tensor) -> list[Tensor]:
     return [layer.multiply(rows).view(*x.shape[:-1], -1) for layer in rounding]
 
 
-def replace_linears(model: PreTrainedModel, make: Callable[[nn.Linear], nn.Module]) -> None:
-    """Replaces the linear layers of all blocks, none of which has a bias, in place.
+def replace_linears(stack: T5Stack, make: Callable[[nn.Linear], nn.Module]) -> None:
+    """Replaces the linear layers of a stack's blocks, none of which has a bias, in place.
 
-    Embeddings, GBST, norms, relative biases and `lm_head` stay as they are.
+    Embeddings, GBST, norms and relative biases stay as they are.
     """
-    for stack in (model.encoder, model.decoder):
-        for name, module in list(stack.block.named_modules()):
-            if isinstance(module, nn.Linear):
-                stack.block.set_submodule(name, make(module))
+    for name, module in list(stack.block.named_modules()):
+        if isinstance(module, nn.Linear):
+            stack.block.set_submodule(name, make(module))
 
 
-def load_int8(
-    model_class: type[PreTrainedModel], name_or_path: str, **hub_options: Any
-) -> PreTrainedModel:
-    """Loads a checkpoint whose config says `int8`.
-
-    Args:
-        model_class: Of the checkpoint.
-        name_or_path: A folder with config.json and model.safetensors, or a name on the hub.
-        **hub_options: Such as `revision` and `cache_dir`.
-
-    Raises:
-        OSError: There is no such file.
-        RuntimeError: Tensors are missing, left over or misshapen.
-    """
-    config = model_class.config_class.from_pretrained(name_or_path, **hub_options)
-    file = cached_file(name_or_path, "model.safetensors", **hub_options)
-    with torch.device("meta"):
-        model = model_class(config)
-        replace_linears(model, Int8Linear.like)
-    state = load_file(file)
-    for name, shared in model.get_expanded_tied_weights_keys().items():
-        state[name] = state[shared]
-    model.load_state_dict(state, assign=True)
-    model.tie_weights()
-    return model.eval()
-
-
-__all__ = ["Int8Linear", "linear_each", "load_int8", "quantize_rows", "replace_linears"]
+__all__ = ["Int8Linear", "linear_each", "quantize_rows", "replace_linears"]

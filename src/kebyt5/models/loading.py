@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel, T5ForConditionalGeneration
 
-from .int8 import load_int8
 from .modeling_gbswt5 import GBSWT5ForConditionalGeneration
 from .modeling_kebyt5 import KEByT5ForConditionalGeneration
 
@@ -25,10 +24,6 @@ SHIPPED = {"tiny": Path(__file__).parents[1] / "assets" / "tiny"}
 BYTE_VOCABULARY = 384
 LARGEST_VOCABULARY = 1024
 """Beyond it a vocabulary holds more than bytes and some extra ids."""
-
-
-_OF_HUB = {"cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token"}
-"""Arguments of `from_pretrained` that say where files come from."""
 
 
 class CheckpointError(ValueError):
@@ -75,10 +70,31 @@ def load(
     return model
 
 
+def load_float(name_or_path: str | os.PathLike[str]) -> PreTrainedModel:
+    """Loads a checkpoint to train, average or convert it, which eight bits are too coarse for.
+
+    Args:
+        name_or_path: As for `load`.
+
+    Returns:
+        The model in float32 and evaluation mode.
+
+    Raises:
+        CheckpointError: As `load`, or its weights have eight bits.
+    """
+    model = load(name_or_path)
+    if getattr(model.config, "int8", False):
+        raise CheckpointError(
+            f"{name_or_path}: its weights have eight bits, which is for generation alone; give the"
+            " checkpoint that it was made of, which its quantization.json names"
+        )
+    return model
+
+
 def _load_model(source: str, dtype: torch.dtype, kwargs: dict[str, Any]) -> PreTrainedModel:
-    model_class = _model_class(source, kwargs)
-    if PreTrainedConfig.get_config_dict(source, **kwargs)[0].get("int8"):
-        return load_int8(model_class, source, **{k: v for k, v in kwargs.items() if k in _OF_HUB})
+    model_class, config = _architecture(source, kwargs)
+    if config.get("int8"):
+        dtype = torch.float32  # as products of eight bits are
     model, info = model_class.from_pretrained(
         source,
         **({"dtype": dtype, "output_loading_info": True, "ignore_mismatched_sizes": True} | kwargs),
@@ -93,7 +109,10 @@ def _load_model(source: str, dtype: torch.dtype, kwargs: dict[str, Any]) -> PreT
     return model.eval()
 
 
-def _model_class(source: str, kwargs: dict[str, Any]) -> type[T5ForConditionalGeneration]:
+def _architecture(
+    source: str, kwargs: dict[str, Any]
+) -> tuple[type[T5ForConditionalGeneration], dict[str, Any]]:
+    """The class of a checkpoint's model and what its config.json says."""
     config, _ = PreTrainedConfig.get_config_dict(source, **kwargs)
     if not config:
         raise CheckpointError(f"{source}: no config.json here; give a checkpoint folder")
@@ -108,7 +127,7 @@ def _model_class(source: str, kwargs: dict[str, Any]) -> type[T5ForConditionalGe
             f"{source}: a T5 with a vocabulary of {config['vocab_size']} subwords; kebyt5 loads"
             " models that read bytes"
         )
-    return ARCHITECTURES[model_type]
+    return ARCHITECTURES[model_type], config
 
 
 def _require_all_tensors(source: str, info: dict[str, Any]) -> None:
@@ -167,4 +186,4 @@ def _load_adapter(folder: Path, dtype: torch.dtype, kwargs: dict[str, Any]) -> P
     return model.merge_and_unload().eval()
 
 
-__all__ = ["ARCHITECTURES", "CheckpointError", "load"]
+__all__ = ["ARCHITECTURES", "CheckpointError", "load", "load_float"]

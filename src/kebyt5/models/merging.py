@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from .loading import load
+from .loading import load_float
 
 # What two checkpoints of one architecture may differ in: names, versions, settings of training.
 _MAY_DIFFER = {
@@ -75,7 +75,7 @@ def merge(
     Raises:
         ValueError: There is nothing to merge, a weight is missing or not positive, or the
             checkpoints are not of one architecture; names their first difference.
-        CheckpointError: A checkpoint cannot be loaded.
+        CheckpointError: A checkpoint cannot be loaded, or its weights have eight bits.
     """
     shares = _shares(checkpoints, weights)
     if len(checkpoints) == 1:
@@ -84,11 +84,11 @@ def merge(
                 f"{checkpoints[0]}: no adapter, so there is nothing to merge; give an adapter's"
                 " folder or several checkpoints"
             )
-        return load(checkpoints[0])
-    first = load(checkpoints[0])
+        return load_float(checkpoints[0])
+    first = load_float(checkpoints[0])
     total = {name: shares[0] * tensor.double() for name, tensor in first.state_dict().items()}
     for checkpoint, share in zip(checkpoints[1:], shares[1:], strict=True):
-        model = load(checkpoint)
+        model = load_float(checkpoint)
         difference = _first_difference(first, model)
         if difference:
             raise ValueError(

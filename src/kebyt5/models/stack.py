@@ -20,6 +20,7 @@ from transformers.models.t5.modeling_t5 import (
 from .attention import BLOCKWISE, ByteAttention, Pairs, Segments
 from .feed_forward import GatedFeedForward
 from .fused import Dropout, RMSNorm, fast_path
+from .int8 import Int8Linear, replace_linears
 from .linear import Linear
 
 CACHES = ("cache", "past_key_values")
@@ -79,6 +80,8 @@ class ByteStack(FreshAsT5, T5Stack):
         super().__init__(config)
         for module in self.modules():
             module.__class__ = FAST.get(type(module), type(module))
+        if getattr(config, "int8", False):
+            replace_linears(self, Int8Linear.like)
 
     def forward(
         self,

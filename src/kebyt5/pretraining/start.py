@@ -9,7 +9,7 @@ from transformers.models.t5.modeling_t5 import T5Attention
 from kebyt5.errors import InputError
 from kebyt5.models.configuration_gbswt5 import GBSWT5Config
 from kebyt5.models.conversion import add_gbst
-from kebyt5.models.loading import load
+from kebyt5.models.loading import load_float
 from kebyt5.models.modeling_gbswt5 import GBSWT5ForConditionalGeneration
 from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
 from kebyt5.models.presets import PRESETS, preset_config
@@ -28,7 +28,7 @@ def starting_model(config: PretrainConfig) -> PreTrainedModel:
         raise InputError(f"--blocks, --downsample: {config.model} gets no new GBST; give --gbst")
     try:
         if config.model not in PRESETS:
-            model = load(config.model)
+            model = load_float(config.model)
         else:
             changes = {} if config.gbst else _gbst_changes(config)
             model = random_model(config.model, config.seed, **changes)

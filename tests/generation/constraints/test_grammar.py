@@ -2,13 +2,29 @@
 
 import json
 import re
+from contextlib import suppress
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kebyt5.generation.constraints import ConstraintError, Grammar
 
 EOS = 1
+NEED_EACH_OTHER = {
+    "a": {
+        "type": "array",
+        "minItems": 1,
+        "items": {"anyOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/b"}]},
+    },
+    "b": {
+        "type": "object",
+        "properties": {"n": {"$ref": "#/$defs/a"}},
+        "required": ["n"],
+        "additionalProperties": False,
+    },
+}
 
 
 def admits(constraint, text):
@@ -96,6 +112,30 @@ def test_a_state_can_be_left_and_taken_up_again():
             },
             "Too many items",
         ),
+        (Grammar.json_schema, {"$ref": "#/$defs/a", "$defs": NEED_EACH_OTHER}, "no text at all"),
+        (
+            Grammar.json_schema,
+            {
+                "type": "array",
+                "minItems": 1,
+                "items": {
+                    "anyOf": [
+                        {"$ref": "#"},
+                        {"type": "object", "properties": {"k": {"$ref": "#"}}, "required": ["k"]},
+                    ]
+                },
+            },
+            "no text at all",
+        ),
+        (Grammar.lark, 'start: "a" start | "b" start\n', "no text at all"),
+        (Grammar.lark, 'start: "(" start ")" | "[" start "]"\n', "no text at all"),
+        (
+            Grammar.lark,
+            'start: x  // "c"\nx: "a" x | "b" y\ny: C~2 x\n | ("d" | D) y+\nC: "c"\nD: /d/\n',
+            "no text at all",
+        ),
+        (Grammar.lark, "start: A B\nA: /[ab]/\nB: /c/ & /d/\n", "no text at all"),
+        (Grammar.lark, 'start: /[a-z]/ y\ny: "k" y\n', "no text at all"),
     ],
 )
 def test_refusals(make, argument, reason):
@@ -103,6 +143,52 @@ def test_refusals(make, argument, reason):
         make(argument)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("make", "argument", "text"),
+    [
+        (Grammar.json_schema, {"$ref": "#/$defs/b", "$defs": NEED_EACH_OTHER | {"a": True}},
+         '{"n":0}'),
+        (Grammar.json_schema, {"type": "array", "items": {"$ref": "#"}}, "[[],[]]"),
+        (Grammar.json_schema, {"anyOf": [{"$ref": "#/$defs/a"}, {"type": "null"}],
+                               "$defs": NEED_EACH_OTHER}, "null"),
+        (Grammar.lark, 'start: "(" start ")" | "[" A{0,2} "]"\nA: ~"x" & /[a-z]/\n', "([k])"),
+        (Grammar.lark, "start: INT [start]\n%import common.INT\n", "12"),
+        (Grammar.lark, 'start: %json {"type": "null"}\n', "null"),
+        (Grammar.lark, 'start: "a" | "b" x\nx: x "c"\n', "a"),
+        (Grammar.lark, 'start: "/" /"|[\\/]/ "a".."c" // "a" start\n', '/"b'),
+    ],
+)  # fmt: skip
+def test_recursion_that_ends_is_no_reason_to_refuse(make, argument, text):
+    assert admits(make(argument), text)
+
+
+RULES = [f"r{number}" for number in range(3)]
+PARTS = st.sampled_from([*RULES, '"a"', "/[bc]/", "D", "(D | r1)", "[r2]"])
+
+
+@settings(max_examples=1000)
+@given(st.lists(st.lists(st.lists(PARTS, min_size=1, max_size=3), min_size=1, max_size=2),
+                min_size=3, max_size=3))  # fmt: skip
+def test_a_grammar_is_refused_as_empty_if_and_only_if_it_is(bodies):
+    ending = set()
+    for _ in RULES:
+        for name, body in zip(RULES, bodies, strict=True):
+            if any(all(part not in RULES or part in ending for part in each) for each in body):
+                ending.add(name)
+    lines = [
+        f"{name}: {' | '.join(map(' '.join, body))}"
+        for name, body in zip(RULES, bodies, strict=True)
+    ]
+    grammar = "\n".join(["start: r0", *lines, 'D: "d" | "dd"', ""])
+    if "r0" in ending:
+        with suppress(ConstraintError):  # of what explodes
+            Grammar.lark(grammar)
+            return
+    with pytest.raises(ConstraintError) as caught:
+        Grammar.lark(grammar)
+    assert ("no text at all" in str(caught.value)) <= ("r0" not in ending)
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,15 @@ from kebyt5.generation.constraints.constraint import (
     VOCABULARY,
     Constraint,
     ConstraintError,
+    mask_of,
 )
+from kebyt5.generation.constraints.emptiness import is_empty_schema, with_optional_terminals
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
 
 
+_NO_TEXT = "the grammar allows no text at all"
 _TRIED = 1000
 """Forced bytes that are followed to see whether a grammar explodes."""
 
@@ -39,22 +42,20 @@ class Grammar(Constraint):
 
     def __init__(self, grammar: str) -> None:
         self._grammar = grammar
-        self._matcher = self._new_matcher()
+        self.renew()
         self._try_out()
 
     def _try_out(self) -> None:
         """Goes on behind what is forced by one byte: most grammars that explode do so there."""
         state = self.start()
         for _ in range(_TRIED):
-            ids = np.flatnonzero(self.allowed(state))
-            if ids.size == 0:
-                raise ConstraintError("the grammar allows no text at all")
-            if ids[-1] == EOS:
+            ids = np.flatnonzero(self.allowed(state))[::-1].tolist()
+            following = [self.advance(state, byte_id) for byte_id in ids if byte_id != EOS]
+            if not any(self.allowed(each).any() for each in following) and EOS not in ids:
+                raise ConstraintError(_NO_TEXT)
+            if len(ids) > 1 or not following:
                 return
-            state = self.advance(state, int(ids[-1]))
-            if ids.size > 1:
-                break
-        self.allowed(state)
+            (state,) = following
 
     @classmethod
     def regex(cls, pattern: str) -> "Grammar":
@@ -83,7 +84,10 @@ class Grammar(Constraint):
             )
         except (TypeError, ValueError) as error:
             raise ConstraintError(f"the schema is no JSON: {_one_line(str(error))}") from error
-        return cls(grammar)
+        made = cls(grammar)
+        if is_empty_schema(json.loads(text)):
+            raise ConstraintError(_NO_TEXT)
+        return made
 
     @classmethod
     def lark(cls, grammar: str) -> "Grammar":
@@ -94,7 +98,12 @@ class Grammar(Constraint):
         """
         from llguidance import LLMatcher
 
-        return cls(LLMatcher.grammar_from_lark(_characters(grammar)))
+        made = cls(LLMatcher.grammar_from_lark(_characters(grammar)))
+        if (optional := with_optional_terminals(grammar)) is not None:
+            matcher = _new_matcher(LLMatcher.grammar_from_lark(optional))
+            if not (matcher.is_error() or matcher.is_accepting()):
+                raise ConstraintError(_NO_TEXT)
+        return made
 
     def start(self) -> "_State":
         """A state with a matcher of its own."""
@@ -114,24 +123,8 @@ class Grammar(Constraint):
 
     def renew(self) -> None:
         """Forgets what was learnt, which is limited and may have been of other texts."""
-        self._matcher = self._new_matcher()
-
-    def _new_matcher(self) -> "LLMatcher":
-        from llguidance import LLMatcher, LLParserLimits
-
-        # A grammar beyond these would take more than some 10 ms a byte, or hundreds of MB.
-        limits = LLParserLimits(
-            max_items_in_row=1000,
-            initial_lexer_fuel=200_000,
-            step_lexer_fuel=100_000,
-            step_max_items=20_000,
-            max_lexer_states=20_000,
-            max_grammar_size=100_000,
-            verbose_errors=False,
-        )
-        matcher = LLMatcher(_tokenizer(), self._grammar, log_level=0, limits=limits)
-        _require_sound(matcher)
-        return matcher
+        self._matcher = _new_matcher(self._grammar)
+        _require_sound(self._matcher)
 
 
 class _Walk:
@@ -169,6 +162,8 @@ class _Walk:
             self._matcher.consume_tokens(path)
         self._state = state
         bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
+        if "NoExtensionBias" in self._matcher.get_error():  # a dead end
+            return mask_of([])
         _require_sound(self._matcher)
         mask = np.unpackbits(bits, count=VOCABULARY, bitorder="little").view(bool)
         mask[EOS] &= self._matcher.is_accepting()  # it is allowed also where there is nothing else
@@ -195,6 +190,22 @@ class _State:
         return ids[::-1]
 
 
+def _new_matcher(grammar: str) -> "LLMatcher":
+    from llguidance import LLMatcher, LLParserLimits
+
+    # A grammar beyond these would take more than some 10 ms a byte, or hundreds of MB.
+    limits = LLParserLimits(
+        max_items_in_row=1000,
+        initial_lexer_fuel=200_000,
+        step_lexer_fuel=100_000,
+        step_max_items=20_000,
+        max_lexer_states=20_000,
+        max_grammar_size=100_000,
+        verbose_errors=False,
+    )
+    return LLMatcher(_tokenizer(), grammar, log_level=0, limits=limits)
+
+
 @cache
 def _tokenizer() -> "LLTokenizer":
     """Our ids as llguidance wants to know them: each byte is a token."""
@@ -219,8 +230,6 @@ class _Bytes:
 
 def _require_sound(matcher: "LLMatcher") -> None:
     if matcher.is_error():
-        if "NoExtensionBias" in matcher.get_error():
-            raise ConstraintError("the grammar allows no text at all")
         raise ConstraintError(f"the grammar is refused: {_one_line(matcher.get_error())}")
 
 

@@ -1,7 +1,5 @@
 """Valid UTF-8, so that no text has a U+FFFD that the model did not write."""
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from kebyt5.generation.constraints.constraint import EOS, OFFSET, Constraint, mask_of
@@ -32,13 +30,9 @@ _TABLE: dict[str, list[tuple[int, int, str]]] = {
 
 
 class UTF8(Constraint):
-    """Any text: whole characters, then the end of sequence.
+    """Any text: whole characters, then the end of sequence."""
 
-    Args:
-        sentinels: Ids that are allowed between characters besides, as filling blanks needs them.
-    """
-
-    def __init__(self, sentinels: Iterable[int] = ()) -> None:
+    def __init__(self) -> None:
         self._next: dict[str, dict[int, str]] = {
             state: {
                 byte + OFFSET: after
@@ -47,7 +41,7 @@ class UTF8(Constraint):
             }
             for state, ranges in _TABLE.items()
         }
-        self._next[_BOUNDARY] |= dict.fromkeys([EOS, *sentinels], _BOUNDARY)
+        self._next[_BOUNDARY][EOS] = _BOUNDARY
         self._allowed = {state: mask_of(list(ids)) for state, ids in self._next.items()}
 
     def start(self) -> str:

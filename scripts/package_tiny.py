@@ -99,8 +99,8 @@ fine-tuning makes of it.
 
 ## Training
 
-Span corruption: {density:.0%} of the bytes in spans of {mean_span:g} on average, inputs of {input_length}
-ids{copy}. {steps:,} steps of {batch_size} examples, {optimizer}, peak learning rate
+Span corruption: {density:.0%} of the bytes in spans of {mean_span:g} on average, inputs of
+{input_length} ids{copy}. {steps:,} steps of {batch_size} examples, {optimizer}, peak learning rate
 {learning_rate:g} after {warmup_steps} steps of warm-up, then {schedule}; {hours:.1f} hours on
 {cores} cores ({processor}), {date}, commit {commit}.
 

@@ -1,14 +1,17 @@
 """Stacks without padding compute what Transformers' stacks do."""
 
 import copy
+import inspect
 
 import pytest
 import torch
-from transformers import T5ForConditionalGeneration
+from transformers import DynamicCache, EncoderDecoderCache, T5ForConditionalGeneration
+from transformers.models.t5.modeling_t5 import T5Stack
 
 from kebyt5.models.fused import fast_path
 from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
 from kebyt5.models.presets import preset_config
+from kebyt5.models.stack import CACHES
 
 LENGTHS = torch.tensor([[40], [25], [1]])
 MASK = (torch.arange(40) < LENGTHS).long()
@@ -151,3 +154,16 @@ def test_losses_overlay_those_of_transformers():
         curves.append(torch.tensor(losses))
     assert curves[0][-1] < 0.5 * curves[0][0]
     assert (curves[0] - curves[1]).abs().max() < 0.01 * curves[0][0]
+
+
+@torch.no_grad()
+def test_a_cache_that_is_given_is_read_also_where_none_is_to_be_returned():
+    decoder = models()[0].eval().decoder
+    encoded = torch.randn(3, 40, 32, generator=torch.Generator().manual_seed(2))
+    ids, rest = IDS[:, :9], {"encoder_hidden_states": encoded, "encoder_attention_mask": MASK}
+    name = "cache" if "cache" in inspect.signature(T5Stack.forward).parameters else CACHES[1]
+    cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+    decoder(ids[:, :8], use_cache=True, **{name: cache}, **rest)
+    last = decoder(ids[:, 8:], use_cache=False, **{name: cache}, **rest).last_hidden_state
+    whole = decoder(ids, use_cache=False, **rest).last_hidden_state
+    torch.testing.assert_close(last[:, 0], whole[:, 8], rtol=1e-4, atol=1e-4)

@@ -38,6 +38,7 @@ from kebyt5.pretraining.examples import Examples
 from kebyt5.pretraining.flops import measured_peak, training_flops
 from kebyt5.pretraining.history import History, read_history
 from kebyt5.pretraining.mixture import recorded_weights
+from kebyt5.pretraining.optimizer import slow_down_queries
 from kebyt5.pretraining.plots import plot_history
 from kebyt5.pretraining.progress import ShowProgress
 from kebyt5.pretraining.salient import NameFinder, SalientSpans
@@ -121,6 +122,12 @@ class PretrainTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         return SequentialSampler(train_dataset or self.train_dataset)
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Creates the configured optimizer, with a smaller learning rate for queries."""
+        if self.optimizer is None:
+            slow_down_queries(super().create_optimizer(model), model or self.model)
+        return self.optimizer
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None

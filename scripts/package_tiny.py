@@ -159,7 +159,7 @@ def card(run: Path, config: Any, settings: Mapping[str, Any], metrics: Mapping[s
         seen=metrics["bytes_seen"] / 1e6,
         sources="\n".join(rows),
         total=f"; {bits['all']:.3f} over all sources" if bits else "",
-        copy=f"; {settings['copy']:.0%} of the examples to be copied" if settings["copy"] else "",
+        copy=copies(settings),
         hours=metrics["seconds"] / 3600,
         cores=made["machine"]["cores"],
         processor=made["machine"]["processor"],
@@ -176,6 +176,15 @@ def card(run: Path, config: Any, settings: Mapping[str, Any], metrics: Mapping[s
             )
         },
     )  # fmt: skip
+
+
+def copies(settings: Mapping[str, Any]) -> str:
+    """What the card says of the examples that are texts to be copied."""
+    share, early = settings["copy"], settings["early_copy"]
+    said = f"; {share:.0%} of the examples to be copied" if share or early else ""
+    if early is not None:
+        said += f", {early:.0%} at first and evenly fewer over {settings['early_steps']:,} steps"
+    return said
 
 
 if __name__ == "__main__":

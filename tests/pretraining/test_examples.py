@@ -8,7 +8,7 @@ from test_spans import reconstruct
 
 from kebyt5.corpus.shards import Shards, ShardWriter
 from kebyt5.errors import InputError
-from kebyt5.pretraining.examples import Chunks, Examples
+from kebyt5.pretraining.examples import Chunks, Copies, Examples
 from kebyt5.pretraining.mixture import BLOCK
 from kebyt5.pretraining.salient import SalientSpans
 from kebyt5.pretraining.spans import SpanCorruption
@@ -152,7 +152,8 @@ def test_one_pass_meets_every_chunk(tmp_path):
 
 
 def test_some_examples_are_texts_to_be_copied(shards):
-    plain, mixed = Examples(shards, 128, seed=3), Examples(shards, 128, seed=3, copy=0.25)
+    plain = Examples(shards, 128, seed=3)
+    mixed = Examples(shards, 128, seed=3, copies=Copies(0.25))
     indices = np.arange(400)
     masked, batch = plain.batch(indices), mixed.batch(indices)
     copies, read = 0, 0
@@ -175,8 +176,21 @@ def test_some_examples_are_texts_to_be_copied(shards):
         copied.decode()
         assert len(source) == len(copied) or len(copied) >= mixed.target_length - 4
     assert copies / 400 == pytest.approx(0.25, abs=0.07)
-    assert read / 400 == pytest.approx(mixed.mean_bytes, rel=0.1) != mixed.raw_length
+    assert read / 400 == pytest.approx(mixed.mean_bytes(400), rel=0.1) != mixed.raw_length
     assert np.array_equal(mixed.batch([7]).labels[0], batch.labels[7])
+
+
+def test_the_share_of_copies_falls_from_the_early_one_to_its_own(shards):
+    copies = Copies(0.2, early=0.8, examples=1000)
+    assert copies.at(np.array([0, 500, 1000, 5000])) == pytest.approx([0.8, 0.5, 0.2, 0.2])
+    examples = Examples(shards, 128, copies=copies)
+    is_copy = (examples.batch(np.arange(2000)).input_ids < 248).all(axis=1)
+    assert is_copy[:500].mean() == pytest.approx(0.65, abs=0.06)
+    assert is_copy[1000:].mean() == pytest.approx(0.2, abs=0.04)
+    # An index has the same example in any batch.
+    assert np.array_equal(examples.batch([3])[0], examples.batch(np.arange(10))[0][3:4])
+    read = 0.65 * (examples.target_length - 1) + 0.35 * examples.raw_length
+    assert examples.mean_bytes(500) == pytest.approx(read, rel=0.01)
 
 
 def test_too_short_an_input_is_refused(shards):

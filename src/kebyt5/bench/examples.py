@@ -11,12 +11,12 @@ import numpy as np
 from kebyt5.bench.measure import interleave
 from kebyt5.bench.workload import hangul
 from kebyt5.corpus.shards import Shards, ShardWriter
-from kebyt5.pretraining.examples import Examples
+from kebyt5.pretraining.examples import Copies, Examples
 from kebyt5.pretraining.spans import SpanCorruption
 
 KINDS: Mapping[str, Mapping[str, Any]] = {
     "1,024 ids, 15 % masked": {},
-    "the same, a fifth to be copied": {"copy": 0.2},
+    "the same, a fifth to be copied": {"copies": Copies(0.2)},
     "the same, spans of whole characters": {"corruption": SpanCorruption(whole_characters=True)},
     "512 ids, 25 % masked": {"input_length": 512, "corruption": SpanCorruption(density=0.25)},
 }
@@ -49,7 +49,10 @@ def bench_examples(
             {name: partial(_make, examples, indices) for name, examples in makers.items()}, rounds
         )
     return {
-        name: [examples.mean_bytes * indices.size / 1e6 / value for value in seconds[name]]
+        name: [
+            examples.mean_bytes(indices.size) * indices.size / 1e6 / value
+            for value in seconds[name]
+        ]
         for name, examples in makers.items()
     }
 

@@ -26,6 +26,7 @@ POSITIVE = (
 )
 NOT_NEGATIVE = (
     "warmup_steps",
+    "early_steps",
     "cycle_decay",
     "min_learning_rate",
     "weight_decay",
@@ -90,6 +91,13 @@ class PretrainConfig:
     copy: float = 0.0
     """Share of the examples that are a short text to be written out as it is. Tasks whose output
     repeats the input need that, and small models hardly learn it from masked spans alone."""
+
+    early_copy: float | None = None
+    """Share of copies at the first step, from which it falls evenly to that of --copy: a small
+    model learns to copy sooner so."""
+
+    early_steps: int = 0
+    """Steps over which it falls."""
 
     weights: dict[str, float] = field(default_factory=dict)
     """How much more often than its size says a source is drawn, 0 for never; as the recipe of the
@@ -170,6 +178,10 @@ class PretrainConfig:
             raise InputError(f"--density {self.density}: has to be more than 0 and less than 1")
         if not 0 <= self.copy < 1:
             raise InputError(f"--copy {self.copy}: has to be 0 or more and less than 1")
+        if self.early_copy is not None and not 0 <= self.early_copy < 1:
+            raise InputError(f"--early-copy {self.early_copy}: has to be 0 or more and less than 1")
+        if (self.early_copy is None) != (self.early_steps == 0):
+            raise InputError("--early-copy, --early-steps: only together, and with 1 step or more")
         if self.mean_span < 1:
             raise InputError(f"--mean-span {self.mean_span}: has to be 1 or more")
         if self.warmup_steps >= self.steps:

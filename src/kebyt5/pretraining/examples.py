@@ -5,6 +5,7 @@ devices and shuffling anew for every pass over the corpus are arithmetic.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -96,6 +97,29 @@ def _between_characters(rows: np.ndarray, places: np.ndarray, step: int) -> np.n
     return places
 
 
+@dataclass(frozen=True)
+class Copies:
+    """How many examples are a text to be copied.
+
+    A model learns to copy suddenly and sooner the more of its gradient asks for it; afterwards
+    copies teach it nothing new.
+
+    Attributes:
+        share: Of the examples, from 0 to less than 1.
+        early: Share at the first example, from which it falls linearly.
+        examples: At which the share is reached.
+    """
+
+    share: float = 0.0
+    early: float = 0.0
+    examples: int = 0
+
+    def at(self, indices: np.ndarray) -> np.ndarray:
+        """The probability that an example is a copy, for each of these indices."""
+        rest = np.maximum(self.examples - indices, 0) / max(self.examples, 1)
+        return self.share + (self.early - self.share) * rest
+
+
 class Examples:
     """Pairs of corrupted input and target from all sources of a folder of shards.
 
@@ -107,8 +131,8 @@ class Examples:
         weights: How much more often than its size says a source is drawn, 1 where not named.
         seed: Chooses order and spans.
         salient: Masks what these rules find, where they find something.
-        copy: Share of the examples whose input is the beginning of a chunk as it is, and whose
-            target is the same. Tasks whose output repeats the input need what these teach.
+        copies: Examples whose input is the beginning of a chunk as it is, and whose target is the
+            same. Tasks whose output repeats the input need what these teach.
 
     Raises:
         InputError: `input_length` is too short, or a weight is wrong.
@@ -116,7 +140,6 @@ class Examples:
     Attributes:
         sources: Names of the sources in their order.
         raw_length: Bytes of a chunk, at most.
-        mean_bytes: Bytes of text that an example reads on average, fewer where some are copies.
         target_length: Ids of a target, where spans are over bytes and not salient; else None.
     """
 
@@ -128,20 +151,19 @@ class Examples:
         weights: Mapping[str, float] | None = None,
         seed: int = 0,
         salient: SalientSpans | None = None,
-        copy: float = 0.0,
+        copies: Copies | None = None,
     ) -> None:
         if input_length < _SHORTEST_INPUT:
             raise InputError(f"input length {input_length}: has to be {_SHORTEST_INPUT} or more")
         self.corruption = corruption or SpanCorruption()
         self.salient = salient
-        self.copy = copy
+        self.copies = copies or Copies()
         self.raw_length = self.corruption.raw_length(input_length)
         has_fixed_length = salient is None and not self.corruption.whole_characters
         self.input_length = input_length if has_fixed_length else None
         target_length = self.corruption.lengths(self.raw_length)[1]
         self.target_length = target_length if has_fixed_length else None
         self._longest_copy = target_length - 1
-        self.mean_bytes = (1 - copy) * self.raw_length + copy * self._longest_copy
         self.sources = list(shards.sources)
         self._chunks = Chunks(list(shards), self.raw_length)
         last = np.cumsum([len(shards.sources[name]) for name in self.sources])
@@ -163,6 +185,11 @@ class Examples:
         numbers = np.asarray(numbers, np.int64)
         return self._make(numbers, self._first_chunk[self.sources.index(name)] + numbers)
 
+    def mean_bytes(self, examples: int) -> float:
+        """Bytes of text that one of the first so many examples reads, fewer where it is a copy."""
+        share = self.copies.at(np.arange(examples)).mean()
+        return float((1 - share) * self.raw_length + share * self._longest_copy)
+
     def chunks_of(self, name: str) -> int:
         """How many chunks a source has."""
         return int(np.diff(self._first_chunk)[self.sources.index(name)])
@@ -178,9 +205,10 @@ class Examples:
         if self.salient:
             spans = self.salient.replace(spans, rows, sizes, keys, self.corruption.density)
         batch = mask_spans(rows, begins, sizes, spans, self.input_length, self.target_length)
-        if not self.copy:
+        shares = self.copies.at(indices)
+        if not shares.any():
             return batch
-        is_copy = uniform(mix(self._copy_key ^ mix(indices.astype(np.uint64))), 1)[:, 0] < self.copy
+        is_copy = uniform(mix(self._copy_key ^ mix(indices.astype(np.uint64))), 1)[:, 0] < shares
         lasts = begins + np.minimum(sizes, self._longest_copy)
         return _with_copies(batch, rows, begins, _between_characters(rows, lasts, -1), is_copy)
 
@@ -209,4 +237,4 @@ def _left_aligned(rows: np.ndarray, begins: np.ndarray) -> np.ndarray:
     return np.take_along_axis(rows, np.minimum(columns, rows.shape[1] - 1), axis=1)
 
 
-__all__ = ["Chunks", "Examples"]
+__all__ = ["Chunks", "Copies", "Examples"]

@@ -34,7 +34,7 @@ from kebyt5.pretraining.card import model_card
 from kebyt5.pretraining.checkpoints import check_resume, last_checkpoint
 from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.devices import divide_batch, keep_tied_embeddings_together, this_process
-from kebyt5.pretraining.examples import Examples
+from kebyt5.pretraining.examples import Copies, Examples
 from kebyt5.pretraining.flops import measured_peak, training_flops
 from kebyt5.pretraining.history import History, read_history
 from kebyt5.pretraining.mixture import recorded_weights
@@ -258,6 +258,7 @@ def training_examples(
     config: PretrainConfig, shards: Shards, names: NameFinder | None = None
 ) -> Examples:
     """What a run with these settings trains on."""
+    early = config.copy if config.early_copy is None else config.early_copy
     return Examples(
         shards,
         config.input_length,
@@ -265,7 +266,7 @@ def training_examples(
         config.weights,
         config.seed,
         SalientSpans(names) if config.salient else None,
-        config.copy,
+        Copies(config.copy, early, config.early_steps * config.batch_size),
     )
 
 
@@ -327,7 +328,9 @@ def show_progress(
     dtype = torch.bfloat16 if config.bf16 else torch.float32
     peak = 1e12 * (config.peak_tflops or 0) or measured_peak(trainer.args.device, dtype)
     return ShowProgress(
-        examples.mean_bytes * config.batch_size, flops, peak * trainer.args.world_size
+        examples.mean_bytes(config.steps * config.batch_size) * config.batch_size,
+        flops,
+        peak * trainer.args.world_size,
     )
 
 
@@ -353,7 +356,7 @@ def finish(
         "steps": config.steps,
         "examples": total,
         "raw_length": examples.raw_length,
-        "bytes_seen": round(total * examples.mean_bytes),
+        "bytes_seen": round(total * examples.mean_bytes(total)),
         "seconds": entries[-1]["seconds"],
         "sources": {
             name: {"bytes": sum(s.bytes for s in shards.sources[name]), "share": float(share)}

@@ -339,6 +339,24 @@ def test_stop_texts(model):
     assert found.text == text[: text.index(middle)]
 
 
+def test_nothing_is_generated_behind_a_stop_text_whatever_drafts_bring():
+    model = kebyt5.load("tiny")
+    prompt = "task: NER\n\n### 입력\n김하늘 씨는 서울에서 부산까지 기차를 타고 갔다.\n"
+    (whole,) = Engine(model).generate([prompt])
+    assert whole.statistics.bytes_per_pass > 3
+    text = whole.text
+    for place in range(8, len(text) - 8, 7):
+        stop = (text[place - 1 : place + 6], text[place : place + 3])
+        end = min(text.index(word) + len(word) for word in stop)
+        longest = max(len(word) for word in stop if text[:end].endswith(word))
+        for drafts in (True, False):
+            options = GenerationOptions(stop=stop, drafts=drafts)
+            (found,) = Engine(model).generate([prompt], options)
+            assert (found.finish, found.text) == ("stop", text[: end - longest])
+            assert found.ids == [byte + 3 for byte in text[:end].encode()]
+            assert found.statistics.bytes == len(found.ids)
+
+
 def test_a_failing_constraint_fails_alone(model):
     engine = Engine(model)
     impossible = LabelTrie(["가나"]) & LabelTrie(["가다"])

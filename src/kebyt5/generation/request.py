@@ -29,7 +29,7 @@ class GenerationOptions:
         top_p: Share of the probability that is sampled from, the likeliest bytes first.
         seed: Decides what is sampled, whatever else is generated at the same time.
         drafts: Whether to guess at bytes. It changes the time, never the text.
-        stop: Texts before which the output ends.
+        stop: Texts before the first of which to be complete the output ends.
         deadline: Seconds after submission at which the text ends where it is.
         sentinels: The convention for `<extra_id_i>` in input and output.
 
@@ -104,7 +104,8 @@ class Generated:
 
     Attributes:
         text: What the ids say, without special tokens; never half a character at a cut.
-        ids: As generated, the end of sequence included where it was reached.
+        ids: As generated, the end of sequence included where it was reached, up to the byte that
+            completed a stop text.
         finish: Why it ends: at the end of sequence, at the length limit, before a stop text, by
             cancellation, or at its deadline.
         statistics: How it came about.
@@ -204,7 +205,8 @@ class TextStream:
 
     Attributes:
         sentinels: The convention for `<extra_id_i>`.
-        stop: Texts before which the output ends.
+        stop: Texts before the first of which to be complete the output ends; of several that
+            are complete at once, the longest.
         text: What has been said so far.
         stopped: Whether a stop text was found.
     """
@@ -235,10 +237,15 @@ class TextStream:
         if self.stopped:
             return ""
         self._held += piece
-        places = [place for word in self.stop if (place := self._held.find(word)) >= 0]
-        if places:
+        found = [
+            (place + len(word), place)
+            for word in self.stop
+            if (place := self._held.find(word)) >= 0
+        ]
+        if found:
+            # The one that is complete first, however many characters come at once.
             self.stopped = True
-            self._held = self._held[: min(places)]
+            self._held = self._held[: min(found)[1]]
         # Whatever a stop text may begin with waits for what comes behind it.
         waiting = 0
         if not end and not self.stopped:

@@ -44,8 +44,10 @@ class Slot:
         self._draft: list[int] = []
         self._masks: Sequence[np.ndarray | None] = []
         self._guessed = 0  # ids at its beginning that are a guess
+        self._said = 0  # ids of the output that were handed on
+        self._piece = ""  # of the text, likewise waiting
         self._take_forced()
-        self._say(self._output)
+        self._hand_on()
 
     def plan(self, price: Price) -> list[int]:
         """The ids to feed in the next pass: what is not in the cache yet, then a draft."""
@@ -76,7 +78,6 @@ class Slot:
         self.statistics.passes += 1
         self.statistics.rows += len(self._pending) + len(self._draft)
         self.cache.length += len(self._pending)
-        begin = len(self._output)
         right = 0
         for row, mask in enumerate(self._masks):
             only = None if mask is None else forced(mask)
@@ -97,7 +98,7 @@ class Slot:
         if self._drafts:
             self._drafts.learn(self._guessed, min(right, self._guessed))
         self._take_forced()
-        self._say(self._output[begin:])
+        self._hand_on()
 
     def end(self, finish: Finish) -> Generated:
         """The text as it is, for the reason given."""
@@ -151,7 +152,10 @@ class Slot:
 
     def _append(self, byte_id: int) -> None:
         self._output.append(byte_id)
-        if byte_id == EOS:
+        self._piece += self._text.feed([byte_id])
+        if self._text.stopped:
+            self.finish = "stop"
+        elif byte_id == EOS:
             self.finish = "eos"
         elif len(self._output) == self._options.max_new_bytes:
             self.finish = "length"
@@ -168,13 +172,13 @@ class Slot:
             self._pending.append(only)
             self.statistics.forced += 1
 
-    def _say(self, ids: list[int]) -> None:
+    def _hand_on(self) -> None:
+        """Tells the reader and the drafts what is new."""
         if self._drafts:
-            self._drafts.extend(ids)
-        self.request.size = len(self._output)
-        self.request.emit(self._text.feed(ids))
-        if self._text.stopped:
-            self.finish = "stop"
+            self._drafts.extend(self._output[self._said :])
+        self._said = self.request.size = len(self._output)
+        self.request.emit(self._piece)
+        self._piece = ""
 
 
 __all__ = ["Slot"]

@@ -328,6 +328,17 @@ def test_stopping_the_loop_cancels_what_is_left(model):
     assert request.result(timeout=1).finish == "cancelled"
 
 
+@pytest.mark.parametrize("size", [259, 512])
+def test_constraints_on_models_of_other_vocabularies(size):
+    model = plain_model(vocab_size=size)
+    inputs = texts(4, 30)
+    options = [
+        GenerationOptions(max_new_bytes=20, constraint=each)
+        for each in (UTF8(), LabelTrie(["가", "나"]), Grammar.regex("[가-힣]+"), UTF8())
+    ]
+    assert_as_plain_greedy(model, inputs, options, max_slots=2)
+
+
 def test_stop_texts(model):
     options = GenerationOptions(max_new_bytes=60, constraint=UTF8())
     text = Engine(model).generate(["가나"], options)[0].text

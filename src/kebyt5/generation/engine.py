@@ -172,7 +172,7 @@ class Engine:
                 if request not in self._encoded:
                     self._encode_ahead()
                 cache = self._encoded.pop(request)
-                self._active.append(Slot(request, cache, self._start_id, self._habits))
+                self._active.append(Slot(request, cache, self._model.config, self._habits))
             except Exception as error:
                 request.end(error)
             del self._waiting[0]
@@ -232,10 +232,6 @@ class Engine:
                 self.statistics += slot.statistics
                 slot.request.end(slot.end(slot.finish))
         self._active = [slot for slot in self._active if slot.finish is None]
-
-    @property
-    def _start_id(self) -> int:
-        return self._model.config.decoder_start_token_id
 
 
 __all__ = ["Engine"]

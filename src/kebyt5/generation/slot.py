@@ -1,11 +1,13 @@
 """One request while it is being generated."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from transformers import PreTrainedConfig
 
 from kebyt5.generation.cache import SlotCache
-from kebyt5.generation.constraints.constraint import EOS, VOCABULARY, ConstraintError, forced
+from kebyt5.generation.constraints.constraint import EOS, ConstraintError, forced
 from kebyt5.generation.drafts import CopyDraft, Habits, Price
 from kebyt5.generation.request import Finish, Generated, Generation, Statistics, TextStream
 from kebyt5.generation.sampling import best, draw
@@ -17,7 +19,7 @@ class Slot:
     Args:
         request: What is asked.
         cache: Its keys and values.
-        start_id: With which the decoder starts.
+        config: Of the model: with which id its decoder starts, and how many it knows.
         habits: What drafts have learnt from other requests.
 
     Raises:
@@ -25,7 +27,7 @@ class Slot:
     """
 
     def __init__(
-        self, request: Generation, cache: SlotCache, start_id: int, habits: Habits
+        self, request: Generation, cache: SlotCache, config: PreTrainedConfig, habits: Habits
     ) -> None:
         self.request = request
         self.cache = cache
@@ -40,7 +42,8 @@ class Slot:
         self._drafts: CopyDraft | None = None
         if options.drafts:
             self._drafts = CopyDraft(request.input_ids.tolist(), habits)
-        self._pending = [start_id]  # not in the cache yet
+        self._vocabulary = config.vocab_size
+        self._pending = [config.decoder_start_token_id]  # not in the cache yet
         self._draft: list[int] = []
         self._masks: Sequence[np.ndarray | None] = []
         self._guessed = 0  # ids at its beginning that are a guess
@@ -110,7 +113,7 @@ class Slot:
         constraint, state = self._constraint, self._state
         assert constraint is not None
         self._draft, self._guessed = [], 0
-        masks = [constraint.allowed(state)]
+        masks = [self._allowed(state)]
         guessed = iter(guess)
         # A dead end ahead is an error only if the model goes there.
         while len(self._draft) < room and masks[-1].any():
@@ -126,7 +129,7 @@ class Slot:
                 break
             state = constraint.advance(state, byte_id)
             try:
-                masks.append(constraint.allowed(state))
+                masks.append(self._allowed(state))
             except ConstraintError:
                 break
             if byte_id == following:
@@ -136,10 +139,15 @@ class Slot:
             self._draft.append(byte_id)
         self._masks = masks
 
+    def _allowed(self, state: Any) -> np.ndarray:
+        """What the constraint allows, of the ids that the model has."""
+        assert self._constraint is not None
+        return self._constraint.allowed(state)[: self._vocabulary]
+
     def _choose(self, logits: np.ndarray, mask: np.ndarray | None) -> int:
         if mask is not None:
             allowed = np.zeros(len(logits), bool)
-            allowed[:VOCABULARY] = mask
+            allowed[: len(mask)] = mask
             logits = np.where(allowed, logits, -np.inf)
         options = self._options
         if options.temperature == 0:
@@ -165,7 +173,7 @@ class Slot:
     def _take_forced(self) -> None:
         """Appends what the constraint leaves no choice about; the next pass decodes it."""
         while self._constraint and not self.finish:
-            only = forced(self._constraint.allowed(self._state))
+            only = forced(self._allowed(self._state))
             if only is None:
                 break
             self._append(only)

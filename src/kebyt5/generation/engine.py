@@ -4,13 +4,15 @@ An encoder runs once an input, a decoder once a byte, and a byte model's decoder
 reading its weights. So the engine reads them once for all requests (continuous batching), and lets
 each request decide several bytes a pass: guesses at what is copied from the input, and what its
 constraint forces, are verified in the pass that decides the next byte. Greedy output is that of
-`model.generate`, up to ties.
+`model.generate`: where the lead of a byte is so small that another shape of the pass may round it
+away, the passes of plain generation are made after all.
 """
 
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,6 +23,7 @@ from kebyt5.generation.cache import SlotCache
 from kebyt5.generation.decoder import PackedDecoder
 from kebyt5.generation.drafts import Habits, Price
 from kebyt5.generation.encoding import batch_of_like_length, encode
+from kebyt5.generation.plain import plain_logits
 from kebyt5.generation.request import (
     Generated,
     Generation,
@@ -65,6 +68,10 @@ class Engine:
         self._habits = Habits()
         self._stepping = threading.Lock()
         self._changed = threading.Condition()
+        # With eight bits or in half precision rounding moves logits by a thousand times as much;
+        # too many outputs would have to be read again.
+        is_exact = model.dtype == torch.float32 and not getattr(model.config, "int8", False)
+        self._plain = partial(plain_logits, model) if is_exact else None
 
     def submit(
         self, input: str | np.ndarray, options: GenerationOptions | None = None
@@ -145,6 +152,7 @@ class Engine:
                 for slot in self._active:
                     slot.request.end(error)
                 self._active = []
+            self._reread()
             self._retire()
             return bool(self._active or self._waiting or self._inbox)
 
@@ -172,7 +180,8 @@ class Engine:
                 if request not in self._encoded:
                     self._encode_ahead()
                 cache = self._encoded.pop(request)
-                self._active.append(Slot(request, cache, self._model.config, self._habits))
+                slot = Slot(request, cache, self._model.config, self._habits, self._plain)
+                self._active.append(slot)
             except Exception as error:
                 request.end(error)
             del self._waiting[0]
@@ -191,7 +200,7 @@ class Engine:
 
     def _decode(self) -> None:
         """Runs one pass over what every request plans and lets each take what it says."""
-        slots = [slot for slot in self._active if not slot.finish]
+        slots = [slot for slot in self._active if not slot.finish and not slot.in_doubt]
         price = Price.beside(len(slots))
         plans: dict[Slot, list[int]] = {}
         for slot in slots:
@@ -215,6 +224,12 @@ class Engine:
             first += slot.choices
             with self._failing_alone(slot):
                 slot.accept(rows)
+
+    def _reread(self) -> None:
+        """Lets those in doubt read one byte more of what they have written, alone."""
+        for slot in [slot for slot in self._active if slot.in_doubt]:
+            with self._failing_alone(slot):
+                slot.reread()
 
     @contextmanager
     def _failing_alone(self, slot: Slot) -> Iterator[None]:

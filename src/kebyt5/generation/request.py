@@ -67,7 +67,7 @@ class Statistics:
     """How the bytes of a text, or of many, came about.
 
     Attributes:
-        passes: Of the decoder.
+        passes: Of the decoder, with those that read an output again where its next id was in doubt.
         rows: Byte positions that the decoder computed.
         decided: Ids that were chosen by the last logits of a pass.
         copied: Ids that a draft had guessed right although others were allowed.

@@ -1,6 +1,7 @@
 """One request while it is being generated."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from kebyt5.generation.cache import SlotCache
 from kebyt5.generation.constraints.constraint import EOS, ConstraintError, forced
 from kebyt5.generation.drafts import CopyDraft, Habits, Price
 from kebyt5.generation.request import Finish, Generated, Generation, Statistics, TextStream
-from kebyt5.generation.sampling import best, draw
+from kebyt5.generation.sampling import DOUBT, TIE, best, draw
 
 
 class Slot:
@@ -21,13 +22,24 @@ class Slot:
         cache: Its keys and values.
         config: Of the model: with which id its decoder starts, and how many it knows.
         habits: What drafts have learnt from other requests.
+        plain: Of input ids and output ids, the logits (V,) that plain generation has behind each
+            output id in turn; they decide where the lead of an id is no more than rounding. None
+            where rounding may decide.
+
+    Attributes:
+        in_doubt: Whether the next id waits for `reread`; no pass is planned meanwhile.
 
     Raises:
         ConstraintError: The constraint leaves nothing to generate.
     """
 
     def __init__(
-        self, request: Generation, cache: SlotCache, config: PreTrainedConfig, habits: Habits
+        self,
+        request: Generation,
+        cache: SlotCache,
+        config: PreTrainedConfig,
+        habits: Habits,
+        plain: Callable[[np.ndarray, Iterable[int]], Iterator[np.ndarray]] | None = None,
     ) -> None:
         self.request = request
         self.cache = cache
@@ -42,6 +54,13 @@ class Slot:
         self._drafts: CopyDraft | None = None
         if options.drafts:
             self._drafts = CopyDraft(request.input_ids.tolist(), habits)
+        self.in_doubt = False
+        self._plain: Iterator[np.ndarray] | None = None
+        if plain:
+            # Reads the output as it grows, as far as it is asked for.
+            beginning = [config.decoder_start_token_id]
+            self._plain = plain(request.input_ids, chain(beginning, self._output))
+        self._reread = 0  # ids, the start among them
         self._vocabulary = config.vocab_size
         self._pending = [config.decoder_start_token_id]  # not in the cache yet
         self._draft: list[int] = []
@@ -81,10 +100,40 @@ class Slot:
         self.statistics.passes += 1
         self.statistics.rows += len(self._pending) + len(self._draft)
         self.cache.length += len(self._pending)
+        self._take(logits, DOUBT if self._plain else 0.0)
+
+    def reread(self) -> None:
+        """Reads one more id as plain generation does; the last one tells what was in doubt."""
+        assert self._plain is not None
+        logits = next(self._plain)
+        self._reread += 1
+        self.statistics.passes += 1
+        self.statistics.rows += 1
+        if self._reread > len(self._output):
+            self._take(logits[None])
+
+    def end(self, finish: Finish) -> Generated:
+        """The text as it is, for the reason given."""
+        self.request.emit(self._text.close(cut=finish not in ("eos", "stop")))
+        return Generated(self._text.text, self._output, finish, self.statistics)
+
+    def _take(self, logits: np.ndarray, doubt: float = 0.0) -> None:
+        """Takes ids by their logits (choices, V) up to the first that the draft has not guessed.
+
+        One whose lead is below `doubt` is left open.
+        """
+        self.in_doubt = False
         right = 0
         for row, mask in enumerate(self._masks):
             only = None if mask is None else forced(mask)
-            chosen = self._choose(logits[row], mask) if only is None else only
+            if only is None:
+                chosen, lead = self._choose(logits[row], mask)
+                if lead < doubt:
+                    self.in_doubt = True
+                    break
+                self.statistics.ties += lead < TIE
+            else:
+                chosen = only
             guessed = row < len(self._draft) and chosen == self._draft[row]
             if only is not None:
                 self.statistics.forced += 1
@@ -97,16 +146,16 @@ class Slot:
                 break
             right += 1
         self.cache.length += right
-        self._pending = self._output[-1:]
         if self._drafts:
             self._drafts.learn(self._guessed, min(right, self._guessed))
-        self._take_forced()
+        if self.in_doubt:
+            # The cache has all ids; only the choice that is open is left.
+            self._pending, self._draft, self._guessed = [], [], 0
+            self._masks = self._masks[right : right + 1]
+        else:
+            self._pending = self._output[-1:]
+            self._take_forced()
         self._hand_on()
-
-    def end(self, finish: Finish) -> Generated:
-        """The text as it is, for the reason given."""
-        self.request.emit(self._text.close(cut=finish not in ("eos", "stop")))
-        return Generated(self._text.text, self._output, finish, self.statistics)
 
     def _draft_allowed(self, guess: list[int], room: int) -> None:
         """Makes the draft of a guess and of forced ids, as far as the constraint allows them."""
@@ -144,19 +193,17 @@ class Slot:
         assert self._constraint is not None
         return self._constraint.allowed(state)[: self._vocabulary]
 
-    def _choose(self, logits: np.ndarray, mask: np.ndarray | None) -> int:
+    def _choose(self, logits: np.ndarray, mask: np.ndarray | None) -> tuple[int, float]:
+        """An id, and its lead over the next one in logits."""
         if mask is not None:
             allowed = np.zeros(len(logits), bool)
             allowed[: len(mask)] = mask
             logits = np.where(allowed, logits, -np.inf)
         options = self._options
         if options.temperature == 0:
-            chosen, tie = best(logits)
-        else:
-            position = len(self._output)
-            chosen, tie = draw(logits, options.temperature, options.top_p, options.seed, position)
-        self.statistics.ties += tie
-        return chosen
+            return best(logits)
+        position = len(self._output)
+        return draw(logits, options.temperature, options.top_p, options.seed, position)
 
     def _append(self, byte_id: int) -> None:
         self._output.append(byte_id)

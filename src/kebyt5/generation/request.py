@@ -27,8 +27,9 @@ class GenerationOptions:
         constraint: What may be generated; anything where it is None.
         temperature: 0 for the likeliest byte each time, else of the sampling.
         top_p: Share of the probability that is sampled from, the likeliest bytes first.
-        seed: Decides what is sampled, whatever else is generated at the same time.
-        drafts: Whether to guess at bytes. It changes the time, never the text.
+        seed: Decides what is sampled, in float32 whatever else is generated at the same time.
+        drafts: Whether to guess at bytes. It changes the time, in float32 never the text; with
+            eight-bit weights and in half precision it may decide what is nearly equally likely.
         stop: Texts before the first of which to be complete the output ends.
         deadline: Seconds after submission at which the text ends where it is.
         sentinels: The convention for `<extra_id_i>` in input and output.

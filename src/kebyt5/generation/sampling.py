@@ -24,8 +24,8 @@ def draw(
 ) -> tuple[int, float]:
     """An id drawn with probability softmax(logits / temperature), cut to the nucleus.
 
-    The noise is a function of seed and position alone (Philox, a counter-based generator), so a
-    text does not depend on what else is generated beside it, nor on drafts.
+    The noise is a function of seed and position alone (Philox, a counter-based generator), so it
+    does not depend on what else is generated beside it, nor on drafts.
 
     Args:
         logits: (V,), minus infinity where an id is not allowed.

@@ -408,6 +408,24 @@ def test_a_failing_model_fails_its_requests_and_no_later_ones(model, monkeypatch
     assert engine.generate(["가"], GenerationOptions(max_new_bytes=3))[0].ids
 
 
+def test_an_input_that_fails_in_the_encoder_fails_alone(model, monkeypatch):
+    import kebyt5.generation.engine as module
+
+    def failing(m, inputs, real=module.encode):
+        if any(len(ids) == 6 for ids in inputs):
+            raise MemoryError("six")
+        return real(m, inputs)
+
+    monkeypatch.setattr(module, "encode", failing)
+    engine, inputs = Engine(model), ["abcd", "abcde", "abcdef", "ab"]
+    requests = [engine.submit(text, GenerationOptions(max_new_bytes=3)) for text in inputs]
+    while engine.step():
+        pass
+    with pytest.raises(MemoryError):
+        requests.pop(1).result()
+    assert all(request.result().ids for request in requests)
+
+
 def test_what_is_forced_costs_no_pass(model):
     only = GenerationOptions(constraint=LabelTrie(["정답"]))
     (found,) = Engine(model).generate(["가"], only)
@@ -421,7 +439,17 @@ def test_nothing_to_generate_and_bad_requests(model):
     assert not engine.step()
     with pytest.raises(ValueError, match="2 inputs, but 1 options"):
         engine.generate(["가", "나"], [GenerationOptions()])
-    with pytest.raises(ValueError, match="without ids"):
-        engine.submit(np.zeros(0, np.int64))
+    for ids, why in (
+        (np.zeros(0, np.int64), "without ids"),
+        (np.array([[5, 6, 1]]), r"shape \(1, 3\)"),
+        (np.array([5.0, 1.0]), "type float64"),
+        (np.array([5, 384, 1]), "id 384; the model has those from 0 to 383"),
+        (np.array([5, -1, 1]), "id -1"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            engine.submit(ids)
+        with pytest.raises(ValueError, match=why):
+            engine.generate(["가", ids])
+    assert not engine.step()  # the good neighbours were not queued either
     with pytest.raises(ValueError, match="max_slots"):
         Engine(model, 0)

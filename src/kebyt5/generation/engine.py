@@ -83,16 +83,10 @@ class Engine:
             options: How to generate.
 
         Raises:
-            ValueError: There is no id.
+            ValueError: These are no ids of the model.
         """
-        options = options or GenerationOptions()
-        ids = encode_input(input, options.sentinels) if isinstance(input, str) else input
-        if len(ids) == 0:
-            raise ValueError("an input without ids; give at least the end of sequence")
-        request = Generation(np.asarray(ids, np.int64), options)
-        with self._changed:
-            self._inbox.append(request)
-            self._changed.notify_all()
+        request = self._request(input, options or GenerationOptions())
+        self._queue([request])
         return request
 
     def generate(
@@ -109,13 +103,15 @@ class Engine:
             progress: Title of a progress bar; none is shown where it is empty.
 
         Raises:
-            ValueError: There are not as many options as inputs.
+            ValueError: There are not as many options as inputs, or an input has other ids than the
+                model; nothing is generated then.
         """
         if options is None or isinstance(options, GenerationOptions):
             options = [options or GenerationOptions()] * len(inputs)
         if len(options) != len(inputs):
             raise ValueError(f"{len(inputs)} inputs, but {len(options)} options")
-        requests = [self.submit(*pair) for pair in zip(inputs, options, strict=True)]
+        requests = [self._request(*pair) for pair in zip(inputs, options, strict=True)]
+        self._queue(requests)
         with Progress(disable=not progress, transient=True) as bar:
             task = bar.add_task(progress, total=len(requests))
             while not all(request.done for request in requests):
@@ -156,6 +152,25 @@ class Engine:
             self._retire()
             return bool(self._active or self._waiting or self._inbox)
 
+    def _request(self, input: str | np.ndarray, options: GenerationOptions) -> Generation:
+        ids = encode_input(input, options.sentinels) if isinstance(input, str) else input
+        ids, size = np.asarray(ids), self._model.config.vocab_size
+        if ids.ndim != 1:
+            raise ValueError(f"ids of shape {ids.shape}; give those of one input, (n,)")
+        if len(ids) == 0:
+            raise ValueError("an input without ids; give at least the end of sequence")
+        if ids.dtype.kind not in "iu":
+            raise ValueError(f"ids of type {ids.dtype}; they have to be integers")
+        strange = ids[(ids < 0) | (ids >= size)]
+        if len(strange):
+            raise ValueError(f"id {strange[0]}; the model has those from 0 to {size - 1}")
+        return Generation(ids.astype(np.int64), options)
+
+    def _queue(self, requests: Sequence[Generation]) -> None:
+        with self._changed:
+            self._inbox.extend(requests)
+            self._changed.notify_all()
+
     def _take_in(self) -> None:
         while self._inbox:
             self._waiting.append(self._inbox.popleft())
@@ -195,6 +210,15 @@ class Engine:
         waiting = [request for request in soon if request not in self._encoded]
         chosen = batch_of_like_length([len(request.input_ids) for request in waiting])
         batch = [waiting[i] for i in chosen]
+        try:
+            self._encode(batch)
+        except Exception:
+            if len(batch) == 1:
+                raise
+            self._encode(waiting[:1])  # whatever is wrong with one of them fails alone
+
+    def _encode(self, batch: Sequence[Generation]) -> None:
+        assert self._decoder is not None
         states = encode(self._model, [request.input_ids for request in batch])
         self._encoded.update(zip(batch, self._decoder.cross_caches(states), strict=True))
 

@@ -14,7 +14,7 @@ import kebyt5
 from kebyt5 import ByteTokenizer
 from kebyt5.generation.constraints import UTF8, ConstraintError, CopyWithTags, Grammar, LabelTrie
 from kebyt5.generation.engine import Engine
-from kebyt5.generation.request import GenerationOptions
+from kebyt5.generation.request import GenerationError, GenerationOptions
 from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
 
 SHAPE = {
@@ -402,10 +402,23 @@ def test_a_failing_constraint_fails_alone(model):
 def test_a_failing_model_fails_its_requests_and_no_later_ones(model, monkeypatch):
     engine = Engine(model)
     monkeypatch.setattr("kebyt5.generation.engine.encode", lambda *_: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(GenerationError) as error:
         engine.generate(["가"])
+    assert isinstance(error.value.__cause__, ZeroDivisionError)
     monkeypatch.undo()
     assert engine.generate(["가"], GenerationOptions(max_new_bytes=3))[0].ids
+
+
+def test_who_fails_among_many_costs_nobody_his_text(model):
+    impossible = LabelTrie(["가나"]) & LabelTrie(["가다"])
+    plain = GenerationOptions(max_new_bytes=4)
+    options = [plain, GenerationOptions(constraint=impossible), plain]
+    engine = Engine(model, 1)
+    with pytest.raises(GenerationError, match="1 of 3 inputs failed.* number 1: .*nothing") as error:
+        engine.generate(["가", "나", "다"], options)
+    first, failed, last = error.value.outcomes
+    assert isinstance(failed, ConstraintError)
+    assert [first.ids, last.ids] == [each.ids for each in engine.generate(["가", "다"], plain)]
 
 
 def test_an_input_that_fails_in_the_encoder_fails_alone(model, monkeypatch):

@@ -27,6 +27,7 @@ from kebyt5.generation.plain import plain_logits
 from kebyt5.generation.request import (
     Generated,
     Generation,
+    GenerationError,
     GenerationOptions,
     Statistics,
     encode_input,
@@ -37,9 +38,9 @@ from kebyt5.generation.slot import Slot
 class Engine:
     r"""Generates texts with one model.
 
-    The weights are read when a step needs them and must not change in shape meanwhile. A step is
-    driven by whoever waits: `generate` does so itself, a server calls `run` in a thread of its
-    own.
+    A step is driven by whoever waits: `generate` does so itself, a server calls `run` in a thread of
+    its own. Weights are kept in the order in which products want them, so after the model's weights
+    have changed, make a new engine.
 
     Args:
         model: KEByT5, GBST-KEByT5 or ByT5, on any device, in evaluation mode.
@@ -105,6 +106,8 @@ class Engine:
         Raises:
             ValueError: There are not as many options as inputs, or an input has other ids than the
                 model; nothing is generated then.
+            GenerationError: Requests failed, such as by a constraint that leaves nothing to
+                generate. It has the texts of the others, which are finished first.
         """
         if options is None or isinstance(options, GenerationOptions):
             options = [options or GenerationOptions()] * len(inputs)
@@ -117,7 +120,11 @@ class Engine:
             while not all(request.done for request in requests):
                 self.step()
                 bar.update(task, completed=sum(request.done for request in requests))
-        return [request.result() for request in requests]
+        outcomes = [request.outcome() for request in requests]
+        generated = [each for each in outcomes if isinstance(each, Generated)]
+        if len(generated) < len(outcomes):
+            raise GenerationError(outcomes)
+        return generated
 
     def run(self, stop: threading.Event) -> None:
         """Works on whatever is submitted until `stop` is set; what is left then is cancelled."""

@@ -118,6 +118,26 @@ class Generated:
     statistics: Statistics
 
 
+class GenerationError(RuntimeError):
+    """Some of several requests failed, after all of them were worked on.
+
+    Its cause is the first failure.
+
+    Attributes:
+        outcomes: For each request what was generated, or why it was not.
+    """
+
+    def __init__(self, outcomes: Sequence[Generated | BaseException]) -> None:
+        failures = [each for each in outcomes if isinstance(each, BaseException)]
+        first = outcomes.index(failures[0])
+        super().__init__(
+            f"{len(failures)} of {len(outcomes)} inputs failed; the first, number {first}:"
+            f" {failures[0]}"
+        )
+        self.outcomes = outcomes
+        self.__cause__ = failures[0]
+
+
 class Generation:
     """A text that is being generated. All methods may be called from any thread.
 
@@ -153,12 +173,21 @@ class Generation:
             TimeoutError: It is not finished after so many seconds.
             Exception: Whatever kept it from being generated, such as a `ConstraintError`.
         """
+        outcome = self.outcome(timeout)
+        if isinstance(outcome, Generated):
+            return outcome
+        raise outcome
+
+    def outcome(self, timeout: float | None = None) -> Generated | BaseException:
+        """As `result`, but returns what it would raise.
+
+        Raises:
+            TimeoutError: It is not finished after so many seconds.
+        """
         if not self._ended.wait(timeout):
             raise TimeoutError(f"not generated within {timeout} seconds")
-        if isinstance(self._outcome, Generated):
-            return self._outcome
         assert self._outcome is not None
-        raise self._outcome
+        return self._outcome
 
     def stream(self) -> Iterator[str]:
         """Yields the text as it grows, in whole characters; once, for one reader.
@@ -282,4 +311,12 @@ def _tokenizer() -> ByteTokenizer:
     return ByteTokenizer()  # making one takes longer than encoding many a text
 
 
-__all__ = ["Finish", "Generated", "Generation", "GenerationOptions", "Statistics", "TextStream"]
+__all__ = [
+    "Finish",
+    "Generated",
+    "Generation",
+    "GenerationError",
+    "GenerationOptions",
+    "Statistics",
+    "TextStream",
+]

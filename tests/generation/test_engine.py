@@ -2,6 +2,7 @@
 
 import random
 import threading
+import time
 from collections import Counter
 
 import numpy as np
@@ -78,6 +79,15 @@ def plain_greedy(model, text, limit, constraint=None):
     return ids[0, 1:].tolist()
 
 
+class Endless(UTF8):
+    """UTF-8 without the end of sequence."""
+
+    def allowed(self, state):
+        mask = super().allowed(state).copy()
+        mask[1] = False
+        return mask
+
+
 def mixed_options(inputs, seed=0):
     rng = random.Random(seed)
     made = []
@@ -128,6 +138,17 @@ def test_where_rounding_would_decide_plain_generation_does(model):
     together = Engine(model, 5).generate(inputs, sampled)
     alone = Engine(model, 1).generate(inputs, sampled)
     assert [each.ids for each in together] == [each.ids for each in alone]
+
+
+def test_long_outputs(model):
+    # Relative positions end at 128, the first table of biases at 256.
+    inputs = texts(2, 60)
+    options = [
+        GenerationOptions(max_new_bytes=300, constraint=Endless(), drafts=drafts)
+        for drafts in (True, False)
+    ]
+    found = assert_as_plain_greedy(model, inputs, options, max_slots=2)
+    assert [len(each.ids) for each in found] == [300, 300]
 
 
 @pytest.mark.slow
@@ -242,15 +263,6 @@ def test_samples_follow_the_renormalized_distribution(tiny_model, constraint, le
     assert fit(counts, wrong, len(options)) < 1e-6
 
 
-class Endless(UTF8):
-    """UTF-8 without the end of sequence."""
-
-    def allowed(self, state):
-        mask = super().allowed(state).copy()
-        mask[1] = False
-        return mask
-
-
 @pytest.mark.slow
 def test_a_million_sampled_bytes_are_utf8(tiny_model):
     options = [
@@ -334,6 +346,24 @@ def test_cancellation_and_deadline_end_a_text_where_it_is(model):
     assert len(long.result().ids) <= 5
     assert (late.result().finish, late.result().text) == ("deadline", "")
     assert waiting.result().finish in ("length", "eos")
+
+
+def test_a_deadline_ends_a_text_that_is_being_generated(model, monkeypatch):
+    engine = Engine(model, 2)
+    late, early = (
+        engine.submit("가", GenerationOptions(max_new_bytes=500, constraint=Endless(), deadline=each))
+        for each in (60.0, 1e6)
+    )
+    for _ in range(5):
+        engine.step()
+    written = late.size
+    monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic(): now + 61)
+    engine.step()
+    assert late.done
+    assert not early.done
+    assert late.result().finish == "deadline"
+    assert len(late.result().ids) == written > 0
+    assert bytes(i - 3 for i in late.result().ids).decode("utf-8", "ignore") == late.result().text
 
 
 def test_stopping_the_loop_cancels_what_is_left(model):

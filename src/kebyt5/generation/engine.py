@@ -38,9 +38,9 @@ from kebyt5.generation.slot import Slot
 class Engine:
     r"""Generates texts with one model.
 
-    A step is driven by whoever waits: `generate` does so itself, a server calls `run` in a thread of
-    its own. Weights are kept in the order in which products want them, so after the model's weights
-    have changed, make a new engine.
+    A step is driven by whoever waits: `generate` does so itself, a server calls `run` in a thread
+    of its own. Weights are kept in the order in which products want them, so after the model's
+    weights have changed, make a new engine.
 
     Args:
         model: KEByT5, GBST-KEByT5 or ByT5, on any device, in evaluation mode.

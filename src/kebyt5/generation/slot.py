@@ -120,7 +120,7 @@ class Slot:
     def _take(self, logits: np.ndarray, doubt: float = 0.0) -> None:
         """Takes ids by their logits (choices, V) up to the first that the draft has not guessed.
 
-        One whose lead is below `doubt` is left open.
+        One whose lead is below `doubt`, a share of the largest logit, is left open.
         """
         self.in_doubt = False
         right = 0
@@ -128,7 +128,7 @@ class Slot:
             only = None if mask is None else forced(mask)
             if only is None:
                 chosen, lead = self._choose(logits[row], mask)
-                if lead < doubt:
+                if lead < doubt * np.abs(logits[row]).max():
                     self.in_doubt = True
                     break
                 self.statistics.ties += lead < TIE

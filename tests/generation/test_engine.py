@@ -358,7 +358,8 @@ def test_a_deadline_ends_a_text_that_is_being_generated(model, monkeypatch):
     for _ in range(5):
         engine.step()
     written = late.size
-    monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic(): now + 61)
+    later = time.monotonic() + 61
+    monkeypatch.setattr(time, "monotonic", lambda: later)
     engine.step()
     assert late.done
     assert not early.done
@@ -445,7 +446,7 @@ def test_who_fails_among_many_costs_nobody_his_text(model):
     plain = GenerationOptions(max_new_bytes=4)
     options = [plain, GenerationOptions(constraint=impossible), plain]
     engine = Engine(model, 1)
-    with pytest.raises(GenerationError, match="1 of 3 inputs failed.*1: .*nothing") as error:
+    with pytest.raises(GenerationError, match=r"1 of 3 inputs failed.*1: .*nothing") as error:
         engine.generate(["가", "나", "다"], options)
     first, failed, last = error.value.outcomes
     assert isinstance(failed, ConstraintError)

@@ -40,7 +40,8 @@ def plain_logits(
             use_cache=True,
             **cache,
         )
-        cache = {name: passed[name] for name in CACHES if name in passed}
+        name = next(name for name in CACHES if name in passed)  # the old one is still understood
+        cache = {name: passed[name]}
         yield passed.logits[0, -1].float().cpu().numpy()
 
 

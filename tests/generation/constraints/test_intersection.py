@@ -74,7 +74,9 @@ def test_a_dead_end_is_an_error_only_where_the_model_goes(tiny_model, pattern):
             except GenerationError as error:
                 outcomes.add((sign, type(error.__cause__)))
     assert len(outcomes) == 2  # with and without drafts the same
-    assert {text for _, text in outcomes} == ({"b!"} if pattern[0] == "x" else {"b!", ConstraintError})
+    assert {text for _, text in outcomes} == (
+        {"b!"} if pattern[0] == "x" else {"b!", ConstraintError}
+    )
 
 
 def test_masks_are_not_shared_with_what_was_combined():

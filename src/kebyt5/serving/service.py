@@ -97,8 +97,8 @@ class LocalService:
     def start(self) -> None:
         """Begins to work, with everything in place that the first text would wait for.
 
-        Full batches of ever longer texts, as far as they are quick, take the memory that it takes
-        to work: what is too much is noticed now.
+        Full batches of ever longer texts, as far as they are quick, show whether there is memory
+        for them before anybody waits.
         """
         longest = self._options.max_input_bytes
         began, size = time.monotonic(), min(16, longest)

@@ -57,10 +57,11 @@ def serve(
 
         run_on_ray(named, options, host, port, replicas, max_replicas or replicas)
         return
-    from kebyt5.serving.server import run
+    from kebyt5.serving.server import bind, run
 
+    sockets = bind(host, port)  # refused now rather than once all models are loaded
     has_playground = playground and options.api_keys is None
-    run(load_models(named), options, host, port, has_playground)
+    run(load_models(named), options, sockets, has_playground)
 
 
 __all__ = ["serve"]

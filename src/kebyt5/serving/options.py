@@ -34,7 +34,8 @@ class ServeOptions:
     """That one text may be generated in."""
 
     body_seconds: PositiveFloat = 20.0
-    """In which a request has to arrive, its head and its body each; else its connection ends."""
+    """In which a request has to arrive, its head and its body each, and its client has to take what
+    waits for it; else its connection ends."""
 
     api_keys: Path | None = None
     """A file with an API key a line, one of which every request to /v1 has to bring; blank lines

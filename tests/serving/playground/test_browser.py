@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 import kebyt5
+from kebyt5.serving.options import ServeOptions
 from kebyt5.serving.playground import build
 from kebyt5.serving.playground.asking import tasks_of
 from kebyt5.serving.playground.samples import SAMPLES
 from kebyt5.serving.playground.wording import task_label
+from kebyt5.serving.service import LocalService
 
 IMAGES = Path(__file__).resolve().parents[3] / "docs" / "images"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -45,7 +47,13 @@ def browser():
 def models():
     """The shipped model, or those for pictures."""
     names = os.environ.get("KEBYT5_PLAYGROUND", "tiny").split(":")
-    return {Path(name).name: kebyt5.load(name) for name in names}
+    options = ServeOptions()
+    services = {Path(name).name: LocalService(name, kebyt5.load(name), options) for name in names}
+    for service in services.values():
+        service.start()
+    yield services
+    for service in services.values():
+        service.worker.stop()
 
 
 @pytest.fixture(scope="module")

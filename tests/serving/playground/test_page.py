@@ -21,9 +21,9 @@ MOST = max(len(fields_of(task)) for task in (FILL, *TASKS))
 
 
 @pytest.fixture
-def page(tiny_model, monkeypatch):
+def page(tiny_model, service_of, monkeypatch):
     monkeypatch.setattr("kebyt5.tasks.ner.NER.max_target_bytes", lambda self, example: 12)
-    return build({"one": tiny_model(), "two": tiny_model()})
+    return build({"one": service_of(tiny_model()), "two": service_of(tiny_model())})
 
 
 @pytest.fixture
@@ -86,11 +86,11 @@ def test_what_a_person_typed_stays_when_the_task_changes(handlers):
     assert first["value"] == SAMPLES["nli"]["premise"]
 
 
-def test_another_model_may_be_for_other_tasks(tiny_model, tmp_path):
+def test_another_model_may_be_for_other_tasks(tiny_model, service_of, tmp_path):
     (tmp_path / "config.yaml").write_text("finetune: {task: [ynat]}")
-    tuned = tiny_model()
-    tuned.name_or_path = str(tmp_path)
-    page = build({"any": tiny_model(), "tuned": tuned})
+    tuned = service_of(tiny_model())
+    tuned.model.name_or_path = str(tmp_path)
+    page = build({"any": service_of(tiny_model()), "tuned": tuned})
     speak = next(f.fn for f in page.fns.values() if f.name == "speak")
     updates = speak("en", "tuned", "ner", None, *typed("무엇이든"))
     (choice,) = (u for u in updates.values() if isinstance(u, dict) and u.get("choices"))

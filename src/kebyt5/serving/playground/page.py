@@ -5,13 +5,13 @@ from importlib.resources import files
 from typing import Any, NamedTuple
 
 import gradio as gr
-from transformers import PreTrainedModel
 
 from kebyt5.serving.playground.asking import FILL, Answer, Refusal, ask, fields_of, tasks_of
 from kebyt5.serving.playground.drawing import draw_answer, note
 from kebyt5.serving.playground.inside import draw_attention, draw_blocks
 from kebyt5.serving.playground.samples import SAMPLES
 from kebyt5.serving.playground.wording import Language, field_label, say, task_label
+from kebyt5.serving.service import LocalService
 from kebyt5.tasks import TASKS
 
 VIEWS = {"answer": None, "blocks": None, "attention": "attention.js"}
@@ -44,13 +44,13 @@ class Parts(NamedTuple):
     answer: gr.State
 
 
-def build(models: Mapping[str, PreTrainedModel]) -> gr.Blocks:
+def build(models: Mapping[str, LocalService]) -> gr.Blocks:
     """Builds the playground, for `launch` or to be mounted in another application.
 
     It loads nothing from other servers and sends no statistics.
 
     Args:
-        models: By the names that the page calls them.
+        models: By the names that the page calls them; started before they are asked.
 
     Raises:
         ValueError: There is no model.
@@ -117,7 +117,7 @@ def build(models: Mapping[str, PreTrainedModel]) -> gr.Blocks:
     return page.queue(max_size=64)
 
 
-def _lay_out(models: Mapping[str, PreTrainedModel]) -> Parts:
+def _lay_out(models: Mapping[str, LocalService]) -> Parts:
     """Puts everything in its place, in Korean."""
     language: Language = "ko"
     first = next(iter(models))

@@ -119,7 +119,7 @@ def test_a_grammar_that_explodes_later_ends_its_own_text(client, greedy):
     ("path", "body", "status", "part"),
     [
         ("/v1/tasks/nerr", {"input": {}}, 404, "did you mean 'ner'? Known: ynat, ner"),
-        ("/v1/nothing", {}, 404, "/docs"),
+        ("/v1/nothing", {}, 404, "/openapi.json"),
         ("/v1/tasks/ner", {"input": {"text": "가"}}, 422, "sentence"),
         ("/v1/tasks/ner", {"input": {"sentence": "가"}, "decoding": "x"}, 422, "no such"),
         ("/v1/tasks/dp", {"input": {"sentence": "가", "words": [

@@ -33,7 +33,7 @@ def serve(
             NAME=CHECKPOINT. The first one answers where a request names none. `tiny`, the model
             that kebyt5 ships, where none is given.
         host: Address to listen at; 0.0.0.0 for all.
-        port: 0 for any that is free.
+        port: 0 for any that is free, but not with `--ray`.
         playground: Whether to have the playground at `/`; it is left out where keys are needed,
             and with `--ray`.
         ray: Run on Ray Serve, on the cluster at RAY_ADDRESS or a new one on this machine.

@@ -87,6 +87,7 @@ def create_app(
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.services = dict(services)
+    app.state.stopping = asyncio.Event()
     app.state.metrics = metrics = Metrics(services)
     install_handlers(app)
     # What is added last comes first.
@@ -118,6 +119,8 @@ def mount_playground(app: FastAPI, services: Mapping[str, LocalService]) -> None
     page = playground.build(services)
     app.router.routes.append(_OtherMethods(app.routes))
     gradio.mount_gradio_app(app, page, path="/", footer_links=[], run_history=False)
+    # Each open page has a response that lasts until then; a server waits for all responses.
+    app.routes[-1].app.stop_event = app.state.stopping  # type: ignore[attr-defined]
 
 
 class _OtherMethods(BaseRoute):

@@ -1,6 +1,7 @@
 """Running the app on a port until it is told to stop."""
 
 import asyncio
+import math
 import resource
 import socket
 from collections.abc import Mapping, Sequence
@@ -17,9 +18,6 @@ from kebyt5.serving.service import LocalService
 
 _OTHER_FILES = 128
 """Open files that are no connection."""
-
-_SLACK = 10
-"""Seconds beyond the longest deadline after which a server that stops does not wait any more."""
 
 
 def bind(host: str, port: int) -> list[socket.socket]:
@@ -77,9 +75,27 @@ def run(
         access_log=False,
         server_header=False,
         limit_concurrency=_open_files() - _OTHER_FILES,
-        timeout_graceful_shutdown=int(options.deadline + options.body_seconds) + _SLACK,
+        timeout_graceful_shutdown=math.ceil(options.drain_seconds),
     )
-    uvicorn.Server(config).run(list(sockets))
+    _Server(config, app.state.stopping).run(list(sockets))
+
+
+class _Server(uvicorn.Server):
+    """Ends also those responses that go on as long as a page is open.
+
+    Args:
+        config: How to serve.
+        stopping: What such responses wait for.
+    """
+
+    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Takes no more connections and waits for those that there are."""
+        self._stopping.set()
+        await super().shutdown(sockets)
 
 
 def _open_files() -> int:

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from servers import running
 
 import kebyt5
 from kebyt5.serving.options import ServeOptions
@@ -16,7 +17,7 @@ from kebyt5.serving.playground import build
 from kebyt5.serving.playground.asking import tasks_of
 from kebyt5.serving.playground.samples import SAMPLES
 from kebyt5.serving.playground.wording import task_label
-from kebyt5.serving.service import LocalService
+from kebyt5.serving.service import LocalService, Predicted
 
 IMAGES = Path(__file__).resolve().parents[3] / "docs" / "images"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -72,10 +73,10 @@ def open_page(browser, address):
     """Opens the page; at the end nothing may have failed in it or been asked of other servers."""
     contexts, problems = [], []
 
-    def is_local(request):
-        return request.url.startswith((address, "data:", "blob:"))
+    def open_(locale="ko-KR", scheme="light", url=address, **size):
+        def is_local(request):
+            return request.url.startswith((url, "data:", "blob:"))
 
-    def open_(locale="ko-KR", scheme="light", **size):
         context = browser.new_context(
             locale=locale,
             color_scheme=scheme,
@@ -86,7 +87,7 @@ def open_page(browser, address):
         page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("request", lambda request: is_local(request) or problems.append(request.url))
-        page.goto(address)
+        page.goto(url)
         greeting = "Ask the model" if locale.startswith("en") else "물어보기"
         page.get_by_role("button", name=greeting).wait_for()
         return page
@@ -125,17 +126,55 @@ def shades(page):
     )
 
 
-def test_a_sentence_is_typed_and_its_entities_are_shown(open_page):
+@pytest.fixture
+def model_writes(monkeypatch):
+    """Makes a text what the model writes."""
+
+    def write(text):
+        async def predict(self, task, examples, *how):
+            return [Predicted(text, [task.input_text(each)], False, None) for each in examples]
+
+        monkeypatch.setattr(LocalService, "predict", predict)
+
+    return write
+
+
+def test_a_sentence_is_typed_and_its_entities_are_shown(open_page, model_writes):
+    model_writes("<박소담:PS> 씨는 <부산:LC>에 산다.")
     page = open_page()
     choose_task(page, "ner")
     ask(page, "박소담 씨는 부산에 산다.")
-    reading = page.locator("#answer .reading").inner_text()
-    plain = page.locator("#answer .reading").evaluate(
-        "e => { const copy = e.cloneNode(true);"
-        " copy.querySelectorAll('small').forEach(s => s.remove()); return copy.textContent; }"
-    )
-    assert plain == "박소담 씨는 부산에 산다."
-    assert reading
+    reading = page.locator("#answer .reading")
+    assert reading.text_content() == "박소담사람 씨는 부산장소에 산다."
+    marks = reading.locator("mark")
+    assert marks.locator("small").all_inner_texts() == ["사람", "장소"]
+    colours = marks.evaluate_all("all => all.map(each => getComputedStyle(each).backgroundColor)")
+    paper = reading.evaluate("each => getComputedStyle(each).backgroundColor")
+    assert len({*colours, paper}) == 3
+
+
+def test_the_answer_is_marked_in_the_passage(open_page, model_writes):
+    model_writes("출력: 1911년\n정답임")
+    page = open_page()
+    choose_task(page, "mrc")
+    ask(page)
+    answer, passage = page.locator("#answer .reading").all()
+    assert answer.inner_text() == "1911년"
+    assert passage.text_content() == SAMPLES["mrc"]["context"]
+    mark = passage.locator("mark")
+    assert mark.all_inner_texts() == ["1911년"]
+    # In its place, behind the first words of the passage.
+    assert mark.evaluate("each => each.previousSibling.textContent") == "솔섬 등대는 "
+
+
+def test_the_page_of_the_server_answers(open_page, tmp_path):
+    with running(tmp_path) as server:
+        page = open_page(url=server.url)
+        choose_task(page, "nsmc")
+        ask(page, "정말 좋다")
+        assert page.locator("#answer .bar .name").count() == 2
+        show(page, "GBST가 읽는 방식")
+        page.locator("#blocks .cells i").first.wait_for()
 
 
 def test_labels_have_bars_that_add_up(open_page):

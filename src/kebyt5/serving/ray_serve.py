@@ -302,9 +302,9 @@ def run(
         raise InputError("--port 0: all machines of a cluster listen at the same one; name it")
     configure()
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     ray.init(log_to_driver=False, logging_level=logging.WARNING)
+    for number in (signal.SIGTERM, signal.SIGINT):  # after Ray, which puts an exit of its own there
+        signal.signal(number, lambda *_: stop.set())
     serve.start(http_options={"host": host, "port": port})
     deploy(named, options, replicas, max_replicas)
     log("serving on Ray", url=f"http://{host}:{port}", models=list(named))

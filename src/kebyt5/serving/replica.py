@@ -110,7 +110,8 @@ class Replica:
         for family in self._engines.collect():
             for name, labels, value, *_ in family.samples:
                 if name not in self._gauges:
-                    self._gauges[name] = Gauge(name, family.documentation, tuple(labels))
+                    keys: Any = tuple(labels)  # Ray Serve's annotation allows for one only
+                    self._gauges[name] = Gauge(name, family.documentation, keys)
                 self._gauges[name].set(value, dict(labels))
 
 

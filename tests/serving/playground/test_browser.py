@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect, sync_playwright
 from servers import running
 
 import kebyt5
@@ -20,6 +21,7 @@ from kebyt5.serving.playground.wording import task_label
 from kebyt5.serving.service import LocalService, Predicted
 
 IMAGES = Path(__file__).resolve().parents[3] / "docs" / "images"
+expect.set_options(timeout=60_000)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SWITCHES = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -36,8 +38,6 @@ def browser():
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
-    from playwright.sync_api import sync_playwright
-
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=SWITCHES)
         yield browser
@@ -98,14 +98,12 @@ def open_page(browser, address):
     assert problems == []
 
 
-def choose_task(page, task, language="ko"):
-    """Chooses a task and waits for its sample."""
+def choose_task(page, task, language="ko", field=0):
+    """Chooses a task and waits for its sample in a field."""
     page.locator("#task input").click()
     page.get_by_role("option", name=task_label(task, language), exact=True).click()
-    sample = next(iter(SAMPLES[task].values()))
-    page.wait_for_function(
-        "sample => document.querySelector('#field-0 textarea').value === sample", arg=sample
-    )
+    sample = list(SAMPLES[task].values())[field]
+    expect(page.locator(f"#field-{field} textarea")).to_have_value(sample)
 
 
 def ask(page, text=None):
@@ -218,6 +216,31 @@ def test_the_page_speaks_the_language_of_the_browser_and_can_be_told_another(ope
     assert page.locator("#field-0 label span").first.inner_text() == "문장"
     assert page.locator("#answer .reading").first.inner_text().startswith("내가")
     page.get_by_role("tab", name="GBST가 읽는 방식").wait_for()
+
+
+def test_what_a_person_typed_stays_and_samples_make_way_however_late_the_server_is(open_page):
+    page = open_page("en-US")
+    late = []
+    page.route("**/queue/join*", lambda each: late.append(each))
+    page.reload()
+    page.locator("#task input").wait_for()
+    choose_task(page, "sts")  # in Korean, as the server has not yet said that English is wanted
+    first, second = (page.locator(f"#field-{i} textarea") for i in range(2))
+    first.fill("내가 쓴 문장")
+    choose_task(page, "nli", field=1)
+    assert first.input_value() == "내가 쓴 문장"
+    assert page.locator("#field-0 label span").first.inner_text() == "전제"
+    second.fill("")
+    page.locator("#task input").focus()  # and leave it: what is chosen is the same
+    first.focus()
+    page.unroute("**/queue/join*")  # and let go on what has waited
+    page.get_by_text("Premise", exact=True).wait_for()
+    assert first.input_value() == "내가 쓴 문장"
+    assert second.input_value() == ""
+    assert not page.locator("#field-2").is_visible()
+    page.get_by_role("button", name="Insert an example").click()
+    for field, name in ((first, "premise"), (second, "hypothesis")):
+        expect(field).to_have_value(SAMPLES["nli"][name])
 
 
 def test_weights_are_shown_before_and_after_consensus(open_page):

@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 
+from kebyt5.allocator import limit_kernel_caches
 from kebyt5.errors import InputError
 from kebyt5.serving.options import ServeOptions
 
@@ -42,6 +43,7 @@ def serve(
             given.
         options: Limits and keys.
     """
+    limit_kernel_caches()
     for package in ("fastapi", "uvicorn", "prometheus_client", *(["ray"] if ray else [])):
         if find_spec(package) is None:
             raise InputError(f"{package} is not installed; pip install kebyt5[serve]")

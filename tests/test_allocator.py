@@ -1,4 +1,4 @@
-"""Freed memory stays with the process when it is asked to, and only then."""
+"""Freed memory stays with the process when it is asked to; kernels of old shapes do not."""
 
 import subprocess
 import sys
@@ -18,12 +18,33 @@ print(kept, counts[-1] - counts[0])
 """
 
 
-def run(switch):
-    environment = {"KEBYT5_KEEP_MEMORY": switch, "PATH": "", "PYTHONPATH": ":".join(sys.path)}
+SHAPES = """
+import sys
+import torch
+from kebyt5.allocator import limit_kernel_caches
+from kebyt5.bench.measure import resident_memory
+if sys.argv[1] == "limited":
+    limit_kernel_caches()
+weight = torch.ones(256, 256)
+def multiply(shapes):
+    for rows in shapes:
+        torch.ops.mkldnn._linear_pointwise(torch.ones(rows, 256), weight, None, "none", [], "")
+    return resident_memory()
+print(multiply(range(1000, 900, -1)), multiply(range(899, 99, -1)))
+"""
+
+
+def output(program, *arguments, **environment):
     process = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=True
-    )
-    kept, faults = process.stdout.split()
+        [sys.executable, "-c", program, *arguments],
+        env=environment | {"PATH": "", "PYTHONPATH": ":".join(sys.path)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return process.stdout.split()
+
+
+def run(switch):
+    kept, faults = output(PROGRAM, KEBYT5_KEEP_MEMORY=switch)
     return kept == "True", int(faults)
 
 
@@ -35,3 +56,12 @@ def test_large_blocks_are_faulted_in_once():
     assert not kept_switched_off
     # Not once exactly: what is small may lie in the way the first few times.
     assert faults < default_faults / 3
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_kernels_of_a_few_shapes_are_kept():
+    def growth(which):
+        before, after = map(int, output(SHAPES, which))
+        return after - before
+
+    assert growth("limited") < growth("free") / 3

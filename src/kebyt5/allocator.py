@@ -13,6 +13,12 @@ import sys
 SWITCH = "KEBYT5_KEEP_MEMORY"
 """Environment variable; "0" leaves the allocator as it is."""
 
+KERNEL_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+"""Environment variables: the kernels that oneDNN keeps, and those that PyTorch does."""
+
+CACHED_KERNELS = "32"
+"""Enough for the passes of a decoder, which have the same few shapes again and again."""
+
 # Parameters of mallopt(3), as in <malloc.h>.
 M_TRIM_THRESHOLD = -1
 M_MMAP_MAX = -4
@@ -39,4 +45,14 @@ def keep_memory() -> bool:
     return bool(kept and process.mallopt(M_MMAP_MAX, 0))
 
 
-__all__ = ["keep_memory"]
+def limit_kernel_caches() -> None:
+    """Has oneDNN, and PyTorch's layer above it, keep the kernels of a few shapes only.
+
+    Each of them keeps 1,024 otherwise, with buffers of their own, so that a server whose texts have
+    all lengths grows for hours. Call it before the first model runs; variables that are set stay.
+    """
+    for name in KERNEL_CACHES:
+        os.environ.setdefault(name, CACHED_KERNELS)
+
+
+__all__ = ["keep_memory", "limit_kernel_caches"]

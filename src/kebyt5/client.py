@@ -12,7 +12,8 @@ Example:
 import json
 import time
 from asyncio import sleep
-from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -40,7 +41,7 @@ AnyResponse = TypeVar("AnyResponse", bound=BaseModel)
 Event = TextPiece | TextEnd
 
 _BUSY = 429
-_EVENTS: dict[str, type[TextPiece] | type[TextEnd]] = {"text": TextPiece, "end": TextEnd}
+_EVENTS: dict[bytes, type[TextPiece] | type[TextEnd]] = {b"text": TextPiece, b"end": TextEnd}
 
 
 class ServerError(Exception):
@@ -105,14 +106,11 @@ class Client:
 
     def stream(self, request: GenerateRequest) -> Generator[Event]:
         """Generates texts and yields them as they grow; closing it frees their slots."""
-        body = _body(request.model_copy(update={"stream": True}))
-        with self._http.stream("POST", "/v1/generate", json=body) as response:
-            if response.status_code != 200:
-                response.read()
-                raise _error(response)
-            lines = _Lines()
-            for line in response.iter_lines():
-                yield from lines.feed(line)
+        body = request.model_copy(update={"stream": True})
+        with self._asked("/v1/generate", body) as response:
+            events = _Events()
+            for piece in response.iter_bytes():
+                yield from events.feed(piece)
 
     def answer(self, task: str, input: Any, **options: Any) -> TaskResponse:
         """Answers one input of a task, or a list of them.
@@ -140,12 +138,22 @@ class Client:
         return self._post("/v1/embed", request, EmbedResponse)
 
     def _post(self, path: str, request: BaseModel, kind: type[AnyResponse]) -> AnyResponse:
+        with self._asked(path, request) as response:
+            return kind.model_validate_json(response.read())
+
+    @contextmanager
+    def _asked(self, path: str, request: BaseModel) -> Iterator[httpx2.Response]:
+        """A response that is no refusal, of which only the head is read."""
         give_up = time.monotonic() + self._patience
         while True:
-            response = self._http.post(path, json=_body(request))
-            wait = _retry_after(response)
-            if wait is None or time.monotonic() + wait > give_up:
-                return _read(response, kind)
+            with self._http.stream("POST", path, json=_body(request)) as response:
+                wait = _retry_after(response, give_up)
+                if wait is None:
+                    if response.status_code != 200:
+                        response.read()
+                        raise _error(response)
+                    yield response
+                    return
             time.sleep(wait)
 
 
@@ -200,14 +208,11 @@ class AsyncClient:
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[Event]:
         """Generates texts and yields them as they grow; closing it frees their slots."""
-        body = _body(request.model_copy(update={"stream": True}))
-        async with self._http.stream("POST", "/v1/generate", json=body) as response:
-            if response.status_code != 200:
-                await response.aread()
-                raise _error(response)
-            lines = _Lines()
-            async for line in response.aiter_lines():
-                for event in lines.feed(line):
+        body = request.model_copy(update={"stream": True})
+        async with self._asked("/v1/generate", body) as response:
+            events = _Events()
+            async for piece in response.aiter_bytes():
+                for event in events.feed(piece):
                     yield event
 
     async def answer(self, task: str, input: Any, **options: Any) -> TaskResponse:
@@ -227,30 +232,43 @@ class AsyncClient:
         return await self._post("/v1/embed", request, EmbedResponse)
 
     async def _post(self, path: str, request: BaseModel, kind: type[AnyResponse]) -> AnyResponse:
+        async with self._asked(path, request) as response:
+            return kind.model_validate_json(await response.aread())
+
+    @asynccontextmanager
+    async def _asked(self, path: str, request: BaseModel) -> AsyncIterator[httpx2.Response]:
+        """A response that is no refusal, of which only the head is read."""
         give_up = time.monotonic() + self._patience
         while True:
-            response = await self._http.post(path, json=_body(request))
-            wait = _retry_after(response)
-            if wait is None or time.monotonic() + wait > give_up:
-                return _read(response, kind)
+            async with self._http.stream("POST", path, json=_body(request)) as response:
+                wait = _retry_after(response, give_up)
+                if wait is None:
+                    if response.status_code != 200:
+                        await response.aread()
+                        raise _error(response)
+                    yield response
+                    return
             await sleep(wait)
 
 
-class _Lines:
-    """Reads server-sent events off the lines of a response."""
+class _Events:
+    """Reads server-sent events off the bytes of a response."""
 
     def __init__(self) -> None:
-        self._name = ""
+        self._name = self._rest = b""
 
-    def feed(self, line: str) -> Iterable[Event]:
-        field, _, value = line.partition(": ")
-        if field == "event":
-            self._name = value
-        elif field == "data" and self._name == "error":
-            problem = json.loads(value)
-            raise ServerError(problem["status"], problem)
-        elif field == "data":
-            yield _EVENTS[self._name].model_validate_json(value)
+    def feed(self, piece: bytes) -> Iterator[Event]:
+        # Not as `splitlines` would: U+2028 and the like stand as they are in JSON.
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        for line in lines:
+            field, _, value = line.partition(b": ")
+            if field == b"event":
+                self._name = value
+            elif field == b"data" and self._name == b"error":
+                problem = json.loads(value)
+                raise ServerError(problem["status"], problem)
+            elif field == b"data":
+                yield _EVENTS[self._name].model_validate_json(value)
 
 
 def _task_call(
@@ -269,9 +287,12 @@ def _body(request: BaseModel) -> dict[str, Any]:
     return request.model_dump(mode="json", exclude_unset=True)
 
 
-def _retry_after(response: httpx2.Response) -> float | None:
-    """How long to wait before trying again; None where there is no need to."""
-    return float(response.headers.get("retry-after", 1)) if response.status_code == _BUSY else None
+def _retry_after(response: httpx2.Response, give_up: float) -> float | None:
+    """How long to wait before trying again; None where there is no need to, or no time."""
+    if response.status_code != _BUSY:
+        return None
+    wait = float(response.headers.get("retry-after", 1))
+    return wait if time.monotonic() + wait <= give_up else None
 
 
 def _read(response: httpx2.Response, kind: type[AnyResponse]) -> AnyResponse:

@@ -49,6 +49,12 @@ def test_a_port_that_is_taken(run, checkpoint):
     assert error.count("\n") == 1
 
 
+def test_a_port_that_is_none(run):
+    code, _, error = run("playground", "--port", 70_000)
+    assert code == 2
+    assert error == "error: --port 70000: from 0, for any, to 65535\n"
+
+
 def test_no_such_checkpoint(run, tmp_path):
     code, _, error = run("playground", tmp_path / "nothing")
     assert code == 2

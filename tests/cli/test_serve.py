@@ -1,5 +1,6 @@
 """`kebyt5 serve`: mistakes are one line, before anything is loaded or bound."""
 
+import socket
 import subprocess
 import sys
 
@@ -25,7 +26,7 @@ def test_help_has_every_option(run):
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (["/no/such/folder"], ["no such folder"]),
+        (["/no/such/folder", "--port", "0"], ["no such folder"]),
         (["a=tiny", "a=tiny"], ["taken by tiny"]),
         (["개체=tiny"], ["cannot be a name"]),
         (["--port", "70000"], ["--port 70000"]),
@@ -37,6 +38,15 @@ def test_help_has_every_option(run):
 )
 def test_mistakes(run, arguments, parts):
     refused(run("serve", *arguments), *parts)
+
+
+def test_a_port_that_is_taken_is_noticed_before_anything_is_loaded(run, monkeypatch):
+    monkeypatch.setattr("kebyt5.serving.registry.load_models", lambda named: pytest.fail("loaded"))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        refused(run("serve", "--port", port), f"--port {port}: cannot listen there")
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,29 @@ def test_equal_the_loss_of_each_pair(tiny_model, batch_size):
             assert found[i][j] == pytest.approx(-loss * labels.shape[1], abs=1e-4)
 
 
+def test_long_candidates_are_decoded_few_at_a_time_in_linear_memory(tiny_model, monkeypatch):
+    model = tiny_model()
+    most, source, passes = 200, "나" * 60, []
+    candidates = ["가" * count for count in (0, 1, 20, 80, 2, 2, 1)]
+
+    def note(_, inputs, options):
+        rows, size = options["input_ids"].shape
+        passes.append((rows, size + options["encoder_hidden_states"].shape[1]))
+
+    def note_packing(_, inputs, options):
+        assert options["segments"] is not None  # else scores of all bytes with all are kept
+
+    alone = [log_likelihoods(model, [source], [[text]])[0][0] for text in candidates]
+    model.decoder.register_forward_pre_hook(note, with_kwargs=True)
+    model.decoder.block[0].register_forward_pre_hook(note_packing, with_kwargs=True)
+    monkeypatch.setattr("kebyt5.generation.likelihood.LARGEST_PASS", most)
+    (together,) = log_likelihoods(model, [source], [candidates])
+    np.testing.assert_allclose(together, alone, rtol=1e-5)
+    assert sum(rows for rows, _ in passes) == len(candidates)
+    assert max(rows for rows, _ in passes) > 1
+    assert all(rows == 1 or rows * size <= most for rows, size in passes)
+
+
 def test_all_continuations_have_probability_one_together(tiny_model):
     model = tiny_model()
     # Every text of at most one byte, and what is left for longer ones.

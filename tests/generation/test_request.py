@@ -40,20 +40,26 @@ def test_a_cut_leaves_no_half_character(text, cut):
 
 
 @given(
-    st.text("abc가", max_size=20), st.lists(st.text("abc가", min_size=1, max_size=3), max_size=3)
+    st.text("abc가", max_size=20),
+    st.lists(st.text("abc가", min_size=1, max_size=3), max_size=3),
+    st.lists(st.integers(1, 12), min_size=1, max_size=20),
 )
-def test_the_text_ends_before_the_first_stop_text(text, stop):
+def test_the_text_ends_before_the_stop_text_that_is_complete_first(text, stop, sizes):
     stream = TextStream(stop=tuple(stop))
-    for byte in text.encode():
-        stream.feed([byte + 3])
-        if stream.stopped:
-            break
+    rest, turn = [byte + 3 for byte in text.encode()], 0
+    while rest and not stream.stopped:
+        size = sizes[turn % len(sizes)]
+        stream.feed(rest[:size])
+        rest, turn = rest[size:], turn + 1
     stream.close(cut=False)
-    assert not any(word in stream.text for word in stop)
-    if stream.stopped:
-        assert any(text.startswith(stream.text + word) for word in stop)
-    else:
+    ends = (end for end in range(len(text) + 1) if text[:end].endswith(tuple(stop)))
+    end = next(ends, None)
+    assert stream.stopped == (end is not None)
+    if end is None:
         assert stream.text == text
+    else:
+        longest = max(len(word) for word in stop if text[:end].endswith(word))
+        assert stream.text == text[: end - longest]
 
 
 @pytest.mark.parametrize(

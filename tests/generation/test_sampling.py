@@ -48,6 +48,12 @@ def test_positions_and_seeds_are_independent():
         assert chisquare(np.bincount(pair, minlength=256)).pvalue > 1e-3
 
 
-def test_ties_are_seen():
-    assert best(np.array([1.0, 2.0, 2.0 - 5e-6], np.float32)) == (1, True)
-    assert best(np.array([1.0, 2.0, 2.0 - 5e-5], np.float32)) == (1, False)
+def test_the_lead_is_what_changes_the_choice():
+    assert best(np.array([1.0, 2.0, 1.75], np.float32)) == (1, 0.25)
+    assert best(np.array([2.0, 1.0, 2.0], np.float32)) == (0, 0.0)
+    for position in range(20):
+        chosen, lead = draw(LOGITS, 0.7, 1.0, 3, position)
+        others = np.arange(len(LOGITS)) != chosen
+        for more, changed in ((0.999 * lead, False), (1.001 * lead, True)):
+            raised = LOGITS.astype(float) + np.where(others, more, 0.0)
+            assert (draw(raised, 0.7, 1.0, 3, position)[0] != chosen) == changed

@@ -1,5 +1,6 @@
 """What the routes answer."""
 
+import asyncio
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from kebyt5.evaluation.predict import predict
 from kebyt5.generation.likelihood import log_likelihoods
 from kebyt5.serving.app import create_app, mount_playground
 from kebyt5.serving.options import ServeOptions
+from kebyt5.serving.schemas import GenerateRequest, TextPiece
 from kebyt5.serving.service import LocalService
 from kebyt5.serving.tasks import FORMS, REQUESTS, examples_of
 from kebyt5.tasks import get_task
@@ -106,6 +108,26 @@ def test_a_stream_gives_the_same_text_in_whole_characters(client, greedy):
         pieces = [data["text"] for _, data in mine[:-1]]
         assert "".join(pieces) == greedy(text, 80)
         assert "\ufffd" not in "".join(pieces)
+
+
+def test_a_stream_that_is_not_read_on_gives_its_places_back(model, greedy):
+    async def scenario():
+        service = LocalService("tiny", model, ServeOptions(slots=2, queue=2, max_texts=2))
+        service.worker.start()
+        request = GenerateRequest(input=[LONG, LONG], max_new_bytes=100)
+        events = service.stream(request)
+        assert await anext(events) is None
+        assert service.places.taken == 2
+        while service.places.taken:
+            await asyncio.sleep(0.01)
+        texts = ["", ""]
+        async for event in events:
+            if isinstance(event, TextPiece):
+                texts[event.index] += event.text
+        await service.stop()
+        return texts
+
+    assert asyncio.run(asyncio.wait_for(scenario(), 300)) == [greedy(LONG, 100)] * 2
 
 
 def test_a_text_ends_where_it_is_at_the_deadline(client):
@@ -263,6 +285,16 @@ def test_models_are_chosen_by_name(tiny_model):
         assert "one, two" in refused.json()["detail"]
 
 
+def test_a_service_has_decoded_a_full_batch_before_it_is_ready(tiny_model):
+    model, sizes = tiny_model(), []
+    model.encoder.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    service = LocalService("tiny", model, ServeOptions(slots=8))
+    service.start()
+    service.worker.stop()
+    assert max(sizes) == 8
+    assert service.worker.engine.statistics.passes == 0  # of nobody's texts
+
+
 def test_probes_and_metrics(client):
     assert client.get("/healthz").json() == {"status": "ok"}
     assert client.get("/readyz").json() == {"status": "ok"}
@@ -318,8 +350,9 @@ def test_the_playground_is_at_the_root_and_the_routes_stay(model, monkeypatch):
     stub.build = build
     monkeypatch.setitem(sys.modules, stub.__name__, stub)
     options = ServeOptions()
-    app = create_app({"tiny": LocalService("tiny", model, options)}, options)
-    mount_playground(app, {"tiny": model})
+    services = {"tiny": LocalService("tiny", model, options)}
+    app = create_app(services, options)
+    mount_playground(app, services)
     with TestClient(app) as client:
         assert "asks tiny" in client.get("/").text
         body = {"input": "가", "max_new_bytes": 3}
@@ -330,7 +363,7 @@ def test_the_playground_is_at_the_root_and_the_routes_stay(model, monkeypatch):
 def test_without_the_playground_the_root_leads_to_the_documentation(model, monkeypatch):
     monkeypatch.setattr("kebyt5.serving.app.find_spec", lambda name: None)
     with served(model) as client:
-        mount_playground(client.app, {"tiny": model})
+        mount_playground(client.app, client.app.state.services)
         response = client.get("/", follow_redirects=False)
         assert response.headers["location"] == "docs"
         assert client.get("/v1/models").status_code == 200

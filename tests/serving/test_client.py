@@ -71,6 +71,20 @@ def test_the_same_with_coroutines(server, greedy):
     asyncio.run(scenario())
 
 
+def test_a_stream_may_have_any_characters(server, client):
+    """Among them those that divide lines elsewhere."""
+    text = "가\u2028나\u2029다\x85라\r마\n바"
+    request = GenerateRequest(input="가", constraint=ConstraintSpec(labels=[text]))
+
+    async def read():
+        async with AsyncClient(server.url, "secret") as client:
+            return [event async for event in client.stream(request)]
+
+    for *pieces, end in (list(client.stream(request)), asyncio.run(read())):
+        assert "".join(piece.text for piece in pieces) == text
+        assert isinstance(end, TextEnd)
+
+
 def test_refusals(server, client):
     with pytest.raises(ServerError, match="unclosed group") as error:
         client.generate(GenerateRequest(input="가", constraint=ConstraintSpec(regex="(")))
@@ -85,15 +99,30 @@ def test_refusals(server, client):
         client.answer("ner", {"text": "가"})
 
 
-def test_a_busy_server_is_asked_again(server, greedy):
-    """Four places; eight requests at once are all answered in the end."""
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_busy_server_is_asked_again(server, greedy, streams):
+    """Four places; eight requests at once are all answered in the end, by either client."""
+    request = GenerateRequest(input=LONG, max_new_bytes=300)
+
+    async def ask(client):
+        if not streams:
+            return (await client.generate(request)).results[0].text
+        events = [event async for event in client.stream(request)]
+        return "".join(event.text for event in events[:-1])
+
+    def ask_blocking():
+        with Client(server.url, "secret", patience=120) as client:
+            if not streams:
+                return client.generate(request).results[0].text
+            *pieces, _ = client.stream(request)
+            return "".join(piece.text for piece in pieces)
 
     async def scenario():
         async with AsyncClient(server.url, "secret", patience=120) as client:
-            request = GenerateRequest(input=LONG, max_new_bytes=300)
-            return await asyncio.gather(*(client.generate(request) for _ in range(8)))
+            asking = [asyncio.to_thread(ask_blocking) for _ in range(4)]
+            return await asyncio.gather(*asking, *(ask(client) for _ in range(4)))
 
-    texts = [response.results[0].text for response in asyncio.run(scenario())]
-    assert texts == [greedy(LONG, 300)] * 8
-    route = 'kebyt5_requests_total{route="/v1/generate",'
-    assert server.metric(f'{route}status="429"}}') > 0
+    refused = 'kebyt5_requests_total{route="/v1/generate",status="429"}'
+    before = server.metric(refused)
+    assert asyncio.run(scenario()) == [greedy(LONG, 300)] * 8
+    assert server.metric(refused) > before

@@ -6,6 +6,8 @@ from pathlib import Path
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from kebyt5.serving.options import ServeOptions
+
 PROJECT = Path(__file__).parents[2]
 DEPLOY = PROJECT / "deploy"
 
@@ -43,6 +45,12 @@ def test_compose_and_prometheus_agree():
     ):
         source = mount.split(":")[0]
         assert (DEPLOY / source).exists() or source in compose["volumes"]
+
+
+def test_compose_waits_longer_than_the_server():
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    grace = compose["services"]["kebyt5"]["stop_grace_period"]
+    assert float(grace.removesuffix("s")) > ServeOptions().drain_seconds
 
 
 def test_prometheus_can_read_the_metrics(client):

@@ -1,32 +1,31 @@
 """Ray Serve: the same answers from replicas, one of which may die."""
 
+import asyncio
+import json
 import os
 import signal
-import socket
 import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
+import httpx2
 import pytest
 import ray
 from ray import serve
-from servers import LONG, texts
+from servers import LONG, running, texts
 
 from kebyt5.client import Client, ConstraintSpec, GenerateRequest, ServerError, TextEnd
 from kebyt5.errors import InputError
+from kebyt5.serving import ray_serve
 from kebyt5.serving.options import ServeOptions
-from kebyt5.serving.ray_serve import APPLICATION, build, run
+from kebyt5.serving.ray_serve import RemoteService, run
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory):
-    """A model with two replicas on a Ray of its own."""
-    keys = tmp_path_factory.mktemp("keys") / "keys.txt"
-    keys.write_text("secret\n")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def session(tmp_path_factory):
+    """A Ray of the tests' own, and the folder where it keeps its logs."""
     # On a busy machine Ray's processes get their turn late; its own patience is five seconds.
     patience = pytest.MonkeyPatch()
     for name, value in (
@@ -35,30 +34,39 @@ def url(tmp_path_factory):
         ("RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S", "120"),
     ):
         patience.setenv(name, value)
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False,
-             object_store_memory=100_000_000)  # fmt: skip
+    context = ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False,
+                       object_store_memory=100_000_000)  # fmt: skip
     try:
-        serve.start(http_options={"host": "127.0.0.1", "port": port})
-        options = ServeOptions(slots=8, queue=56, deadline=300, api_keys=keys)
-        serve.run(build({"tiny": "tiny"}, options, 2, 2), name=APPLICATION)
-        yield f"http://127.0.0.1:{port}"
+        patience.setenv("RAY_ADDRESS", context.address_info["address"])
+        yield Path(context.address_info["session_dir"])
     finally:
         serve.shutdown()
         ray.shutdown()
         patience.undo()
 
 
+@pytest.fixture(scope="module")
+def server(session, tmp_path_factory):
+    """`kebyt5 serve --ray` with a model of two replicas."""
+    folder = tmp_path_factory.mktemp("server")
+    keys = folder / "keys.txt"
+    keys.write_text("secret\n")
+    options = ("--slots", 8, "--queue", 56, "--deadline", 300, "--api-keys", keys)
+    with running(folder, "--ray", "--replicas", 2, *options) as server:
+        yield server
+
+
 @pytest.fixture
-def client(url):
-    with Client(url, "secret", timeout=300) as client:
+def client(server):
+    with Client(server.url, "secret", timeout=300) as client:
         yield client
 
 
 def replica_processes():
     """The process ids of the model's replicas."""
-    details = serve.status().applications[APPLICATION].deployments["tiny"]
+    details = serve.status().applications["kebyt5-tiny"].deployments["tiny"]
     assert details.status == "HEALTHY"
-    title = b"ray::ServeReplica:kebyt5:tiny"
+    title = b"ray::ServeReplica:kebyt5-tiny:tiny"
     found = []
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):  # it has ended meanwhile
@@ -78,7 +86,14 @@ def test_every_route_answers_as_in_one_process(client, greedy):
     assert sum(answer.probabilities.values()) == pytest.approx(1)
 
 
-def test_refusals_arrive_as_they_are(client, url):
+def nested(depth):
+    schema = {"type": "string"}
+    for _ in range(depth):
+        schema = {"type": "array", "items": schema}
+    return schema
+
+
+def test_refusals_arrive_as_they_are(client, server):
     with pytest.raises(ServerError, match="unclosed group"):
         client.generate(GenerateRequest(input="가", constraint=ConstraintSpec(regex="(")))
     with pytest.raises(ServerError, match="16384 bytes at most"):
@@ -86,16 +101,54 @@ def test_refusals_arrive_as_they_are(client, url):
     with pytest.raises(ServerError, match="504: not done within the deadline"):
         client.answer("ner", [{"sentence": LONG}] * 20, deadline=0.1)
     with pytest.raises(ServerError, match="401"):
-        Client(url).models()
+        Client(server.url).models()
+    for schema in ({"enum": ["\ud800"]}, nested(300)):
+        body = {"input": "가", "constraint": {"json_schema": schema}}
+        for stream in (False, True):
+            answer = httpx2.post(
+                f"{server.url}/v1/generate",
+                content=json.dumps(body | {"stream": stream}),
+                headers={"Content-Type": "application/json", "Authorization": "Bearer secret"},
+                timeout=300,
+            )
+            assert answer.status_code == 422
+            assert "schema" in answer.json()["detail"]
 
 
-def test_a_replica_dies_under_load_and_no_request_is_lost(client, url, greedy):
+def test_logs_of_ray_have_no_text(client, server, session):
+    def logs(names):
+        found = (path for path in (session / "logs").rglob(names) if path.is_file())
+        return "".join(path.read_text(errors="replace") for path in found)
+
+    def calls():
+        return logs("replica_kebyt5-tiny_*").count(" CALL /v1/generate ")
+
+    before = calls()
+    wrong = ConstraintSpec(regex="password1234(")
+    with pytest.raises(ServerError, match="password1234"):
+        client.generate(GenerateRequest(input="가", constraint=wrong))
+    server.wait_for(lambda: calls() > before)
+    assert "password1234" not in logs("*")
+
+
+def test_ray_is_told_how_busy_engines_are(client, server):
+    client.generate(GenerateRequest(input=LONG, max_new_bytes=20))
+    (node,) = ray.nodes()
+    url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    server.wait_for(lambda: "ray_kebyt5_decoder_passes_total{" in httpx2.get(url, timeout=60).text)
+    lines = httpx2.get(url, timeout=60).text.splitlines()
+    passes = [line for line in lines if line.startswith("ray_kebyt5_decoder_passes_total{")]
+    assert all('model="tiny"' in line for line in passes)
+    assert any(line.startswith("ray_kebyt5_queue{") for line in lines)
+
+
+def test_a_replica_dies_under_load_and_no_request_is_lost(server, greedy):
     inputs = texts(40, seed=5)
     answers = {}
 
     def ask(number):
         request = GenerateRequest(input=inputs[number], max_new_bytes=200)
-        with Client(url, "secret", timeout=300) as mine:
+        with Client(server.url, "secret", timeout=300) as mine:
             if number % 2:
                 answers[number] = mine.generate(request).results[0].text
             else:
@@ -117,6 +170,56 @@ def test_a_replica_dies_under_load_and_no_request_is_lost(client, url, greedy):
     assert first not in replica_processes()
 
 
-def test_fewer_at_most_than_at_least():
+def test_sigterm_answers_what_is_accepted_and_leaves_what_others_serve(server, greedy):
+    @serve.deployment(ray_actor_options={"num_cpus": 0})
+    class Other:
+        def __call__(self):
+            return "here"
+
+    serve.run(Other.bind(), name="other", route_prefix="/other")
+    begun, answers = set(), {}
+
+    def ask(number):
+        request = GenerateRequest(input=LONG, max_new_bytes=600)
+        with Client(server.url, "secret", timeout=300) as mine:
+            text = ""
+            for event in mine.stream(request):
+                begun.add(number)
+                text += "" if isinstance(event, TextEnd) else event.text
+            answers[number] = text
+
+    asking = [threading.Thread(target=ask, args=(number,)) for number in range(16)]
+    for each in asking:
+        each.start()
+    server.wait_for(lambda: len(begun) == 16)
+    assert len(answers) < 16
+    server.process.send_signal(signal.SIGTERM)
+    for each in asking:
+        each.join()
+    assert server.process.wait() == 0
+    assert answers == dict.fromkeys(range(16), greedy(LONG, 600))
+    assert set(serve.status().applications) == {"other"}
+    assert serve.get_app_handle("other").remote().result() == "here"
+
+
+def test_what_cannot_be_deployed():
     with pytest.raises(InputError, match="fewer than"):
         run({"tiny": "tiny"}, ServeOptions(), "127.0.0.1", 8000, 2, 1)
+    with pytest.raises(InputError, match="--port 0"):
+        run({"tiny": "tiny"}, ServeOptions(), "127.0.0.1", 0, 1, 1)
+
+
+def test_a_request_that_no_replica_takes_ends_soon_after_its_deadline(monkeypatch):
+    monkeypatch.setattr(ray_serve, "_GRACE", 0.1)
+
+    async def scenario():
+        waiting = asyncio.get_running_loop().create_future()
+        handle = SimpleNamespace(generate=SimpleNamespace(remote=lambda body: waiting))
+        service = RemoteService(handle, ServeOptions(deadline=0.1))
+        asking = asyncio.create_task(service.generate(GenerateRequest(input="가")))
+        done, _ = await asyncio.wait({asking}, timeout=60)
+        assert done
+        assert isinstance(asking.exception(), TimeoutError)
+        assert waiting.cancelled()
+
+    asyncio.run(scenario())

@@ -24,6 +24,16 @@ def test_names(tmp_path, monkeypatch):
         parse_checkpoints([f"개체명={folder}"])
 
 
+def test_folders_may_have_an_equals_sign(tmp_path):
+    folder = tmp_path / "lr=1e-4" / "ner"
+    folder.mkdir(parents=True)
+    assert parse_checkpoints([str(folder), f"a={folder.parent}"]) == {
+        "ner": str(folder), "a": str(folder.parent),
+    }  # fmt: skip
+    with pytest.raises(InputError, match=r"'lr=1e-4' cannot be a name .* give one before it"):
+        parse_checkpoints([str(folder.parent)])
+
+
 def test_adapters_share_what_they_leave_as_it_is(checkpoint, tmp_path):
     config = LoraConfig(target_modules=["q", "v"], r=2, init_lora_weights=False)
     for name in ("one", "two"):

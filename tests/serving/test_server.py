@@ -137,14 +137,18 @@ def test_sigterm_finishes_what_is_accepted(tmp_path, greedy):
                 server.metric("kebyt5_queue") + server.metric("kebyt5_batch") + len(answers) >= 10
             )
         )
-        server.process.send_signal(signal.SIGTERM)
-        for each in asking:
-            each.join()
-        server.process.wait()
+        # An open page of the playground holds a response that would never end.
+        with httpx2.stream("GET", f"{server.url}/gradio_api/heartbeat/page", timeout=120) as page:
+            assert next(page.iter_text()).startswith("data:")
+            server.process.send_signal(signal.SIGTERM)
+            for each in asking:
+                each.join()
+            server.process.wait()
         assert taken + done > 5
         expected = {n: greedy(SENTENCES[n % 3] * 3, 300) for n in range(10)}
         assert answers == expected
         logged = [line for line in server.log() if line.get("route") == "/v1/generate"]
         assert [line["status"] for line in logged] == [200] * 10
+        assert not [line for line in server.log() if line["level"] == "error"]
         with pytest.raises(httpx2.ConnectError):
             generate(server.url, 10)

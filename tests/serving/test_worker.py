@@ -1,7 +1,9 @@
 """One thread runs a model; coroutines ask it for texts and other work, and may give up."""
 
 import asyncio
+import threading
 
+import numpy as np
 import pytest
 import torch
 from servers import LONG, SENTENCES
@@ -9,6 +11,7 @@ from servers import LONG, SENTENCES
 from kebyt5.generation import GenerationOptions
 from kebyt5.generation.constraints import ConstraintError, Grammar
 from kebyt5.generation.fill import fill
+from kebyt5.generation.likelihood import log_likelihoods
 from kebyt5.serving.worker import Worker
 
 SHORT = GenerationOptions(max_new_bytes=30)
@@ -63,7 +66,7 @@ def test_other_work_takes_turns_with_texts(model):
         order = []
 
         async def filling():
-            await worker.call(lambda model: fill(model, f"{LONG}<extra_id_0>", 8, 1, 200))
+            await worker.call(lambda model: fill(model, f"{LONG}<extra_id_0>", 8, 1, 200), True)
             order.append("filled")
 
         async def generating():
@@ -76,6 +79,56 @@ def test_other_work_takes_turns_with_texts(model):
         return order
 
     assert run(model, scenario) == ["generated", "filled"]
+
+
+def test_short_calls_do_not_wait_for_long_ones(model):
+    async def scenario(worker):
+        order = []
+
+        async def ask(function, is_long):
+            await worker.call(function, is_long)
+            order.append(is_long)
+
+        def search(model):
+            fill(model, f"{LONG}<extra_id_0>", 8, 1, 200)
+
+        def score(model):
+            log_likelihoods(model, [LONG], [["가", "나"]])
+
+        await asyncio.gather(*(ask(search, True) for _ in range(2)), ask(score, False),
+                             ask(score, False))  # fmt: skip
+        return order
+
+    assert run(model, scenario) == [False, False, True, True]
+
+
+def test_whoever_else_has_the_model_does_not_drive_the_engine(model, monkeypatch):
+    async def scenario(worker):
+        begun, threads = threading.Event(), set()
+        step = worker.engine.step
+
+        def noted():
+            threads.add(threading.current_thread())
+            return step()
+
+        def search(model):
+            begun.set()
+            fill(model, f"{LONG}<extra_id_0>", 8, 1, 200)
+
+        def elsewhere():
+            begun.wait()
+            ids = torch.tensor([[5, 6, 7]])
+            for _ in range(3):
+                model(input_ids=ids, decoder_input_ids=ids)
+
+        monkeypatch.setattr(worker.engine, "step", noted)
+        call = asyncio.ensure_future(worker.call(search, is_long=True))
+        await asyncio.to_thread(elsewhere)
+        assert not call.done()
+        await call
+        return {thread.name for thread in threads}
+
+    assert run(model, scenario) == {"test"}
 
 
 def test_a_call_that_nobody_waits_for_ends(model):
@@ -102,8 +155,12 @@ def test_a_call_that_nobody_waits_for_ends(model):
 def test_results_do_not_depend_on_what_runs_in_between(model):
     async def scenario(worker):
         texts = asyncio.gather(*(worker.generate(LONG, SHORT) for _ in range(3)))
-        among = await worker.call(lambda model: fill(model, "가<extra_id_0>나", 4, 2, 8))
+        among, (likelihood,) = await asyncio.gather(
+            worker.call(lambda model: fill(model, "가<extra_id_0>나", 4, 2, 8), is_long=True),
+            worker.call(lambda model: log_likelihoods(model, [LONG], [["가"]])),
+        )
         await texts
+        np.testing.assert_allclose(likelihood, log_likelihoods(model, [LONG], [["가"]])[0], 1e-4)
         alone = await worker.call(lambda model: fill(model, "가<extra_id_0>나", 4, 2, 8))
         return among, alone
 

@@ -7,6 +7,9 @@ from cyclopts.types import NonNegativeInt
 
 from kebyt5.errors import InputError
 
+_DEADLINE = 3600.0
+"""Seconds that an answer may take; a person closes the page before."""
+
 
 def playground(
     *checkpoints: Annotated[str, Parameter(negative="")],
@@ -26,14 +29,22 @@ def playground(
         host: The address to listen on; 0.0.0.0 lets other machines in.
         port: The port to listen on, 0 for any that is free.
     """
+    if port > 65_535:
+        raise InputError(f"--port {port}: from 0, for any, to 65535")
     try:
         from kebyt5.serving.playground import build
+        from kebyt5.serving.service import LocalService
     except ModuleNotFoundError as error:
         raise InputError(f"{error}; pip install 'kebyt5[serve]'") from error
     from kebyt5.models.loading import load
+    from kebyt5.serving.options import ServeOptions
 
-    models = {name: load(name) for name in checkpoints or ("tiny",)}
-    page = build(models)
+    options = ServeOptions(deadline=_DEADLINE)
+    names = checkpoints or ("tiny",)
+    services = {name: LocalService(name, load(name), options) for name in names}
+    page = build(services)
+    for service in services.values():
+        service.start()
     try:
         _, address, _ = page.launch(
             server_name=host,
@@ -47,6 +58,8 @@ def playground(
         raise InputError(f"--host {host} --port {port}: cannot listen there: {error}") from error
     print(f"{address} shows the playground; Ctrl-C ends it.", flush=True)
     page.block_thread()
+    for service in services.values():
+        service.worker.stop()
 
 
 __all__ = ["playground"]

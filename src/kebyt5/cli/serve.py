@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 
+from kebyt5.allocator import limit_kernel_caches
 from kebyt5.errors import InputError
 from kebyt5.serving.options import ServeOptions
 
@@ -33,7 +34,7 @@ def serve(
             NAME=CHECKPOINT. The first one answers where a request names none. `tiny`, the model
             that kebyt5 ships, where none is given.
         host: Address to listen at; 0.0.0.0 for all.
-        port: 0 for any that is free.
+        port: 0 for any that is free, but not with `--ray`.
         playground: Whether to have the playground at `/`; it is left out where keys are needed,
             and with `--ray`.
         ray: Run on Ray Serve, on the cluster at RAY_ADDRESS or a new one on this machine.
@@ -42,6 +43,7 @@ def serve(
             given.
         options: Limits and keys.
     """
+    limit_kernel_caches()
     for package in ("fastapi", "uvicorn", "prometheus_client", *(["ray"] if ray else [])):
         if find_spec(package) is None:
             raise InputError(f"{package} is not installed; pip install kebyt5[serve]")
@@ -57,10 +59,11 @@ def serve(
 
         run_on_ray(named, options, host, port, replicas, max_replicas or replicas)
         return
-    from kebyt5.serving.server import run
+    from kebyt5.serving.server import bind, run
 
+    sockets = bind(host, port)  # refused now rather than once all models are loaded
     has_playground = playground and options.api_keys is None
-    run(load_models(named), options, host, port, has_playground)
+    run(load_models(named), options, sockets, has_playground)
 
 
 __all__ = ["serve"]

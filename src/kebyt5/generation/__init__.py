@@ -1,6 +1,19 @@
 """From input texts to output texts: the engine, its constraints, eight-bit weights."""
 
 from kebyt5.generation.engine import Engine
-from kebyt5.generation.request import Generated, Generation, GenerationOptions, Statistics
+from kebyt5.generation.request import (
+    Generated,
+    Generation,
+    GenerationError,
+    GenerationOptions,
+    Statistics,
+)
 
-__all__ = ["Engine", "Generated", "Generation", "GenerationOptions", "Statistics"]
+__all__ = [
+    "Engine",
+    "Generated",
+    "Generation",
+    "GenerationError",
+    "GenerationOptions",
+    "Statistics",
+]

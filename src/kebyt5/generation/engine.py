@@ -4,13 +4,15 @@ An encoder runs once an input, a decoder once a byte, and a byte model's decoder
 reading its weights. So the engine reads them once for all requests (continuous batching), and lets
 each request decide several bytes a pass: guesses at what is copied from the input, and what its
 constraint forces, are verified in the pass that decides the next byte. Greedy output is that of
-`model.generate`, up to ties.
+`model.generate`: where the lead of a byte is so small that another shape of the pass may round it
+away, the passes of plain generation are made after all.
 """
 
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,9 +23,11 @@ from kebyt5.generation.cache import SlotCache
 from kebyt5.generation.decoder import PackedDecoder
 from kebyt5.generation.drafts import Habits, Price
 from kebyt5.generation.encoding import batch_of_like_length, encode
+from kebyt5.generation.plain import plain_logits
 from kebyt5.generation.request import (
     Generated,
     Generation,
+    GenerationError,
     GenerationOptions,
     Statistics,
     encode_input,
@@ -34,9 +38,9 @@ from kebyt5.generation.slot import Slot
 class Engine:
     r"""Generates texts with one model.
 
-    The weights are read when a step needs them and must not change in shape meanwhile. A step is
-    driven by whoever waits: `generate` does so itself, a server calls `run` in a thread of its
-    own.
+    A step is driven by whoever waits: `generate` does so itself, a server calls `run` in a thread
+    of its own. Weights are kept in the order in which products want them, so after the model's
+    weights have changed, make a new engine.
 
     Args:
         model: KEByT5, GBST-KEByT5 or ByT5, on any device, in evaluation mode.
@@ -65,6 +69,10 @@ class Engine:
         self._habits = Habits()
         self._stepping = threading.Lock()
         self._changed = threading.Condition()
+        # With eight bits or in half precision rounding moves logits by a thousand times as much;
+        # too many outputs would have to be read again.
+        is_exact = model.dtype == torch.float32 and not getattr(model.config, "int8", False)
+        self._plain = partial(plain_logits, model) if is_exact else None
 
     def submit(
         self, input: str | np.ndarray, options: GenerationOptions | None = None
@@ -76,16 +84,10 @@ class Engine:
             options: How to generate.
 
         Raises:
-            ValueError: There is no id.
+            ValueError: These are no ids of the model.
         """
-        options = options or GenerationOptions()
-        ids = encode_input(input, options.sentinels) if isinstance(input, str) else input
-        if len(ids) == 0:
-            raise ValueError("an input without ids; give at least the end of sequence")
-        request = Generation(np.asarray(ids, np.int64), options)
-        with self._changed:
-            self._inbox.append(request)
-            self._changed.notify_all()
+        request = self._request(input, options or GenerationOptions())
+        self._queue([request])
         return request
 
     def generate(
@@ -102,19 +104,27 @@ class Engine:
             progress: Title of a progress bar; none is shown where it is empty.
 
         Raises:
-            ValueError: There are not as many options as inputs.
+            ValueError: There are not as many options as inputs, or an input has other ids than the
+                model; nothing is generated then.
+            GenerationError: Requests failed, such as by a constraint that leaves nothing to
+                generate. It has the texts of the others, which are finished first.
         """
         if options is None or isinstance(options, GenerationOptions):
             options = [options or GenerationOptions()] * len(inputs)
         if len(options) != len(inputs):
             raise ValueError(f"{len(inputs)} inputs, but {len(options)} options")
-        requests = [self.submit(*pair) for pair in zip(inputs, options, strict=True)]
+        requests = [self._request(*pair) for pair in zip(inputs, options, strict=True)]
+        self._queue(requests)
         with Progress(disable=not progress, transient=True) as bar:
             task = bar.add_task(progress, total=len(requests))
             while not all(request.done for request in requests):
                 self.step()
                 bar.update(task, completed=sum(request.done for request in requests))
-        return [request.result() for request in requests]
+        outcomes = [request.outcome() for request in requests]
+        generated = [each for each in outcomes if isinstance(each, Generated)]
+        if len(generated) < len(outcomes):
+            raise GenerationError(outcomes)
+        return generated
 
     def run(self, stop: threading.Event) -> None:
         """Works on whatever is submitted until `stop` is set; what is left then is cancelled."""
@@ -145,8 +155,28 @@ class Engine:
                 for slot in self._active:
                     slot.request.end(error)
                 self._active = []
+            self._reread()
             self._retire()
             return bool(self._active or self._waiting or self._inbox)
+
+    def _request(self, input: str | np.ndarray, options: GenerationOptions) -> Generation:
+        ids = encode_input(input, options.sentinels) if isinstance(input, str) else input
+        ids, size = np.asarray(ids), self._model.config.vocab_size
+        if ids.ndim != 1:
+            raise ValueError(f"ids of shape {ids.shape}; give those of one input, (n,)")
+        if len(ids) == 0:
+            raise ValueError("an input without ids; give at least the end of sequence")
+        if ids.dtype.kind not in "iu":
+            raise ValueError(f"ids of type {ids.dtype}; they have to be integers")
+        strange = ids[(ids < 0) | (ids >= size)]
+        if len(strange):
+            raise ValueError(f"id {strange[0]}; the model has those from 0 to {size - 1}")
+        return Generation(ids.astype(np.int64), options)
+
+    def _queue(self, requests: Sequence[Generation]) -> None:
+        with self._changed:
+            self._inbox.extend(requests)
+            self._changed.notify_all()
 
     def _take_in(self) -> None:
         while self._inbox:
@@ -172,7 +202,8 @@ class Engine:
                 if request not in self._encoded:
                     self._encode_ahead()
                 cache = self._encoded.pop(request)
-                self._active.append(Slot(request, cache, self._start_id, self._habits))
+                slot = Slot(request, cache, self._model.config, self._habits, self._plain)
+                self._active.append(slot)
             except Exception as error:
                 request.end(error)
             del self._waiting[0]
@@ -186,12 +217,21 @@ class Engine:
         waiting = [request for request in soon if request not in self._encoded]
         chosen = batch_of_like_length([len(request.input_ids) for request in waiting])
         batch = [waiting[i] for i in chosen]
+        try:
+            self._encode(batch)
+        except Exception:
+            if len(batch) == 1:
+                raise
+            self._encode(waiting[:1])  # whatever is wrong with one of them fails alone
+
+    def _encode(self, batch: Sequence[Generation]) -> None:
+        assert self._decoder is not None
         states = encode(self._model, [request.input_ids for request in batch])
         self._encoded.update(zip(batch, self._decoder.cross_caches(states), strict=True))
 
     def _decode(self) -> None:
         """Runs one pass over what every request plans and lets each take what it says."""
-        slots = [slot for slot in self._active if not slot.finish]
+        slots = [slot for slot in self._active if not slot.finish and not slot.in_doubt]
         price = Price.beside(len(slots))
         plans: dict[Slot, list[int]] = {}
         for slot in slots:
@@ -216,6 +256,12 @@ class Engine:
             with self._failing_alone(slot):
                 slot.accept(rows)
 
+    def _reread(self) -> None:
+        """Lets those in doubt read one byte more of what they have written, alone."""
+        for slot in [slot for slot in self._active if slot.in_doubt]:
+            with self._failing_alone(slot):
+                slot.reread()
+
     @contextmanager
     def _failing_alone(self, slot: Slot) -> Iterator[None]:
         """Ends one request where its constraint fails, and leaves the others alone."""
@@ -232,10 +278,6 @@ class Engine:
                 self.statistics += slot.statistics
                 slot.request.end(slot.end(slot.finish))
         self._active = [slot for slot in self._active if slot.finish is None]
-
-    @property
-    def _start_id(self) -> int:
-        return self._model.config.decoder_start_token_id
 
 
 __all__ = ["Engine"]

@@ -1,6 +1,6 @@
 """How likely a model finds given texts as answers: for classification and reranking."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -10,6 +10,10 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
+
+LARGEST_PASS = 8192
+"""Positions of candidates and of the encoder states beside them that a pass of the decoder sees;
+what it takes beyond the weights is in proportion to them."""
 
 
 @torch.inference_mode()
@@ -28,7 +32,8 @@ def log_likelihoods(
         model: A KEByT5, GBST-KEByT5 or ByT5 model.
         inputs: The texts that the model reads.
         candidates: For each input the texts to judge.
-        batch_size: Inputs that are encoded, and candidates that are decoded, at a time.
+        batch_size: Inputs that are encoded, and candidates that are decoded, at a time; fewer of
+            these where they or the inputs are long.
         progress: Title of a progress bar; none is shown where it is empty.
 
     Returns:
@@ -51,8 +56,9 @@ def log_likelihoods(
         encoded = ByteTokenizer()([inputs[i] for i in batch], padding=True, return_tensors="pt")
         encoded = encoded.to(model.device)
         states = model.get_encoder()(**encoded).last_hidden_state
-        for start in range(0, len(pairs), batch_size):
-            part = pairs[start : start + batch_size]
+        sizes = [len(candidates[i][j].encode("utf-8", "replace")) + 1 for _, i, j in pairs]
+        for group in _passes(sizes, states.shape[1], batch_size):
+            part = pairs[group]
             rows = torch.tensor([row for row, _, _ in part], device=model.device)
             texts = [candidates[i][j] for _, i, j in part]
             found = _score(model, states[rows], encoded.attention_mask[rows], texts)
@@ -62,6 +68,25 @@ def log_likelihoods(
     return result
 
 
+def _passes(sizes: Sequence[int], states: int, most: int) -> Iterator[slice]:
+    """Which candidates are decoded together: neighbours, and at least one at a time.
+
+    Args:
+        sizes: Of the candidates; the longest says how much each of a pass takes.
+        states: Of the encoder, which each of them has.
+        most: Candidates in a pass.
+    """
+    start = longest = 0
+    for i, size in enumerate(sizes):
+        longest = max(longest, size)
+        together = i + 1 - start
+        if together > 1 and (together > most or together * (longest + states) > LARGEST_PASS):
+            yield slice(start, i)
+            start, longest = i, size
+    if sizes:
+        yield slice(start, len(sizes))
+
+
 def _score(model: PreTrainedModel, states: Tensor, mask: Tensor, targets: list[str]) -> Tensor:
     """The log probability of each target after its encoder states (targets, n, D): (targets,)."""
     labels = ByteTokenizer()(targets, padding=True, return_tensors="pt").to(model.device)
@@ -69,6 +94,8 @@ def _score(model: PreTrainedModel, states: Tensor, mask: Tensor, targets: list[s
         encoder_outputs=BaseModelOutput(states),
         attention_mask=mask,
         decoder_input_ids=model.prepare_decoder_input_ids_from_labels(labels.input_ids),
+        decoder_attention_mask=labels.attention_mask,
+        use_cache=False,  # attention takes linear memory then
     ).logits.float()
     chosen = logits.log_softmax(dim=-1).gather(-1, labels.input_ids[:, :, None])[..., 0]
     return (chosen * labels.attention_mask).sum(dim=-1)

@@ -27,9 +27,10 @@ class GenerationOptions:
         constraint: What may be generated; anything where it is None.
         temperature: 0 for the likeliest byte each time, else of the sampling.
         top_p: Share of the probability that is sampled from, the likeliest bytes first.
-        seed: Decides what is sampled, whatever else is generated at the same time.
-        drafts: Whether to guess at bytes. It changes the time, never the text.
-        stop: Texts before which the output ends.
+        seed: Decides what is sampled, in float32 whatever else is generated at the same time.
+        drafts: Whether to guess at bytes. It changes the time, in float32 never the text; with
+            eight-bit weights and in half precision it may decide what is nearly equally likely.
+        stop: Texts before the first of which to be complete the output ends.
         deadline: Seconds after submission at which the text ends where it is.
         sentinels: The convention for `<extra_id_i>` in input and output.
 
@@ -67,7 +68,7 @@ class Statistics:
     """How the bytes of a text, or of many, came about.
 
     Attributes:
-        passes: Of the decoder.
+        passes: Of the decoder, with those that read an output again where its next id was in doubt.
         rows: Byte positions that the decoder computed.
         decided: Ids that were chosen by the last logits of a pass.
         copied: Ids that a draft had guessed right although others were allowed.
@@ -108,7 +109,8 @@ class Generated:
 
     Attributes:
         text: What the ids say, without special tokens; never half a character at a cut.
-        ids: As generated, the end of sequence included where it was reached.
+        ids: As generated, the end of sequence included where it was reached, up to the byte that
+            completed a stop text.
         finish: Why it ends: at the end of sequence, at the length limit, before a stop text, by
             cancellation, or at its deadline.
         statistics: How it came about.
@@ -118,6 +120,26 @@ class Generated:
     ids: list[int]
     finish: Finish
     statistics: Statistics
+
+
+class GenerationError(RuntimeError):
+    """Some of several requests failed, after all of them were worked on.
+
+    Its cause is the first failure.
+
+    Attributes:
+        outcomes: For each request what was generated, or why it was not.
+    """
+
+    def __init__(self, outcomes: Sequence[Generated | BaseException]) -> None:
+        failures = [each for each in outcomes if isinstance(each, BaseException)]
+        first = outcomes.index(failures[0])
+        super().__init__(
+            f"{len(failures)} of {len(outcomes)} inputs failed; the first, number {first}:"
+            f" {failures[0]}"
+        )
+        self.outcomes = outcomes
+        self.__cause__ = failures[0]
 
 
 class Generation:
@@ -155,12 +177,21 @@ class Generation:
             TimeoutError: It is not finished after so many seconds.
             Exception: Whatever kept it from being generated, such as a `ConstraintError`.
         """
+        outcome = self.outcome(timeout)
+        if isinstance(outcome, Generated):
+            return outcome
+        raise outcome
+
+    def outcome(self, timeout: float | None = None) -> Generated | BaseException:
+        """As `result`, but returns what it would raise.
+
+        Raises:
+            TimeoutError: It is not finished after so many seconds.
+        """
         if not self._ended.wait(timeout):
             raise TimeoutError(f"not generated within {timeout} seconds")
-        if isinstance(self._outcome, Generated):
-            return self._outcome
         assert self._outcome is not None
-        raise self._outcome
+        return self._outcome
 
     def stream(self) -> Iterator[str]:
         """Yields the text as it grows, in whole characters; once, for one reader.
@@ -208,7 +239,8 @@ class TextStream:
 
     Attributes:
         sentinels: The convention for `<extra_id_i>`.
-        stop: Texts before which the output ends.
+        stop: Texts before the first of which to be complete the output ends; of several that
+            are complete at once, the longest.
         text: What has been said so far.
         stopped: Whether a stop text was found.
     """
@@ -239,10 +271,15 @@ class TextStream:
         if self.stopped:
             return ""
         self._held += piece
-        places = [place for word in self.stop if (place := self._held.find(word)) >= 0]
-        if places:
+        found = [
+            (place + len(word), place)
+            for word in self.stop
+            if (place := self._held.find(word)) >= 0
+        ]
+        if found:
+            # The one that is complete first, however many characters come at once.
             self.stopped = True
-            self._held = self._held[: min(places)]
+            self._held = self._held[: min(found)[1]]
         # Whatever a stop text may begin with waits for what comes behind it.
         waiting = 0
         if not end and not self.stopped:
@@ -278,4 +315,12 @@ def _tokenizer() -> ByteTokenizer:
     return ByteTokenizer()  # making one takes longer than encoding many a text
 
 
-__all__ = ["Finish", "Generated", "Generation", "GenerationOptions", "Statistics", "TextStream"]
+__all__ = [
+    "Finish",
+    "Generated",
+    "Generation",
+    "GenerationError",
+    "GenerationOptions",
+    "Statistics",
+    "TextStream",
+]

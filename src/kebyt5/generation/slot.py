@@ -1,14 +1,17 @@
 """One request while it is being generated."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any
 
 import numpy as np
+from transformers import PreTrainedConfig
 
 from kebyt5.generation.cache import SlotCache
-from kebyt5.generation.constraints.constraint import EOS, VOCABULARY, ConstraintError, forced
+from kebyt5.generation.constraints.constraint import EOS, ConstraintError, forced
 from kebyt5.generation.drafts import CopyDraft, Habits, Price
 from kebyt5.generation.request import Finish, Generated, Generation, Statistics, TextStream
-from kebyt5.generation.sampling import best, draw
+from kebyt5.generation.sampling import DOUBT, TIE, best, draw
 
 
 class Slot:
@@ -17,15 +20,26 @@ class Slot:
     Args:
         request: What is asked.
         cache: Its keys and values.
-        start_id: With which the decoder starts.
+        config: Of the model: with which id its decoder starts, and how many it knows.
         habits: What drafts have learnt from other requests.
+        plain: Of input ids and output ids, the logits (V,) that plain generation has behind each
+            output id in turn; they decide where the lead of an id is no more than rounding. None
+            where rounding may decide.
+
+    Attributes:
+        in_doubt: Whether the next id waits for `reread`; no pass is planned meanwhile.
 
     Raises:
         ConstraintError: The constraint leaves nothing to generate.
     """
 
     def __init__(
-        self, request: Generation, cache: SlotCache, start_id: int, habits: Habits
+        self,
+        request: Generation,
+        cache: SlotCache,
+        config: PreTrainedConfig,
+        habits: Habits,
+        plain: Callable[[np.ndarray, Iterable[int]], Iterator[np.ndarray]] | None = None,
     ) -> None:
         self.request = request
         self.cache = cache
@@ -40,13 +54,23 @@ class Slot:
         self._drafts: CopyDraft | None = None
         if options.drafts:
             self._drafts = CopyDraft(request.input_ids.tolist(), habits)
-        self._pending = [start_id]  # not in the cache yet
+        self.in_doubt = False
+        self._plain: Iterator[np.ndarray] | None = None
+        if plain:
+            # Reads the output as it grows, as far as it is asked for.
+            beginning = [config.decoder_start_token_id]
+            self._plain = plain(request.input_ids, chain(beginning, self._output))
+        self._reread = 0  # ids, the start among them
+        self._vocabulary = config.vocab_size
+        self._pending = [config.decoder_start_token_id]  # not in the cache yet
         self._draft: list[int] = []
         self._masks: Sequence[np.ndarray | None] = []
         self._guessed = 0  # ids at its beginning that are a guess
         self._sure = 0  # ids in it without a choice
+        self._said = 0  # ids of the output that were handed on
+        self._piece = ""  # of the text, likewise waiting
         self._take_forced()
-        self._say(self._output)
+        self._hand_on()
 
     def plan(self, price: Price) -> list[int]:
         """The ids to feed in the next pass: what is not in the cache yet, then a draft."""
@@ -79,11 +103,40 @@ class Slot:
         self.statistics.proposed += len(self._draft) - self._sure
         self.statistics.proposed_forced += self._sure
         self.cache.length += len(self._pending)
-        begin = len(self._output)
+        self._take(logits, DOUBT if self._plain else 0.0)
+
+    def reread(self) -> None:
+        """Reads one more id as plain generation does; the last one tells what was in doubt."""
+        assert self._plain is not None
+        logits = next(self._plain)
+        self._reread += 1
+        self.statistics.passes += 1
+        self.statistics.rows += 1
+        if self._reread > len(self._output):
+            self._take(logits[None])
+
+    def end(self, finish: Finish) -> Generated:
+        """The text as it is, for the reason given."""
+        self.request.emit(self._text.close(cut=finish not in ("eos", "stop")))
+        return Generated(self._text.text, self._output, finish, self.statistics)
+
+    def _take(self, logits: np.ndarray, doubt: float = 0.0) -> None:
+        """Takes ids by their logits (choices, V) up to the first that the draft has not guessed.
+
+        One whose lead is below `doubt`, a share of the largest logit, is left open.
+        """
+        self.in_doubt = False
         right = 0
         for row, mask in enumerate(self._masks):
             only = None if mask is None else forced(mask)
-            chosen = self._choose(logits[row], mask) if only is None else only
+            if only is None:
+                chosen, lead = self._choose(logits[row], mask)
+                if lead < doubt * np.abs(logits[row]).max():
+                    self.in_doubt = True
+                    break
+                self.statistics.ties += lead < TIE
+            else:
+                chosen = only
             guessed = row < len(self._draft) and chosen == self._draft[row]
             if only is not None:
                 self.statistics.forced += 1
@@ -97,23 +150,23 @@ class Slot:
                 break
             right += 1
         self.cache.length += right
-        self._pending = self._output[-1:]
         if self._drafts:
             self._drafts.learn(self._guessed, min(right, self._guessed))
-        self._take_forced()
-        self._say(self._output[begin:])
-
-    def end(self, finish: Finish) -> Generated:
-        """The text as it is, for the reason given."""
-        self.request.emit(self._text.close(cut=finish not in ("eos", "stop")))
-        return Generated(self._text.text, self._output, finish, self.statistics)
+        if self.in_doubt:
+            # The cache has all ids; only the choice that is open is left.
+            self._pending, self._draft, self._guessed = [], [], 0
+            self._masks = self._masks[right : right + 1]
+        else:
+            self._pending = self._output[-1:]
+            self._take_forced()
+        self._hand_on()
 
     def _draft_allowed(self, guess: list[int], room: int) -> None:
         """Makes the draft of a guess and of forced ids, as far as the constraint allows them."""
         constraint, state = self._constraint, self._state
         assert constraint is not None
         self._draft, self._guessed, self._sure = [], 0, 0
-        masks = [constraint.allowed(state)]
+        masks = [self._allowed(state)]
         guessed = iter(guess)
         # A dead end ahead is an error only if the model goes there.
         while len(self._draft) < room and masks[-1].any():
@@ -129,7 +182,7 @@ class Slot:
                 break
             state = constraint.advance(state, byte_id)
             try:
-                masks.append(constraint.allowed(state))
+                masks.append(self._allowed(state))
             except ConstraintError:
                 break
             if byte_id == following:
@@ -140,23 +193,29 @@ class Slot:
             self._sure += only is not None
         self._masks = masks
 
-    def _choose(self, logits: np.ndarray, mask: np.ndarray | None) -> int:
+    def _allowed(self, state: Any) -> np.ndarray:
+        """What the constraint allows, of the ids that the model has."""
+        assert self._constraint is not None
+        return self._constraint.allowed(state)[: self._vocabulary]
+
+    def _choose(self, logits: np.ndarray, mask: np.ndarray | None) -> tuple[int, float]:
+        """An id, and its lead over the next one in logits."""
         if mask is not None:
             allowed = np.zeros(len(logits), bool)
-            allowed[:VOCABULARY] = mask
+            allowed[: len(mask)] = mask
             logits = np.where(allowed, logits, -np.inf)
         options = self._options
         if options.temperature == 0:
-            chosen, tie = best(logits)
-        else:
-            position = len(self._output)
-            chosen, tie = draw(logits, options.temperature, options.top_p, options.seed, position)
-        self.statistics.ties += tie
-        return chosen
+            return best(logits)
+        position = len(self._output)
+        return draw(logits, options.temperature, options.top_p, options.seed, position)
 
     def _append(self, byte_id: int) -> None:
         self._output.append(byte_id)
-        if byte_id == EOS:
+        self._piece += self._text.feed([byte_id])
+        if self._text.stopped:
+            self.finish = "stop"
+        elif byte_id == EOS:
             self.finish = "eos"
         elif len(self._output) == self._options.max_new_bytes:
             self.finish = "length"
@@ -166,7 +225,7 @@ class Slot:
     def _take_forced(self) -> None:
         """Appends what the constraint leaves no choice about; the next pass decodes it."""
         while self._constraint and not self.finish:
-            only = forced(self._constraint.allowed(self._state))
+            only = forced(self._allowed(self._state))
             if only is None:
                 break
             self._append(only)
@@ -174,13 +233,13 @@ class Slot:
             self.statistics.forced += 1
             self.statistics.proposed_forced += 1
 
-    def _say(self, ids: list[int]) -> None:
+    def _hand_on(self) -> None:
+        """Tells the reader and the drafts what is new."""
         if self._drafts:
-            self._drafts.extend(ids)
-        self.request.size = len(self._output)
-        self.request.emit(self._text.feed(ids))
-        if self._text.stopped:
-            self.finish = "stop"
+            self._drafts.extend(self._output[self._said :])
+        self._said = self.request.size = len(self._output)
+        self.request.emit(self._piece)
+        self._piece = ""
 
 
 __all__ = ["Slot"]

@@ -87,6 +87,7 @@ def create_app(
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.services = dict(services)
+    app.state.stopping = asyncio.Event()
     app.state.metrics = metrics = Metrics(services)
     install_handlers(app)
     # What is added last comes first.
@@ -102,12 +103,12 @@ def create_app(
     return app
 
 
-def mount_playground(app: FastAPI, models: Mapping[str, Any]) -> None:
+def mount_playground(app: FastAPI, services: Mapping[str, LocalService]) -> None:
     """Puts the playground at `/` where it is installed, else what sends there to the documentation.
 
     Args:
         app: Of `create_app`; its routes come first.
-        models: The models by name.
+        services: Those of the app, by name.
     """
     if find_spec("gradio") is None or find_spec("kebyt5.serving.playground") is None:
         app.add_api_route("/", _to_documentation, include_in_schema=False)
@@ -115,9 +116,11 @@ def mount_playground(app: FastAPI, models: Mapping[str, Any]) -> None:
     import gradio
 
     playground = import_module("kebyt5.serving.playground")
-    page = playground.build(models)
+    page = playground.build(services)
     app.router.routes.append(_OtherMethods(app.routes))
     gradio.mount_gradio_app(app, page, path="/", footer_links=[], run_history=False)
+    # Each open page has a response that lasts until then; a server waits for all responses.
+    app.routes[-1].app.stop_event = app.state.stopping  # type: ignore[attr-defined]
 
 
 class _OtherMethods(BaseRoute):
@@ -184,7 +187,10 @@ async def healthz(request: Request) -> Health:
 
 @_probes.get("/readyz", responses=_problems(503))
 async def readyz(request: Request) -> Health:
-    """Whether to send requests here; not while the server starts or stops."""
+    """Whether to send requests here.
+
+    Not before everything is loaded, nor once the server stops: it takes no connections then.
+    """
     if not getattr(request.app.state, "is_ready", False):
         raise Problem(503, "starting or stopping; send requests elsewhere")
     return await healthz(request)

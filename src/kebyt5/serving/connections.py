@@ -10,16 +10,22 @@ from kebyt5.serving.problems import MEDIA_TYPE, Problem
 
 
 class ImpatientProtocol(H11Protocol):
-    """Closes a connection on which the head of a request does not arrive in time.
+    """Closes a connection on which nothing goes on.
 
-    Uvicorn itself waits for the first request for ever, and for whoever sends a byte now and then.
+    That is one on which the head of a request does not arrive in time, or whose client does not
+    take what waits for it. Uvicorn itself waits for both for ever.
     """
 
     head_seconds = 20.0
+    """In which a request's head has to arrive."""
+
+    read_seconds = 20.0
+    """In which a client has to take some of what waits for it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head_timer: asyncio.TimerHandle | None = None
+        self._read_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begins to wait."""
@@ -40,6 +46,18 @@ class ImpatientProtocol(H11Protocol):
         """Stops waiting."""
         super().connection_lost(exc)
         self._stop_waiting()
+        self._stop_waiting_for_reader()
+
+    def pause_writing(self) -> None:
+        """Begins to wait for the client to read."""
+        super().pause_writing()
+        # Closed rather than aborted, the connection would wait for that as well.
+        self._read_timer = self.loop.call_later(self.read_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Stops waiting for that."""
+        super().resume_writing()
+        self._stop_waiting_for_reader()
 
     def send_400_response(self, msg: str) -> None:
         """Answers what is no HTTP."""
@@ -64,6 +82,11 @@ class ImpatientProtocol(H11Protocol):
             self._stop_waiting()
         elif self._head_timer is None and not self.transport.is_closing():
             self._head_timer = self.loop.call_later(self.head_seconds, self.transport.close)
+
+    def _stop_waiting_for_reader(self) -> None:
+        if self._read_timer is not None:
+            self._read_timer.cancel()
+            self._read_timer = None
 
     def _stop_waiting(self) -> None:
         if self._head_timer is not None:

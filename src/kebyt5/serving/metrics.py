@@ -54,19 +54,25 @@ class Metrics:
             ["model", "direction"],
             registry=self.registry,
         )
-        self.registry.register(_Engines(services))
+        self.registry.register(Engines(services))
 
 
-class _Engines(Collector):
-    """Reads off the engines of this process when asked."""
+class Engines(Collector):
+    """Reads off the engines of this process when asked.
+
+    Args:
+        services: The models by name.
+    """
 
     def __init__(self, services: Mapping[str, Service]) -> None:
         self._services = services
 
     def describe(self) -> Iterable[Metric]:
+        """Nothing, before it is asked."""
         return []
 
     def collect(self) -> Iterable[Metric]:
+        """The metrics as they are now."""
         queue = GaugeMetricFamily(
             "kebyt5_queue", "Texts that are accepted and wait for a slot.", labels=["model"]
         )
@@ -100,4 +106,4 @@ class _Engines(Collector):
         return [queue, batch, passes, rows, ids]
 
 
-__all__ = ["Metrics"]
+__all__ = ["Engines", "Metrics"]

@@ -7,6 +7,9 @@ from cyclopts.types import PositiveFloat, PositiveInt
 
 from kebyt5.errors import InputError
 
+_SLACK = 10.0
+"""Seconds beyond the longest deadline, for responses on their way."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ServeOptions:
@@ -34,7 +37,8 @@ class ServeOptions:
     """That one text may be generated in."""
 
     body_seconds: PositiveFloat = 20.0
-    """In which a request has to arrive, its head and its body each; else its connection ends."""
+    """In which a request has to arrive, its head and its body each, and its client has to take what
+    waits for it; else its connection ends."""
 
     api_keys: Path | None = None
     """A file with an API key a line, one of which every request to /v1 has to bring; blank lines
@@ -55,6 +59,11 @@ class ServeOptions:
     def places(self) -> int:
         """Texts of a model that are accepted and not answered yet, at most."""
         return self.slots + self.queue
+
+    @property
+    def drain_seconds(self) -> float:
+        """After which a server that stops does not wait any more, though nothing should be left."""
+        return self.body_seconds + self.deadline + _SLACK
 
     def read_api_keys(self) -> list[str]:
         """The keys in the file, none where there is no file.

@@ -117,7 +117,7 @@ def install_handlers(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         detail = {
             400: "the body cannot be read; send JSON in UTF-8",
-            404: "no such path; /docs lists them",
+            404: "no such path; /openapi.json lists them",
             405: f"not with {request.method}; the header Allow has what this path takes",
         }.get(error.status_code, str(error.detail))
         return Problem(error.status_code, detail, error.headers).response()
@@ -154,7 +154,7 @@ def _mended(error: Mapping[str, Any]) -> str:
     """A message of pydantic's, in plainer words where it needs them."""
     return {
         "string_unicode": "text with a lone surrogate, which is no character; leave it out",
-        "extra_forbidden": "no such field; leave it out, or see /docs for the names",
+        "extra_forbidden": "no such field; leave it out, or see /openapi.json for the names",
         "missing": "this field is missing; give it",
         "model_attributes_type": "expected a JSON object; set Content-Type: application/json",
     }.get(error["type"], str(error["msg"]).removeprefix("Value error, "))

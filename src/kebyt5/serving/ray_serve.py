@@ -10,11 +10,13 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import ray
 from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError
 from ray import serve
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError
@@ -24,7 +26,7 @@ from kebyt5.serving.app import create_app
 from kebyt5.serving.logs import configure, log
 from kebyt5.serving.options import ServeOptions
 from kebyt5.serving.problems import Problem
-from kebyt5.serving.registry import load_models
+from kebyt5.serving.replica import Replica
 from kebyt5.serving.schemas import (
     EmbedRequest,
     EmbedResponse,
@@ -39,73 +41,20 @@ from kebyt5.serving.schemas import (
     TextEnd,
     TextPiece,
 )
-from kebyt5.serving.service import Event, LocalService
-from kebyt5.serving.tasks import REQUESTS, RESPONSES, TaskRequest, TaskResponse
+from kebyt5.serving.service import Event
+from kebyt5.serving.tasks import RESPONSES, TaskRequest, TaskResponse
 
 APPLICATION = "kebyt5"
-INGRESS = "ingress"
+"""Of the ingress; those of the models have the name of theirs behind it."""
 
-_PAUSE = 0.2  # seconds before a request is handed to another replica
+_PAUSE = 0.2
+"""Seconds before a request is handed to another replica."""
 
+_GRACE = 5.0
+"""Seconds that a replica has, after the deadline, to say that it has passed."""
+
+T = TypeVar("T")
 AnyResponse = TypeVar("AnyResponse", bound=BaseModel)
-
-
-class Replica:
-    """One copy of a model; requests and responses go in and out as JSON.
-
-    Args:
-        name: Of the model.
-        source: Its checkpoint.
-        options: Limits.
-    """
-
-    def __init__(self, name: str, source: str, options: ServeOptions) -> None:
-        self._service = LocalService(name, load_models({name: source})[name], options)
-        self._service.start()
-
-    async def info(self) -> str:
-        """Describes the model."""
-        return (await self._service.info()).model_dump_json()
-
-    async def generate(self, body: str) -> str:
-        """Generates texts."""
-        request = GenerateRequest.model_validate_json(body)
-        return (await self._service.generate(request)).model_dump_json()
-
-    async def stream(self, body: str) -> AsyncGenerator[tuple[str, str]]:
-        """Generates texts and yields kind and JSON of each event."""
-        request = GenerateRequest.model_validate_json(body)
-        async for event in self._service.stream(request):
-            yield type(event).__name__, event.model_dump_json() if event else ""
-
-    async def answer(self, task: str, body: str) -> str:
-        """Answers inputs of a task."""
-        request = REQUESTS[task].model_validate_json(body)
-        return (await self._service.answer(task, request)).model_dump_json()
-
-    async def fill(self, body: str) -> str:
-        """Fills blanks."""
-        request = FillRequest.model_validate_json(body)
-        return (await self._service.fill(request)).model_dump_json()
-
-    async def score(self, body: str) -> str:
-        """Judges candidates."""
-        request = ScoreRequest.model_validate_json(body)
-        return (await self._service.score(request)).model_dump_json()
-
-    async def embed(self, body: str) -> str:
-        """Represents texts as vectors."""
-        request = EmbedRequest.model_validate_json(body)
-        return (await self._service.embed(request)).model_dump_json()
-
-    def check_health(self) -> None:
-        """Lets Ray replace a replica that cannot work.
-
-        Raises:
-            RuntimeError: Its engine has stopped.
-        """
-        if not self._service.is_alive:
-            raise RuntimeError("the engine has stopped")
 
 
 class RemoteService:
@@ -141,7 +90,8 @@ class RemoteService:
             seen = [0] * len(request.inputs)
             replies: Any = self._handle.options(stream=True).stream.remote(patience.body())
             try:
-                async for kind, content in replies:
+                while reply := await patience.wait(anext(replies, None)):
+                    kind, content = reply
                     if kind == TextPiece.__name__:
                         piece = TextPiece.model_validate_json(content)
                         known = max(0, sent[piece.index] - seen[piece.index])
@@ -158,7 +108,7 @@ class RemoteService:
                         is_accepted = True
                         yield None
                 return
-            except (asyncio.CancelledError, GeneratorExit):
+            except (asyncio.CancelledError, GeneratorExit, TimeoutError):
                 replies.cancel()
                 raise
             except Exception as error:
@@ -191,8 +141,8 @@ class RemoteService:
             body = () if method == "info" else (patience.body(),)
             reply = getattr(self._handle, method).remote(*task, *body)
             try:
-                return await reply
-            except asyncio.CancelledError:
+                return await patience.wait(reply)
+            except (asyncio.CancelledError, TimeoutError):
                 reply.cancel()
                 raise
             except Exception as error:
@@ -208,9 +158,31 @@ class _Patience:
         self._due = time.monotonic() + seconds
 
     def body(self) -> str:
-        """The request, with the time that it has left."""
+        """The request, with the time that it has left.
+
+        Raises:
+            Problem: It cannot be written as JSON.
+        """
         left = max(0.1, self._due - time.monotonic())
-        return self._request.model_copy(update={"deadline": left}).model_dump_json()
+        try:
+            return self._request.model_copy(update={"deadline": left}).model_dump_json()
+        except PydanticSerializationError as error:
+            raise Problem(
+                422, "a schema with a lone surrogate, or nested too deeply; mend it, or flatten it"
+            ) from error
+
+    async def wait(self, reply: Awaitable[T | Problem]) -> T:
+        """Waits for what a replica says.
+
+        Raises:
+            Problem: That is what it says.
+            TimeoutError: It says nothing, or no replica has room in time.
+        """
+        async with asyncio.timeout(self._due + _GRACE - time.monotonic()):
+            said = await reply
+        if isinstance(said, Problem):
+            raise said
+        return said
 
     async def after(self, error: Exception) -> None:
         """Pauses before another attempt, where the error is that of a replica, not of the request.
@@ -232,10 +204,13 @@ class _Patience:
         raise error
 
 
-def build(
+def deploy(
     named: Mapping[str, str], options: ServeOptions, replicas: int, max_replicas: int
-) -> serve.Application:
-    """The application: a deployment for each model, and the ingress in front.
+) -> None:
+    """Begins to serve on the cluster that this process is connected to.
+
+    Each model is an application of Ray's, and the ingress in front another: the deployments of one
+    end together, while the ingress needs the models for what it has accepted.
 
     Args:
         named: Checkpoints by name.
@@ -247,13 +222,13 @@ def build(
 
     def ingress() -> Any:
         configure()
-        handles = {name: serve.get_deployment_handle(name, APPLICATION) for name in named}
+        handles = {name: serve.get_deployment_handle(name, _application(name)) for name in named}
         services = {name: RemoteService(handle, options) for name, handle in handles.items()}
         return create_app(services, options, keys)
 
     deployment: Any = serve.deployment
-    models = [
-        deployment(
+    for name, source in named.items():
+        model = deployment(
             Replica,
             name=name,
             max_ongoing_requests=options.places,
@@ -264,21 +239,40 @@ def build(
                 "max_replicas": max_replicas,
                 "target_ongoing_requests": options.slots,
             },
-            graceful_shutdown_timeout_s=options.deadline,
+            graceful_shutdown_timeout_s=options.drain_seconds,
             health_check_period_s=5,
             ray_actor_options={"num_cpus": 1},
-        ).bind(name, source, options)
-        for name, source in named.items()
-    ]
+        )
+        serve.run(model.bind(name, source, options), name=_application(name), route_prefix=None)
     front = deployment(
         serve.ingress(ingress)(),
-        name=INGRESS,
+        name="ingress",
         # Each model's own limits hold; this one only has to be beyond them.
         max_ongoing_requests=4 * options.places * max_replicas * len(named),
-        graceful_shutdown_timeout_s=options.deadline,
+        graceful_shutdown_timeout_s=options.drain_seconds,
         ray_actor_options={"num_cpus": 0},
     )
-    return front.bind(*models)
+    serve.run(front.bind(), name=APPLICATION)
+
+
+def withdraw(named: Mapping[str, str]) -> None:
+    """Ends what `deploy` began, once everything that was accepted is answered.
+
+    Whatever else is served on the cluster stays.
+
+    Args:
+        named: Checkpoints by name.
+    """
+    for application in (APPLICATION, *map(_application, named)):
+        is_gone = False
+        while not is_gone:  # Ray waits for a minute, and ends replicas itself when they are due
+            with suppress(TimeoutError):
+                serve.delete(application)
+                is_gone = True
+
+
+def _application(model: str) -> str:
+    return f"{APPLICATION}-{model}"
 
 
 def run(
@@ -300,22 +294,24 @@ def run(
         max_replicas: And at most.
 
     Raises:
-        InputError: There are to be fewer replicas at most than at least.
+        InputError: There are to be fewer replicas at most than at least, or any port.
     """
     if max_replicas < replicas:
         raise InputError(f"--max-replicas {max_replicas}: fewer than --replicas {replicas}")
+    if port == 0:
+        raise InputError("--port 0: all machines of a cluster listen at the same one; name it")
     configure()
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     ray.init(log_to_driver=False, logging_level=logging.WARNING)
+    for number in (signal.SIGTERM, signal.SIGINT):  # after Ray, which puts an exit of its own there
+        signal.signal(number, lambda *_: stop.set())
     serve.start(http_options={"host": host, "port": port})
-    serve.run(build(named, options, replicas, max_replicas), name=APPLICATION)
+    deploy(named, options, replicas, max_replicas)
     log("serving on Ray", url=f"http://{host}:{port}", models=list(named))
     stop.wait()
     log("stopping")
-    serve.shutdown()
-    ray.shutdown()
+    withdraw(named)
+    ray.shutdown()  # ends a Ray that was started here, and leaves any other
 
 
-__all__ = ["APPLICATION", "RemoteService", "Replica", "build", "run"]
+__all__ = ["APPLICATION", "RemoteService", "deploy", "run", "withdraw"]

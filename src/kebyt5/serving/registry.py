@@ -21,15 +21,18 @@ def parse_checkpoints(checkpoints: Sequence[str]) -> dict[str, str]:
 
     Args:
         checkpoints: `NAME=CHECKPOINT`, or a folder or hub name, whose last part is the name then.
+            A folder that exists may have `=` in its own name.
 
     Raises:
         InputError: A name occurs twice, or cannot be one.
     """
     named: dict[str, str] = {}
     for text in checkpoints or [DEFAULT]:
-        name, given, source = text.rpartition("=")
-        if not given:
-            name = Path(source).resolve().name if Path(source).is_dir() else source.split("/")[-1]
+        name, given, source = text.partition("=")
+        if Path(text).is_dir():
+            name, source = Path(text).resolve().name, text
+        elif not given:
+            name, source = text.split("/")[-1], text
         if not _NAME.fullmatch(name):
             raise InputError(
                 f"{text}: {name!r} cannot be a name (letters, digits, '.', '_' and '-'); give one"

@@ -142,6 +142,13 @@ class GenerateRequest(ModelRequest):
             raise ValueError(
                 "top_p without sampling; give a temperature above 0, or leave top_p out"
             )
+        labels = self.constraint.labels if self.constraint else None
+        longest = max((len(label.encode()) for label in labels or ()), default=0)
+        if longest > self.max_new_bytes:
+            raise ValueError(
+                f"a label of {longest} bytes, but max_new_bytes {self.max_new_bytes}; raise that,"
+                " or shorten the label"
+            )
         return self
 
     @property
@@ -167,6 +174,7 @@ class GeneratedText(Message):
     text: str
     finish: Finish = Field(
         description="Why it ends: end of sequence, length limit, stop text, deadline, cancelled."
+        " A constraint is met as a whole where it is `eos`; elsewhere the text may be a part."
     )
     statistics: ByteCounts
 

@@ -1,29 +1,54 @@
 """Running the app on a port until it is told to stop."""
 
+import asyncio
+import math
 import resource
-from collections.abc import Mapping
+import socket
+from collections.abc import Mapping, Sequence
 
 import uvicorn
 from transformers import PreTrainedModel
 
+from kebyt5.errors import InputError
 from kebyt5.serving.app import create_app, mount_playground
 from kebyt5.serving.connections import ImpatientProtocol
-from kebyt5.serving.logs import configure
+from kebyt5.serving.logs import configure, log
 from kebyt5.serving.options import ServeOptions
 from kebyt5.serving.service import LocalService
 
 _OTHER_FILES = 128
 """Open files that are no connection."""
 
-_SLACK = 10
-"""Seconds beyond the longest deadline after which a server that stops does not wait any more."""
+
+def bind(host: str, port: int) -> list[socket.socket]:
+    """Sockets of an address, on which nobody listens yet.
+
+    Args:
+        host: The address.
+        port: 0 for any that is free.
+
+    Raises:
+        InputError: It is taken, or cannot be had.
+    """
+
+    async def bound() -> list[socket.socket]:
+        server = await asyncio.get_running_loop().create_server(
+            asyncio.Protocol, host, port, start_serving=False
+        )
+        sockets = [each.dup() for each in server.sockets]
+        server.close()
+        return sockets
+
+    try:
+        return asyncio.run(bound())
+    except OSError as error:
+        raise InputError(f"--host {host} --port {port}: cannot listen there: {error}") from error
 
 
 def run(
     models: Mapping[str, PreTrainedModel],
     options: ServeOptions,
-    host: str,
-    port: int,
+    sockets: Sequence[socket.socket],
     playground: bool,
 ) -> None:
     """Serves models until SIGTERM or SIGINT, and then finishes what is accepted.
@@ -31,29 +56,46 @@ def run(
     Args:
         models: By name.
         options: Limits and keys.
-        host: The address to listen at.
-        port: 0 for any that is free.
+        sockets: Of the address to listen at, as `bind` gives them.
         playground: Whether to have it at `/`; it asks for no key.
     """
     configure()
+    addresses = [f"{host}:{port}" for host, port, *_ in (each.getsockname() for each in sockets)]
+    log("starting", addresses=addresses, models=list(models))
     services = {name: LocalService(name, model, options) for name, model in models.items()}
     app = create_app(services, options, options.read_api_keys())
     if playground:
-        mount_playground(app, models)
-    ImpatientProtocol.head_seconds = options.body_seconds
+        mount_playground(app, services)
+    ImpatientProtocol.head_seconds = ImpatientProtocol.read_seconds = options.body_seconds
     config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         http=ImpatientProtocol,
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
         limit_concurrency=_open_files() - _OTHER_FILES,
-        timeout_graceful_shutdown=int(options.deadline + options.body_seconds) + _SLACK,
+        timeout_graceful_shutdown=math.ceil(options.drain_seconds),
     )
-    uvicorn.Server(config).run()
+    _Server(config, app.state.stopping).run(list(sockets))
+
+
+class _Server(uvicorn.Server):
+    """Ends also those responses that go on as long as a page is open.
+
+    Args:
+        config: How to serve.
+        stopping: What such responses wait for.
+    """
+
+    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Takes no more connections and waits for those that there are."""
+        self._stopping.set()
+        await super().shutdown(sockets)
 
 
 def _open_files() -> int:
@@ -66,4 +108,4 @@ def _open_files() -> int:
     return most
 
 
-__all__ = ["run"]
+__all__ = ["bind", "run"]

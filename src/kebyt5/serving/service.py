@@ -1,10 +1,11 @@
-"""What can be asked of a model that is served, in the terms of the requests."""
+"""A model in this process, as a service."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -16,12 +17,12 @@ from kebyt5.generation import Generated, GenerationOptions
 from kebyt5.generation.constraints.forms import task_constraints
 from kebyt5.generation.encoding import batch_of_like_length, encode
 from kebyt5.generation.fill import fill
-from kebyt5.generation.likelihood import log_likelihoods
-from kebyt5.generation.request import encode_input
-from kebyt5.serving.admission import Places
+from kebyt5.generation.likelihood import LARGEST_PASS, log_likelihoods
+from kebyt5.generation.request import Statistics, encode_input
+from kebyt5.serving.admission import Admission
 from kebyt5.serving.constraints import requested_constraint
 from kebyt5.serving.options import ServeOptions
-from kebyt5.serving.problems import Problem
+from kebyt5.serving.protocol import Event, Service
 from kebyt5.serving.schemas import (
     ByteCounts,
     EmbedRequest,
@@ -44,43 +45,25 @@ from kebyt5.serving.tasks import RESPONSES, TaskRequest, TaskResponse, answered,
 from kebyt5.serving.worker import Worker
 from kebyt5.tasks import Example, Task, get_task
 
-T = TypeVar("T")
-
-Event = TextPiece | TextEnd | None
-"""Of a stream; None says that the request is accepted."""
+WARM_UP = 0.5
+"""Seconds after which a service that starts tries no larger batch."""
 
 
-class Service(Protocol):
-    """A model that is served, here or elsewhere.
+@dataclass(frozen=True)
+class Predicted:
+    """What a model said to one example of a task.
 
-    Every method raises `Problem` for what it refuses and TimeoutError at the deadline, and gives up
-    its work when the coroutine is cancelled.
+    Attributes:
+        text: The answer.
+        inputs: What the model read, a text for each window.
+        shortened: Whether it did not see the whole at once.
+        log_likelihoods: Of the task's labels, where these were compared.
     """
 
-    async def generate(self, request: GenerateRequest) -> GenerateResponse:
-        """Generates texts."""
-
-    def stream(self, request: GenerateRequest) -> AsyncGenerator[Event]:
-        """Generates texts and yields them as they grow; at first None, once it is accepted."""
-
-    async def answer(self, task: str, request: TaskRequest) -> TaskResponse:
-        """Answers inputs of a task."""
-
-    async def fill(self, request: FillRequest) -> FillResponse:
-        """Fills blanks."""
-
-    async def score(self, request: ScoreRequest) -> ScoreResponse:
-        """Judges candidates."""
-
-    async def embed(self, request: EmbedRequest) -> EmbedResponse:
-        """Represents texts as vectors."""
-
-    async def info(self) -> ModelInfo:
-        """Describes the model."""
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether it can work."""
+    text: str
+    inputs: Sequence[str]
+    shortened: bool
+    log_likelihoods: Sequence[float] | None
 
 
 class LocalService:
@@ -92,13 +75,16 @@ class LocalService:
         options: Limits.
 
     Attributes:
+        model: As given.
         places: How much of what is accepted is taken.
         worker: Runs the model.
     """
 
     def __init__(self, name: str, model: PreTrainedModel, options: ServeOptions) -> None:
         self.name = name
-        self.places = Places(options.slots, options.places)
+        self.model = model
+        self._admission = Admission(options)
+        self.places = self._admission.places
         self.worker = Worker(model, options.slots, name)
         self._options = options
         self._info = ModelInfo(
@@ -109,8 +95,18 @@ class LocalService:
         )
 
     def start(self) -> None:
-        """Begins to work, with everything in place that the first text would wait for."""
-        self.worker.engine.generate(["."], GenerationOptions(max_new_bytes=2))
+        """Begins to work, with everything in place that the first text would wait for.
+
+        Full batches of ever longer texts, as far as they are quick, show whether there is memory
+        for them before anybody waits.
+        """
+        longest = self._options.max_input_bytes
+        began, size = time.monotonic(), min(16, longest)
+        while size <= longest and time.monotonic() - began < WARM_UP:
+            texts = ["a" * size] * self._options.slots
+            self.worker.engine.generate(texts, GenerationOptions(max_new_bytes=8))
+            size *= 4
+        self.worker.engine.statistics = Statistics()
         self.worker.start()
 
     async def stop(self) -> None:
@@ -128,7 +124,7 @@ class LocalService:
 
     async def generate(self, request: GenerateRequest) -> GenerateResponse:
         """Generates texts."""
-        with self._admitted(request, request.inputs) as deadline:
+        with self._admission.admit(request, request.inputs) as deadline:
             options = await self._generation_options(request, deadline)
             texts = await self._generate_all(request.inputs, [options] * len(request.inputs))
         results = [
@@ -139,68 +135,85 @@ class LocalService:
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[Event]:
         """Generates texts and yields them as they grow; at first None, once it is accepted."""
-        with self._admitted(request, request.inputs) as deadline:
-            options = await self._generation_options(request, deadline)
-            yield None
-            events: asyncio.Queue[Event | BaseException] = asyncio.Queue()
-            readers = [
-                asyncio.create_task(self._read(index, input, options, events))
-                for index, input in enumerate(request.inputs)
-            ]
-            try:
-                unfinished = len(readers)
-                while unfinished:
-                    event = await events.get()
-                    if isinstance(event, BaseException):
-                        raise event
-                    unfinished -= isinstance(event, TextEnd)
-                    yield event
-            finally:
-                for reader in readers:
-                    reader.cancel()
+        events: asyncio.Queue[Event | BaseException] = asyncio.Queue()
+        # A task of its own, as whoever does not read on must not keep the places.
+        writing = asyncio.create_task(self._write(request, events))
+        try:
+            unfinished = len(request.inputs)
+            while unfinished:
+                event = await events.get()
+                if isinstance(event, BaseException):
+                    raise event
+                unfinished -= isinstance(event, TextEnd)
+                yield event
+        finally:
+            writing.cancel()
 
     async def answer(self, task: str, request: TaskRequest) -> TaskResponse:
-        """Answers inputs of a task, as `kebyt5.evaluation.predict` does."""
+        """Answers inputs of a task."""
         the_task = get_task(task)
         examples = examples_of(the_task, request)
+        by_likelihood = getattr(request, "decoding", None) == "likelihood"
+        predicted = await self.predict(
+            the_task, examples, request, by_likelihood, request.constrain
+        )
+        results = [
+            answered(the_task, example, each.text, each.shortened, each.log_likelihoods)
+            for example, each in zip(examples, predicted, strict=True)
+        ]
+        return RESPONSES[task](model=self.name, results=results)
+
+    async def predict(
+        self,
+        task: Task,
+        examples: Sequence[Example],
+        request: ModelRequest,
+        by_likelihood: bool,
+        constrained: bool = False,
+    ) -> list[Predicted]:
+        """Answers examples of a task, as `kebyt5.evaluation.predict` does.
+
+        Args:
+            task: What they belong to.
+            examples: Without gold.
+            request: Says when they have to be done.
+            by_likelihood: Whether labels are compared rather than written.
+            constrained: Whether only what may be an answer is written.
+        """
         for example in examples:
-            self._check_size(example.inputs.values())
+            self._admission.check_size(example.inputs.values())
         inputs: list[str] = []
         parts: list[Example] = []
         windows: list[slice] = []
         shortened: list[bool] = []
         for example in examples:
-            texts, shown, was_cut = fit_inputs(the_task, example, None, None, strict=False)
+            texts, shown, was_cut = fit_inputs(task, example, None, None, strict=False)
             windows.append(slice(len(inputs), len(inputs) + len(texts)))
             inputs += texts
             parts += shown
             shortened.append(was_cut)
-        by_likelihood = getattr(request, "decoding", None) == "likelihood"
-        with self._admitted(request, inputs, len(examples)) as deadline:
+        with self._admission.admit(request, inputs, len(examples)) as deadline:
             async with asyncio.timeout_at(deadline):
                 if by_likelihood:
-                    labels = [the_task.labels] * len(inputs)
-                    rows = await self._log_likelihoods(inputs, labels)
+                    rows = await self._log_likelihoods(inputs, [task.labels] * len(inputs))
                     # Of several windows, the one that is surest of its label.
                     best = [max(rows[window], key=max) for window in windows]
-                    chosen = [the_task.labels[row.index(max(row))] for row in best]
+                    chosen = [task.labels[row.index(max(row))] for row in best]
                     found: Sequence[list[float] | None] = best
                 else:
                     found = [None] * len(examples)
                     chosen = await self._answers(
-                        the_task, examples, inputs, parts, windows, request.constrain, deadline
+                        task, examples, inputs, parts, windows, constrained, deadline
                     )
-        results = [
-            answered(the_task, *each)
-            for each in zip(examples, chosen, shortened, found, strict=True)
+        return [
+            Predicted(text, inputs[window], was_cut, row)
+            for text, window, was_cut, row in zip(chosen, windows, shortened, found, strict=True)
         ]
-        return RESPONSES[task](model=self.name, results=results)
 
     async def fill(self, request: FillRequest) -> FillResponse:
         """Fills blanks."""
-        with self._admitted(request, [request.text]) as deadline:
-            if request.max_bytes > self._options.max_new_bytes:
-                raise self._too_many_new_bytes(request.max_bytes, "max_bytes")
+        with self._admission.admit(request, [request.text]) as deadline:
+            self._admission.check_new_bytes(request.max_bytes, "max_bytes")
             work = partial(
                 fill,
                 text=request.text,
@@ -209,7 +222,7 @@ class LocalService:
                 max_bytes=request.max_bytes,
             )
             async with asyncio.timeout_at(deadline):
-                found = await self.worker.call(work)
+                found = await self.worker.call(work, is_long=True)
         fillings = [
             FilledText(spans=list(each.spans), text=each.text, log_likelihood=each.log_likelihood)
             for each in found
@@ -219,9 +232,8 @@ class LocalService:
     async def score(self, request: ScoreRequest) -> ScoreResponse:
         """Judges candidates."""
         sizes = [len(text.encode()) for text in request.candidates]
-        if sum(sizes) > self._options.max_body_bytes or max(sizes) > self._options.max_new_bytes:
-            raise self._too_many_new_bytes(max(sizes), "candidates")
-        with self._admitted(request, [request.input]) as deadline:
+        self._admission.check_new_bytes(max(sizes), "candidates")
+        with self._admission.admit(request, [request.input]) as deadline:
             async with asyncio.timeout_at(deadline):
                 (row,) = await self._log_likelihoods([request.input], [request.candidates])
         shares = torch.tensor(row, dtype=torch.float64).softmax(0).tolist()
@@ -233,7 +245,7 @@ class LocalService:
 
     async def embed(self, request: EmbedRequest) -> EmbedResponse:
         """Represents texts by the means of their encoder states."""
-        with self._admitted(request, request.inputs) as deadline:
+        with self._admission.admit(request, request.inputs) as deadline:
             ids = [encode_input(text, "huggingface") for text in request.inputs]
             left = list(range(len(ids)))
             vectors: dict[int, list[float]] = {}
@@ -253,47 +265,10 @@ class LocalService:
         embeddings = [vectors[i] for i in range(len(ids))]
         return EmbedResponse(model=self.name, embeddings=embeddings)
 
-    @contextmanager
-    def _admitted(
-        self, request: ModelRequest, inputs: Sequence[str], texts: int | None = None
-    ) -> Iterator[float]:
-        """Holds places for a request that is within the limits; yields when it has to be done.
-
-        Args:
-            request: What is asked.
-            inputs: What the model reads, each of which takes a place.
-            texts: In the request; as many as inputs where it is None.
-        """
-        limit = self._options.max_texts
-        if (texts or len(inputs)) > limit:
-            raise Problem(422, f"{texts or len(inputs)} texts; send {limit} a request at most")
-        if texts is None:
-            for input in inputs:
-                self._check_size([input])
-        if len(inputs) > self.places.total:
-            raise Problem(
-                422,
-                f"the inputs are read in {len(inputs)} windows, more than the"
-                f" {self.places.total} there is room for; send fewer or shorter ones",
-            )
-        seconds = min(request.deadline or self._options.deadline, self._options.deadline)
-        with self.places.take(len(inputs)):
-            yield asyncio.get_running_loop().time() + seconds
-
-    def _check_size(self, texts: Iterable[str]) -> None:
-        size, limit = sum(len(text.encode()) for text in texts), self._options.max_input_bytes
-        if size > limit:
-            raise Problem(422, f"an input of {size} bytes; send {limit} bytes at most, or in parts")
-
-    def _too_many_new_bytes(self, size: int, field: str) -> Problem:
-        limit = self._options.max_new_bytes
-        return Problem(422, f"{field}: {size} bytes; ask for {limit} bytes at most")
-
     async def _generation_options(
         self, request: GenerateRequest, deadline: float
     ) -> GenerationOptions:
-        if request.max_new_bytes > self._options.max_new_bytes:
-            raise self._too_many_new_bytes(request.max_new_bytes, "max_new_bytes")
+        self._admission.check_new_bytes(request.max_new_bytes, "max_new_bytes")
         constraint = None
         if request.constraint:
             async with asyncio.timeout_at(deadline):
@@ -322,6 +297,20 @@ class LocalService:
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
         return [task.result() for task in tasks]
+
+    async def _write(
+        self, request: GenerateRequest, events: asyncio.Queue[Event | BaseException]
+    ) -> None:
+        """Generates texts and puts the events of their stream in a queue."""
+        try:
+            with self._admission.admit(request, request.inputs) as deadline:
+                options = await self._generation_options(request, deadline)
+                events.put_nowait(None)
+                async with asyncio.TaskGroup() as group:
+                    for index, input in enumerate(request.inputs):
+                        group.create_task(self._read(index, input, options, events))
+        except Exception as error:
+            events.put_nowait(error)
 
     async def _read(
         self,
@@ -353,7 +342,8 @@ class LocalService:
                 return log_likelihoods(model, [pair[0]], [pair[1]])[0]
 
             # One input at a time, so that others get their turn in between.
-            rows.append((await self.worker.call(work)).tolist())
+            row = await self.worker.call(work, _is_long(*pair))
+            rows.append(row.tolist())
         return rows
 
     async def _answers(
@@ -384,7 +374,15 @@ class LocalService:
         def choose(model: PreTrainedModel) -> list[str]:
             return choose_answers(model, task, examples, inputs, texts, windows, PredictOptions())
 
-        return await self.worker.call(choose) if len(inputs) > len(examples) else texts
+        if len(inputs) == len(examples):
+            return texts
+        return await self.worker.call(choose, is_long=True)
+
+
+def _is_long(input: str, candidates: Sequence[str]) -> bool:
+    """Whether it takes more than a few passes to judge candidates."""
+    longest = max(len(text.encode()) for text in (input, *candidates))
+    return len(candidates) * longest > 4 * LARGEST_PASS
 
 
 def _counts(generated: Generated) -> ByteCounts:
@@ -396,4 +394,4 @@ def _seconds_until(deadline: float) -> float:
     return max(0.0, deadline - asyncio.get_running_loop().time())
 
 
-__all__ = ["Event", "LocalService", "Service"]
+__all__ = ["Event", "LocalService", "Predicted", "Service"]

@@ -30,8 +30,9 @@ class Abandoned(Exception):
 class Worker:
     """One engine, driven by one thread of its own.
 
-    Whatever else needs the model runs in the same thread, in turns with the engine: between the
-    passes of its decoder the engine has a turn as well, so no text waits for the end of it.
+    Whatever else needs the model runs in the same thread, in turns: between the passes of its
+    decoder the engine has a turn as well, so no text waits for the end of it, and of a long call
+    so has a short one that waits.
 
     Args:
         model: In evaluation mode; nobody else may change it.
@@ -47,7 +48,9 @@ class Worker:
         self._stopping = False
         self._ended: BaseException | None = None
         self._arrived: deque[_Ticket] = deque()  # here the threads meet,
-        self._calls: deque[_Call[Any]] = deque()  # and here
+        self._short: deque[_Call[Any]] = deque()  # here,
+        self._long: deque[_Call[Any]] = deque()  # and here
+        self._running: _Call[Any] | None = None
         self._open: list[_Ticket] = []
         self._pieces_due = 0.0
 
@@ -83,10 +86,15 @@ class Worker:
         """Yields whole characters as they come, at last what `generate` returns."""
         return self._events(input, options, streams=True)
 
-    async def call(self, function: Callable[[PreTrainedModel], T]) -> T:
-        """Runs a function of the model in the worker's thread; cancelling the coroutine ends it."""
-        call = _Call(function)
-        self._calls.append(call)
+    async def call(self, function: Callable[[PreTrainedModel], T], is_long: bool = False) -> T:
+        """Runs a function of the model in the worker's thread; cancelling the coroutine ends it.
+
+        Args:
+            function: Of the model.
+            is_long: Whether it takes many passes, between which others may run that do not.
+        """
+        call = _Call(function, is_long)
+        (self._long if is_long else self._short).append(call)
         self._notify()
         try:
             return await asyncio.wrap_future(call.future)
@@ -122,10 +130,9 @@ class Worker:
             while True:
                 self._wake.clear()
                 is_busy = self._turn()
-                while self._calls and not self._calls[0].is_wanted:
-                    self._calls.popleft()
-                if self._calls:
-                    self._answer(self._calls.popleft())
+                # A long call first: the short ones have their turns in it.
+                if call := _next(self._long) or _next(self._short):
+                    self._answer(call)
                 elif not is_busy:
                     if self._stopping:
                         break
@@ -153,11 +160,16 @@ class Worker:
 
     def _answer(self, call: "_Call[Any]") -> None:
         def between_passes(*_: Any) -> None:
+            if self._running is not call or threading.current_thread() is not self._thread:
+                return  # a pass of another call, or of whoever else has the model
             self._turn()
+            if call.is_long and (short := _next(self._short)):
+                self._answer(short)
             if not call.is_wanted:
                 raise Abandoned
 
         # The engine decodes with the weights alone, so this fires for calls only.
+        outer, self._running = self._running, call
         hook = self._model.decoder.register_forward_pre_hook(between_passes)
         try:
             with torch.inference_mode():
@@ -170,14 +182,16 @@ class Worker:
             call.succeed(result)
         finally:
             hook.remove()
+            self._running = outer
 
     def _fail_all(self, error: BaseException) -> None:
         while self._arrived:
             self._open.append(self._arrived.popleft())
         _deliver((ticket, error) for ticket in self._open)
         self._open = []
-        while self._calls:
-            self._calls.popleft().fail(error)
+        for calls in (self._long, self._short):
+            while calls:
+                calls.popleft().fail(error)
 
 
 class _Ticket:
@@ -229,8 +243,9 @@ def _put(events: Sequence[tuple[_Ticket, _Event]]) -> None:
 class _Call(Generic[T]):
     """A function on its way to the worker's thread and its result on the way back."""
 
-    def __init__(self, function: Callable[[PreTrainedModel], T]) -> None:
+    def __init__(self, function: Callable[[PreTrainedModel], T], is_long: bool) -> None:
         self.function = function
+        self.is_long = is_long
         self.future: Future[T] = Future()
         self.is_wanted = True
 
@@ -243,6 +258,14 @@ class _Call(Generic[T]):
         """Hands on an error, unless nobody waits for it."""
         if self.future.set_running_or_notify_cancel():
             self.future.set_exception(error)
+
+
+def _next(calls: deque[_Call[Any]]) -> _Call[Any] | None:
+    """The first call that somebody waits for, taken out; None where there is none."""
+    while calls:
+        if (call := calls.popleft()).is_wanted:
+            return call
+    return None
 
 
 __all__ = ["Worker"]

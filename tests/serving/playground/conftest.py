@@ -4,6 +4,9 @@ from html.parser import HTMLParser
 
 import pytest
 
+from kebyt5.serving.options import ServeOptions
+from kebyt5.serving.service import LocalService
+
 
 class Page(HTMLParser):
     """HTML as a list of tags and the text between them.
@@ -46,6 +49,21 @@ class Page(HTMLParser):
             if tag in (None, name)
             and (kind is None or kind in (attributes.get("class") or "").split())
         ]
+
+
+@pytest.fixture
+def service_of():
+    """Puts models behind workers, which end with the test."""
+    started = []
+
+    def start(model):
+        started.append(LocalService("test", model, ServeOptions()))
+        started[-1].worker.start()
+        return started[-1]
+
+    yield start
+    for service in started:
+        service.worker.stop()
 
 
 @pytest.fixture(scope="session")

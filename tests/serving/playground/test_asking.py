@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from transformers import T5Config
 
 from kebyt5 import inspection
+from kebyt5.generation.fill import fill
 from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
 from kebyt5.serving.playground.asking import (
     FILL,
@@ -29,10 +30,15 @@ def short_answers(monkeypatch):
     """An untrained model never ends its answer; a low bound keeps the tests fast."""
     for task in TASKS.values():
         monkeypatch.setattr(task, "max_target_bytes", lambda self, example: 24)
-    fill = "kebyt5.serving.playground.asking.fill"
-    from kebyt5.generation.fill import fill as real
+    monkeypatch.setattr(
+        "kebyt5.serving.service.fill", lambda model, text, **_: fill(model, text, 2, 2, 8)
+    )
 
-    monkeypatch.setattr(fill, lambda model, text: real(model, text, 2, 2, 8))
+
+@pytest.fixture
+def served(service_of, tiny_model):
+    """An untrained model with GBST behind its worker."""
+    return service_of(tiny_model())
 
 
 @pytest.fixture
@@ -44,9 +50,9 @@ def plain_model():
 
 @pytest.mark.parametrize("task", [FILL, *TASKS])
 @pytest.mark.parametrize("kind", ["gbst", "plain"])
-def test_every_task_is_answered_and_looked_into(task, kind, tiny_model, plain_model):
-    model = tiny_model() if kind == "gbst" else plain_model
-    answer = ask(model, task, SAMPLES[task])
+def test_every_task_is_answered_and_looked_into(task, kind, served, plain_model, service_of):
+    service = served if kind == "gbst" else service_of(plain_model)
+    answer = ask(service, task, SAMPLES[task])
     seen = answer.look
     assert "".join(unit.text for unit in seen.output).startswith(answer.text)
     assert seen.attention.shape == (len(seen.output), len(seen.seen))
@@ -72,8 +78,18 @@ def test_every_task_has_a_sample_that_fills_its_fields():
         assert tuple(fields) == fields_of(task)
 
 
-def test_what_is_read_is_what_the_task_gives_the_model(tiny_model):
-    answer = ask(tiny_model(), "nsmc", {"document": "좋다"})
+def test_questions_are_for_the_engine_that_others_ask_too(served):
+    ask(served, "ner", SAMPLES["ner"])
+    assert served.worker.engine.statistics.bytes > 0
+    assert served.places.taken == 0
+    served.places.taken = served.places.total
+    with pytest.raises(Refusal) as refusal:
+        ask(served, "ner", SAMPLES["ner"])
+    assert "places are taken; try again" in refusal.value.values["reason"]
+
+
+def test_what_is_read_is_what_the_task_gives_the_model(served):
+    answer = ask(served, "nsmc", {"document": "좋다"})
     read = "".join(unit.text for unit in inspection.units(answer.look.input_ids))
     assert read == "nsmc sentiment classification: 좋다</s>"
 
@@ -91,12 +107,12 @@ def test_an_empty_field_is_named(task, blank, tiny_model):
             assert (refusal.value.key, refusal.value.values) == ("empty", {"field": field})
 
 
-def test_too_much_text_is_refused_with_its_size(tiny_model):
+def test_too_much_text_is_refused_with_its_size(served):
     with pytest.raises(Refusal) as refusal:
-        ask(tiny_model(), "nsmc", {"document": "가" * 1_000_000})
+        ask(served, "nsmc", {"document": "가" * 1_000_000})
     assert refusal.value.key == "huge"
     assert refusal.value.values == {"size": 3_000_000, "limit": MAX_BYTES}
-    fits = ask(tiny_model(), "nsmc", {"document": "가" * (MAX_BYTES // 3)})
+    fits = ask(served, "nsmc", {"document": "가" * (MAX_BYTES // 3)})
     assert (
         len(fits.look.input_ids) == 1 + 1024 - (1024 - len("nsmc sentiment classification: ")) % 3
     )
@@ -110,41 +126,41 @@ def test_too_much_text_is_refused_with_its_size(tiny_model):
         ("mrc", {"question": "왜? " * 2000, "context": "그래서."}, "no room"),
     ],
 )
-def test_what_a_task_refuses_is_refused_with_its_reason(task, fields, part, tiny_model):
+def test_what_a_task_refuses_is_refused_with_its_reason(task, fields, part, served):
     with pytest.raises(Refusal) as refusal:
-        ask(tiny_model(), task, fields)
+        ask(served, task, fields)
     assert refusal.value.key == "refused"
     assert part in refusal.value.values["reason"]
 
 
-def test_a_text_without_blanks_cannot_be_filled(tiny_model):
+def test_a_text_without_blanks_cannot_be_filled(served):
     with pytest.raises(Refusal) as refusal:
-        ask(tiny_model(), FILL, {"blanks": "빈칸 _ 없음"})
+        ask(served, FILL, {"blanks": "빈칸 _ 없음"})
     assert refusal.value.key == "no blank"
 
 
-def test_half_a_pair_of_surrogates_becomes_a_replacement(tiny_model):
-    answer = ask(tiny_model(), "nsmc", {"document": "가\ud83d나\ud83d\ude42"})
+def test_half_a_pair_of_surrogates_becomes_a_replacement(served):
+    answer = ask(served, "nsmc", {"document": "가\ud83d나\ud83d\ude42"})
     assert answer.example.inputs["document"] == "가\ufffd나🙂"
 
 
 # Words
 
 
-def test_columns_may_be_divided_by_bars_or_tabs(tiny_model):
+def test_columns_may_be_divided_by_bars_or_tabs(served):
     bars, tabs = (
         "나는 | 나 는 | NP+JX\n 간다 | 가 ㄴ다 | VV+EF\n",
         "나는\t나 는\tNP+JX\n간다\t가 ㄴ다\tVV+EF",
     )
     asked = [
-        ask(tiny_model(), "dp", {"sentence": "나는 간다", "words": words}).look.input_ids
+        ask(served, "dp", {"sentence": "나는 간다", "words": words}).look.input_ids
         for words in (bars, tabs)
     ]
     assert asked[0] == asked[1]
 
 
-def test_words_without_analysis_stand_for_themselves(tiny_model):
-    answer = ask(tiny_model(), "dp", {"sentence": "나는  간다", "words": ""})
+def test_words_without_analysis_stand_for_themselves(served):
+    answer = ask(served, "dp", {"sentence": "나는  간다", "words": ""})
     assert answer.example.inputs["words"] == "나는\t나는\tNA\n간다\t간다\tNA"
     assert len(answer.parsed.value) == 2
 
@@ -152,10 +168,10 @@ def test_words_without_analysis_stand_for_themselves(tiny_model):
 # Long texts
 
 
-def test_a_long_passage_is_read_in_windows_and_looked_at_in_part(tiny_model, monkeypatch):
+def test_a_long_passage_is_read_in_windows_and_looked_at_in_part(served, monkeypatch):
     monkeypatch.setattr(TASKS["korquad"], "max_input_bytes", 300)
     context = "바다가 보이는 언덕에 작은 집이 있다. " * 12
-    answer = ask(tiny_model(), "korquad", {"question": "어디에 있나?", "context": context})
+    answer = ask(served, "korquad", {"question": "어디에 있나?", "context": context})
     assert answer.windows > 2
     assert len(answer.look.input_ids) <= 301
 
@@ -197,19 +213,17 @@ def shared_model():
         ("finetune:\n  task: [mrc, ner, gone]\n", ("ner", "mrc")),
     ],
 )
-def test_a_run_says_what_its_model_may_be_asked(config, tasks, tiny_model, tmp_path):
-    model = tiny_model()
+def test_a_run_says_what_its_model_may_be_asked(config, tasks, served, tmp_path):
     (tmp_path / "config.yaml").write_text(config)
-    model.name_or_path = str(tmp_path)
-    assert tasks_of(model) == (tasks, True)
+    served.model.name_or_path = str(tmp_path)
+    assert tasks_of(served) == (tasks, True)
 
 
 @pytest.mark.parametrize(
     "config", [None, "", "[1", "pretrain: {}", "finetune: 3", "finetune: {task: [gone]}"]
 )
-def test_any_other_model_may_be_asked_anything(config, tiny_model, tmp_path):
-    model = tiny_model()
+def test_any_other_model_may_be_asked_anything(config, served, tmp_path):
     if config is not None:
         (tmp_path / "config.yaml").write_text(config)
-    model.name_or_path = str(tmp_path)
-    assert tasks_of(model) == ((FILL, *TASKS), False)
+    served.model.name_or_path = str(tmp_path)
+    assert tasks_of(served) == ((FILL, *TASKS), False)

@@ -9,14 +9,19 @@ import shutil
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect, sync_playwright
+from servers import running
 
 import kebyt5
+from kebyt5.serving.options import ServeOptions
 from kebyt5.serving.playground import build
 from kebyt5.serving.playground.asking import tasks_of
 from kebyt5.serving.playground.samples import SAMPLES
 from kebyt5.serving.playground.wording import task_label
+from kebyt5.serving.service import LocalService, Predicted
 
 IMAGES = Path(__file__).resolve().parents[3] / "docs" / "images"
+expect.set_options(timeout=60_000)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SWITCHES = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -33,8 +38,6 @@ def browser():
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
-    from playwright.sync_api import sync_playwright
-
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=SWITCHES)
         yield browser
@@ -45,7 +48,13 @@ def browser():
 def models():
     """The shipped model, or those for pictures."""
     names = os.environ.get("KEBYT5_PLAYGROUND", "tiny").split(":")
-    return {Path(name).name: kebyt5.load(name) for name in names}
+    options = ServeOptions()
+    services = {Path(name).name: LocalService(name, kebyt5.load(name), options) for name in names}
+    for service in services.values():
+        service.start()
+    yield services
+    for service in services.values():
+        service.worker.stop()
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +73,10 @@ def open_page(browser, address):
     """Opens the page; at the end nothing may have failed in it or been asked of other servers."""
     contexts, problems = [], []
 
-    def is_local(request):
-        return request.url.startswith((address, "data:", "blob:"))
+    def open_(locale="ko-KR", scheme="light", url=address, **size):
+        def is_local(request):
+            return request.url.startswith((url, "data:", "blob:"))
 
-    def open_(locale="ko-KR", scheme="light", **size):
         context = browser.new_context(
             locale=locale,
             color_scheme=scheme,
@@ -78,7 +87,7 @@ def open_page(browser, address):
         page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("request", lambda request: is_local(request) or problems.append(request.url))
-        page.goto(address)
+        page.goto(url)
         greeting = "Ask the model" if locale.startswith("en") else "물어보기"
         page.get_by_role("button", name=greeting).wait_for()
         return page
@@ -89,14 +98,12 @@ def open_page(browser, address):
     assert problems == []
 
 
-def choose_task(page, task, language="ko"):
-    """Chooses a task and waits for its sample."""
+def choose_task(page, task, language="ko", field=0):
+    """Chooses a task and waits for its sample in a field."""
     page.locator("#task input").click()
     page.get_by_role("option", name=task_label(task, language), exact=True).click()
-    sample = next(iter(SAMPLES[task].values()))
-    page.wait_for_function(
-        "sample => document.querySelector('#field-0 textarea').value === sample", arg=sample
-    )
+    sample = list(SAMPLES[task].values())[field]
+    expect(page.locator(f"#field-{field} textarea")).to_have_value(sample)
 
 
 def ask(page, text=None):
@@ -117,17 +124,55 @@ def shades(page):
     )
 
 
-def test_a_sentence_is_typed_and_its_entities_are_shown(open_page):
+@pytest.fixture
+def model_writes(monkeypatch):
+    """Makes a text what the model writes."""
+
+    def write(text):
+        async def predict(self, task, examples, *how):
+            return [Predicted(text, [task.input_text(each)], False, None) for each in examples]
+
+        monkeypatch.setattr(LocalService, "predict", predict)
+
+    return write
+
+
+def test_a_sentence_is_typed_and_its_entities_are_shown(open_page, model_writes):
+    model_writes("<박소담:PS> 씨는 <부산:LC>에 산다.")
     page = open_page()
     choose_task(page, "ner")
     ask(page, "박소담 씨는 부산에 산다.")
-    reading = page.locator("#answer .reading").inner_text()
-    plain = page.locator("#answer .reading").evaluate(
-        "e => { const copy = e.cloneNode(true);"
-        " copy.querySelectorAll('small').forEach(s => s.remove()); return copy.textContent; }"
-    )
-    assert plain == "박소담 씨는 부산에 산다."
-    assert reading
+    reading = page.locator("#answer .reading")
+    assert reading.text_content() == "박소담사람 씨는 부산장소에 산다."
+    marks = reading.locator("mark")
+    assert marks.locator("small").all_inner_texts() == ["사람", "장소"]
+    colours = marks.evaluate_all("all => all.map(each => getComputedStyle(each).backgroundColor)")
+    paper = reading.evaluate("each => getComputedStyle(each).backgroundColor")
+    assert len({*colours, paper}) == 3
+
+
+def test_the_answer_is_marked_in_the_passage(open_page, model_writes):
+    model_writes("출력: 1911년\n정답임")
+    page = open_page()
+    choose_task(page, "mrc")
+    ask(page)
+    answer, passage = page.locator("#answer .reading").all()
+    assert answer.inner_text() == "1911년"
+    assert passage.text_content() == SAMPLES["mrc"]["context"]
+    mark = passage.locator("mark")
+    assert mark.all_inner_texts() == ["1911년"]
+    # In its place, behind the first words of the passage.
+    assert mark.evaluate("each => each.previousSibling.textContent") == "솔섬 등대는 "
+
+
+def test_the_page_of_the_server_answers(open_page, tmp_path):
+    with running(tmp_path) as server:
+        page = open_page(url=server.url)
+        choose_task(page, "nsmc")
+        ask(page, "정말 좋다")
+        assert page.locator("#answer .bar .name").count() == 2
+        show(page, "GBST가 읽는 방식")
+        page.locator("#blocks .cells i").first.wait_for()
 
 
 def test_labels_have_bars_that_add_up(open_page):
@@ -171,6 +216,31 @@ def test_the_page_speaks_the_language_of_the_browser_and_can_be_told_another(ope
     assert page.locator("#field-0 label span").first.inner_text() == "문장"
     assert page.locator("#answer .reading").first.inner_text().startswith("내가")
     page.get_by_role("tab", name="GBST가 읽는 방식").wait_for()
+
+
+def test_what_a_person_typed_stays_and_samples_make_way_however_late_the_server_is(open_page):
+    page = open_page("en-US")
+    late = []
+    page.route("**/queue/join*", lambda each: late.append(each))
+    page.reload()
+    page.locator("#task input").wait_for()
+    choose_task(page, "sts")  # in Korean, as the server has not yet said that English is wanted
+    first, second = (page.locator(f"#field-{i} textarea") for i in range(2))
+    first.fill("내가 쓴 문장")
+    choose_task(page, "nli", field=1)
+    assert first.input_value() == "내가 쓴 문장"
+    assert page.locator("#field-0 label span").first.inner_text() == "전제"
+    second.fill("")
+    page.locator("#task input").focus()  # and leave it: what is chosen is the same
+    first.focus()
+    page.unroute("**/queue/join*")  # and let go on what has waited
+    page.get_by_text("Premise", exact=True).wait_for()
+    assert first.input_value() == "내가 쓴 문장"
+    assert second.input_value() == ""
+    assert not page.locator("#field-2").is_visible()
+    page.get_by_role("button", name="Insert an example").click()
+    for field, name in ((first, "premise"), (second, "hypothesis")):
+        expect(field).to_have_value(SAMPLES["nli"][name])
 
 
 def test_weights_are_shown_before_and_after_consensus(open_page):

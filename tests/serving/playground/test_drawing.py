@@ -59,6 +59,37 @@ def test_whatever_is_typed_or_written_stays_text(read_html, typed, written):
             assert set(attributes) <= {"class", "lang", "style", "role"}
 
 
+@pytest.mark.parametrize(
+    ("task", "inputs", "texts"),
+    [
+        ("ner", {"sentence": "서울"}, ["", "<서울:LC", "부산"]),
+        ("dp", {"sentence": "나는 간다", "words": "나는\t나는\tNA\n간다\t간다\tNA"},
+         ["", "x", "deprel: (1/2, 2, NP)", "deprel: (1/2, 2, NP)▁(2/2, 0, VP)▁(3/3, 0, VP)",
+          "deprel: (1/2, 2, NP)▁(2/2, 0, V)", "deprel: (1/2, 2, NP)▁x"]),
+        ("mrc", {"question": "왜?", "context": "그래서"},
+         ["", "그래서\n정답임", "출력: 그래서", "출력: 저래서\n, 새 정답: 그래서"]),
+        ("wos", {"dialogue": "사용자: 안녕"}, [" ", "호텔"]),
+        ("sts", {}, ["", "높음", "3.75점"]),
+        ("nli", {}, ["", "중릅"]),
+        ("korquad", {"question": "왜?", "context": "그래서"}, [""]),
+        ("seq2seq", {"text": "가"}, [""]),
+    ],
+)  # fmt: skip
+def test_why_an_answer_is_malformed_is_said_in_the_language_of_the_page(
+    task, inputs, texts, read_html
+):
+    likelihoods = np.zeros(len(get_task(task).labels)) if get_task(task).labels else None
+    for text in texts:
+        answer = answer_of(task, inputs, text, log_likelihoods=likelihoods)
+        start = answer.parsed.reason.split("'")[0].strip()
+        said = {}
+        for language in LANGUAGES:
+            notes = read_html(draw_answer(answer, language)).find("p", "note")
+            said[language] = "".join(note for _, note in notes)
+        assert start in said["en"]
+        assert start not in said["ko"]
+
+
 def test_the_answer_is_marked_wherever_the_passage_has_it(read_html):
     inputs = {"question": "어디?", "context": "서울에서 서울로"}
     page = read_html(draw_answer(answer_of("korquad", inputs, "서울"), "en"))

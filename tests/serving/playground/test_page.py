@@ -12,7 +12,6 @@ import kebyt5.serving.playground as playground
 from kebyt5.serving.playground import wording
 from kebyt5.serving.playground.asking import FILL, fields_of
 from kebyt5.serving.playground.page import build
-from kebyt5.serving.playground.samples import SAMPLES
 from kebyt5.serving.playground.wording import LANGUAGES
 from kebyt5.tasks import TASKS
 
@@ -21,9 +20,9 @@ MOST = max(len(fields_of(task)) for task in (FILL, *TASKS))
 
 
 @pytest.fixture
-def page(tiny_model, monkeypatch):
+def page(tiny_model, service_of, monkeypatch):
     monkeypatch.setattr("kebyt5.tasks.ner.NER.max_target_bytes", lambda self, example: 12)
-    return build({"one": tiny_model(), "two": tiny_model()})
+    return build({"one": service_of(tiny_model()), "two": service_of(tiny_model())})
 
 
 @pytest.fixture
@@ -61,10 +60,9 @@ def test_what_cannot_be_asked_is_said_in_the_language_of_the_page(handlers):
     assert "3,000,000 bytes, and this page takes 16,384" in warning
 
 
-def test_another_language_keeps_the_answer_and_what_was_typed(handlers, page):
-    fields = typed("서울에 산다.")
-    *_, kept = handlers["answer"]("ko", "one", "ner", None, *fields)
-    updates = handlers["speak"]("en", "one", "ner", kept, *fields)
+def test_another_language_keeps_the_answer(handlers, page):
+    *_, kept = handlers["answer"]("ko", "one", "ner", None, *typed("서울에 산다."))
+    updates = handlers["speak"]("en", "one", "ner", kept)
     texts = repr(list(updates.values()))
     assert "Ask the model" in texts
     assert "Before consensus" in texts
@@ -73,26 +71,13 @@ def test_another_language_keeps_the_answer_and_what_was_typed(handlers, page):
     assert "합의 전" not in texts
 
 
-def test_what_a_person_typed_stays_when_the_task_changes(handlers):
-    updates = handlers["change_task"](
-        "ko", "one", "nli", None, *typed("내가 쓴 문장", SAMPLES["sts"]["sentence2"])
-    )
-    first, second, *rest = updates.values()
-    assert first["value"] == "내가 쓴 문장"
-    assert second["value"] == SAMPLES["nli"]["hypothesis"]
-    assert [first["label"], second["label"]] == ["전제", "가설"]
-    assert not any(update["visible"] for update in rest)
-    first, *_ = handlers["insert_sample"]("ko", "one", "nli", None, *typed("내가 쓴 문장")).values()
-    assert first["value"] == SAMPLES["nli"]["premise"]
-
-
-def test_another_model_may_be_for_other_tasks(tiny_model, tmp_path):
+def test_another_model_may_be_for_other_tasks(tiny_model, service_of, tmp_path):
     (tmp_path / "config.yaml").write_text("finetune: {task: [ynat]}")
-    tuned = tiny_model()
-    tuned.name_or_path = str(tmp_path)
-    page = build({"any": tiny_model(), "tuned": tuned})
+    tuned = service_of(tiny_model())
+    tuned.model.name_or_path = str(tmp_path)
+    page = build({"any": service_of(tiny_model()), "tuned": tuned})
     speak = next(f.fn for f in page.fns.values() if f.name == "speak")
-    updates = speak("en", "tuned", "ner", None, *typed("무엇이든"))
+    updates = speak("en", "tuned", "ner", None)
     (choice,) = (u for u in updates.values() if isinstance(u, dict) and u.get("choices"))
     assert choice["choices"] == [("Topic of a headline", "ynat")]
     assert choice["value"] == "ynat"

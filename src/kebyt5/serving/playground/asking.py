@@ -1,8 +1,10 @@
 """Asking a model, and looking into it while it answers."""
 
+import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,12 @@ from transformers import PreTrainedModel
 
 from kebyt5 import inspection
 from kebyt5.errors import InputError
-from kebyt5.evaluation.options import PredictOptions
-from kebyt5.evaluation.predict import fit_inputs, predict
-from kebyt5.generation.fill import Filling, fill
+from kebyt5.generation.fill import Filling
 from kebyt5.models.configuration_gbswt5 import GBSWT5Config
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer, Sentinels
+from kebyt5.serving.problems import Problem, problem_of
+from kebyt5.serving.schemas import FillRequest, ModelRequest
+from kebyt5.serving.service import LocalService
 from kebyt5.tasks import TASKS, Example, Parsed, Task, get_task
 
 FILL = "fill"
@@ -103,14 +106,14 @@ def fields_of(task: str) -> tuple[str, ...]:
     return ("blanks",) if task == FILL else TASKS[task].input_fields
 
 
-def tasks_of(model: PreTrainedModel) -> tuple[tuple[str, ...], bool]:
+def tasks_of(service: LocalService) -> tuple[tuple[str, ...], bool]:
     """What a model may be asked, and whether that is what it was fine-tuned for.
 
     A fine-tuning run leaves `config.yaml` beside the checkpoint, which names its tasks. Any other
     model may be asked anything.
     """
     try:
-        text = (Path(str(model.name_or_path)) / "config.yaml").read_text(encoding="utf-8")
+        text = (Path(str(service.model.name_or_path)) / "config.yaml").read_text(encoding="utf-8")
         named = yaml.safe_load(text)["finetune"]["task"]
     except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
         named = []
@@ -119,16 +122,17 @@ def tasks_of(model: PreTrainedModel) -> tuple[tuple[str, ...], bool]:
     return (known, True) if known else ((FILL, *TASKS), False)
 
 
-def ask(model: PreTrainedModel, task: str, fields: Mapping[str, str]) -> Answer:
-    """Asks a model.
+def ask(service: LocalService, task: str, fields: Mapping[str, str]) -> Answer:
+    """Asks a model and waits for the answer, in a thread without an event loop.
 
     Args:
-        model: KEByT5, GBST-KEByT5 or ByT5.
+        service: The model, behind the worker that others may ask meanwhile.
         task: Name of a task, or `FILL`.
         fields: A text for each of the task's fields.
 
     Raises:
-        Refusal: A field is empty, all of them are too long, or the task does not take them.
+        Refusal: A field is empty, all of them are too long, the task does not take them, or too
+            much is asked at the same time.
     """
     fields = {field: _without_surrogates(fields.get(field) or "") for field in fields_of(task)}
     for field, text in fields.items():
@@ -137,10 +141,13 @@ def ask(model: PreTrainedModel, task: str, fields: Mapping[str, str]) -> Answer:
     size = sum(len(text.encode()) for text in fields.values())
     if size > MAX_BYTES:
         raise Refusal("huge", size=size, limit=MAX_BYTES)
+    answering = (
+        _fill(service, fields["blanks"]) if task == FILL else _predict(service, task, fields)
+    )
     try:
-        return _fill(model, fields["blanks"]) if task == FILL else _predict(model, task, fields)
-    except InputError as error:
-        raise Refusal("refused", reason=str(error)) from error
+        return asyncio.run(answering)
+    except (InputError, Problem, TimeoutError) as error:
+        raise Refusal("refused", reason=problem_of(error).detail) from error
 
 
 def look(
@@ -176,42 +183,44 @@ def look(
     )
 
 
-def _predict(model: PreTrainedModel, name: str, fields: dict[str, str]) -> Answer:
+async def _predict(service: LocalService, name: str, fields: dict[str, str]) -> Answer:
     task = get_task(name)
     if "words" in fields:
         fields["words"] = _word_rows(fields["sentence"], fields["words"])
     example = task.example(**fields)
-    options = PredictOptions()
-    inputs, _, _ = fit_inputs(task, example, None, None, strict=False)
-    predictions = predict(model, task, [example], options)
-    text = predictions.texts[0]
-    rows = predictions.log_likelihoods
+    (said,) = await service.predict(task, [example], ModelRequest(), bool(task.labels))
+    likelihoods = said.log_likelihoods
+    seeing = partial(look, text=said.inputs[0], output=said.text)
     return Answer(
         task,
         example,
-        text,
-        task.parse(text, example),
-        look(model, inputs[0], text),
-        windows=len(inputs),
-        log_likelihoods=None if rows is None else rows[0],
+        said.text,
+        task.parse(said.text, example),
+        await service.worker.call(seeing),
+        windows=len(said.inputs),
+        log_likelihoods=None if likelihoods is None else np.array(likelihoods),
     )
 
 
-def _fill(model: PreTrainedModel, text: str) -> Answer:
+async def _fill(service: LocalService, text: str) -> Answer:
     pieces = tuple(_BLANK.split(text))
     if len(pieces) == 1:
         raise Refusal("no blank")
     blanks = range(len(pieces) - 1)
     marked = "".join(f"{piece}<extra_id_{i}>" for i, piece in zip(blanks, pieces, strict=False))
     marked += pieces[-1]
-    fillings = tuple(fill(model, marked))
+    filled = await service.fill(FillRequest(text=marked))
+    fillings = tuple(
+        Filling(tuple(each.spans), each.text, each.log_likelihood) for each in filled.fillings
+    )
     written = "".join(f"<extra_id_{i}>{span}" for i, span in enumerate(fillings[0].spans))
+    seeing = partial(look, text=marked, output=written, sentinels="pretraining")
     return Answer(
         None,
         Example(id="", inputs={"blanks": text}),
         written,
         Parsed(fillings[0].text),
-        look(model, marked, written, sentinels="pretraining"),
+        await service.worker.call(seeing),
         fillings=fillings,
         pieces=pieces,
     )

@@ -8,7 +8,7 @@ import numpy as np
 
 from kebyt5.serving.playground.asking import Answer
 from kebyt5.serving.playground.tree import draw_tree
-from kebyt5.serving.playground.wording import Language, entity_label, say
+from kebyt5.serving.playground.wording import Language, entity_label, reason_said, say
 from kebyt5.tasks.metrics.dp import MISSING
 from kebyt5.tasks.mrc import UNKNOWN
 
@@ -22,7 +22,8 @@ def draw_answer(answer: Answer, language: Language) -> str:
     draw = _DRAWINGS.get(name) or (_labels if answer.log_likelihoods is not None else _text)
     parts = [draw(answer, language)]
     if answer.parsed.reason:
-        parts.append(note(say("imperfect", language, reason=answer.parsed.reason)))
+        reason = reason_said(answer.parsed.reason, language)
+        parts.append(note(say("imperfect", language, reason=reason)))
     if answer.windows > 1:
         parts.append(note(say("windows", language, count=answer.windows)))
     wrote = escape(answer.text) or say("no text", language)

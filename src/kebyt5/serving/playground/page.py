@@ -1,17 +1,18 @@
 """The page: what is on it, in which language, and what happens on a click."""
 
+import json
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any, NamedTuple
 
 import gradio as gr
-from transformers import PreTrainedModel
 
 from kebyt5.serving.playground.asking import FILL, Answer, Refusal, ask, fields_of, tasks_of
 from kebyt5.serving.playground.drawing import draw_answer, note
 from kebyt5.serving.playground.inside import draw_attention, draw_blocks
 from kebyt5.serving.playground.samples import SAMPLES
-from kebyt5.serving.playground.wording import Language, field_label, say, task_label
+from kebyt5.serving.playground.wording import LANGUAGES, Language, field_label, say, task_label
+from kebyt5.serving.service import LocalService
 from kebyt5.tasks import TASKS
 
 VIEWS = {"answer": None, "blocks": None, "attention": "attention.js"}
@@ -23,9 +24,7 @@ LINES = {"context": 7, "dialogue": 5, "words": 7, "blanks": 2, "sentence": 2, "t
 KEPT_SECONDS = 3600
 """How long an answer can be shown in the other language."""
 
-_EVERY_SAMPLE = {text for fields in SAMPLES.values() for text in fields.values()}
 _MOST_FIELDS = max(len(fields_of(task)) for task in (FILL, *TASKS))
-_NOTHING = ("",) * _MOST_FIELDS
 
 
 class Parts(NamedTuple):
@@ -36,6 +35,7 @@ class Parts(NamedTuple):
     model: gr.Dropdown
     task: gr.Dropdown
     remark: gr.HTML
+    shown: gr.Textbox
     fields: list[gr.Textbox]
     ask: gr.Button
     sample: gr.Button
@@ -44,13 +44,13 @@ class Parts(NamedTuple):
     answer: gr.State
 
 
-def build(models: Mapping[str, PreTrainedModel]) -> gr.Blocks:
+def build(models: Mapping[str, LocalService]) -> gr.Blocks:
     """Builds the playground, for `launch` or to be mounted in another application.
 
     It loads nothing from other servers and sends no statistics.
 
     Args:
-        models: By the names that the page calls them.
+        models: By the names that the page calls them; started before they are asked.
 
     Raises:
         ValueError: There is no model.
@@ -61,14 +61,11 @@ def build(models: Mapping[str, PreTrainedModel]) -> gr.Blocks:
     with gr.Blocks(title="kebyt5", analytics_enabled=False) as page:
         parts = _lay_out(models)
 
-    def speak(language: Language, model: str, task: str, answer: Any, *typed: str) -> Any:
+    def speak(language: Language, model: str, task: str, answer: Any) -> Any:
         names, known = tasks_of(models[model])
-        choice, fields = _task_choice(names, language), _fields(task, language, typed)
-        if task not in names:
+        choice = _task_choice(names, language)
+        if task not in names:  # otherwise what is chosen meanwhile stays
             choice["value"] = names[0]
-            fields = _fields(names[0], language, typed)
-        else:  # what is typed or chosen meanwhile stays
-            fields = [{k: v for k, v in each.items() if k != "value"} for each in fields]
         return {
             parts.header: _header(language),
             parts.model: gr.update(label=say("model", language)),
@@ -76,9 +73,11 @@ def build(models: Mapping[str, PreTrainedModel]) -> gr.Blocks:
             parts.remark: _remark(known, language),
             parts.ask: say("ask", language),
             parts.sample: say("sample", language),
-            **_each(parts.fields, fields),
-            **_each(parts.tabs, [{"label": say(key, language)} for key in VIEWS]),
-            **_each(parts.views, [{"value": view} for view in _views(answer, language)]),
+            **{
+                tab: gr.update(label=say(key, language))
+                for tab, key in zip(parts.tabs, VIEWS, strict=True)
+            },
+            **dict(zip(parts.views, _views(answer, language), strict=True)),
         }
 
     def answer(language: Language, model: str, task: str, _: Any, *typed: str) -> Any:
@@ -88,26 +87,33 @@ def build(models: Mapping[str, PreTrainedModel]) -> gr.Blocks:
             return [_refusal(refusal, language), "", "", None]
         return [*_views(given, language), given]
 
-    def change_task(language: Language, _model: str, task: str, _: Any, *typed: str) -> Any:
-        return _each(parts.fields, _fields(task, language, typed))
-
-    def insert_sample(language: Language, _model: str, task: str, *_: Any) -> Any:
-        return _each(parts.fields, _fields(task, language, _NOTHING))
-
-    state = [parts.language, parts.model, parts.task, parts.answer, *parts.fields]
+    state: list[Any] = [parts.language, parts.model, parts.task, parts.answer]
     spoken: list[Any] = [parts.header, parts.model, parts.task, parts.remark, parts.ask]
-    spoken += [parts.sample, *parts.fields, *parts.tabs, *parts.views]
+    spoken += [parts.sample, *parts.tabs, *parts.views]
+    form: list[Any] = [parts.shown, *parts.fields]
+    seen: list[Any] = [parts.language, parts.task, *form]
+    boxes = json.dumps({task: _boxes(task) for task in (FILL, *TASKS)})
+    fit = f"({_asset('fields.js')})({boxes})"
+    start_over = f"(language, task, _, ...typed) => ({fit})(language, task, '', ...typed.fill(''))"
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     with page:
         greeting = page.load(_language_of, None, parts.language, **quiet)
-        for happens in (greeting.then, parts.language.input, parts.model.input):
-            happens(speak, state, spoken, **quiet)
-        parts.task.input(change_task, state, parts.fields, **quiet)
-        parts.sample.click(insert_sample, state, parts.fields, **quiet)
+        choosing = gr.on(
+            [parts.language.input, parts.model.input],
+            speak,
+            state,
+            spoken,
+            trigger_mode="always_last",
+            **quiet,
+        )
+        for happens in (greeting.then(speak, state, spoken, **quiet).then, choosing.then):
+            happens(None, seen, form, js=fit, **quiet)
+        parts.task.input(None, seen, form, js=fit, **quiet)
+        parts.sample.click(None, seen, form, js=start_over, **quiet)
         gr.on(
             [parts.ask.click, *(field.submit for field in parts.fields)],
             answer,
-            state,
+            [*state, *parts.fields],
             [*parts.views, parts.answer],
             show_progress="minimal",
             api_visibility="private",
@@ -117,7 +123,7 @@ def build(models: Mapping[str, PreTrainedModel]) -> gr.Blocks:
     return page.queue(max_size=64)
 
 
-def _lay_out(models: Mapping[str, PreTrainedModel]) -> Parts:
+def _lay_out(models: Mapping[str, LocalService]) -> Parts:
     """Puts everything in its place, in Korean."""
     language: Language = "ko"
     first = next(iter(models))
@@ -138,9 +144,11 @@ def _lay_out(models: Mapping[str, PreTrainedModel]) -> Parts:
             )
             task = gr.Dropdown(**_task_choice(names, language), value=names[0], elem_id="task")
             remark = gr.HTML(_remark(known, language), apply_default_css=False)
+            shown = gr.Textbox(names[0], visible=False)  # the task whose fields there are
         with gr.Column(scale=5, min_width=320):
-            settings = _fields(names[0], language, _NOTHING)
-            fields = [gr.Textbox(elem_id=f"field-{i}", **each) for i, each in enumerate(settings)]
+            boxes = [box | {"label": box["label"][language]} for box in _boxes(names[0])]
+            boxes += [{"visible": False}] * (_MOST_FIELDS - len(boxes))
+            fields = [gr.Textbox(elem_id=f"field-{i}", **box) for i, box in enumerate(boxes)]
             with gr.Row(elem_id="actions"):
                 asking = gr.Button(say("ask", language), variant="primary", elem_id="ask")
                 sample = gr.Button(say("sample", language), elem_id="sample")
@@ -153,34 +161,26 @@ def _lay_out(models: Mapping[str, PreTrainedModel]) -> Parts:
                 views.append(gr.HTML(view, elem_id=key, js_on_load=js, apply_default_css=False))
             tabs.append(tab)
     kept = gr.State(None, time_to_live=KEPT_SECONDS)
-    return Parts(header, chosen, model, task, remark, fields, asking, sample, tabs, views, kept)
+    return Parts(
+        header, chosen, model, task, remark, shown, fields, asking, sample, tabs, views, kept
+    )
 
 
-def _fields(task: str, language: Language, typed: Sequence[str]) -> list[dict[str, Any]]:
-    """The boxes as a task needs them. What a person typed stays, a sample makes way for another."""
-    names = fields_of(task)
-    settings: list[dict[str, Any]] = []
-    for name, text in zip(names, typed, strict=False):
-        is_own = bool(text and text.strip()) and text not in _EVERY_SAMPLE
-        settings.append(
-            {
-                "visible": True,
-                "label": field_label(name, language),
-                "lines": LINES.get(name, 1),
-                "value": text if is_own else SAMPLES.get(task, {}).get(name, ""),
-            }
-        )
-    return settings + [{"visible": False}] * (_MOST_FIELDS - len(names))
+def _boxes(task: str) -> list[dict[str, Any]]:
+    """The fields of a task, each with a sample and its name in every language."""
+    return [
+        {
+            "label": {language: field_label(name, language) for language in LANGUAGES},
+            "lines": LINES.get(name, 1),
+            "value": SAMPLES.get(task, {}).get(name, ""),
+        }
+        for name in fields_of(task)
+    ]
 
 
 def _task_choice(names: Sequence[str], language: Language) -> dict[str, Any]:
     choices = [(task_label(name, language), name) for name in names]
     return {"label": say("task", language), "choices": choices}
-
-
-def _each(parts: Sequence[Any], settings: Sequence[dict[str, Any]]) -> dict[Any, Any]:
-    """Updates of several parts of the page."""
-    return {part: gr.update(**each) for part, each in zip(parts, settings, strict=True)}
 
 
 def _views(answer: Answer | None, language: Language) -> list[str]:

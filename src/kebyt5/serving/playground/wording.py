@@ -173,10 +173,39 @@ _ENTITY_TYPES: dict[str, tuple[str, str]] = {
     "QT": ("수량", "quantity"),
 }
 
+_REASONS: dict[str, str] = {
+    "empty": "비어 있음",
+    "repaired": "가장 가까운 답으로 고침",
+    "unbalanced mark": "표시의 짝이 맞지 않음",
+    "the sentence was changed": "문장이 바뀜",
+    "no line of arcs": "의존 관계를 적은 줄이 없음",
+    "too few arcs": "의존 관계가 모자람",
+    "too many arcs": "의존 관계가 너무 많음",
+    "unreadable arc": "읽을 수 없는 의존 관계",
+    "unknown label": "모르는 라벨",
+    "no verdict": "판정이 없음",
+    "no number": "수가 없음",
+    "not a pair: ": "짝이 아님: ",
+    "no ": "빠진 말: ",
+}
+"""Why an answer is not as it should be, in Korean; the rest follows where one ends in a blank."""
+
 
 def say(key: str, language: Language, **values: object) -> str:
     """A saying, with its values in place."""
     return _SAYINGS[key][LANGUAGES.index(language)].format(**values)
+
+
+def reason_said(reason: str, language: Language) -> str:
+    """A task's reason why an answer is not as it should be; as it is where nobody translated it."""
+    if language == "en":
+        return reason
+    if reason in _REASONS:
+        return _REASONS[reason]
+    for start, korean in _REASONS.items():
+        if start.endswith(" ") and reason.startswith(start):
+            return korean + reason.removeprefix(start)
+    return reason
 
 
 def field_label(field: str, language: Language) -> str:
@@ -194,4 +223,12 @@ def entity_label(entity_type: str, language: Language) -> str:
     return _ENTITY_TYPES.get(entity_type, (entity_type, entity_type))[LANGUAGES.index(language)]
 
 
-__all__ = ["LANGUAGES", "Language", "entity_label", "field_label", "say", "task_label"]
+__all__ = [
+    "LANGUAGES",
+    "Language",
+    "entity_label",
+    "field_label",
+    "reason_said",
+    "say",
+    "task_label",
+]

@@ -1,0 +1,118 @@
+"""A copy of a model on Ray Serve.
+
+Ray logs the messages of exceptions, which may quote what a user wrote. So a replica raises none, it
+returns problems.
+"""
+
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import wraps
+from typing import Any
+
+from pydantic import BaseModel
+from ray.serve.metrics import Gauge
+
+from kebyt5.serving.logs import configure, log
+from kebyt5.serving.metrics import Engines
+from kebyt5.serving.options import ServeOptions
+from kebyt5.serving.problems import Problem, problem_of
+from kebyt5.serving.registry import load_models
+from kebyt5.serving.schemas import EmbedRequest, FillRequest, GenerateRequest, ScoreRequest
+from kebyt5.serving.service import LocalService
+from kebyt5.serving.tasks import REQUESTS
+
+
+def _problem(error: Exception) -> Problem:
+    problem = problem_of(error)
+    if problem.status == 500:
+        log("failed", logging.ERROR, error)
+    return problem
+
+
+def _replies(
+    method: Callable[..., Awaitable[BaseModel]],
+) -> Callable[..., Awaitable[str | Problem]]:
+    """Makes a method of a replica return its response as JSON, or a problem."""
+
+    @wraps(method)
+    async def reply(*args: Any) -> str | Problem:
+        try:
+            return (await method(*args)).model_dump_json()
+        except Exception as error:
+            return _problem(error)
+
+    return reply
+
+
+class Replica:
+    """One copy of a model; requests and responses go in and out as JSON, or as problems.
+
+    Args:
+        name: Of the model.
+        source: Its checkpoint.
+        options: Limits.
+    """
+
+    def __init__(self, name: str, source: str, options: ServeOptions) -> None:
+        configure()
+        self._service = LocalService(name, load_models({name: source})[name], options)
+        self._service.start()
+        self._engines = Engines({name: self._service})
+        self._gauges: dict[str, Gauge] = {}
+
+    @_replies
+    async def info(self) -> BaseModel:
+        """Describes the model."""
+        return await self._service.info()
+
+    @_replies
+    async def generate(self, body: str) -> BaseModel:
+        """Generates texts."""
+        return await self._service.generate(GenerateRequest.model_validate_json(body))
+
+    async def stream(self, body: str) -> AsyncGenerator[tuple[str, str] | Problem]:
+        """Generates texts and yields kind and JSON of each event."""
+        try:
+            request = GenerateRequest.model_validate_json(body)
+            async for event in self._service.stream(request):
+                yield type(event).__name__, event.model_dump_json() if event else ""
+        except Exception as error:
+            yield _problem(error)
+
+    @_replies
+    async def answer(self, task: str, body: str) -> BaseModel:
+        """Answers inputs of a task."""
+        return await self._service.answer(task, REQUESTS[task].model_validate_json(body))
+
+    @_replies
+    async def fill(self, body: str) -> BaseModel:
+        """Fills blanks."""
+        return await self._service.fill(FillRequest.model_validate_json(body))
+
+    @_replies
+    async def score(self, body: str) -> BaseModel:
+        """Judges candidates."""
+        return await self._service.score(ScoreRequest.model_validate_json(body))
+
+    @_replies
+    async def embed(self, body: str) -> BaseModel:
+        """Represents texts as vectors."""
+        return await self._service.embed(EmbedRequest.model_validate_json(body))
+
+    def check_health(self) -> None:
+        """Lets Ray replace a replica that cannot work, and tells it how busy it is.
+
+        Raises:
+            RuntimeError: Its engine has stopped.
+        """
+        if not self._service.is_alive:
+            raise RuntimeError("the engine has stopped")
+        for family in self._engines.collect():
+            for name, labels, value, *_ in family.samples:
+                if name not in self._gauges:
+                    keys: Any = tuple(labels)  # Ray Serve's annotation allows for one only
+                    self._gauges[name] = Gauge(name, family.documentation, keys)
+                self._gauges[name].set(value, dict(labels))
+
+
+__all__ = ["Replica"]

@@ -30,7 +30,7 @@ def multiply(shapes):
     for rows in shapes:
         torch.ops.mkldnn._linear_pointwise(torch.ones(rows, 256), weight, None, "none", [], "")
     return resident_memory()
-print(multiply(range(1000, 900, -1)), multiply(range(899, 99, -1)))
+print(multiply(range(1000, 900, -1)), multiply(range(899, 599, -1)))
 """
 
 

@@ -1,10 +1,13 @@
 """`kebyt5 serve`: mistakes are one line, before anything is loaded or bound."""
 
+import os
 import socket
 import subprocess
 import sys
 
 import pytest
+
+from kebyt5.allocator import KERNEL_CACHES
 
 
 def refused(result, *parts):
@@ -47,6 +50,16 @@ def test_a_port_that_is_taken_is_noticed_before_anything_is_loaded(run, monkeypa
         taken.listen()
         port = taken.getsockname()[1]
         refused(run("serve", "--port", port), f"--port {port}: cannot listen there")
+
+
+def test_a_server_keeps_the_kernels_of_a_few_shapes(run, monkeypatch):
+    for name in KERNEL_CACHES:
+        monkeypatch.setenv(name, "")  # so that it is put back at the end
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("kebyt5.serving.server.run", lambda *arguments: None)
+    code, _, error = run("serve", "--port", "0", "--no-playground")
+    assert code == 0, error
+    assert all(int(os.environ[name]) < 100 for name in KERNEL_CACHES)
 
 
 @pytest.mark.parametrize(

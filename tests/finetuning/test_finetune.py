@@ -70,6 +70,7 @@ def test_the_folder_holds_checkpoint_scores_curves_and_card(config, tmp_path):
     assert "max_length" not in json.loads((output / "generation_config.json").read_text())
     # What is saved is a checkpoint: the one with the best score.
     model = kebyt5.load(output)
+    assert model.config.use_cache
     best = metrics["training"]["best_checkpoint_step"]
     saved = load_file(output / f"checkpoint-{best}" / "model.safetensors")
     assert torch.equal(model.lm_head.weight, saved["lm_head.weight"])

@@ -183,6 +183,8 @@ def test_some_examples_are_texts_to_be_copied(shards):
 def test_the_share_of_copies_falls_from_the_early_one_to_its_own(shards):
     copies = Copies(0.2, early=0.8, examples=1000)
     assert copies.at(np.array([0, 500, 1000, 5000])) == pytest.approx([0.8, 0.5, 0.2, 0.2])
+    for first in (1, 7, 1000, 3000):
+        assert copies.mean(first) == pytest.approx(copies.at(np.arange(first)).mean())
     examples = Examples(shards, 128, copies=copies)
     is_copy = (examples.batch(np.arange(2000)).input_ids < 248).all(axis=1)
     assert is_copy[:500].mean() == pytest.approx(0.65, abs=0.06)

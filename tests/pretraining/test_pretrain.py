@@ -17,12 +17,12 @@ from safetensors.torch import load_file
 from transformers import T5Config
 
 import kebyt5
-from kebyt5.corpus.shards import ShardWriter
+from kebyt5.corpus.shards import Shards, ShardWriter
 from kebyt5.errors import InputError
 from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
 from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.history import read_history
-from kebyt5.pretraining.pretrain import pretrain
+from kebyt5.pretraining.pretrain import pretrain, training_examples
 
 
 @pytest.fixture
@@ -259,6 +259,19 @@ def test_sources_are_drawn_as_the_recipe_of_the_corpus_says(config, corpus, tmp_
     config.resume = True
     with pytest.raises(InputError, match="other settings than the run began with: weights"):
         pretrain(config)
+
+
+def test_queries_learn_slower_and_copies_come_first(config, checkpoint):
+    config.early_copy, config.early_steps, config.copy = 0.9, 100, 0.0
+    pretrain(config)
+    state = torch.load(config.output / "checkpoint-6" / "optimizer.pt", weights_only=True)
+    rates = {group["initial_lr"] for group in state["param_groups"]}
+    d_kv = kebyt5.load(checkpoint).config.d_kv
+    assert sorted(rates) == pytest.approx([config.learning_rate / d_kv**0.5, config.learning_rate])
+    examples = training_examples(config, Shards(config.corpus / "train"))
+    is_copy = (examples.batch(range(48)).input_ids < 248).all(axis=1)
+    assert is_copy.mean() > 0.7  # of the 6 steps, in which the share falls from 0.90 to 0.85
+    assert kebyt5.load(config.output).config.use_cache
 
 
 def test_starts(config, tmp_path):

@@ -30,6 +30,7 @@ def trained(folder, checkpoint, sources):
     config = PretrainConfig(
         corpus=folder / "corpus", output=folder / "run", model=str(checkpoint), steps=1,
         warmup_steps=0, batch_size=2, input_length=64, peak_tflops=1.0, copy=0.1,
+        early_copy=0.6, early_steps=7,
     )  # fmt: skip
     pretrain(config)
     return folder / "run"
@@ -51,7 +52,8 @@ def test_a_run_is_packaged_bit_for_bit_again(tmp_path, checkpoint):
     card = files[0]["README.md"].decode()
     for part in ("| film reviews | e9t/nsmc | CC0 |", "| Korean statutes | legalize-kr |",
                  "not good for", "blocks of 1, 2, 3, 6 and 9 bytes",
-                 "10% of the examples"):  # fmt: skip
+                 "10% of the examples to be copied, 60% at first",
+                 "evenly fewer over 7 steps"):  # fmt: skip
         assert part in card
 
 

@@ -74,6 +74,7 @@ class FinetuneTrainer(Trainer):
             ),
             data_collator=collate,
         )
+        model.config.use_cache = True  # a trainer turns it off in what it will save
         if self.is_fsdp_enabled:
             keep_tied_embeddings_together(model)
         self.sampler = LengthGroupedSampler(dataset.lengths, config.batch_size, config.seed)

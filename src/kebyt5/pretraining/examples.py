@@ -114,6 +114,13 @@ class Copies:
     early: float = 0.0
     examples: int = 0
 
+    def mean(self, examples: int) -> float:
+        """The share among the first so many examples."""
+        falling = min(examples, self.examples)
+        # The sum of (1 - i / examples) over the indices i at which it falls.
+        total = falling - falling * (falling - 1) / 2 / max(self.examples, 1)
+        return self.share + (self.early - self.share) * total / examples
+
     def at(self, indices: np.ndarray) -> np.ndarray:
         """The probability that an example is a copy, for each of these indices."""
         rest = np.maximum(self.examples - indices, 0) / max(self.examples, 1)
@@ -187,8 +194,8 @@ class Examples:
 
     def mean_bytes(self, examples: int) -> float:
         """Bytes of text that one of the first so many examples reads, fewer where it is a copy."""
-        share = self.copies.at(np.arange(examples)).mean()
-        return float((1 - share) * self.raw_length + share * self._longest_copy)
+        share = self.copies.mean(examples)
+        return (1 - share) * self.raw_length + share * self._longest_copy
 
     def chunks_of(self, name: str) -> int:
         """How many chunks a source has."""

@@ -119,6 +119,7 @@ class PretrainTrainer(Trainer):
         self.history = history
         self.began = time.monotonic() - history.seconds
         self.remove_callback(PrinterCallback)
+        self.model.config.use_cache = True  # a trainer turns it off in what it will save
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         return SequentialSampler(train_dataset or self.train_dataset)

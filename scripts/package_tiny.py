@@ -76,9 +76,9 @@ of text, which is very little: it knows common words, endings and formulas, few 
 invents names, dates and law. Nothing it writes may be relied on. Film reviews and petitions are
 rough, and it may repeat their insults and prejudices. Of other languages it has seen scraps.
 
-It fills blanks only as they were in its training, so many of them in so long a text. Where there are
-fewer it writes out what it reads instead: docs/results/pretrained.md has its bits per byte with 15 %
-masked, beside PPM. Fine-tuning is what it is for.
+It fills blanks only as they were in its training, so many of them in so long a text. Where there
+are fewer it writes out what it reads instead: docs/results/pretrained.md has its bits per byte
+with 15 % masked, beside PPM. Fine-tuning is what it is for.
 
 KLUE has no free test sets, and the sentences of KLUE below are 72 % of the official *development*
 sets, without their labels. Scores on these files are of text that it has seen.

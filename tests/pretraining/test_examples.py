@@ -195,6 +195,50 @@ def test_the_share_of_copies_falls_from_the_early_one_to_its_own(shards):
     assert examples.mean_bytes(500) == pytest.approx(read, rel=0.01)
 
 
+@pytest.mark.parametrize("salient", [None, SalientSpans()])
+def test_some_texts_end_early_and_go_on_behind_their_last_span(shards, salient):
+    dense = SpanCorruption(0.2, 8)
+    every = Examples(shards, 256, dense, seed=3, salient=salient, copies=Copies(0.3), short=1.0)
+    whole = Examples(shards, 256, dense, seed=3, salient=salient)
+    spans, lengths, behind = [], [], []
+    for row in range(200):
+        inputs, labels = (ids[0].tolist() for ids in every.batch([row]))
+        source = reconstruct(*(ids[0].tolist() for ids in whole.batch([row])))
+        sentinels = [i for i in inputs if i >= 248]
+        if not sentinels:
+            text = bytes(i - 3 for i in inputs if i > 2)
+        else:
+            text = reconstruct(inputs, labels)
+            behind.append(inputs.index(1) - inputs.index(sentinels[-1]) - 1)
+            spans.append(len(sentinels))
+            lengths.append(len(text))
+        assert source.startswith(text)
+        text.decode()
+    assert min(lengths) < 20
+    assert max(lengths) > 200
+    assert max(behind) > 50
+    assert set(spans) >= set(range(1, 7))
+    assert np.mean(lengths) == pytest.approx(16 + (255 - 16) / 3, rel=0.1)
+    half = Examples(shards, 256, dense, seed=3, short=0.5)
+    read = [
+        len(reconstruct(*row))
+        for row in zip(*map(np.ndarray.tolist, half.batch(range(400))), strict=True)
+    ]
+    assert np.mean(read) == pytest.approx(half.mean_bytes(400), rel=0.1)
+
+
+@given(st.integers(2, 60), st.integers(0, 1000), st.sampled_from([0.05, 0.15, 0.5, 0.9]))
+def test_shortened_texts_of_any_shard_are_whole(tmp_path_factory, size, seed, density):
+    with ShardWriter(tmp_path_factory.mktemp("source") / "only", "0") as writer:
+        writer.write(("가나다 abc é🙂" * 9)[:size])
+    examples = Examples(
+        Shards(writer.folder.parent), 32, SpanCorruption(density), seed=seed, short=1.0
+    )
+    for row in zip(*map(np.ndarray.tolist, examples.batch(range(8))), strict=True):
+        reconstruct(*row).decode()
+        assert any(i >= 248 for i in row[0])
+
+
 def test_too_short_an_input_is_refused(shards):
     with pytest.raises(InputError, match="input length 31"):
         Examples(shards, 31)

@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 from transformers.activations import NewGELUActivation
 from transformers.models.t5.modeling_t5 import T5DenseGatedActDense
 
-from .fused import dropped_share, fast_path, is_fused, kept
+from .fused import FULL, HALF, dropped_share, fast_path, is_fused, kept
 from .int8 import linear_each
 from .linear import is_bare
 
@@ -32,7 +32,7 @@ class GatedFeedForward(T5DenseGatedActDense):
         if not rate and not torch.is_grad_enabled() and is_fused(hidden_states):
             return self.wo(gated_gelu(self.wi_0, self.wi_1, hidden_states))
         gate, value = self.wi_0(hidden_states), self.wi_1(hidden_states)
-        if gate.dtype != value.dtype or not is_fused(gate) or rate == 1:
+        if not is_fused(gate, value, dtypes=FULL + HALF) or rate == 1:
             hidden = self.dropout(self.act(gate) * value)
         else:
             hidden = GatedGELU.apply(gate, value, rate)

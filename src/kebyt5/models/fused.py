@@ -2,8 +2,8 @@
 
 Each is a subclass of the module it replaces that computes the same function of the same
 parameters: `torch.autograd.Function`s that keep what the gradient needs and nothing else. Where
-such a function has no place (half precision, a compiler that fuses on its own) the module of
-Transformers runs.
+such a function has no place (a compiler that fuses on its own, mostly half precision) the module
+of Transformers runs.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -35,6 +35,10 @@ class FastPath:
 
 
 fast_path = FastPath()
+
+FULL = (torch.float32, torch.float64)
+HALF = (torch.bfloat16,)
+"""What autocast on the CPU computes with; its operations round only what they return."""
 
 LEVELS = 2**16
 """Dropout rates are multiples of 1 / LEVELS, so that one random word decides four elements."""
@@ -136,13 +140,13 @@ class RMSNormFunction(torch.autograd.Function):
         return grad_x, grad_weight, None
 
 
-def is_fused(*tensors: Tensor) -> bool:
-    """Whether the functions of this file are to compute on these tensors."""
+def is_fused(*tensors: Tensor, dtypes: tuple[torch.dtype, ...] = FULL) -> bool:
+    """Whether the functions of this package are to compute on these tensors, all of one dtype."""
     first = tensors[0]
     return (
         fast_path.fused
         and first.device.type == "cpu"
-        and first.dtype in (torch.float32, torch.float64)
+        and first.dtype in dtypes
         and all(tensor.dtype == first.dtype for tensor in tensors)
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()

@@ -99,6 +99,10 @@ class PretrainConfig:
     early_steps: int = 0
     """Steps over which it falls."""
 
+    short: float = 0.0
+    """Share of the examples whose text ends early, at any length. Without them every input has as
+    many masked spans, and a small model takes those of another number for something else."""
+
     weights: dict[str, float] = field(default_factory=dict)
     """How much more often than its size says a source is drawn, 0 for never; as the recipe of the
     corpus says where not named."""
@@ -178,6 +182,8 @@ class PretrainConfig:
             raise InputError(f"--density {self.density}: has to be more than 0 and less than 1")
         if not 0 <= self.copy < 1:
             raise InputError(f"--copy {self.copy}: has to be 0 or more and less than 1")
+        if not 0 <= self.short <= 1:
+            raise InputError(f"--short {self.short}: has to be from 0 to 1")
         if self.early_copy is not None and not 0 <= self.early_copy < 1:
             raise InputError(f"--early-copy {self.early_copy}: has to be 0 or more and less than 1")
         if (self.early_copy is None) != (self.early_steps == 0):

@@ -28,7 +28,9 @@ _MOST_MOVED = 3
 """Bytes by which a boundary may have to move to fall between two characters."""
 
 _SHORTEST_INPUT = 32
-_SPANS, _COPIES = 3, 4  # what a key is for
+_SHORTEST_TEXT = 16  # bytes, some five syllables
+_FEWEST_BYTES = 2  # one to keep and one to mask
+_SPANS, _COPIES, _SHORT = 3, 4, 5  # what a key is for
 
 
 class Chunks:
@@ -140,6 +142,10 @@ class Examples:
         salient: Masks what these rules find, where they find something.
         copies: Examples whose input is the beginning of a chunk as it is, and whose target is the
             same. Tasks whose output repeats the input need what these teach.
+        short: Share of the examples whose text ends early. By T5's law all inputs have as many
+            spans and end with one, and a model gets to rely on both; of a short text there are
+            fewer, and it goes on for up to its half behind the last one. Copies end early in the
+            same share.
 
     Raises:
         InputError: `input_length` is too short, or a weight is wrong.
@@ -159,18 +165,21 @@ class Examples:
         seed: int = 0,
         salient: SalientSpans | None = None,
         copies: Copies | None = None,
+        short: float = 0.0,
     ) -> None:
         if input_length < _SHORTEST_INPUT:
             raise InputError(f"input length {input_length}: has to be {_SHORTEST_INPUT} or more")
         self.corruption = corruption or SpanCorruption()
         self.salient = salient
         self.copies = copies or Copies()
+        self.short = short
         self.raw_length = self.corruption.raw_length(input_length)
         has_fixed_length = salient is None and not self.corruption.whole_characters
         self.input_length = input_length if has_fixed_length else None
         target_length = self.corruption.lengths(self.raw_length)[1]
         self.target_length = target_length if has_fixed_length else None
         self._longest_copy = target_length - 1
+        self._longest_short = input_length - 1
         self.sources = list(shards.sources)
         self._chunks = Chunks(list(shards), self.raw_length)
         last = np.cumsum([len(shards.sources[name]) for name in self.sources])
@@ -180,6 +189,7 @@ class Examples:
         self.mixture = Mixture(np.diff(self._first_chunk).tolist(), shares, seed)
         self._key = key(seed, _SPANS)
         self._copy_key = key(seed, _COPIES)
+        self._short_key = key(seed, _SHORT)
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> Batch:
         """The examples of these indices, from 0 on without end."""
@@ -193,9 +203,12 @@ class Examples:
         return self._make(numbers, self._first_chunk[self.sources.index(name)] + numbers)
 
     def mean_bytes(self, examples: int) -> float:
-        """Bytes of text that one of the first so many examples reads, fewer where it is a copy."""
+        """Bytes of text that one of the first so many examples reads, on average."""
         share = self.copies.mean(examples)
-        return (1 - share) * self.raw_length + share * self._longest_copy
+        whole = (1 - share) * self.raw_length + share * self._longest_copy
+        short = (1 - share) * _mean_short(self._longest_short)
+        short += share * _mean_short(self._longest_copy)
+        return (1 - self.short) * whole + self.short * short
 
     def chunks_of(self, name: str) -> int:
         """How many chunks a source has."""
@@ -204,20 +217,49 @@ class Examples:
     def _make(self, indices: np.ndarray, chunks: np.ndarray) -> Batch:
         rows = np.zeros((len(indices), self._chunks.row_size), np.uint8)
         begins, ends = self._chunks.read(chunks, rows)
-        sizes = ends - begins
-        keys = mix(self._key ^ mix(indices.astype(np.uint64)))
+        numbers = indices.astype(np.uint64)
+        keys = mix(self._key ^ mix(numbers))
         if self.salient or self.corruption.whole_characters:
-            rows, begins = _left_aligned(rows, begins), np.zeros_like(begins)
+            rows, begins, ends = _left_aligned(rows, begins), np.zeros_like(begins), ends - begins
+        lengths = uniform(mix(self._short_key ^ mix(numbers)), 3)
+        is_short = lengths[:, 0] < self.short
+        # However little of it is masked, a text that fits as it is does.
+        most = np.where(is_short, begins + self._longest_short, ends)
+        texts = _shortened(rows, begins, np.minimum(ends, most), is_short, lengths[:, 1])
+        # Of a short text some is left as it is, behind the part that spans are drawn in.
+        parts = (texts - begins) * np.where(is_short, 1 - lengths[:, 2] / 2, 1)
+        sizes = _between_characters(rows, begins + parts.astype(np.int64), -1) - begins
+        sizes = np.where(sizes < _FEWEST_BYTES, texts - begins, sizes)
         spans = draw_spans(self.corruption, sizes, keys, rows)
         if self.salient:
             spans = self.salient.replace(spans, rows, sizes, keys, self.corruption.density)
-        batch = mask_spans(rows, begins, sizes, spans, self.input_length, self.target_length)
+        spans = spans.within(texts - begins)
+        batch = mask_spans(
+            rows, begins, texts - begins, spans, self.input_length, self.target_length
+        )
         shares = self.copies.at(indices)
         if not shares.any():
             return batch
-        is_copy = uniform(mix(self._copy_key ^ mix(indices.astype(np.uint64))), 1)[:, 0] < shares
-        lasts = begins + np.minimum(sizes, self._longest_copy)
-        return _with_copies(batch, rows, begins, _between_characters(rows, lasts, -1), is_copy)
+        is_copy = uniform(mix(self._copy_key ^ mix(numbers)), 1)[:, 0] < shares
+        ends = np.minimum(ends, begins + self._longest_copy)
+        ends = _shortened(rows, begins, ends, is_short, lengths[:, 1])
+        return _with_copies(batch, rows, begins, ends, is_copy)
+
+
+def _shortened(
+    rows: np.ndarray, begins: np.ndarray, ends: np.ndarray, chosen: np.ndarray, numbers: np.ndarray
+) -> np.ndarray:
+    """Ends between characters: of the chosen rows earlier ones, mostly of short texts."""
+    sizes = ends - begins
+    least = np.minimum(sizes, _SHORTEST_TEXT)
+    short = least + ((sizes - least) * numbers**2).astype(np.int64)
+    return _between_characters(rows, begins + np.where(chosen, short, sizes), -1)
+
+
+def _mean_short(size: int) -> float:
+    """The mean length of texts of this size once they are shortened."""
+    least = min(size, _SHORTEST_TEXT)
+    return least + (size - least) / 3
 
 
 def _with_copies(

@@ -213,8 +213,10 @@ def pretrain(config: PretrainConfig, names: NameFinder | None = None) -> Outcome
     examples = training_examples(config, shards, names)
     validation = None
     if validation_part is not None:
+        # As T5 masks, whatever is trained on, so that the curves of all runs compare.
+        corruption = SpanCorruption(whole_characters=config.whole_characters)
         validation = Validation(
-            validation_part, config.eval_examples, size, config.input_length, examples.corruption
+            validation_part, config.eval_examples, size, config.input_length, corruption
         )
     resumes = check_resume(config, fingerprints)
     set_seed(config.seed)
@@ -268,6 +270,7 @@ def training_examples(
         config.seed,
         SalientSpans(names) if config.salient else None,
         Copies(config.copy, early, config.early_steps * config.batch_size),
+        config.short,
     )
 
 

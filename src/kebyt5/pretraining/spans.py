@@ -96,6 +96,12 @@ class Spans(NamedTuple):
     ends: np.ndarray
     counts: np.ndarray
 
+    def within(self, sizes: np.ndarray) -> "Spans":
+        """The same spans in rows of these sizes, int64 (rows,), where more may follow them."""
+        is_used = np.arange(MAX_SPANS) < self.counts[:, None]
+        starts, ends = (np.where(is_used, edge, sizes[:, None]) for edge in self[:2])
+        return Spans(starts, ends, self.counts)
+
 
 class Batch(NamedTuple):
     """Ids of a batch, int64: inputs (rows, I) padded with 0, labels (rows, T) with -100."""

@@ -25,7 +25,7 @@ class Validation:
         examples: Chunks of each source, at most; they are spread evenly over it.
         batch_size: Examples that a device computes at a time.
         input_length: As in training.
-        corruption: As in training.
+        corruption: What is masked; T5's by default.
     """
 
     def __init__(

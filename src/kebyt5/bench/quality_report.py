@@ -17,7 +17,7 @@ Mean ± standard deviation over {seeds} seeds of each task's main score in perce
 examples; the last weights count, none are chosen by them. In brackets how far a row is from the
 first, in standard errors of the difference."""
 
-SECONDS_NOTE = "Seconds of training, mean (evaluation at the end not included)."
+SECONDS_NOTE = "Processor seconds of a run, all cores together: training and evaluation, mean."
 
 
 def report_quality(recipe: Recipe, results: Results) -> str:
@@ -59,7 +59,7 @@ def score_table(part: Table, results: Results) -> list[str]:
 
 
 def time_table(part: Table, results: Results) -> list[str]:
-    """A row a start: how long training took."""
+    """A row a start: how long a run took."""
     rows = [[row, *(f"{_seconds(part, row, t, results):.0f}" for t in part.tasks)]
             for row in part.rows]  # fmt: skip
     return table(["", *part.tasks], rows)
@@ -131,7 +131,7 @@ def _of(part: Table, row: str, task: str, results: Results) -> list[Mapping[str,
 
 def _seconds(part: Table, row: str, task: str, results: Results) -> float:
     runs = _of(part, row, task, results)
-    return float(np.mean([m["training"]["seconds_since_start_or_resume"] for m in runs]))
+    return float(np.mean([m["processor_seconds"] for m in runs]))
 
 
 def _deviation(scores: Sequence[float]) -> float:

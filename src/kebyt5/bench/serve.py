@@ -53,10 +53,11 @@ TOO_BUSY = 429
 
 @dataclass(frozen=True)
 class Question:
-    """A request and the right answer to it."""
+    """A request, the right answer to it, and in how many seconds Transformers gives that."""
 
     request: GenerateRequest
     answer: str
+    seconds: float
 
 
 @dataclass
@@ -107,6 +108,7 @@ class Endurance:
     """All that was measured.
 
     Attributes:
+        plain: Answers a second of `generate` of Transformers, one text at a time, without a server.
         alone: One request at a time.
         together: All clients at once.
         overload: More clients than there are places.
@@ -115,6 +117,7 @@ class Endurance:
         memory: Seconds and resident bytes of the server while all clients were at it.
     """
 
+    plain: float
     alone: Answers
     together: Answers
     overload: Answers
@@ -160,7 +163,9 @@ def make_questions(model: PreTrainedModel, count: int, seed: int = 0) -> list[Qu
         sentence = " ".join(rng.choices(sentences, k=rng.choice(SENTENCES)))
         text = task.input_text(task.example(sentence=sentence))
         request = GenerateRequest(input=text, max_new_bytes=rng.choice(LIMITS))
-        questions.append(Question(request, _greedy(model, request)))
+        began = time.perf_counter()
+        answer = _greedy(model, request)
+        questions.append(Question(request, answer, time.perf_counter() - began))
     return questions
 
 
@@ -226,7 +231,8 @@ async def _measure(
             overload = await load(ServeOptions().places + CROWD, brief, 0.0)
             drained = overload.seconds - brief
             stopped = await _stop(ask, questions, process, clients)
-    return Endurance(alone, together, overload, drained, stopped, memory)
+    plain = len(questions) / sum(each.seconds for each in questions)
+    return Endurance(plain, alone, together, overload, drained, stopped, memory)
 
 
 async def _load(

@@ -4,6 +4,7 @@ import asyncio
 import math
 import resource
 import socket
+import sys
 from collections.abc import Mapping, Sequence
 
 import uvicorn
@@ -18,6 +19,8 @@ from kebyt5.serving.service import LocalService
 
 _OTHER_FILES = 128
 """Open files that are no connection."""
+
+_SWITCH_SECONDS = 0.0005
 
 
 def bind(host: str, port: int) -> list[socket.socket]:
@@ -60,6 +63,8 @@ def run(
         playground: Whether to have it at `/`; it asks for no key.
     """
     configure()
+    # Engine and event loop take turns; at Python's 5 ms, a refusal would wait for several of them.
+    sys.setswitchinterval(_SWITCH_SECONDS)
     addresses = [f"{host}:{port}" for host, port, *_ in (each.getsockname() for each in sockets)]
     log("starting", addresses=addresses, models=list(models))
     services = {name: LocalService(name, model, options) for name, model in models.items()}

@@ -1,0 +1,89 @@
+"""Evening out channels before eight bits: SmoothQuant (Xiao et al. 2023).
+
+A few channels of what a layer reads are far larger than the rest, and since a row has one scale,
+they leave the others few steps. What reads a channel can be multiplied by what the channel is
+divided by; here only by powers of two, so that in floating point the model says exactly what it
+said.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.models.t5.modeling_t5 import T5DenseGatedActDense
+
+
+class Channels(NamedTuple):
+    """Channels between layers: what writes them, a weight with one row each, and what reads them."""
+
+    writer: nn.Parameter
+    readers: Sequence[nn.Linear]
+
+
+def channels_of(model: PreTrainedModel) -> Iterator[Channels]:
+    """All channels of a model's blocks that can be scaled without a change to what it says.
+
+    Those of the encoder's output cannot: whoever embeds texts reads it.
+    """
+    for stack in (model.encoder, model.decoder):
+        for block in stack.block:
+            for layer in block.layer:
+                yield from _channels_of_layer(layer)
+
+
+def _channels_of_layer(layer: Any) -> Iterator[Channels]:
+    norm = layer.layer_norm.weight
+    if hasattr(layer, "DenseReluDense"):
+        module = layer.DenseReluDense
+        if isinstance(module, T5DenseGatedActDense):
+            yield Channels(norm, [module.wi_0, module.wi_1])
+            yield Channels(module.wi_1.weight, [module.wo])
+        return
+    if hasattr(layer, "SelfAttention"):
+        attention = layer.SelfAttention
+        yield Channels(norm, [attention.q, attention.k, attention.v])
+    else:
+        attention = layer.EncDecAttention
+        yield Channels(norm, [attention.q])
+    yield Channels(attention.v.weight, [attention.o])
+
+
+@torch.no_grad()
+def smooth(model: PreTrainedModel, batches: Iterable[dict[str, Tensor]]) -> None:
+    r"""Evens out the channels of a model, in place, by what they are in some examples.
+
+    Channel j is divided by $\sqrt{\max |X_j| / \max |W_j|}$ (equation 4 with $\alpha = 1/2$),
+    rounded to a power of two.
+
+    Args:
+        model: KEByT5, GBST-KEByT5 or ByT5, with all digits, in evaluation mode.
+        batches: What the model is called with: inputs and labels.
+    """
+    every = list(channels_of(model))
+    largest = [torch.zeros(each.readers[0].in_features, device=model.device) for each in every]
+    handles = []
+    for each, most in zip(every, largest, strict=True):
+
+        def note(module: nn.Module, inputs: tuple[Tensor], most: Tensor = most) -> None:
+            rows = inputs[0].detach().float().abs().flatten(0, -2)
+            torch.maximum(most, rows.amax(dim=0), out=most)
+
+        handles.append(each.readers[0].register_forward_pre_hook(note))
+    try:
+        for batch in batches:
+            model(**batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    for each, most in zip(every, largest, strict=True):
+        weights = torch.stack([reader.weight.abs().amax(dim=0) for reader in each.readers])
+        ratio = (most / weights.amax(dim=0)).sqrt()
+        scale = torch.exp2(ratio.log2().round().nan_to_num(0, 0, 0))
+        each.writer.div_(scale if each.writer.dim() == 1 else scale[:, None])
+        for reader in each.readers:
+            reader.weight.mul_(scale)
+
+
+__all__ = ["Channels", "channels_of", "smooth"]

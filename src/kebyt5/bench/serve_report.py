@@ -24,7 +24,11 @@ def report_serve(
     head = ["", "answers/s", "bytes/s", "processor, ms an answer", "p50, s", "p99, s",
             "first text p50, s", "answers", "cancelled", "refused", "failed", "wrong"]  # fmt: skip
     rows = [
-        ["`generate` of Transformers, no server", f"{endurance.plain:.1f}", *[""] * (len(head) - 2)],
+        [
+            "`generate` of Transformers, no server",
+            f"{endurance.plain:.1f}",
+            *[""] * (len(head) - 2),
+        ],
         ["one at a time", *_cells(alone)],
         [f"{clients} clients", *_cells(together)],
         ["**times `generate`**", f"{together.rate / endurance.plain:.1f}", *[""] * (len(head) - 2)],

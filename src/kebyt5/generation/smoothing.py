@@ -16,7 +16,7 @@ from transformers.models.t5.modeling_t5 import T5DenseGatedActDense
 
 
 class Channels(NamedTuple):
-    """Channels between layers: what writes them, a weight with one row each, and what reads them."""
+    """Channels between layers: a weight with a row for each, and the layers that read them."""
 
     writer: nn.Parameter
     readers: Sequence[nn.Linear]

@@ -1,18 +1,20 @@
 """Makes the small model that kebyt5 ships from the folder of its pretraining run.
 
-    python scripts/package_tiny.py runs/gbst-kebyt5-tiny
+    python scripts/package_tiny.py runs/gbst-kebyt5-tiny-first runs/gbst-kebyt5-tiny
 
-writes weights in bfloat16 and a model card to `src/kebyt5/assets/tiny`. The same run gives the same
-bytes. The run has to be on the corpus of `scripts/corpus/tiny.yaml`, whose sources are named here.
+writes the weights of the last run, which goes on from the one before, in bfloat16 and a model card
+to `src/kebyt5/assets/tiny`. The same runs give the same bytes. They have to be on the corpus of
+`scripts/corpus/tiny.yaml`, whose sources are named here.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import yaml
@@ -76,10 +78,6 @@ of text, which is very little: it knows common words, endings and formulas, few 
 invents names, dates and law. Nothing it writes may be relied on. Film reviews and petitions are
 rough, and it may repeat their insults and prejudices. Of other languages it has seen scraps.
 
-It fills blanks only as they were in its training, so many of them in so long a text. Where there
-are fewer it writes out what it reads instead: docs/results/pretrained.md has its bits per byte
-with 15 % masked, beside PPM. Fine-tuning is what it is for.
-
 KLUE has no free test sets, and the sentences of KLUE below are 72 % of the official *development*
 sets, without their labels. Scores on these files are of text that it has seen.
 
@@ -90,86 +88,124 @@ Apache-2.0.
 
 ## Text
 
-{examples:,} examples of {raw_length:,} bytes. None of this text is part of the package.
+{examples:,} examples. None of this text is part of the package.
 
 | source | from | licence | MB | share | times seen | bits per byte |
 |---|---|---|---:|---:|---:|---:|
 {sources}
 
 Bits per byte are those of the masked bytes in a hundredth of the documents that was held out,
-teacher-forced, masked as in training, sentinels and end of sequence charged as well{total}.
+teacher-forced, 15 % masked in spans of 20 on average, sentinels and end of sequence charged as
+well{total}.
 
 ## Training
 
-Span corruption: {density:.0%} of the bytes in spans of {mean_span:g} on average, inputs of
-{input_length} ids{copy}. {steps:,} steps of {batch_size} examples, {optimizer}, peak learning rate
-{learning_rate:g} after {warmup_steps} steps of warm-up, then {schedule}; {hours:.1f} hours on
-{cores} cores ({processor}), {date}, commit {commit}.
+{stages}
 
     KEBYT5_DATA=… kebyt5 corpus build scripts/corpus/tiny.yaml
-    {command}
-    python scripts/package_tiny.py {run}
+{commands}
+    python scripts/package_tiny.py {runs}
+"""
+
+STAGE = """\
+Span corruption: {density:.0%} of the bytes in spans of {mean_span:g} on average, inputs of
+{input_length} ids{also}. {steps:,} steps of {batch_size} examples, {optimizer}, peak learning rate
+{learning_rate:g} after {warmup_steps} steps of warm-up, then {schedule}; {hours:.1f} hours on
+{cores} cores ({processor}), {date}, commit {commit}.
 """
 
 
-def package(run: Path, output: Path) -> None:
-    """Writes the model of a run in bfloat16, with its card.
+class Run(NamedTuple):
+    """A finished run of `kebyt5 pretrain`."""
+
+    folder: Path
+    settings: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+
+
+def read_run(folder: Path) -> Run:
+    """Reads what a run is and was.
 
     Raises:
-        InputError: The run is not finished, has a source without a licence here, or is too large.
+        InputError: It is not finished, or has a source without a licence here.
     """
     try:
-        metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-        text = (run / "config.yaml").read_text(encoding="utf-8")
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        text = (folder / "config.yaml").read_text(encoding="utf-8")
         settings = yaml.safe_load(text)["pretrain"]
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise InputError(f"{run}: no finished run of `kebyt5 pretrain`: {error}") from error
+        raise InputError(f"{folder}: no finished run of `kebyt5 pretrain`: {error}") from error
     unknown = [source for source in metrics["sources"] if source not in SOURCES]
     if unknown:
-        raise InputError(f"{run}: no licence is known here of {', '.join(unknown)}; add it")
-    model = kebyt5.load(run).to(torch.bfloat16)
+        raise InputError(f"{folder}: no licence is known here of {', '.join(unknown)}; add it")
+    return Run(folder, settings, metrics)
+
+
+def package(folders: Sequence[Path], output: Path) -> None:
+    """Writes the model of the last of some runs in bfloat16, with its card.
+
+    Raises:
+        InputError: A run is not finished, has a source without a licence here, or is too large.
+    """
+    runs = [read_run(folder) for folder in folders]
+    for first, second in pairwise(runs):
+        if first.metrics["sources"].keys() != second.metrics["sources"].keys():
+            raise InputError(f"{second.folder}: other sources than in {first.folder}")
+    model = kebyt5.load(folders[-1]).to(torch.bfloat16)
     output.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=output.parent, prefix=".incomplete-") as temporary:
         model.save_pretrained(temporary)
         size = Path(temporary, "model.safetensors").stat().st_size
         if size > MOST_BYTES:
-            raise InputError(f"{run}: {size:,} bytes in bfloat16, more than {MOST_BYTES:,}")
+            raise InputError(f"{folders[-1]}: {size:,} bytes in bfloat16, more than {MOST_BYTES:,}")
         for path in sorted(Path(temporary).iterdir()):
+            path.chmod(0o644)
             path.replace(output / path.name)
-    write_text(output / "README.md", card(run, model.config, settings, metrics))
+    write_text(output / "README.md", card(runs, model.config))
 
 
-def card(run: Path, config: Any, settings: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+def card(runs: Sequence[Run], config: Any) -> str:
     """The model card."""
-    bits, made = metrics["bits_per_byte"], metrics["made"]
+    last = runs[-1].metrics
+    bits = last["bits_per_byte"]
     rows = []
-    for source, about in metrics["sources"].items():
-        times = about["share"] * metrics["bytes_seen"] / about["bytes"]
+    for source, about in last["sources"].items():
+        seen = sum(m["sources"][source]["share"] * m["bytes_seen"] for _, _, m in runs)
         cells = [
             *SOURCES[source], f"{about['bytes'] / 1e6:.1f}", f"{about['share']:.1%}",
-            f"{times:.2f}", f"{bits[source]:.2f}" if source in bits else "",
+            f"{seen / about['bytes']:.2f}", f"{bits[source]:.2f}" if source in bits else "",
         ]  # fmt: skip
         rows.append("| " + " | ".join(cells) + " |")
     blocks = [str(size) for size, _ in config.blocks]
     return CARD.format(
-        millions=metrics["parameters"] / 1e6,
+        millions=last["parameters"] / 1e6,
         d_model=config.d_model,
         layers=config.num_layers,
         decoder_layers=config.num_decoder_layers,
         blocks=", ".join(blocks[:-1]) + " and " + blocks[-1],
         downsample=config.downsample_factor,
-        seen=metrics["bytes_seen"] / 1e6,
+        seen=sum(run.metrics["bytes_seen"] for run in runs) / 1e6,
+        examples=sum(run.metrics["examples"] for run in runs),
         sources="\n".join(rows),
         total=f"; {bits['all']:.3f} over all sources" if bits else "",
-        copy=copies(settings),
+        stages="\nThen, from where that ended. ".join(map(stage, runs)).rstrip(),
+        commands="\n".join(f"    {run.metrics['made']['command']}" for run in runs),
+        runs=" ".join(str(run.folder) for run in runs),
+    )
+
+
+def stage(run: Run) -> str:
+    """What the card says of the training in one run."""
+    _, settings, metrics = run
+    made = metrics["made"]
+    return STAGE.format(
+        also=copies(settings) + ends(settings),
+        steps=metrics["steps"],
         hours=metrics["seconds"] / 3600,
         cores=made["machine"]["cores"],
         processor=made["machine"]["processor"],
         date=made["date"][:10],
         commit=(made["commit"] or "unknown")[:12],
-        command=made["command"],
-        run=run,
-        **{name: metrics[name] for name in ("examples", "raw_length", "steps")},
         **{
             name: settings[name]
             for name in (
@@ -178,6 +214,12 @@ def card(run: Path, config: Any, settings: Mapping[str, Any], metrics: Mapping[s
             )
         },
     )  # fmt: skip
+
+
+def ends(settings: Mapping[str, Any]) -> str:
+    """What the card says of the examples whose text ends early."""
+    share = settings.get("short", 0)
+    return f"; {share:.0%} of the texts end early" if share else ""
 
 
 def copies(settings: Mapping[str, Any]) -> str:
@@ -193,11 +235,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", type=Path)
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     parser.add_argument("--output", type=Path, default=SHIPPED["tiny"])
     arguments = parser.parse_args()
     try:
-        package(arguments.run, arguments.output)
+        package(arguments.runs, arguments.output)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

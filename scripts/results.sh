@@ -16,9 +16,10 @@ pretrain() {
             --output "runs/$run" --resume "$@"
     fi
 }
-pretrain gbst-kebyt5-tiny gbst-tiny
+pretrain gbst-kebyt5-tiny-first gbst-tiny
+pretrain gbst-kebyt5-tiny gbst-tiny-2
 pretrain kebyt5-tiny plain-tiny
-pretrain gbst-kebyt5-tiny-short gbst-tiny --steps 1700
+pretrain gbst-kebyt5-tiny-short gbst-tiny --steps 1200
 kebyt5 bench pretrained runs/{gbst-kebyt5-tiny,kebyt5-tiny,gbst-kebyt5-tiny-short} --corpus "$corpus" \
     --output docs/results
 kebyt5 bench quality scripts/quality.yaml "$@"

@@ -25,7 +25,10 @@ def test_writes_a_checkpoint_and_both_scores(run, checkpoint, dev_file, tmp_path
     assert any(isinstance(module, Int8Linear) for module in model.decoder.modules())
     report = json.loads((tmp_path / "int8" / "quantization.json").read_text())
     assert report["check"]["before"].keys() == report["check"]["after"].keys()
-    assert report["check"]["examples"] == 6
+    assert report["check"]["examples"] == report["check"]["calibrated_on"] == 6
+    norms = [kebyt5.load(path).decoder.block[0].layer[0].layer_norm.weight
+             for path in (checkpoint, tmp_path / "int8")]  # fmt: skip
+    assert not torch.equal(*norms)  # channels are evened out
     assert report["check"]["generation"]["constrained"] is True
     assert report["commit"]
     assert (tmp_path / "int8" / "tokenizer_config.json").exists()

@@ -44,6 +44,24 @@ def test_values_and_gradients_are_those_of_transformers(make, fast, dtype):
         assert (ours - theirs).norm() <= tolerance * theirs.norm()
 
 
+def test_autocast_computes_the_gate_in_half_precision_and_once():
+    torch.manual_seed(0)
+    module = T5DenseGatedActDense(config(dropout_rate=0.0))
+    module.__class__ = GatedFeedForward
+    x, weights = torch.randn(2, 3, 7, 12)
+    expected = outputs_and_gradients(module, x, weights)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = outputs_and_gradients(module, x, weights)
+        seen = []
+        module.wo.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].dtype))
+        module(x)
+        with torch.no_grad():
+            module(x)
+    assert seen == [torch.bfloat16] * 2
+    for ours, theirs in zip(found, expected, strict=True):
+        assert (ours - theirs).norm() <= 0.02 * theirs.norm()
+
+
 def test_functions_are_differentiated_exactly():
     x, y = (torch.randn(3, 5, dtype=torch.float64, requires_grad=True) for _ in range(2))
     weight = torch.randn(5, dtype=torch.float64, requires_grad=True)

@@ -227,16 +227,24 @@ def test_some_texts_end_early_and_go_on_behind_their_last_span(shards, salient):
     assert np.mean(read) == pytest.approx(half.mean_bytes(400), rel=0.1)
 
 
-@given(st.integers(2, 60), st.integers(0, 1000), st.sampled_from([0.05, 0.15, 0.5, 0.9]))
-def test_shortened_texts_of_any_shard_are_whole(tmp_path_factory, size, seed, density):
+@given(
+    st.integers(2, 60),
+    st.integers(0, 1000),
+    st.sampled_from([0.05, 0.15, 0.5, 0.9]),
+    st.booleans(),
+)
+def test_shortened_texts_of_any_shard_are_whole(tmp_path_factory, size, seed, density, whole):
     with ShardWriter(tmp_path_factory.mktemp("source") / "only", "0") as writer:
         writer.write(("가나다 abc é🙂" * 9)[:size])
-    examples = Examples(
-        Shards(writer.folder.parent), 32, SpanCorruption(density), seed=seed, short=1.0
-    )
+    corruption = SpanCorruption(density, whole_characters=whole)
+    examples = Examples(Shards(writer.folder.parent), 32, corruption, seed=seed, short=1.0)
     for row in zip(*map(np.ndarray.tolist, examples.batch(range(8))), strict=True):
         reconstruct(*row).decode()
         assert any(i >= 248 for i in row[0])
+        if whole:
+            kept = bytes(255 if i >= 248 else i - 3 for i in row[0] if i > 2)
+            for piece in kept.split(b"\xff"):
+                piece.decode()
 
 
 def test_too_short_an_input_is_refused(shards):

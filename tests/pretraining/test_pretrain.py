@@ -23,6 +23,7 @@ from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
 from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.history import read_history
 from kebyt5.pretraining.pretrain import pretrain, training_examples
+from kebyt5.pretraining.validation import Validation
 
 
 @pytest.fixture
@@ -274,6 +275,15 @@ def test_queries_learn_slower_and_copies_come_first(config, checkpoint):
     assert kebyt5.load(config.output).config.use_cache
 
 
+def test_texts_end_early_in_training_and_validation_is_masked_as_in_t5(config):
+    config.density, config.short, config.steps, config.warmup_steps = 0.5, 1.0, 1, 0
+    outcome = pretrain(config)
+    assert outcome.metrics["bytes_seen"] < 8 * outcome.metrics["raw_length"] / 2
+    validation = Validation(Shards(config.corpus / "validation"), 100, 4, config.input_length)
+    bits = validation.bits_per_byte(kebyt5.load(config.output))
+    assert outcome.metrics["bits_per_byte"]["all"] == pytest.approx(bits["all"], rel=1e-4)
+
+
 def test_starts(config, tmp_path):
     config.steps, config.warmup_steps = 1, 0
     save_plain(tmp_path / "plain")
@@ -328,6 +338,8 @@ def test_a_run_goes_on_only_with_its_own_settings_and_corpus(config, corpus, tmp
     with pytest.raises(InputError, match="other settings than the run began with: learning_rate"):
         pretrain(config)
     config.learning_rate, config.keep_checkpoints = 1e-2, 5
+    began = config.output / "config.yaml"
+    began.write_text(began.read_text().replace("  short: 0.0\n", ""))  # before it was a setting
     assert pretrain(config).step == 6
     with ShardWriter(corpus / "train" / "law", "1") as writer:
         writer.write("새 문서")
@@ -375,6 +387,8 @@ def test_a_full_disk_is_one_clear_line_and_the_run_can_go_on(config, monkeypatch
     [
         ({"steps": 0}, "--steps 0: has to be more than 0"),
         ({"density": 1.5}, "--density 1.5: has to be more than 0 and less than 1"),
+        ({"short": -0.1}, "--short -0.1: has to be from 0 to 1"),
+        ({"short": 1.5}, "--short 1.5: has to be from 0 to 1"),
         ({"copy": 1.0}, "--copy 1.0: has to be 0 or more and less than 1"),
         ({"early_copy": 1.5, "early_steps": 5}, "--early-copy 1.5: has to be"),
         ({"early_copy": 0.5}, "--early-copy, --early-steps: only together"),

@@ -22,25 +22,26 @@ sys.modules[spec.name] = package_tiny
 spec.loader.exec_module(package_tiny)
 
 
-def trained(folder, checkpoint, sources):
+def trained(folder, checkpoint, sources, **settings):
     for split in ("train", "validation"):
         for source in sources:
             with ShardWriter(folder / "corpus" / split / source, "0") as writer:
                 writer.write("어제 본 영화는 재미있었다. " * 50)
     config = PretrainConfig(
         corpus=folder / "corpus", output=folder / "run", model=str(checkpoint), steps=1,
-        warmup_steps=0, batch_size=2, input_length=64, peak_tflops=1.0, copy=0.1,
-        early_copy=0.6, early_steps=7,
+        warmup_steps=0, batch_size=2, input_length=64, peak_tflops=1.0, **settings,
     )  # fmt: skip
     pretrain(config)
     return folder / "run"
 
 
 def test_a_run_is_packaged_bit_for_bit_again(tmp_path, checkpoint):
-    run = trained(tmp_path, checkpoint, ["reviews", "statutes"])
+    copies = {"copy": 0.1, "early_copy": 0.6, "early_steps": 7}
+    first = trained(tmp_path / "1", checkpoint, ["reviews", "statutes"], **copies)
+    run = trained(tmp_path / "2", first, ["reviews", "statutes"], short=0.5, seed=1)
     outputs = [tmp_path / "first", tmp_path / "second"]
     for output in outputs:
-        package_tiny.package(run, output)
+        package_tiny.package([first, run], output)
     files = [{p.name: p.read_bytes() for p in output.iterdir()} for output in outputs]
     assert files[0] == files[1]
     assert files[0].keys() == {
@@ -53,7 +54,8 @@ def test_a_run_is_packaged_bit_for_bit_again(tmp_path, checkpoint):
     for part in ("| film reviews | e9t/nsmc | CC0 |", "| Korean statutes | legalize-kr |",
                  "not good for", "blocks of 1, 2, 3, 6 and 9 bytes",
                  "10% of the examples to be copied, 60% at first",
-                 "evenly fewer over 7 steps"):  # fmt: skip
+                 "evenly fewer over 7 steps", "Then, from where that ended. Span corruption",
+                 "64 ids; 50% of the texts end early. 1 steps", "4 examples. None"):  # fmt: skip
         assert part in card
 
 
@@ -64,12 +66,12 @@ def test_every_source_of_the_corpus_has_a_licence():
 
 def test_what_cannot_be_shipped(tmp_path, checkpoint, monkeypatch):
     with pytest.raises(InputError, match="no finished run"):
-        package_tiny.package(checkpoint, tmp_path / "out")
+        package_tiny.package([checkpoint], tmp_path / "out")
     run = trained(tmp_path, checkpoint, ["novels"])
     with pytest.raises(InputError, match="no licence is known here of novels"):
-        package_tiny.package(run, tmp_path / "out")
+        package_tiny.package([run], tmp_path / "out")
     monkeypatch.setitem(package_tiny.SOURCES, "novels", ("", "", ""))
     monkeypatch.setattr(package_tiny, "MOST_BYTES", 1000)
     with pytest.raises(InputError, match="more than 1,000"):
-        package_tiny.package(run, tmp_path / "out")
+        package_tiny.package([run], tmp_path / "out")
     assert not list(tmp_path.glob("out/*"))

@@ -26,8 +26,8 @@ def quantize(
     r"""Round a checkpoint's weights to eight bits, for generation on CPUs.
 
     The score before and after is written to `quantization.json` beside the weights. Where it drops
-    by more than `--max-drop`, nothing is written. By the first 64 examples of the check, channels
-    are evened out before they are rounded, which costs less of the score.
+    by more than `--max-drop`, nothing is written. The first 64 examples of the check tell how
+    to even out channels before they are rounded.
 
     ```bash
     kebyt5 quantize runs/ner runs/ner-int8 --check ner klue-ner-v1.1_dev.tsv
@@ -62,7 +62,9 @@ def quantize(
     report: dict[str, object] = {"checkpoint": checkpoint, "check": None}
     before = predict(model, task, examples, options, "Before").score(task) if task else {}
     if task:
-        data = TaskDataset([(task, examples[:_CALIBRATION])], None, _TARGET_BYTES, training=False)
+        limits = options or PredictOptions()
+        shown = limits.max_input_bytes, _TARGET_BYTES, limits.stride
+        data = TaskDataset([(task, examples[:_CALIBRATION])], *shown, training=False)
         smooth(model, DataLoader(data, 8, collate_fn=collate))
     quantization.quantize(model)
     if task and check:
@@ -83,6 +85,7 @@ def quantize(
             "data": str(check[1]),
             "examples": len(examples),
             "max_drop": max_drop,
+            "calibrated_on": len(examples[:_CALIBRATION]),
             "generation": predictions.generation(),
             "before": before,
             "after": after,

@@ -16,7 +16,12 @@ from transformers.models.t5.modeling_t5 import T5DenseGatedActDense
 
 
 class Channels(NamedTuple):
-    """Channels between layers: a weight with a row for each, and the layers that read them."""
+    """Channels between layers, K of them.
+
+    Attributes:
+        writer: The weight (K,) of a norm or (K, D) of a linear layer, with a row for each.
+        readers: Layers whose weights (N, K) have a column for each; all read the same.
+    """
 
     writer: nn.Parameter
     readers: Sequence[nn.Linear]
@@ -59,7 +64,8 @@ def smooth(model: PreTrainedModel, batches: Iterable[dict[str, Tensor]]) -> None
 
     Args:
         model: KEByT5, GBST-KEByT5 or ByT5, with all digits, in evaluation mode.
-        batches: What the model is called with: inputs and labels.
+        batches: What the model is called with: `input_ids` (B, L), `attention_mask` likewise and
+            `labels` (B, T). Where there are none, nothing changes.
     """
     every = list(channels_of(model))
     largest = [torch.zeros(each.readers[0].in_features, device=model.device) for each in every]

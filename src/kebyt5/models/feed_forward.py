@@ -34,10 +34,16 @@ class GatedFeedForward(T5DenseGatedActDense):
         gate, value = self.wi_0(hidden_states), self.wi_1(hidden_states)
         if not is_fused(gate, value, dtypes=FULL + HALF) or rate == 1:
             hidden = self.dropout(self.act(gate) * value)
-        else:
+        elif rate or torch.is_grad_enabled():
             hidden = GatedGELU.apply(gate, value, rate)
+        else:
+            hidden = gate_values(gate, value)
         weight = self.wo.weight
-        if isinstance(weight, Tensor) and weight.dtype not in (hidden.dtype, torch.int8):
+        if (
+            isinstance(weight, Tensor)
+            and weight.dtype not in (hidden.dtype, torch.int8)
+            and not torch.is_autocast_enabled(hidden.device.type)  # which would undo it
+        ):
             hidden = hidden.to(weight.dtype)  # Transformers keeps wo in float32
         return self.wo(hidden)
 

@@ -37,8 +37,10 @@ class FastPath:
 fast_path = FastPath()
 
 FULL = (torch.float32, torch.float64)
+"""What the functions of this file are for."""
+
 HALF = (torch.bfloat16,)
-"""What autocast on the CPU computes with; its operations round only what they return."""
+"""What autocast on the CPU computes with; an operation of PyTorch rounds only what it returns."""
 
 LEVELS = 2**16
 """Dropout rates are multiples of 1 / LEVELS, so that one random word decides four elements."""

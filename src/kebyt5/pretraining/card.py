@@ -22,14 +22,14 @@ kebyt5 finetune --checkpoint FOLDER --task ner --train TRAIN --dev DEV --output 
 
 ## Text
 
-{examples:,} examples of {raw_length:,} bytes, {seen:.1f} MB in all.
+{examples:,} examples of up to {raw_length:,} bytes, {seen:.1f} MB in all.
 
 | source | MB in the corpus | share of the examples | times seen | bits per byte |
 |---|---:|---:|---:|---:|
 {sources}
 
-Bits per byte are those of the masked bytes in validation text of each source, sentinels and the end
-of sequence charged as well{total}.
+Bits per byte are those of the masked bytes in validation text of each source, 15 % of it in spans
+of 20 bytes, sentinels and the end of sequence charged as well{total}.
 
 ## Training
 

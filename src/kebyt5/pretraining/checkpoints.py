@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import fields
 from pathlib import Path
 
 import yaml
@@ -53,7 +54,9 @@ def check_resume(config: PretrainConfig, fingerprints: dict[str, str]) -> bool:
     except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError) as error:
         raise InputError(f"{output}: holds no run to resume; name an empty folder") from error
     now = yaml.safe_load(config.resolved())["pretrain"]
-    changed = [n for n in now if now[n] != before.get(n) and n not in FREE_ON_RESUME]
+    # What there was no setting for when the run began was as it is by default.
+    before = {field.name: field.default for field in fields(PretrainConfig)} | before
+    changed = [n for n in now if now[n] != before[n] and n not in FREE_ON_RESUME]
     if changed:
         raise InputError(
             f"{output}: --resume with other settings than the run began with:"

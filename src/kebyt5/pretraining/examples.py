@@ -29,7 +29,6 @@ _MOST_MOVED = 3
 
 _SHORTEST_INPUT = 32
 _SHORTEST_TEXT = 16  # bytes, some five syllables
-_FEWEST_BYTES = 2  # one to keep and one to mask
 _SPANS, _COPIES, _SHORT = 3, 4, 5  # what a key is for
 
 
@@ -135,7 +134,7 @@ class Examples:
     Args:
         shards: What to read.
         input_length: Ids of an input, `</s>` included. Never more with spans over bytes, and never
-            less than 3 fewer but in a shard that is shorter than a chunk.
+            less than 3 fewer but of short texts and in a shard that is shorter than a chunk.
         corruption: What is masked.
         weights: How much more often than its size says a source is drawn, 1 where not named.
         seed: Chooses order and spans.
@@ -229,7 +228,9 @@ class Examples:
         # Of a short text some is left as it is, behind the part that spans are drawn in.
         parts = (texts - begins) * np.where(is_short, 1 - lengths[:, 2] / 2, 1)
         sizes = _between_characters(rows, begins + parts.astype(np.int64), -1) - begins
-        sizes = np.where(sizes < _FEWEST_BYTES, texts - begins, sizes)
+        # One character alone cannot be masked in part.
+        first = _between_characters(rows, begins + 1, 1) - begins
+        sizes = np.where(sizes <= first, texts - begins, sizes)
         spans = draw_spans(self.corruption, sizes, keys, rows)
         if self.salient:
             spans = self.salient.replace(spans, rows, sizes, keys, self.corruption.density)

@@ -327,12 +327,13 @@ def show_progress(
     config: PretrainConfig, trainer: PretrainTrainer, examples: Examples
 ) -> ShowProgress:
     """The progress bar of a run, which knows what its steps cost."""
-    lengths = examples.corruption.lengths(examples.raw_length)
+    mean = examples.mean_bytes(config.steps * config.batch_size)
+    lengths = examples.corruption.lengths(round(mean))
     flops = training_flops(trainer.model, *lengths) * config.batch_size
     dtype = torch.bfloat16 if config.bf16 else torch.float32
     peak = 1e12 * (config.peak_tflops or 0) or measured_peak(trainer.args.device, dtype)
     return ShowProgress(
-        examples.mean_bytes(config.steps * config.batch_size) * config.batch_size,
+        mean * config.batch_size,
         flops,
         peak * trainer.args.world_size,
     )

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# What pretraining is worth: the corpus, both pretrainings and every fine-tuning run that is not
-# there yet, many hours on 2 cores from nothing. A killed call goes on where it was. Needs the data
-# that the environment variable KEBYT5_DATA names; options go to `kebyt5 bench quality`.
+# What pretraining is worth: the corpus, the small models and every fine-tuning run that is not
+# there yet, many hours on 2 cores from nothing. A killed call goes on where it was. The quality table
+# is of the model that the package ships. Needs the data that the environment variable KEBYT5_DATA
+# names; options go to `kebyt5 bench quality`.
 set -euo pipefail
 : "${KEBYT5_DATA:?has to name the folder of the data}"
 source "$(dirname "$0")/environment.sh" dev
@@ -11,7 +12,7 @@ kebyt5 corpus build scripts/corpus/tiny.yaml
 pretrain() {
     local run=$1 preset=$2
     shift 2
-    if [ ! -f "runs/$run/metrics.json" ]; then
+    if [ ! -f "runs/$run/model.safetensors" ]; then
         kebyt5 pretrain --config "scripts/pretrain/$preset.yaml" --corpus "$corpus" \
             --output "runs/$run" --resume "$@"
     fi

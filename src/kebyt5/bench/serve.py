@@ -6,6 +6,7 @@ and server share the machine.
 
 import asyncio
 import codecs
+import json
 import random
 import signal
 import socket
@@ -14,10 +15,11 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 import httpx2
 import numpy as np
@@ -115,6 +117,7 @@ class Endurance:
         drained: Seconds after the last question until the last answer.
         stopped: Requests that the server had taken when it was told to stop.
         memory: Seconds and resident bytes of the server while all clients were at it.
+        refusing: Seconds that the server took for each refusal.
     """
 
     plain: float
@@ -124,6 +127,7 @@ class Endurance:
     drained: float
     stopped: Answers
     memory: Sequence[tuple[float, int]]
+    refusing: Sequence[float] = ()
 
     @property
     def growth(self) -> float:
@@ -149,8 +153,17 @@ def bench_serve(
         InputError: The server does not start.
     """
     asked = make_questions(load(checkpoint), questions)
-    with _server(checkpoint) as (url, process):
-        return asyncio.run(_measure(asked, url, process, clients, seconds, cancelled))
+    with TemporaryFile() as log:
+        with _server(checkpoint, log) as (url, process):
+            found = asyncio.run(_measure(asked, url, process, clients, seconds, cancelled))
+        log.seek(0)
+        return replace(found, refusing=_refusing(log))
+
+
+def _refusing(log: IO[bytes]) -> list[float]:
+    """Seconds that a server took for each refusal, by its log."""
+    entries = (json.loads(line) for line in log if line.startswith(b"{"))
+    return [entry["seconds"] for entry in entries if entry.get("status") == TOO_BUSY]
 
 
 def make_questions(model: PreTrainedModel, count: int, seed: int = 0) -> list[Question]:
@@ -188,14 +201,14 @@ def _greedy(model: PreTrainedModel, request: GenerateRequest) -> str:
 
 
 @contextmanager
-def _server(checkpoint: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """A server in a process of its own, and its address."""
+def _server(checkpoint: str, log: IO[bytes]) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A server in a process of its own, which logs to a file, and its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "kebyt5", "serve", checkpoint, "--port", str(port)]
-    with subprocess.Popen([*command, "--no-playground"], stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen([*command, "--no-playground"], stderr=log) as process:
         try:
             while process.poll() is None:
                 with suppress(httpx2.TransportError):

@@ -1,5 +1,6 @@
 """The page on a server under load, and its plot."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from kebyt5.bench.report import made_with, save_figure, table
@@ -41,7 +42,7 @@ def report_serve(
         ],
     ]
     overload, stopped = endurance.overload, endurance.stopped
-    refused = sorted(overload.refused)
+    refused, refusing = sorted(overload.refused), sorted(endurance.refusing)
     sizes = [size / MIB for _, size in endurance.memory]
     lines = [
         "# A server under load",
@@ -61,9 +62,10 @@ def report_serve(
         f"* **Overload**, more clients than places: {len(overload.latencies)} answered,"
         f" {len(refused)} refused"
         + (
-            f", half of these within {1000 * refused[len(refused) // 2]:.0f} ms, 99 % within"
-            f" {1000 * refused[int(0.99 * len(refused))]:.0f} ms as the client sees it;"
-            if refused
+            f", half of these within {_part(refused, 0.5)} ms, 99 % within"
+            f" {_part(refused, 0.99)} ms as the client sees it, {_part(refusing, 0.5)} and"
+            f" {_part(refusing, 0.99)} ms as the server's log has it;"
+            if refused and refusing
             else ";"
         )
         + f" the last one answered {endurance.drained:.1f} s after the last question.",
@@ -95,6 +97,11 @@ def plot_serve(endurance: Endurance, path: Path) -> None:
     for axes in (left, right):
         axes.grid(alpha=0.3)
     save_figure(figure, path)
+
+
+def _part(seconds: Sequence[float], share: float) -> str:
+    """In how many milliseconds a share of sorted times is over."""
+    return f"{1000 * seconds[int(share * (len(seconds) - 1))]:.0f}"
 
 
 def _cells(answers: Answers) -> list[str]:

@@ -113,6 +113,8 @@ def run(
             code = 0
         except SystemExit as stop:
             code = int(stop.code or 0)
+        finally:
+            torch.set_flush_denormal(False)  # as other tests expect of their process
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 

@@ -70,7 +70,7 @@ def test_every_run_is_made_once(recipe, tmp_path, capsys):
     page = (tmp_path / "results" / "klue-small.md").read_text()
     for part in ("![KLUE and NSMC, small](klue-small.png)", "For a test.", "## Starts",
                  "| as it is |", "| trained on |", "| *trivial baseline* |", "## Frozen",
-                 "Seconds of training", "1 or 2 seeds", "commit"):  # fmt: skip
+                 "Processor seconds of a run", "1 or 2 seeds", "commit"):  # fmt: skip
         assert part in page
     assert (tmp_path / "results" / "klue-small.png").read_bytes().startswith(b"\x89PNG")
 

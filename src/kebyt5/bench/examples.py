@@ -18,6 +18,7 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
     "1,024 ids, 15 % masked": {},
     "the same, a fifth to be copied": {"copies": Copies(0.2)},
     "the same, spans of whole characters": {"corruption": SpanCorruption(whole_characters=True)},
+    "the same, half of them short": {"short": 0.5},
     "512 ids, 25 % masked": {"input_length": 512, "corruption": SpanCorruption(density=0.25)},
 }
 """What is made, by its name: settings of `Examples`."""

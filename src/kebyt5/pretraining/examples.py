@@ -220,21 +220,19 @@ class Examples:
         keys = mix(self._key ^ mix(numbers))
         if self.salient or self.corruption.whole_characters:
             rows, begins, ends = _left_aligned(rows, begins), np.zeros_like(begins), ends - begins
-        lengths = uniform(mix(self._short_key ^ mix(numbers)), 3)
-        is_short = lengths[:, 0] < self.short
-        # However little of it is masked, a text that fits as it is does.
-        most = np.where(is_short, begins + self._longest_short, ends)
-        texts = _shortened(rows, begins, np.minimum(ends, most), is_short, lengths[:, 1])
-        # Of a short text some is left as it is, behind the part that spans are drawn in.
-        parts = (texts - begins) * np.where(is_short, 1 - lengths[:, 2] / 2, 1)
-        sizes = _between_characters(rows, begins + parts.astype(np.int64), -1) - begins
-        # One character alone cannot be masked in part.
-        first = _between_characters(rows, begins + 1, 1) - begins
-        sizes = np.where(sizes <= first, texts - begins, sizes)
+        texts = parts = ends
+        copies = np.minimum(ends, begins + self._longest_copy)
+        if self.short:
+            lengths = uniform(mix(self._short_key ^ mix(numbers)), 3)
+            texts, parts = self._shortened(rows, begins, ends, lengths)
+            is_short = lengths[:, 0] < self.short
+            copies = np.where(is_short, _earlier(begins, copies, lengths[:, 1]), copies)
+        sizes = parts - begins
         spans = draw_spans(self.corruption, sizes, keys, rows)
         if self.salient:
             spans = self.salient.replace(spans, rows, sizes, keys, self.corruption.density)
-        spans = spans.within(texts - begins)
+        if self.short:
+            spans = spans.within(texts - begins)
         batch = mask_spans(
             rows, begins, texts - begins, spans, self.input_length, self.target_length
         )
@@ -242,19 +240,27 @@ class Examples:
         if not shares.any():
             return batch
         is_copy = uniform(mix(self._copy_key ^ mix(numbers)), 1)[:, 0] < shares
-        ends = np.minimum(ends, begins + self._longest_copy)
-        ends = _shortened(rows, begins, ends, is_short, lengths[:, 1])
-        return _with_copies(batch, rows, begins, ends, is_copy)
+        return _with_copies(batch, rows, begins, _between_characters(rows, copies, -1), is_copy)
+
+    def _shortened(
+        self, rows: np.ndarray, begins: np.ndarray, ends: np.ndarray, lengths: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Where texts end, and where the part of them does that spans are drawn in."""
+        is_short = lengths[:, 0] < self.short
+        # However little of it is masked, a text that fits as it is does.
+        most = np.minimum(ends, begins + self._longest_short)
+        texts = _between_characters(rows, _earlier(begins, most, lengths[:, 1]), -1)
+        parts = begins + ((texts - begins) * (1 - lengths[:, 2] / 2)).astype(np.int64)
+        parts = _between_characters(rows, parts, -1)
+        # One character alone cannot be masked in part.
+        parts = np.where(parts > _between_characters(rows, begins + 1, 1), parts, texts)
+        return np.where(is_short, texts, ends), np.where(is_short, parts, ends)
 
 
-def _shortened(
-    rows: np.ndarray, begins: np.ndarray, ends: np.ndarray, chosen: np.ndarray, numbers: np.ndarray
-) -> np.ndarray:
-    """Ends between characters: of the chosen rows earlier ones, mostly of short texts."""
-    sizes = ends - begins
-    least = np.minimum(sizes, _SHORTEST_TEXT)
-    short = least + ((sizes - least) * numbers**2).astype(np.int64)
-    return _between_characters(rows, begins + np.where(chosen, short, sizes), -1)
+def _earlier(begins: np.ndarray, ends: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Earlier ends of texts, chosen by uniform numbers: mostly of short texts."""
+    least = np.minimum(ends - begins, _SHORTEST_TEXT)
+    return begins + least + ((ends - begins - least) * numbers**2).astype(np.int64)
 
 
 def _mean_short(size: int) -> float:

@@ -12,7 +12,7 @@ kebyt5 corpus build scripts/corpus/tiny.yaml
 pretrain() {
     local run=$1 preset=$2
     shift 2
-    if [ ! -f "runs/$run/model.safetensors" ]; then
+    if [ ! -f "runs/$run/model.safetensors" ] || [ ! -f "runs/$run/metrics.json" ]; then
         kebyt5 pretrain --config "scripts/pretrain/$preset.yaml" --corpus "$corpus" \
             --output "runs/$run" --resume "$@"
     fi

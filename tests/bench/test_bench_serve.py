@@ -2,7 +2,7 @@
 
 import pytest
 
-from kebyt5.bench.serve import Answers, Endurance
+from kebyt5.bench.serve import Answers, Endurance, seconds_to_refuse
 from kebyt5.bench.serve_report import report_serve
 from kebyt5.cli.bench import bench
 from kebyt5.errors import InputError
@@ -44,6 +44,12 @@ def test_wrong_answers_and_growing_memory_are_seen():
         "4 requests under way: 3 answered, 0 wrong, 1 lost",
     ):
         assert part in page
+
+
+def test_a_log_tells_how_long_refusals_took():
+    log = [b"Loading\n", b'{"message": "starting"}\n',
+           b'{"status": 429, "seconds": 0.004}\n', b'{"status": 200, "seconds": 2}\n']  # fmt: skip
+    assert seconds_to_refuse(log) == [0.004]
 
 
 def test_mistakes_are_told_before_anything_runs():

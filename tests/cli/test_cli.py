@@ -5,6 +5,7 @@ import re
 import sys
 
 import pytest
+import torch
 import yaml
 
 import kebyt5
@@ -353,3 +354,10 @@ def test_examples_are_shown_as_the_model_sees_them(run, dev_file):
     assert code == 0, error
     assert "### 입력" in out
     refused(run("tasks", "show", "nerr", "--data", dev_file), "'ner'")
+
+
+def test_commands_flush_denormal_numbers(run, monkeypatch):
+    calls = []
+    monkeypatch.setattr(torch, "set_flush_denormal", calls.append)
+    assert run("--version")[0] == 0
+    assert calls[0] is True

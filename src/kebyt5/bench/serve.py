@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -157,10 +157,10 @@ def bench_serve(
         with _server(checkpoint, log) as (url, process):
             found = asyncio.run(_measure(asked, url, process, clients, seconds, cancelled))
         log.seek(0)
-        return replace(found, refusing=_refusing(log))
+        return replace(found, refusing=seconds_to_refuse(log))
 
 
-def _refusing(log: IO[bytes]) -> list[float]:
+def seconds_to_refuse(log: Iterable[bytes]) -> list[float]:
     """Seconds that a server took for each refusal, by its log."""
     entries = (json.loads(line) for line in log if line.startswith(b"{"))
     return [entry["seconds"] for entry in entries if entry.get("status") == TOO_BUSY]
@@ -355,4 +355,11 @@ async def _watching(process_id: int) -> AsyncIterator[list[tuple[float, int]]]:
         watching.cancel()
 
 
-__all__ = ["Answers", "Endurance", "Question", "bench_serve", "make_questions"]
+__all__ = [
+    "Answers",
+    "Endurance",
+    "Question",
+    "bench_serve",
+    "make_questions",
+    "seconds_to_refuse",
+]

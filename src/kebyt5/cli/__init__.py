@@ -86,7 +86,7 @@ def launch(
 def main() -> None:
     """Runs the command line; any mistake in the input is one line on stderr and exit code 2."""
     keep_memory()
-    # Attention weights next to zero are denormal numbers, which take a processor fifty times as
+    # Attention weights next to zero are denormal numbers, which take a processor ten times as
     # long; threads that are made later inherit this.
     torch.set_flush_denormal(True)
     disable_progress_bar()  # those of loading and saving weights, which come between messages

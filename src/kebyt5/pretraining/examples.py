@@ -231,8 +231,6 @@ class Examples:
         spans = draw_spans(self.corruption, sizes, keys, rows)
         if self.salient:
             spans = self.salient.replace(spans, rows, sizes, keys, self.corruption.density)
-        if self.short:
-            spans = spans.within(texts - begins)
         batch = mask_spans(
             rows, begins, texts - begins, spans, self.input_length, self.target_length
         )

@@ -89,18 +89,12 @@ class SpanCorruption:
 class Spans(NamedTuple):
     """Where the masked spans of a batch are: byte offsets, int64 (rows, 11), and their number.
 
-    Unused places hold the row's size in both.
+    Unused places hold the size of what spans were drawn in, in both.
     """
 
     starts: np.ndarray
     ends: np.ndarray
     counts: np.ndarray
-
-    def within(self, sizes: np.ndarray) -> "Spans":
-        """The same spans in rows of these sizes, int64 (rows,), where more may follow them."""
-        is_used = np.arange(MAX_SPANS) < self.counts[:, None]
-        starts, ends = (np.where(is_used, edge, sizes[:, None]) for edge in self[:2])
-        return Spans(starts, ends, self.counts)
 
 
 class Batch(NamedTuple):

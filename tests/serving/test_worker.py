@@ -210,3 +210,13 @@ def test_when_the_thread_dies_nobody_waits_for_ever(model, monkeypatch):
         assert not worker.is_alive
 
     run(model, scenario)
+
+
+def test_a_worker_that_cannot_prepare_says_so(model):
+    def fail(engine):
+        raise MemoryError("no room for a full batch")
+
+    worker = Worker(model, 1, "test")
+    with pytest.raises(MemoryError, match="full batch"):
+        worker.start(fail)
+    assert not worker.is_alive

@@ -38,10 +38,12 @@ def playground(
         raise InputError(f"{error}; pip install 'kebyt5[serve]'") from error
     from kebyt5.models.loading import load
     from kebyt5.serving.options import ServeOptions
+    from kebyt5.serving.threads import leave_cores_to_workers
 
     options = ServeOptions(deadline=_DEADLINE)
     names = checkpoints or ("tiny",)
-    services = {name: LocalService(name, load(name), options) for name in names}
+    threads = leave_cores_to_workers(len(names))
+    services = {name: LocalService(name, load(name), options, threads) for name in names}
     page = build(services)
     for service in services.values():
         service.start()

@@ -60,10 +60,12 @@ def serve(
         run_on_ray(named, options, host, port, replicas, max_replicas or replicas)
         return
     from kebyt5.serving.server import bind, run
+    from kebyt5.serving.threads import leave_cores_to_workers
 
     sockets = bind(host, port)  # refused now rather than once all models are loaded
     has_playground = playground and options.api_keys is None
-    run(load_models(named), options, sockets, has_playground)
+    threads = leave_cores_to_workers(len(named))
+    run(load_models(named), options, sockets, has_playground, threads)
 
 
 __all__ = ["serve"]

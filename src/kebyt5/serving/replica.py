@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import wraps
 from typing import Any
 
+import torch
 from pydantic import BaseModel
 from ray.serve.metrics import Gauge
 
@@ -20,6 +21,7 @@ from kebyt5.serving.registry import load_models
 from kebyt5.serving.schemas import EmbedRequest, FillRequest, GenerateRequest, ScoreRequest
 from kebyt5.serving.service import LocalService
 from kebyt5.serving.tasks import REQUESTS
+from kebyt5.serving.threads import leave_cores_to_workers
 
 
 def _problem(error: Exception) -> Problem:
@@ -55,7 +57,10 @@ class Replica:
 
     def __init__(self, name: str, source: str, options: ServeOptions) -> None:
         configure()
-        self._service = LocalService(name, load_models({name: source})[name], options)
+        torch.set_flush_denormal(True)  # of processes, as the command sets it for its own
+        threads = leave_cores_to_workers(1)
+        model = load_models({name: source})[name]
+        self._service = LocalService(name, model, options, threads)
         self._service.start()
         self._engines = Engines({name: self._service})
         self._gauges: dict[str, Gauge] = {}

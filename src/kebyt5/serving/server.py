@@ -53,6 +53,7 @@ def run(
     options: ServeOptions,
     sockets: Sequence[socket.socket],
     playground: bool,
+    threads: int | None = None,
 ) -> None:
     """Serves models until SIGTERM or SIGINT, and then finishes what is accepted.
 
@@ -61,13 +62,16 @@ def run(
         options: Limits and keys.
         sockets: Of the address to listen at, as `bind` gives them.
         playground: Whether to have it at `/`; it asks for no key.
+        threads: With which each model multiplies.
     """
     configure()
     # Engine and event loop take turns; at Python's 5 ms, a refusal would wait for several of them.
     sys.setswitchinterval(_SWITCH_SECONDS)
     addresses = [f"{host}:{port}" for host, port, *_ in (each.getsockname() for each in sockets)]
     log("starting", addresses=addresses, models=list(models))
-    services = {name: LocalService(name, model, options) for name, model in models.items()}
+    services = {
+        name: LocalService(name, model, options, threads) for name, model in models.items()
+    }
     app = create_app(services, options, options.read_api_keys())
     if playground:
         mount_playground(app, services)

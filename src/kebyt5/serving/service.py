@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from kebyt5.evaluation.options import PredictOptions
 from kebyt5.evaluation.predict import choose_answers, fit_inputs
-from kebyt5.generation import Generated, GenerationOptions
+from kebyt5.generation import Engine, Generated, GenerationOptions
 from kebyt5.generation.constraints.forms import task_constraints
 from kebyt5.generation.encoding import batch_of_like_length, encode
 from kebyt5.generation.fill import fill
@@ -73,6 +73,7 @@ class LocalService:
         name: Of the model.
         model: In evaluation mode.
         options: Limits.
+        threads: With which it multiplies; as many as the thread that makes it where None.
 
     Attributes:
         model: As given.
@@ -80,12 +81,18 @@ class LocalService:
         worker: Runs the model.
     """
 
-    def __init__(self, name: str, model: PreTrainedModel, options: ServeOptions) -> None:
+    def __init__(
+        self,
+        name: str,
+        model: PreTrainedModel,
+        options: ServeOptions,
+        threads: int | None = None,
+    ) -> None:
         self.name = name
         self.model = model
         self._admission = Admission(options)
         self.places = self._admission.places
-        self.worker = Worker(model, options.slots, name)
+        self.worker = Worker(model, options.slots, name, threads)
         self._options = options
         self._info = ModelInfo(
             name=name,
@@ -95,19 +102,21 @@ class LocalService:
         )
 
     def start(self) -> None:
-        """Begins to work, with everything in place that the first text would wait for.
+        """Begins to work, with everything in place that the first text would wait for."""
+        self.worker.start(self._warm_up)
 
-        Full batches of ever longer texts, as far as they are quick, show whether there is memory
-        for them before anybody waits.
+    def _warm_up(self, engine: Engine) -> None:
+        """Full batches of ever longer texts, as far as they are quick.
+
+        They show whether there is memory for them before anybody waits.
         """
         longest = self._options.max_input_bytes
         began, size = time.monotonic(), min(16, longest)
         while size <= longest and time.monotonic() - began < WARM_UP:
             texts = ["a" * size] * self._options.slots
-            self.worker.engine.generate(texts, GenerationOptions(max_new_bytes=8))
+            engine.generate(texts, GenerationOptions(max_new_bytes=8))
             size *= 4
-        self.worker.engine.statistics = Statistics()
-        self.worker.start()
+        engine.statistics = Statistics()
 
     async def stop(self) -> None:
         """Finishes what is accepted."""

@@ -38,12 +38,18 @@ class Worker:
         model: In evaluation mode; nobody else may change it.
         slots: Texts that are decoded at the same time.
         name: Of the thread.
+        threads: With which it multiplies; as many as the thread that makes it where None.
     """
 
-    def __init__(self, model: PreTrainedModel, slots: int, name: str) -> None:
+    def __init__(
+        self, model: PreTrainedModel, slots: int, name: str, threads: int | None = None
+    ) -> None:
         self.engine = Engine(model, slots)
         self._model = model
+        self._threads = threads or torch.get_num_threads()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._prepare: Callable[[Engine], None] | None = None
+        self._prepared: Future[None] = Future()
         self._wake = threading.Event()
         self._stopping = False
         self._ended: BaseException | None = None
@@ -54,9 +60,15 @@ class Worker:
         self._open: list[_Ticket] = []
         self._pieces_due = 0.0
 
-    def start(self) -> None:
-        """Begins to work."""
+    def start(self, prepare: Callable[[Engine], None] | None = None) -> None:
+        """Begins to work, once the thread has prepared what it is to.
+
+        Raises:
+            Exception: What went wrong with that; the thread has ended then.
+        """
+        self._prepare = prepare
         self._thread.start()
+        self._prepared.result()
 
     def stop(self) -> None:
         """Finishes what was asked for and ends the thread."""
@@ -126,6 +138,15 @@ class Worker:
             self._fail_all(self._ended)
 
     def _run(self) -> None:
+        try:
+            torch.set_num_threads(self._threads)  # a setting of each thread
+            if self._prepare:
+                self._prepare(self.engine)
+        except BaseException as error:
+            self._ended = error
+            self._prepared.set_exception(error)
+            return
+        self._prepared.set_result(None)
         try:
             while True:
                 self._wake.clear()

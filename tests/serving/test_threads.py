@@ -1,0 +1,31 @@
+"""Only the threads that run models multiply with more than one core, and these share the cores."""
+
+import asyncio
+import threading
+
+import torch
+
+from kebyt5.serving.threads import leave_cores_to_workers
+from kebyt5.serving.worker import Worker
+
+
+def test_workers_share_the_cores_and_nobody_else_has_any(model):
+    cores = torch.get_num_threads()
+    found = []
+
+    async def threads_of(worker):
+        return await worker.call(lambda model: torch.get_num_threads())
+
+    def serve():
+        torch.set_num_threads(4)
+        threads = leave_cores_to_workers(2)
+        worker = Worker(model, 1, "test", threads)
+        worker.start()
+        found.extend([torch.get_num_threads(), asyncio.run(threads_of(worker))])
+        worker.stop()
+
+    server = threading.Thread(target=serve)  # the setting is one of each thread
+    server.start()
+    server.join()
+    torch.set_num_threads(cores)  # of threads to come
+    assert found == [1, 2]

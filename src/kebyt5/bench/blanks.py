@@ -1,0 +1,90 @@
+"""Blanks of whole characters in unseen text, one at a time, as `kebyt5 fill` fills them."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from transformers import PreTrainedModel
+
+from kebyt5.bench.pretrained import masked_text
+from kebyt5.generation.fill import fill
+from kebyt5.pretraining.validation import Validation
+
+KINDS = {
+    "one syllable": re.compile("[가-힣]"),
+    "two syllables": re.compile("(?=([가-힣]{2}))"),
+    "a word": re.compile(r"(?<!\S)[가-힣]{2,}(?!\S)"),
+}
+"""What is left out. A word has two syllables or more, with spaces around it."""
+
+BEAMS = 8
+FIRST = 5
+"""Fillings among which the right one is looked for."""
+
+
+class Blank(NamedTuple):
+    """A text with `<extra_id_0>` in it, and what stood there."""
+
+    kind: str
+    text: str
+    answer: str
+
+
+@dataclass
+class Filled:
+    """How often a model found what stood in blanks of one kind.
+
+    Attributes:
+        blanks: How many there were.
+        first: Those where its likeliest filling is the right one.
+        among: Those where one of the `FIRST` likeliest is.
+    """
+
+    blanks: int = 0
+    first: int = 0
+    among: int = 0
+
+
+def make_blanks(validation: Validation, seed: int = 0) -> list[Blank]:
+    """One blank in the text of each example that has place for it, of each kind in turn."""
+    rng = np.random.default_rng(seed)
+    blanks: list[Blank] = []
+    for name, numbers in validation.batches:
+        for row in zip(*validation.examples.of_source(name, numbers), strict=True):
+            text = masked_text(*row)[0].tobytes().decode(errors="ignore")
+            kind = list(KINDS)[len(blanks) % len(KINDS)]
+            places = [match.span(match.lastindex or 0) for match in KINDS[kind].finditer(text)]
+            if not places or "<extra_id_" in text:
+                continue
+            begin, end = places[rng.integers(len(places))]
+            masked = f"{text[:begin]}<extra_id_0>{text[end:]}"
+            blanks.append(Blank(kind, masked, text[begin:end]))
+    return blanks
+
+
+def fill_blanks(
+    model: PreTrainedModel, blanks: Sequence[Blank], title: str = ""
+) -> dict[str, Filled]:
+    """Lets a model fill every blank by itself and counts by kind what it gets right.
+
+    Args:
+        model: Pretrained by span corruption.
+        blanks: From `make_blanks`.
+        title: Of the progress bar.
+    """
+    found = {kind: Filled() for kind in KINDS}
+    for blank in track(blanks, title, console=Console(stderr=True)):
+        fillings = fill(model, blank.text, num_beams=BEAMS, results=FIRST)
+        spans = [filling.spans[0] for filling in fillings]
+        counts = found[blank.kind]
+        counts.blanks += 1
+        counts.first += spans[:1] == [blank.answer]
+        counts.among += blank.answer in spans
+    return found
+
+
+__all__ = ["BEAMS", "FIRST", "KINDS", "Blank", "Filled", "fill_blanks", "make_blanks"]

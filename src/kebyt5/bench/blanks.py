@@ -1,7 +1,7 @@
 """Blanks of whole characters in unseen text, one at a time, as `kebyt5 fill` fills them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,9 +10,7 @@ from rich.console import Console
 from rich.progress import track
 from transformers import PreTrainedModel
 
-from kebyt5.bench.pretrained import masked_text
 from kebyt5.generation.fill import fill
-from kebyt5.pretraining.validation import Validation
 
 KINDS = {
     "one syllable": re.compile("[가-힣]"),
@@ -49,17 +47,14 @@ class Filled:
     among: int = 0
 
 
-def make_blanks(validation: Validation, seed: int = 0) -> list[Blank]:
-    """One blank in the text of each example that has place for it, of each kind in turn."""
+def make_blanks(texts: Iterable[str], seed: int = 0) -> list[Blank]:
+    """One blank in each text that has place for it, of each kind in turn."""
     rng = np.random.default_rng(seed)
     blanks: list[Blank] = []
-    for name, numbers in validation.batches:
-        for row in zip(*validation.examples.of_source(name, numbers), strict=True):
-            text = masked_text(*row)[0].tobytes().decode(errors="ignore")
-            kind = list(KINDS)[len(blanks) % len(KINDS)]
-            places = [match.span(match.lastindex or 0) for match in KINDS[kind].finditer(text)]
-            if not places or "<extra_id_" in text:
-                continue
+    for text in texts:
+        kind = list(KINDS)[len(blanks) % len(KINDS)]
+        places = [match.span(match.lastindex or 0) for match in KINDS[kind].finditer(text)]
+        if places and "<extra_id_" not in text:
             begin, end = places[rng.integers(len(places))]
             masked = f"{text[:begin]}<extra_id_0>{text[end:]}"
             blanks.append(Blank(kind, masked, text[begin:end]))

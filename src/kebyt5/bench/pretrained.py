@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import track
 from transformers import PreTrainedModel
 
+from kebyt5.bench.blanks import Filled, fill_blanks, make_blanks
 from kebyt5.bench.curves import Curve, measure_steps, read_curves, read_settings
 from kebyt5.bench.ppm import PPM
 from kebyt5.corpus.shards import Shards, ShardWriter
@@ -51,7 +52,8 @@ class Pretrained:
 
     Attributes:
         bits: Name of a model to bits per byte by source, and under `all`; PPM is one of them.
-        infilling: What each model filled in.
+        infilling: What each model filled in where all blanks are its own.
+        blanks: What it filled in one at a time.
         examples: How many were measured on.
         input_length: Ids of an example.
         trained_bytes: What PPM was counted on; 0 where it was left out.
@@ -65,6 +67,7 @@ class Pretrained:
     trained_bytes: int = 0
     bits: dict[str, dict[str, float]] = field(default_factory=dict)
     infilling: dict[str, Infilling] = field(default_factory=dict)
+    blanks: dict[str, dict[str, Filled]] = field(default_factory=dict)
     curves: Sequence[Curve] = ()
 
 
@@ -86,9 +89,11 @@ def compare_pretrained(
         order,
     )
     models = {short_name(name, names): load(name) for name in names}
+    blanks = make_blanks(texts_of(validation))
     for title, model in models.items():
         found.bits[title] = validation.bits_per_byte(model)
         found.infilling[title] = infill(model, validation, f"Infilling ({title})")
+        found.blanks[title] = fill_blanks(model, blanks, f"One blank at a time ({title})")
     if train is None:
         return found
     found.trained_bytes = train.bytes
@@ -173,6 +178,13 @@ def infill(model: PreTrainedModel, validation: Validation, title: str) -> Infill
     return result
 
 
+def texts_of(validation: Validation) -> Iterator[str]:
+    """The text behind every example, without what is left of characters at its ends."""
+    for name, numbers in validation.batches:
+        for row in zip(*validation.examples.of_source(name, numbers), strict=True):
+            yield masked_text(*row)[0].tobytes().decode(errors="ignore")
+
+
 def spans_of(target: np.ndarray) -> Iterator[tuple[int, bytes]]:
     """Sentinel and bytes of every span of a target (T,), of a model's too; `</s>` ends it."""
     ends = np.flatnonzero(target == _EOS)
@@ -213,6 +225,7 @@ __all__ = [
     "masked_text",
     "ppm_bits_per_byte",
     "spans_of",
+    "texts_of",
     "train_ppm",
     "unseen_text",
 ]

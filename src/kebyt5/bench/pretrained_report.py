@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kebyt5.bench.blanks import BEAMS, FIRST, Filled
 from kebyt5.bench.curves import Curve, reference
 from kebyt5.bench.pretrained import LENGTHS, Infilling, Pretrained
 from kebyt5.bench.report import made_with, save_figure, table
@@ -21,6 +22,12 @@ counted on {trained:.0f} MB (all training text of the same corpus), predicts the
 true text to their left."""
 
 NOTE_WITHOUT_PPM = NOTE[: NOTE.index("; PPM")] + "."
+
+BLANKS_NOTE = f"""\
+A blank of whole characters in a text that is complete otherwise, filled as `kebyt5 fill` does it,
+by a search of {BEAMS} beams that does not know how long the blank is: how often the likeliest
+filling is what stood there, and how often that is among the {FIRST} likeliest. A word has two
+syllables or more."""
 
 STEPS_NOTE = """\
 Seconds of a step are medians of steps of all models, interleaved. `at equal steps` is after the
@@ -46,6 +53,12 @@ def report_pretrained(found: Pretrained) -> str:
         "3). Drawn spans may begin and end within a syllable.",
         "",
         *infilling_table(found.infilling),
+        "",
+        "## One blank at a time",
+        "",
+        *BLANKS_NOTE.splitlines(),
+        "",
+        *blanks_table(found.blanks),
         "",
     ]
     if len(found.curves) > 1:
@@ -76,6 +89,23 @@ def infilling_table(infilling: dict[str, Infilling]) -> list[str]:
     total = [_percent(sum(of.exact), sum(of.spans)) for of in infilling.values()]
     rows.append(["**all**", f"{sum(some.spans):,}", *total])
     return table(["bytes of the span", "spans", *infilling], rows)
+
+
+def blanks_table(blanks: dict[str, dict[str, Filled]]) -> list[str]:
+    """A row a kind of blank; the likeliest filling and the likeliest ones are a column each."""
+    if not blanks:
+        return []
+    some = next(iter(blanks.values()))
+    head = ["blank", "texts"]
+    for name in blanks:
+        head += [f"{name}, first", f"{name}, first {FIRST}"]
+    rows = []
+    for kind, counted in some.items():
+        row = [kind, f"{counted.blanks:,}"]
+        for of in (each[kind] for each in blanks.values()):
+            row += [_percent(of.first, of.blanks), _percent(of.among, of.blanks)]
+        rows.append(row)
+    return table(head, rows)
 
 
 def curves_table(curves: Sequence[Curve]) -> list[str]:

@@ -69,9 +69,7 @@ def run(
     sys.setswitchinterval(_SWITCH_SECONDS)
     addresses = [f"{host}:{port}" for host, port, *_ in (each.getsockname() for each in sockets)]
     log("starting", addresses=addresses, models=list(models))
-    services = {
-        name: LocalService(name, model, options, threads) for name, model in models.items()
-    }
+    services = {name: LocalService(name, model, options, threads) for name, model in models.items()}
     app = create_app(services, options, options.read_api_keys())
     if playground:
         mount_playground(app, services)

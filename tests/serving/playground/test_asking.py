@@ -22,6 +22,7 @@ from kebyt5.serving.playground.asking import (
     tasks_of,
 )
 from kebyt5.serving.playground.samples import SAMPLES
+from kebyt5.serving.playground.wording import say
 from kebyt5.tasks import TASKS
 
 
@@ -85,7 +86,7 @@ def test_questions_are_for_the_engine_that_others_ask_too(served):
     served.places.taken = served.places.total
     with pytest.raises(Refusal) as refusal:
         ask(served, "ner", SAMPLES["ner"])
-    assert "places are taken; try again" in refusal.value.values["reason"]
+    assert refusal.value.key == "busy"
 
 
 def test_what_is_read_is_what_the_task_gives_the_model(served):
@@ -121,16 +122,26 @@ def test_too_much_text_is_refused_with_its_size(served):
 @pytest.mark.parametrize(
     ("task", "fields", "part"),
     [
-        ("dp", {"sentence": "간다", "words": "간다 | 가 ㄴ다"}, "2 columns"),
-        (FILL, {"blanks": "__ 가 " * 12}, "no more than 11"),
+        ("dp", {"sentence": "간다", "words": "간다 | 가 ㄴ다"}, "2개"),
+        ("dp", {"sentence": "간다", "words": "간다\t가\tVV\tX"}, "4개"),
+        (FILL, {"blanks": "__ 가 " * 12}, "12개"),
         ("mrc", {"question": "왜? " * 2000, "context": "그래서."}, "no room"),
     ],
 )
 def test_what_a_task_refuses_is_refused_with_its_reason(task, fields, part, served):
     with pytest.raises(Refusal) as refusal:
         ask(served, task, fields)
-    assert refusal.value.key == "refused"
-    assert part in refusal.value.values["reason"]
+    assert part in say(refusal.value.key, "ko", **refusal.value.values)
+
+
+def test_what_takes_too_long_is_told_apart(served, monkeypatch):
+    async def late(*_):
+        raise TimeoutError
+
+    monkeypatch.setattr(served, "predict", late)
+    with pytest.raises(Refusal) as refusal:
+        ask(served, "ner", SAMPLES["ner"])
+    assert refusal.value.key == "late"
 
 
 def test_a_text_without_blanks_cannot_be_filled(served):

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from kebyt5 import inspection
 from kebyt5.errors import InputError
-from kebyt5.generation.fill import Filling
+from kebyt5.generation.fill import MAX_BLANKS, Filling
 from kebyt5.models.configuration_gbswt5 import GBSWT5Config
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer, Sentinels
 from kebyt5.serving.problems import Problem, problem_of
@@ -30,6 +30,9 @@ MAX_BYTES = 16_384
 
 MAX_SEEN_INPUT, MAX_SEEN_OUTPUT = 3_072, 384
 """Bytes whose attention is computed and shown."""
+
+_SAYINGS_OF = {429: "busy", 504: "late"}
+"""By the status that a client of the server is told."""
 
 OPTIONAL = frozenset({"words"})
 """Fields that may be left blank."""
@@ -147,7 +150,10 @@ def ask(service: LocalService, task: str, fields: Mapping[str, str]) -> Answer:
     try:
         return asyncio.run(answering)
     except (InputError, Problem, TimeoutError) as error:
-        raise Refusal("refused", reason=problem_of(error).detail) from error
+        problem = problem_of(error)
+        if problem.status in _SAYINGS_OF:
+            raise Refusal(_SAYINGS_OF[problem.status]) from error
+        raise Refusal("refused", reason=problem.detail) from error
 
 
 def look(
@@ -206,6 +212,8 @@ async def _fill(service: LocalService, text: str) -> Answer:
     pieces = tuple(_BLANK.split(text))
     if len(pieces) == 1:
         raise Refusal("no blank")
+    if len(pieces) > MAX_BLANKS + 1:
+        raise Refusal("many blanks", count=len(pieces) - 1, limit=MAX_BLANKS)
     blanks = range(len(pieces) - 1)
     marked = "".join(f"{piece}<extra_id_{i}>" for i, piece in zip(blanks, pieces, strict=False))
     marked += pieces[-1]
@@ -233,11 +241,15 @@ def _word_rows(sentence: str, words: str) -> str:
     """
     if not words.strip():
         return "\n".join(f"{word}\t{word}\tNA" for word in sentence.split())
-    lines = [line for line in words.splitlines() if line.strip()]
-    return "\n".join(
-        line if "\t" in line else "\t".join(cell.strip() for cell in line.split("|"))
-        for line in lines
-    )
+    rows = [
+        line.split("\t") if "\t" in line else [cell.strip() for cell in line.split("|")]
+        for line in words.splitlines()
+        if line.strip()
+    ]
+    for number, row in enumerate(rows, 1):
+        if len(row) != 3:
+            raise Refusal("columns", number=number, columns=len(row))
+    return "\n".join("\t".join(row) for row in rows)
 
 
 def _without_surrogates(text: str) -> str:

@@ -2,9 +2,12 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import yaml
 from test_cli_bench import run
@@ -87,6 +90,30 @@ def test_every_run_is_made_once(recipe, tmp_path, capsys):
     write(recipe, path)
     run(*command)
     assert "5 runs are there, 3 are to be made" in capsys.readouterr().out
+
+
+CALL = """
+import multiprocessing, os, sys, time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from kebyt5.bench.quality import _begin_worker
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawn, _begin_worker, (1, folder)) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        pool.submit(time.sleep, 600).result()
+"""
+
+
+def test_a_killed_call_leaves_no_worker(tmp_path):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "call.py").write_text(CALL)
+    call = [sys.executable, str(tmp_path / "call.py"), str(tmp_path)]
+    with subprocess.Popen(call, stdout=subprocess.PIPE, text=True) as process:
+        worker = psutil.Process(int(process.stdout.readline()))
+        process.kill()
+    worker.wait(timeout=20)  # raises where it goes on
 
 
 def test_means_deviations_and_standard_errors():

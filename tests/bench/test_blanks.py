@@ -32,14 +32,14 @@ def test_every_pair_of_syllables_may_be_left_out():
     }
 
 
-def test_answers_are_counted_by_their_rank(monkeypatch):
+def test_answers_are_counted_by_their_rank(monkeypatch, tiny_model):
     found = {"a": ["가", "나"], "b": ["나", "가"], "c": ["나", "다"], "d": []}
 
     def fill(model, text, **_):
         return [Filling((span,), "", 0.0) for span in found[text]]
 
     monkeypatch.setattr(blanks, "fill", fill)
-    counted = fill_blanks(None, [Blank("one syllable", text, "가") for text in found])
+    counted = fill_blanks(tiny_model(), [Blank("one syllable", text, "가") for text in found])
     assert vars(counted["one syllable"]) == {"blanks": 4, "first": 1, "among": 2}
     assert vars(counted["a word"]) == {"blanks": 0, "first": 0, "among": 0}
 

@@ -66,7 +66,7 @@ def test_other_work_takes_turns_with_texts(model):
         order = []
 
         async def filling():
-            await worker.call(lambda model: fill(model, f"{LONG}<extra_id_0>", 8, 1, 200), True)
+            await worker.call(lambda _: fill(worker.engine, f"{LONG}<extra_id_0>", 8, 1, 200), True)
             order.append("filled")
 
         async def generating():
@@ -89,8 +89,8 @@ def test_short_calls_do_not_wait_for_long_ones(model):
             await worker.call(function, is_long)
             order.append(is_long)
 
-        def search(model):
-            fill(model, f"{LONG}<extra_id_0>", 8, 1, 200)
+        def search(_):
+            fill(worker.engine, f"{LONG}<extra_id_0>", 8, 1, 200)
 
         def score(model):
             log_likelihoods(model, [LONG], [["가", "나"]])
@@ -111,9 +111,9 @@ def test_whoever_else_has_the_model_does_not_drive_the_engine(model, monkeypatch
             threads.add(threading.current_thread())
             return step()
 
-        def search(model):
+        def search(_):
             begun.set()
-            fill(model, f"{LONG}<extra_id_0>", 8, 1, 200)
+            fill(worker.engine, f"{LONG}<extra_id_0>", 8, 1, 200)
 
         def elsewhere():
             begun.wait()
@@ -156,12 +156,12 @@ def test_results_do_not_depend_on_what_runs_in_between(model):
     async def scenario(worker):
         texts = asyncio.gather(*(worker.generate(LONG, SHORT) for _ in range(3)))
         among, (likelihood,) = await asyncio.gather(
-            worker.call(lambda model: fill(model, "가<extra_id_0>나", 4, 2, 8), is_long=True),
+            worker.call(lambda _: fill(worker.engine, "가<extra_id_0>나", 4, 2, 8), is_long=True),
             worker.call(lambda model: log_likelihoods(model, [LONG], [["가"]])),
         )
         await texts
         np.testing.assert_allclose(likelihood, log_likelihoods(model, [LONG], [["가"]])[0], 1e-4)
-        alone = await worker.call(lambda model: fill(model, "가<extra_id_0>나", 4, 2, 8))
+        alone = await worker.call(lambda _: fill(worker.engine, "가<extra_id_0>나", 4, 2, 8))
         return among, alone
 
     among, alone = run(model, scenario)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import track
 from transformers import PreTrainedModel
 
+from kebyt5.generation.engine import Engine
 from kebyt5.generation.fill import fill
 
 KINDS = {
@@ -67,13 +68,13 @@ def fill_blanks(
     """Lets a model fill every blank by itself and counts by kind what it gets right.
 
     Args:
-        model: Pretrained by span corruption.
+        model: Pretrained by span corruption, in evaluation mode.
         blanks: From `make_blanks`.
         title: Of the progress bar.
     """
-    found = {kind: Filled() for kind in KINDS}
+    found, engine = {kind: Filled() for kind in KINDS}, Engine(model)
     for blank in track(blanks, title, console=Console(stderr=True)):
-        fillings = fill(model, blank.text, num_beams=BEAMS, results=FIRST)
+        fillings = fill(engine, blank.text, num_beams=BEAMS, results=FIRST)
         spans = [filling.spans[0] for filling in fillings]
         counts = found[blank.kind]
         counts.blanks += 1

@@ -5,6 +5,7 @@ requests join and leave without moving anybody else's.
 """
 
 from collections.abc import Sequence
+from copy import copy
 
 import torch
 from torch import Tensor
@@ -42,6 +43,12 @@ class SlotCache:
         grown = self._kept.new_empty(*outer, max(positions, 2 * capacity), d_kv)
         grown[:, :, :, : self.length] = self._kept[:, :, :, : self.length]
         self._kept = grown
+
+    def copy(self) -> "SlotCache":
+        """One that goes on from here by itself; what is over the input is shared."""
+        twin = copy(self)
+        twin._kept = self._kept.clone()
+        return twin
 
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Writes what belongs behind `length`, which itself stays.

@@ -10,16 +10,19 @@ away, the passes of plain generation are made after all.
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
 import torch
 from rich.progress import Progress
+from torch import Tensor
 from transformers import PreTrainedModel
 
+from kebyt5.generation.beams import Hypothesis, beam_search
 from kebyt5.generation.cache import SlotCache
+from kebyt5.generation.constraints.constraint import Constraint
 from kebyt5.generation.decoder import PackedDecoder
 from kebyt5.generation.drafts import Habits, Price
 from kebyt5.generation.encoding import batch_of_like_length, encode
@@ -48,6 +51,7 @@ class Engine:
 
     Attributes:
         statistics: Of all finished requests together.
+        between_passes: What a search calls before each pass; it may raise to end the search.
 
     Example:
         >>> engine = Engine(kebyt5.load("tiny"))
@@ -59,6 +63,7 @@ class Engine:
         if max_slots < 1:
             raise ValueError(f"max_slots is {max_slots}; at least 1")
         self.statistics = Statistics()
+        self.between_passes: Callable[[], None] | None = None
         self._model = model
         self._decoder: PackedDecoder | None = None
         self._max_slots = max_slots
@@ -126,6 +131,40 @@ class Engine:
             raise GenerationError(outcomes)
         return generated
 
+    @torch.inference_mode()
+    def search(
+        self, input_ids: np.ndarray, constraint: Constraint, num_beams: int, max_new_ids: int
+    ) -> list[Hypothesis]:
+        """Finds the likeliest outputs for one input by beam search, in the caller's thread.
+
+        Between two passes requests may have their step, in this thread or in another.
+
+        Args:
+            input_ids: (n,), with their end of sequence.
+            constraint: What may be generated.
+            num_beams: Width of the search.
+            max_new_ids: Of the longest output, its end of sequence among them.
+
+        Returns:
+            At most `num_beams` outputs, the likeliest first.
+
+        Raises:
+            ValueError: These are no ids of the model.
+        """
+        ids = self._checked(input_ids)
+        with self._stepping:
+            decoder = self._packed()
+            (cache,) = decoder.cross_caches(encode(self._model, [ids]))
+
+        def run_pass(new: list[list[int]], caches: list[SlotCache]) -> Tensor:
+            if self.between_passes:
+                self.between_passes()
+            with self._stepping:
+                return decoder.logits(decoder.step(new, caches))
+
+        start_id = self._model.config.decoder_start_token_id
+        return beam_search(run_pass, cache, start_id, constraint, num_beams, max_new_ids)
+
     def run(self, stop: threading.Event) -> None:
         """Works on whatever is submitted until `stop` is set; what is left then is cancelled."""
         while not stop.is_set():
@@ -161,6 +200,9 @@ class Engine:
 
     def _request(self, input: str | np.ndarray, options: GenerationOptions) -> Generation:
         ids = encode_input(input, options.sentinels) if isinstance(input, str) else input
+        return Generation(self._checked(ids), options)
+
+    def _checked(self, ids: np.ndarray) -> np.ndarray:
         ids, size = np.asarray(ids), self._model.config.vocab_size
         if ids.ndim != 1:
             raise ValueError(f"ids of shape {ids.shape}; give those of one input, (n,)")
@@ -171,7 +213,7 @@ class Engine:
         strange = ids[(ids < 0) | (ids >= size)]
         if len(strange):
             raise ValueError(f"id {strange[0]}; the model has those from 0 to {size - 1}")
-        return Generation(ids.astype(np.int64), options)
+        return ids.astype(np.int64)
 
     def _queue(self, requests: Sequence[Generation]) -> None:
         with self._changed:
@@ -210,8 +252,6 @@ class Engine:
 
     def _encode_ahead(self) -> None:
         """Encodes the next request, and with it such as are like it and have their turn soon."""
-        if self._decoder is None:
-            self._decoder = PackedDecoder(self._model)
         # No further ahead, since what is encoded takes memory until it is decoded.
         soon = self._waiting[: 2 * self._max_slots]
         waiting = [request for request in soon if request not in self._encoded]
@@ -225,9 +265,13 @@ class Engine:
             self._encode(waiting[:1])  # whatever is wrong with one of them fails alone
 
     def _encode(self, batch: Sequence[Generation]) -> None:
-        assert self._decoder is not None
         states = encode(self._model, [request.input_ids for request in batch])
-        self._encoded.update(zip(batch, self._decoder.cross_caches(states), strict=True))
+        self._encoded.update(zip(batch, self._packed().cross_caches(states), strict=True))
+
+    def _packed(self) -> PackedDecoder:
+        if self._decoder is None:
+            self._decoder = PackedDecoder(self._model)
+        return self._decoder
 
     def _decode(self) -> None:
         """Runs one pass over what every request plans and lets each take what it says."""
@@ -239,8 +283,8 @@ class Engine:
                 plans[slot] = slot.plan(price)
         if not plans:
             return
-        assert self._decoder is not None
-        hidden = self._decoder.step(list(plans.values()), [slot.cache for slot in plans])
+        decoder = self._packed()
+        hidden = decoder.step(list(plans.values()), [slot.cache for slot in plans])
         wanted: list[int] = []
         end = 0
         for slot, plan in plans.items():
@@ -248,7 +292,7 @@ class Engine:
             wanted += range(end - slot.choices, end)
         if len(wanted) < end:
             hidden = hidden[wanted]
-        logits = self._decoder.logits(hidden).cpu().numpy()
+        logits = decoder.logits(hidden).cpu().numpy()
         first = 0
         for slot in plans:
             rows = logits[first : first + slot.choices]

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-import torch
-from torch import Tensor
-from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel
+from transformers import PreTrainedModel
 
 from kebyt5.errors import InputError
 from kebyt5.generation.constraints import UTF8
-from kebyt5.generation.constraints.constraint import EOS
+from kebyt5.generation.constraints.constraint import EOS, Constraint, mask_of
+from kebyt5.generation.engine import Engine
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 
 MAX_BLANKS = ByteTokenizer.NUM_PRETRAINING_SENTINELS
@@ -34,7 +33,7 @@ class Filling:
     log_likelihood: float
 
 
-class SpanGrammar(LogitsProcessor):
+class SpanGrammar(Constraint):
     """Admits `<extra_id_0>` span `<extra_id_1>` span … `</s>`, every span being valid UTF-8.
 
     Args:
@@ -43,37 +42,34 @@ class SpanGrammar(LogitsProcessor):
     """
 
     def __init__(self, blanks: int, max_bytes: int) -> None:
-        self.blanks = blanks
-        self.max_bytes = max_bytes
+        self._max_bytes = max_bytes
+        self._closing = [ByteTokenizer.pretraining_sentinel_id(i) for i in range(blanks)] + [EOS]
 
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Sets the scores of whatever must not follow to minus infinity."""
-        forbidden = torch.ones_like(scores, dtype=torch.bool)
-        for row, ids in enumerate(input_ids.tolist()):
-            forbidden[row, self.allowed(ids[1:])] = False
-        return scores.masked_fill(forbidden, -torch.inf)
+    def start(self) -> tuple[int, int, str]:
+        """The span, 0 where none has begun, its bytes so far, and where in a character it is."""
+        return 0, 0, _UTF8.start()
 
-    def allowed(self, ids: list[int]) -> list[int]:
-        """The ids that may follow what was written so far (without the decoder's start)."""
-        if not ids:
-            return [ByteTokenizer.pretraining_sentinel_id(0)]
-        if EOS in ids:
-            return [0]
-        last_sentinel = ByteTokenizer.pretraining_sentinel_id(self.blanks - 1)
-        begin = max(i for i, id_ in enumerate(ids) if id_ >= last_sentinel)
-        span = ids[begin + 1 :]
-        state = _UTF8.start()
-        try:
-            for byte_id in span:
-                state = _UTF8.advance(state, byte_id)
-        except KeyError:  # a beam of probability zero, kept for want of others
-            return [0]
-        if state != _UTF8.start():
-            return np.flatnonzero(_UTF8.allowed(state)).tolist()
-        closing = ids[begin] - 1 if ids[begin] > last_sentinel else EOS
-        rest = self.max_bytes - len(span)
-        begins = [lead for lead, size in _character_sizes().items() if size <= rest]
-        return [closing, *begins] if span else begins
+    def allowed(self, state: tuple[int, int, str]) -> np.ndarray:
+        """The sentinel that ends a span that is not empty, and bytes as far as there is room."""
+        span, size, character = state
+        if character != _UTF8.start():
+            return _UTF8.allowed(character)
+        room = min(4, self._max_bytes - size) if span else 0
+        return _between_characters(room, self._closing[span] if size or not span else None)
+
+    def advance(self, state: tuple[int, int, str], byte_id: int) -> tuple[int, int, str]:
+        """The state after one more id."""
+        span, size, character = state
+        if character == _UTF8.start() and byte_id == self._closing[span]:
+            return span + 1, 0, character
+        return span, size + 1, _UTF8.advance(character, byte_id)
+
+
+@cache
+def _between_characters(room: int, closing: int | None) -> np.ndarray:
+    """What may follow a whole character: the first byte of one that fits, and what closes."""
+    leads = [lead for lead, size in _character_sizes().items() if size <= room]
+    return mask_of(leads if closing is None else [*leads, closing])
 
 
 @cache
@@ -89,9 +85,8 @@ def _character_sizes() -> dict[int, int]:
     return sizes
 
 
-@torch.inference_mode()
 def fill(
-    model: PreTrainedModel,
+    model: PreTrainedModel | Engine,
     text: str,
     num_beams: int = 8,
     results: int = 5,
@@ -100,7 +95,8 @@ def fill(
     """Fills the blanks of a text by beam search, the likeliest filling first.
 
     Args:
-        model: Pretrained by span corruption.
+        model: Pretrained by span corruption, or an engine of such a one, which keeps the weights
+            in the order of its products from one filling to the next.
         text: With the blanks `<extra_id_0>`, `<extra_id_1>`, … in this order, 11 at most.
         num_beams: Width of the search.
         results: How many fillings to return, no more than beams.
@@ -128,34 +124,25 @@ def fill(
             " 4 bytes, and each beam gives one result"
         )
     tokenizer = ByteTokenizer()
-    input_ids = torch.from_numpy(tokenizer.encode_array(text, sentinels="pretraining"))[None]
-    input_ids = input_ids.to(model.device)
-    was_training = model.training
-    model.eval()
-    output = model.generate(
-        input_ids=input_ids,
-        attention_mask=torch.ones_like(input_ids),
-        logits_processor=LogitsProcessorList([SpanGrammar(len(numbers), max_bytes)]),
-        num_beams=num_beams,
-        num_return_sequences=results,
-        max_new_tokens=len(numbers) * (max_bytes + 1) + 1,
-        length_penalty=0.0,  # the score is the log likelihood itself
-        do_sample=False,
-        early_stopping=False,
-        return_dict_in_generate=True,
-        output_scores=True,
-    )
-    model.train(was_training)
+    input_ids = tokenizer.encode_array(text, sentinels="pretraining")
+    grammar = SpanGrammar(len(numbers), max_bytes)
+    longest = len(numbers) * (max_bytes + 1) + 1
+    if isinstance(model, Engine):
+        found = model.search(input_ids, grammar, num_beams, longest)
+    else:
+        was_training = model.training
+        found = Engine(model.eval()).search(input_ids, grammar, num_beams, longest)
+        model.train(was_training)
     pieces = _BLANK.split(text)[::2]
     fillings = []
-    scores = output.sequences_scores.tolist()
-    for ids, score in zip(output.sequences.tolist(), scores, strict=True):
-        written = tokenizer.decode(ids, skip_special_tokens=True, sentinels="pretraining")
+    for each in found[:results]:
+        written = tokenizer.decode(
+            list(each.ids), skip_special_tokens=True, sentinels="pretraining"
+        )
         spans = tuple(_BLANK.split(written)[2::2])
-        if len(spans) == len(numbers):
-            whole = "".join(a + b for a, b in zip(pieces, (*spans, ""), strict=True))
-            fillings.append(Filling(spans, whole, score))
-    return sorted(fillings, key=lambda filling: -filling.log_likelihood)
+        whole = "".join(a + b for a, b in zip(pieces, (*spans, ""), strict=True))
+        fillings.append(Filling(spans, whole, each.log_likelihood))
+    return fillings
 
 
 __all__ = ["MAX_BLANKS", "Filling", "SpanGrammar", "fill"]

@@ -5,7 +5,6 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -223,15 +222,11 @@ class LocalService:
         """Fills blanks."""
         with self._admission.admit(request, [request.text]) as deadline:
             self._admission.check_new_bytes(request.max_bytes, "max_bytes")
-            work = partial(
-                fill,
-                text=request.text,
-                num_beams=request.beams,
-                results=request.results,
-                max_bytes=request.max_bytes,
-            )
+            engine, sizes = self.worker.engine, (request.beams, request.results, request.max_bytes)
             async with asyncio.timeout_at(deadline):
-                found = await self.worker.call(work, is_long=True)
+                found = await self.worker.call(
+                    lambda _: fill(engine, request.text, *sizes), is_long=True
+                )
         fillings = [
             FilledText(spans=list(each.spans), text=each.text, log_likelihood=each.log_likelihood)
             for each in found

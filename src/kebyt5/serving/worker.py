@@ -189,9 +189,10 @@ class Worker:
             if not call.is_wanted:
                 raise Abandoned
 
-        # The engine decodes with the weights alone, so this fires for calls only.
-        outer, self._running = self._running, call
+        # The engine decodes requests with the weights alone, so both are for calls only.
+        outer, self._running = (self._running, self.engine.between_passes), call
         hook = self._model.decoder.register_forward_pre_hook(between_passes)
+        self.engine.between_passes = between_passes
         try:
             with torch.inference_mode():
                 result = call.function(self._model)
@@ -203,7 +204,7 @@ class Worker:
             call.succeed(result)
         finally:
             hook.remove()
-            self._running = outer
+            self._running, self.engine.between_passes = outer
 
     def _fail_all(self, error: BaseException) -> None:
         while self._arrived:

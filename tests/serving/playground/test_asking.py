@@ -32,7 +32,7 @@ def short_answers(monkeypatch):
     for task in TASKS.values():
         monkeypatch.setattr(task, "max_target_bytes", lambda self, example: 24)
     monkeypatch.setattr(
-        "kebyt5.serving.service.fill", lambda model, text, **_: fill(model, text, 2, 2, 8)
+        "kebyt5.serving.service.fill", lambda engine, text, *_: fill(engine, text, 2, 2, 8)
     )
 
 

@@ -108,13 +108,16 @@ def run(
         monkeypatch.setattr("sys.argv", ["kebyt5", *map(str, arguments)])
         app.config = ()
         capsys.readouterr()
+        threads = torch.get_num_threads()
         try:
             main()
             code = 0
         except SystemExit as stop:
             code = int(stop.code or 0)
         finally:
-            torch.set_flush_denormal(False)  # as other tests expect of their process
+            # As other tests expect of their process.
+            torch.set_flush_denormal(False)
+            torch.set_num_threads(threads)
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 

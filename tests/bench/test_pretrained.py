@@ -17,6 +17,7 @@ from kebyt5.bench.pretrained import (
     ppm_bits_per_byte,
     short_name,
     spans_of,
+    texts_of,
     train_ppm,
     unseen_text,
 )
@@ -57,6 +58,12 @@ def test_the_text_behind_an_example_and_its_masked_bytes(validation):
             masked = b"".join(span for _, span in spans_of(target))
             assert text[places].tobytes() == masked
             assert len(masked) == round(0.15 * len(text))
+
+
+def test_texts_of_examples_have_no_cut_characters(validation):
+    for text in texts_of(validation):
+        assert len(text.encode()) > 60
+        assert any(text in each * 20 + "\n" for each in TEXT.values())
 
 
 def test_spans_of_what_a_model_writes():
@@ -157,7 +164,8 @@ def test_the_page_of_two_runs(corpus, checkpoint, tmp_path):
     page = (tmp_path / "results" / "pretrained.md").read_text()
     assert page.startswith("# Pretrained models\n\n![Pretrained models](pretrained.png)\n")
     for part in ("| first | second | PPM, order 5 |", "| film |", "| **all** |", "## Infilling",
-                 "21 and more", "## Equal steps, equal time", "commit"):  # fmt: skip
+                 "21 and more", "## One blank at a time", "| one syllable |",
+                 "## Equal steps, equal time", "commit"):  # fmt: skip
         assert part in page
     # As the runs themselves measured it, on other examples of the same text.
     total = next(line for line in page.splitlines() if line.startswith("| **all** |"))

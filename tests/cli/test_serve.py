@@ -52,14 +52,17 @@ def test_a_port_that_is_taken_is_noticed_before_anything_is_loaded(run, monkeypa
         refused(run("serve", "--port", port), f"--port {port}: cannot listen there")
 
 
-def test_a_server_keeps_the_kernels_of_a_few_shapes(run, monkeypatch):
+def test_a_server_keeps_the_kernels_of_a_few_shapes_and_divides_the_cores(run, monkeypatch):
     for name in KERNEL_CACHES:
         monkeypatch.setenv(name, "")  # so that it is put back at the end
         monkeypatch.delenv(name)
-    monkeypatch.setattr("kebyt5.serving.server.run", lambda *arguments: None)
-    code, _, error = run("serve", "--port", "0", "--no-playground")
+    given = []
+    monkeypatch.setattr("kebyt5.serving.server.run", lambda *arguments: given.extend(arguments))
+    monkeypatch.setattr("kebyt5.serving.threads.torch.get_num_threads", lambda: 6)
+    code, _, error = run("serve", "a=tiny", "b=tiny", "--port", "0", "--no-playground")
     assert code == 0, error
     assert all(int(os.environ[name]) < 100 for name in KERNEL_CACHES)
+    assert given[-1] == 3  # threads for each model
 
 
 @pytest.mark.parametrize(

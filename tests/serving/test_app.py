@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -289,11 +290,18 @@ def test_models_are_chosen_by_name(tiny_model):
 
 def test_a_service_has_decoded_a_full_batch_before_it_is_ready(tiny_model):
     model, sizes = tiny_model(), []
-    model.encoder.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    threads = set()
+
+    def noted(_, inputs):
+        sizes.append(len(inputs[0]))
+        threads.add(threading.current_thread().name)
+
+    model.encoder.register_forward_pre_hook(noted)
     service = LocalService("tiny", model, ServeOptions(slots=8))
     service.start()
     service.worker.stop()
     assert max(sizes) == 8
+    assert threads == {"tiny"}  # the worker's, whose products the texts to come are
     assert service.worker.engine.statistics.passes == 0  # of nobody's texts
 
 

@@ -220,3 +220,5 @@ def test_a_worker_that_cannot_prepare_says_so(model):
     with pytest.raises(MemoryError, match="full batch"):
         worker.start(fail)
     assert not worker.is_alive
+    with pytest.raises(MemoryError, match="full batch"):
+        asyncio.run(worker.call(lambda model: None))

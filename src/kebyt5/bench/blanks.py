@@ -16,12 +16,12 @@ from kebyt5.generation.fill import fill
 KINDS = {
     "one syllable": re.compile("[가-힣]"),
     "two syllables": re.compile("(?=([가-힣]{2}))"),
-    "a word": re.compile(r"(?<!\S)[가-힣]{2,}(?!\S)"),
+    "a word": re.compile(r"(?<=\s)[가-힣]{2,}(?=\s)"),
 }
-"""What is left out. A word has two syllables or more, with spaces around it."""
+"""What is left out. A word (어절) has two syllables or more here, with spaces around it."""
 
 BEAMS = 8
-FIRST = 5
+TOP = 5
 """Fillings among which the right one is looked for."""
 
 
@@ -39,21 +39,21 @@ class Filled:
 
     Attributes:
         blanks: How many there were.
-        first: Those where its likeliest filling is the right one.
-        among: Those where one of the `FIRST` likeliest is.
+        top1: Those where its likeliest filling is the right one.
+        top5: Those where one of the `TOP` likeliest is.
     """
 
     blanks: int = 0
-    first: int = 0
-    among: int = 0
+    top1: int = 0
+    top5: int = 0
 
 
 def make_blanks(texts: Iterable[str], seed: int = 0) -> list[Blank]:
-    """One blank in each text that has place for it, of each kind in turn."""
+    """One blank in each text that has place for it, of the kinds in turn."""
     rng = np.random.default_rng(seed)
     blanks: list[Blank] = []
-    for text in texts:
-        kind = list(KINDS)[len(blanks) % len(KINDS)]
+    for number, text in enumerate(texts):
+        kind = list(KINDS)[number % len(KINDS)]
         places = [match.span(match.lastindex or 0) for match in KINDS[kind].finditer(text)]
         if places and "<extra_id_" not in text:
             begin, end = places[rng.integers(len(places))]
@@ -74,13 +74,13 @@ def fill_blanks(
     """
     found, engine = {kind: Filled() for kind in KINDS}, Engine(model)
     for blank in track(blanks, title, console=Console(stderr=True)):
-        fillings = fill(engine, blank.text, num_beams=BEAMS, results=FIRST)
+        fillings = fill(engine, blank.text, num_beams=BEAMS, results=TOP)
         spans = [filling.spans[0] for filling in fillings]
         counts = found[blank.kind]
         counts.blanks += 1
-        counts.first += spans[:1] == [blank.answer]
-        counts.among += blank.answer in spans
+        counts.top1 += spans[:1] == [blank.answer]
+        counts.top5 += blank.answer in spans
     return found
 
 
-__all__ = ["BEAMS", "FIRST", "KINDS", "Blank", "Filled", "fill_blanks", "make_blanks"]
+__all__ = ["BEAMS", "KINDS", "TOP", "Blank", "Filled", "fill_blanks", "make_blanks"]

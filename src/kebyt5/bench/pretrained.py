@@ -52,8 +52,8 @@ class Pretrained:
 
     Attributes:
         bits: Name of a model to bits per byte by source, and under `all`; PPM is one of them.
-        infilling: What each model filled in where all blanks are its own.
-        blanks: What it filled in one at a time.
+        infilling: What each model wrote for all spans of an example at once.
+        blanks: What it wrote for one blank of a text.
         examples: How many were measured on.
         input_length: Ids of an example.
         trained_bytes: What PPM was counted on; 0 where it was left out.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kebyt5.bench.blanks import BEAMS, FIRST, Filled
+from kebyt5.bench.blanks import BEAMS, TOP, Filled
 from kebyt5.bench.curves import Curve, reference
 from kebyt5.bench.pretrained import LENGTHS, Infilling, Pretrained
 from kebyt5.bench.report import made_with, save_figure, table
@@ -24,10 +24,10 @@ true text to their left."""
 NOTE_WITHOUT_PPM = NOTE[: NOTE.index("; PPM")] + "."
 
 BLANKS_NOTE = f"""\
-A blank of whole characters in a text that is complete otherwise, filled as `kebyt5 fill` does it,
-by a search of {BEAMS} beams that does not know how long the blank is: how often the likeliest
-filling is what stood there, and how often that is among the {FIRST} likeliest. A word has two
-syllables or more."""
+One blank of whole characters in each text, filled as `kebyt5 fill` does it, by a search of
+{BEAMS} beams that does not know how long the blank is: how often the likeliest filling is what
+stood there, and how often one of the {TOP} likeliest is; it may stand elsewhere in the text, too.
+A word has two syllables or more, and spaces around it."""
 
 STEPS_NOTE = """\
 Seconds of a step are medians of steps of all models, interleaved. `at equal steps` is after the
@@ -98,12 +98,12 @@ def blanks_table(blanks: dict[str, dict[str, Filled]]) -> list[str]:
     some = next(iter(blanks.values()))
     head = ["blank", "texts"]
     for name in blanks:
-        head += [f"{name}, first", f"{name}, first {FIRST}"]
+        head += [f"{name}, top 1", f"top {TOP}"]
     rows = []
     for kind, counted in some.items():
         row = [kind, f"{counted.blanks:,}"]
         for of in (each[kind] for each in blanks.values()):
-            row += [_percent(of.first, of.blanks), _percent(of.among, of.blanks)]
+            row += [_percent(of.top1, of.blanks), _percent(of.top5, of.blanks)]
         rows.append(row)
     return table(head, rows)
 

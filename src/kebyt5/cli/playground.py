@@ -41,7 +41,7 @@ def playground(
     from kebyt5.serving.threads import leave_cores_to_workers
 
     options = ServeOptions(deadline=_DEADLINE)
-    names = checkpoints or ("tiny",)
+    names = dict.fromkeys(checkpoints or ("tiny",))
     threads = leave_cores_to_workers(len(names))
     services = {name: LocalService(name, load(name), options, threads) for name in names}
     page = build(services)

@@ -57,7 +57,7 @@ class Replica:
 
     def __init__(self, name: str, source: str, options: ServeOptions) -> None:
         configure()
-        torch.set_flush_denormal(True)  # of processes, as the command sets it for its own
+        torch.set_flush_denormal(True)  # of this thread and those it starts, as the command does
         threads = leave_cores_to_workers(1)
         model = load_models({name: source})[name]
         self._service = LocalService(name, model, options, threads)

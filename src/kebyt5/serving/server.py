@@ -53,7 +53,7 @@ def run(
     options: ServeOptions,
     sockets: Sequence[socket.socket],
     playground: bool,
-    threads: int | None = None,
+    threads: int,
 ) -> None:
     """Serves models until SIGTERM or SIGINT, and then finishes what is accepted.
 
@@ -62,7 +62,7 @@ def run(
         options: Limits and keys.
         sockets: Of the address to listen at, as `bind` gives them.
         playground: Whether to have it at `/`; it asks for no key.
-        threads: With which each model multiplies.
+        threads: PyTorch's, for the products of each model.
     """
     configure()
     # Engine and event loop take turns; at Python's 5 ms, a refusal would wait for several of them.

@@ -72,7 +72,7 @@ class LocalService:
         name: Of the model.
         model: In evaluation mode.
         options: Limits.
-        threads: With which it multiplies; as many as the thread that makes it where None.
+        threads: PyTorch's, for its products; those of the thread that makes it where None.
 
     Attributes:
         model: As given.
@@ -81,11 +81,7 @@ class LocalService:
     """
 
     def __init__(
-        self,
-        name: str,
-        model: PreTrainedModel,
-        options: ServeOptions,
-        threads: int | None = None,
+        self, name: str, model: PreTrainedModel, options: ServeOptions, threads: int | None = None
     ) -> None:
         self.name = name
         self.model = model

@@ -1,9 +1,9 @@
 """Who multiplies with the cores of a machine that serves.
 
-OpenMP keeps a pool of threads for every thread that ever asked for products. Once all pools
-together have more threads than there are cores, it no longer waits actively for the next product,
-and the short ones of a decoder take twice as long. So only the threads that run models have pools,
-and these share the cores.
+OpenMP as GNU has it keeps a pool of threads for every thread that ever asked for products. Once all
+pools together have more threads than there are cores, it no longer waits actively for the next
+product, and the short ones of a decoder take twice as long. So the thread that starts a server
+computes alone, and those that run models share the cores.
 """
 
 import torch
@@ -16,7 +16,7 @@ def leave_cores_to_workers(workers: int) -> int:
         workers: Threads that are to share the cores instead.
 
     Returns:
-        How many threads each of them may multiply with.
+        How many threads of PyTorch's each of them may have.
     """
     cores = torch.get_num_threads()
     torch.set_num_threads(1)

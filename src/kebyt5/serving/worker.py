@@ -38,7 +38,7 @@ class Worker:
         model: In evaluation mode; nobody else may change it.
         slots: Texts that are decoded at the same time.
         name: Of the thread.
-        threads: With which it multiplies; as many as the thread that makes it where None.
+        threads: PyTorch's, for its products; those of the thread that makes it where None.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Worker:
     ) -> None:
         self.engine = Engine(model, slots)
         self._model = model
-        self._threads = threads or torch.get_num_threads()
+        self._threads = torch.get_num_threads() if threads is None else threads
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._prepare: Callable[[Engine], None] | None = None
         self._prepared: Future[None] = Future()
@@ -61,13 +61,18 @@ class Worker:
         self._pieces_due = 0.0
 
     def start(self, prepare: Callable[[Engine], None] | None = None) -> None:
-        """Begins to work, once the thread has prepared what it is to.
+        """Begins to work and waits until it is ready for requests.
+
+        Args:
+            prepare: Called in the worker's thread before anything else.
 
         Raises:
-            Exception: What went wrong with that; the thread has ended then.
+            Exception: From `prepare`; the thread has ended then, and so does every call.
         """
         self._prepare = prepare
         self._thread.start()
+        if self._prepared.exception():
+            self._thread.join()
         self._prepared.result()
 
     def stop(self) -> None:
@@ -139,15 +144,10 @@ class Worker:
 
     def _run(self) -> None:
         try:
-            torch.set_num_threads(self._threads)  # a setting of each thread
+            torch.set_num_threads(self._threads)  # of this one, and of those that compute later
             if self._prepare:
                 self._prepare(self.engine)
-        except BaseException as error:
-            self._ended = error
-            self._prepared.set_exception(error)
-            return
-        self._prepared.set_result(None)
-        try:
+            self._prepared.set_result(None)
             while True:
                 self._wake.clear()
                 is_busy = self._turn()
@@ -160,8 +160,11 @@ class Worker:
                     self._wake.wait()
             self._ended = RuntimeError("the worker is stopped")
         except BaseException as error:
-            log("engine stopped", logging.ERROR, error)
             self._ended = error
+            if self._prepared.done():
+                log("engine stopped", logging.ERROR, error)
+            else:
+                self._prepared.set_exception(error)
         finally:
             assert self._ended is not None
             self._fail_all(self._ended)

@@ -123,7 +123,7 @@ def test_too_much_text_is_refused_with_its_size(served):
     ("task", "fields", "part"),
     [
         ("dp", {"sentence": "간다", "words": "간다 | 가 ㄴ다"}, "2개"),
-        ("dp", {"sentence": "간다", "words": "간다\t가\tVV\tX"}, "4개"),
+        ("dp", {"sentence": "간다", "words": "\n\n간다\t가\tVV\tX"}, "3번째 줄에 칸이 4개"),
         (FILL, {"blanks": "__ 가 " * 12}, "12개"),
         ("mrc", {"question": "왜? " * 2000, "context": "그래서."}, "no room"),
     ],
@@ -142,6 +142,11 @@ def test_what_takes_too_long_is_told_apart(served, monkeypatch):
     with pytest.raises(Refusal) as refusal:
         ask(served, "ner", SAMPLES["ner"])
     assert refusal.value.key == "late"
+
+
+def test_as_many_blanks_as_there_are_sentinels_can_be_filled(served):
+    answer = ask(served, FILL, {"blanks": "__ 가 " * 11})
+    assert len(answer.fillings[0].spans) == 11
 
 
 def test_a_text_without_blanks_cannot_be_filled(served):

@@ -134,8 +134,8 @@ def ask(service: LocalService, task: str, fields: Mapping[str, str]) -> Answer:
         fields: A text for each of the task's fields.
 
     Raises:
-        Refusal: A field is empty, all of them are too long, the task does not take them, or too
-            much is asked at the same time.
+        Refusal: A field is empty, all of them are too long, the task does not take them, too much
+            is asked at the same time, or the answer takes too long.
     """
     fields = {field: _without_surrogates(fields.get(field) or "") for field in fields_of(task)}
     for field, text in fields.items():
@@ -241,14 +241,12 @@ def _word_rows(sentence: str, words: str) -> str:
     """
     if not words.strip():
         return "\n".join(f"{word}\t{word}\tNA" for word in sentence.split())
-    rows = [
-        line.split("\t") if "\t" in line else [cell.strip() for cell in line.split("|")]
-        for line in words.splitlines()
-        if line.strip()
-    ]
-    for number, row in enumerate(rows, 1):
-        if len(row) != 3:
-            raise Refusal("columns", number=number, columns=len(row))
+    rows = []
+    for number, line in enumerate(words.splitlines(), 1):
+        if line.strip():
+            rows.append([cell.strip() for cell in line.split("\t" if "\t" in line else "|")])
+            if len(rows[-1]) != 3:
+                raise Refusal("columns", number=number, columns=len(rows[-1]))
     return "\n".join("\t".join(row) for row in rows)
 
 

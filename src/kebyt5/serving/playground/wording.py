@@ -40,20 +40,21 @@ _SAYINGS: dict[str, tuple[str, str]] = {
         "There is no blank; write two underscores (__) where one is to be filled.",
     ),
     "many blanks": (
-        "빈칸이 {count}개입니다. {limit}개까지 채울 수 있으니 글을 나누세요.",
+        "빈칸이 {count}개입니다. 한 번에 {limit}개까지 채울 수 있으니 글을 나누어 물어보세요.",
         "There are {count} blanks, and {limit} can be filled; divide the text.",
     ),
     "columns": (
-        "{number}번째 줄에 칸이 {columns}개 있습니다. ‘어절 | 형태소 | 품사’ 세 칸을 쓰세요.",
-        "Line {number} has {columns} columns; write three: word | lemmas | tags.",
+        "{number}번째 줄에 칸이 {columns}개 있습니다. ‘어절 | 형태소 | 품사’ 세 칸으로 나누어"
+        " 쓰세요.",
+        "Columns in line {number}: {columns}; write three: word | lemmas | tags.",
     ),
     "busy": (
-        "지금 질문이 많습니다. 잠시 뒤에 다시 물어보세요.",
-        "Too much is asked at the moment; try again in a while.",
+        "지금 요청이 밀려 있습니다. 잠시 뒤에 다시 물어보세요.",
+        "The model is busy; try again in a moment.",
     ),
     "late": (
-        "정해진 시간 안에 답하지 못했습니다. 더 짧은 글로 물어보세요.",
-        "There was no answer in time; ask with a shorter text.",
+        "제한 시간 안에 답하지 못했습니다. 글을 줄이거나 잠시 뒤에 다시 물어보세요.",
+        "There was no answer in time; shorten the text, or try again later.",
     ),
     "refused": ("받을 수 없는 입력입니다: {reason}", "The model cannot be asked this: {reason}"),
     # Answers.

@@ -18,8 +18,7 @@ pretrain() {
     fi
 }
 pretrain gbst-kebyt5-tiny-first gbst-tiny
-pretrain gbst-kebyt5-tiny-second gbst-tiny-2
-pretrain gbst-kebyt5-tiny gbst-tiny-3
+pretrain gbst-kebyt5-tiny gbst-tiny-2
 pretrain kebyt5-tiny plain-tiny
 pretrain gbst-kebyt5-tiny-short gbst-tiny --steps 1200
 kebyt5 bench pretrained runs/{gbst-kebyt5-tiny,kebyt5-tiny,gbst-kebyt5-tiny-short} --corpus "$corpus" \

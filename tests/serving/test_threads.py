@@ -1,6 +1,8 @@
 """Only the threads that run models multiply with more than one core, and these share the cores."""
 
 import asyncio
+import os
+import sys
 import threading
 
 import torch
@@ -11,10 +13,15 @@ from kebyt5.serving.worker import Worker
 
 def test_workers_share_the_cores_and_nobody_else_has_any(model):
     cores = torch.get_num_threads()
-    found = []
+    found, nice = [], []
 
     async def threads_of(worker):
         return await worker.call(lambda model: torch.get_num_threads())
+
+    async def niceness_of(worker):
+        return await worker.call(
+            lambda model: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+        )
 
     def serve():
         torch.set_num_threads(4)
@@ -22,6 +29,7 @@ def test_workers_share_the_cores_and_nobody_else_has_any(model):
         worker = Worker(model, 1, "test", threads)
         worker.start()
         found.extend([torch.get_num_threads(), asyncio.run(threads_of(worker))])
+        nice.extend([os.getpriority(os.PRIO_PROCESS, 0), asyncio.run(niceness_of(worker))])
         worker.stop()
 
     server = threading.Thread(target=serve)  # the setting is one of each thread
@@ -29,3 +37,5 @@ def test_workers_share_the_cores_and_nobody_else_has_any(model):
     server.join()
     torch.set_num_threads(cores)  # of threads to come
     assert found == [1, 2]
+    if sys.platform == "linux":
+        assert nice[1] > nice[0]  # whoever answers goes first

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from kebyt5.generation import Engine, Generated, Generation, GenerationOptions
 from kebyt5.serving.logs import log
+from kebyt5.serving.threads import give_way
 
 T = TypeVar("T")
 _Event = str | Generated | BaseException
@@ -145,6 +146,7 @@ class Worker:
     def _run(self) -> None:
         try:
             torch.set_num_threads(self._threads)  # of this one, and of those that compute later
+            give_way()
             if self._prepare:
                 self._prepare(self.engine)
             self._prepared.set_result(None)

@@ -4,9 +4,12 @@ import random
 
 import numpy as np
 import pytest
+import torch
 
 from kebyt5.generation import Engine, GenerationOptions
 from kebyt5.generation.batch import _allowed
+from kebyt5.generation.beams import beam_search
+from kebyt5.generation.cache import SlotCache
 from kebyt5.generation.constraints import UTF8, LabelTrie
 from kebyt5.generation.constraints.constraint import byte_ids
 from kebyt5.generation.likelihood import log_likelihoods
@@ -72,6 +75,20 @@ def test_one_beam_follows_the_likeliest_byte(model):
     (found,) = Engine(model).search(ids_of(INPUT), LabelTrie(labels(60)), 1, 30)
     (likelihood,) = log_likelihoods(model, [INPUT], [[greedy.text]])
     assert found.log_likelihood > likelihood[0] - 1e-4
+
+
+def test_the_search_goes_on_while_a_longer_output_may_be_likelier():
+    def run_pass(ids, caches):
+        """`a` is likelier than the end at first, and then the end is all but certain."""
+        probabilities = torch.full((len(ids), 384), 1e-9)
+        for row, (last,) in enumerate(ids):
+            probabilities[row, [1, 100]] = torch.tensor([0.1, 0.9] if last == 0 else [1.0, 1e-6])
+        return probabilities.log()
+
+    cache = SlotCache([(torch.zeros(1, 1, 1, 1), torch.zeros(1, 1, 1, 1))])
+    (found,) = beam_search(run_pass, cache, 0, UTF8(), num_beams=1, max_new_ids=5)
+    assert found.ids == (100, 1)
+    assert found.log_likelihood == pytest.approx(np.log(0.9), abs=1e-4)
 
 
 def test_what_never_ends_is_not_found(model):

@@ -54,7 +54,7 @@ def pretrained(
     rounds: PositiveInt = 5,
     output: Path | None = None,
 ) -> None:
-    r"""Compare pretrained models on text they have not seen: bits per byte, and spans filled.
+    r"""Compare pretrained models on unseen text: bits per byte, spans and single blanks filled.
 
     Writes `pretrained.md` with a plot. Runs of `kebyt5 pretrain` are also compared after equal
     steps and after equal time.

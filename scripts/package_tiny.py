@@ -1,6 +1,6 @@
 """Makes the small model that kebyt5 ships from the folder of its pretraining run.
 
-    python scripts/package_tiny.py runs/gbst-kebyt5-tiny-first runs/gbst-kebyt5-tiny
+    python scripts/package_tiny.py runs/gbst-kebyt5-tiny-{first,second} runs/gbst-kebyt5-tiny
 
 writes the weights of the last run, which goes on from the one before, in bfloat16 and a model card
 to `src/kebyt5/assets/tiny`. The same runs give the same bytes. They have to be on the corpus of
@@ -199,7 +199,9 @@ def stage(run: Run) -> str:
     _, settings, metrics = run
     made = metrics["made"]
     return STAGE.format(
-        also=copies(settings) + ends(settings),
+        also=share(settings, "copy", "to be copied")
+        + share(settings, "lookup", "that ask for the words around sentinels")
+        + ends(settings),
         steps=metrics["steps"],
         hours=metrics["seconds"] / 3600,
         cores=made["machine"]["cores"],
@@ -222,10 +224,10 @@ def ends(settings: Mapping[str, Any]) -> str:
     return f"; {share:.0%} of the texts end early" if share else ""
 
 
-def copies(settings: Mapping[str, Any]) -> str:
-    """What the card says of the examples that are texts to be copied."""
-    share, early = settings["copy"], settings["early_copy"]
-    said = f"; {share:.0%} of the examples to be copied" if share or early else ""
+def share(settings: Mapping[str, Any], kind: str, what: str) -> str:
+    """What the card says of the examples of a kind; runs of before it was known had none."""
+    usual, early = settings.get(kind, 0), settings.get(f"early_{kind}")
+    said = f"; {usual:.0%} of the examples {what}" if usual or early else ""
     if early is not None:
         said += f", {early:.0%} at first and evenly fewer over {settings['early_steps']:,} steps"
     return said

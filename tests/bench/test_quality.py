@@ -83,13 +83,16 @@ def test_every_run_is_made_once(recipe, tmp_path, capsys):
     again = (tmp_path / "results" / "klue-small.md").read_text()
     assert again.split("Runs made")[0] == page.split("Runs made")[0]
 
-    # One setting of one row, and what was lost: only that is run.
+    # One setting of one row, and what was lost: only that is run, also where it was killed before.
     recipe["tables"][1]["rows"]["yes"]["freeze"] = "gbst+embedding"
-    next((folder / "runs").glob("ner-*")).unlink()
+    lost = next((folder / "runs").glob("ner-*"))
+    lost.unlink()
+    (folder / f".run-{lost.stem}" / "checkpoint-1").mkdir(parents=True)
     shutil.rmtree(tmp_path / "results")
     write(recipe, path)
     run(*command)
     assert "5 runs are there, 3 are to be made" in capsys.readouterr().out
+    assert not list(folder.glob(".run-*"))
 
 
 CALL = """

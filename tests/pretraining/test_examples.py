@@ -8,7 +8,7 @@ from test_spans import reconstruct
 
 from kebyt5.corpus.shards import Shards, ShardWriter
 from kebyt5.errors import InputError
-from kebyt5.pretraining.examples import Chunks, Copies, Examples
+from kebyt5.pretraining.examples import Chunks, Examples, Share
 from kebyt5.pretraining.mixture import BLOCK
 from kebyt5.pretraining.salient import SalientSpans
 from kebyt5.pretraining.spans import SpanCorruption
@@ -153,7 +153,7 @@ def test_one_pass_meets_every_chunk(tmp_path):
 
 def test_some_examples_are_texts_to_be_copied(shards):
     plain = Examples(shards, 128, seed=3)
-    mixed = Examples(shards, 128, seed=3, copies=Copies(0.25))
+    mixed = Examples(shards, 128, seed=3, copies=Share(0.25))
     indices = np.arange(400)
     masked, batch = plain.batch(indices), mixed.batch(indices)
     copies, read = 0, 0
@@ -181,7 +181,7 @@ def test_some_examples_are_texts_to_be_copied(shards):
 
 
 def test_the_share_of_copies_falls_from_the_early_one_to_its_own(shards):
-    copies = Copies(0.2, early=0.8, examples=1000)
+    copies = Share(0.2, early=0.8, examples=1000)
     assert copies.at(np.array([0, 500, 1000, 5000])) == pytest.approx([0.8, 0.5, 0.2, 0.2])
     for first in (1, 7, 1000, 3000):
         assert copies.mean(first) == pytest.approx(copies.at(np.arange(first)).mean())
@@ -198,7 +198,7 @@ def test_the_share_of_copies_falls_from_the_early_one_to_its_own(shards):
 @pytest.mark.parametrize("salient", [None, SalientSpans()])
 def test_some_texts_end_early_and_go_on_behind_their_last_span(shards, salient):
     dense = SpanCorruption(0.2, 8)
-    every = Examples(shards, 256, dense, seed=3, salient=salient, copies=Copies(0.3), short=1.0)
+    every = Examples(shards, 256, dense, seed=3, salient=salient, copies=Share(0.3), short=1.0)
     whole = Examples(shards, 256, dense, seed=3, salient=salient)
     spans, lengths, behind = [], [], []
     for row in range(200):

@@ -269,9 +269,14 @@ def test_queries_learn_slower_and_copies_come_first(config, checkpoint):
     rates = {group["initial_lr"] for group in state["param_groups"]}
     d_kv = kebyt5.load(checkpoint).config.d_kv
     assert sorted(rates) == pytest.approx([config.learning_rate / d_kv**0.5, config.learning_rate])
-    examples = training_examples(config, Shards(config.corpus / "train"))
+    shards = Shards(config.corpus / "train")
+    examples = training_examples(config, shards)
     is_copy = (examples.batch(range(48)).input_ids < 248).all(axis=1)
     assert is_copy.mean() > 0.7  # of the 6 steps, in which the share falls from 0.90 to 0.85
+    config.early_lookup = 0.8
+    examples = training_examples(config, shards)
+    assert (examples.lookups.early, examples.lookups.share) == (0.8, 0.0)
+    assert examples.lookups.examples == examples.copies.examples == 100 * config.batch_size
     assert kebyt5.load(config.output).config.use_cache
 
 
@@ -391,8 +396,11 @@ def test_a_full_disk_is_one_clear_line_and_the_run_can_go_on(config, monkeypatch
         ({"short": 1.5}, "--short 1.5: has to be from 0 to 1"),
         ({"copy": 1.0}, "--copy 1.0: has to be 0 or more and less than 1"),
         ({"early_copy": 1.5, "early_steps": 5}, "--early-copy 1.5: has to be"),
-        ({"early_copy": 0.5}, "--early-copy, --early-steps: only together"),
-        ({"early_steps": 5}, "--early-copy, --early-steps: only together"),
+        ({"lookup": 1.0}, "--lookup 1.0: has to be 0 or more and less than 1"),
+        ({"early_lookup": -0.1, "early_steps": 5}, "--early-lookup -0.1: has to be"),
+        ({"early_copy": 0.5}, "--early-steps: only with --early-copy or --early-lookup"),
+        ({"early_lookup": 0.5}, "--early-steps: only with"),
+        ({"early_steps": 5}, "--early-steps: only with --early-copy or --early-lookup"),
         ({"mean_span": 0.5}, "--mean-span 0.5"),
         ({"warmup_steps": 100_000}, "--warmup-steps 100000: has to be fewer"),
         ({"learning_rate": float("nan")}, "--learning-rate nan"),

@@ -38,7 +38,8 @@ def trained(folder, checkpoint, sources, **settings):
 def test_a_run_is_packaged_bit_for_bit_again(tmp_path, checkpoint):
     copies = {"copy": 0.1, "early_copy": 0.6, "early_steps": 7}
     first = trained(tmp_path / "1", checkpoint, ["reviews", "statutes"], **copies)
-    run = trained(tmp_path / "2", first, ["reviews", "statutes"], short=0.5, seed=1)
+    lookups = {"early_lookup": 0.5, "early_steps": 9}
+    run = trained(tmp_path / "2", first, ["reviews", "statutes"], short=0.5, seed=1, **lookups)
     outputs = [tmp_path / "first", tmp_path / "second"]
     for output in outputs:
         package_tiny.package([first, run], output)
@@ -55,7 +56,9 @@ def test_a_run_is_packaged_bit_for_bit_again(tmp_path, checkpoint):
                  "not good for", "blocks of 1, 2, 3, 6 and 9 bytes",
                  "10% of the examples to be copied, 60% at first",
                  "evenly fewer over 7 steps", "Then, from where that ended. Span corruption",
-                 "64 ids; 50% of the texts end early. 1 steps", "4 examples. None"):  # fmt: skip
+                 "64 ids; 0% of the examples that ask for the words around sentinels, 50% at",
+                 "fewer over 9 steps; 50% of the texts end early. 1 steps",
+                 "4 examples. None"):  # fmt: skip
         assert part in card
 
 

@@ -11,12 +11,12 @@ import numpy as np
 from kebyt5.bench.measure import interleave
 from kebyt5.bench.workload import hangul
 from kebyt5.corpus.shards import Shards, ShardWriter
-from kebyt5.pretraining.examples import Copies, Examples
+from kebyt5.pretraining.examples import Examples, Share
 from kebyt5.pretraining.spans import SpanCorruption
 
 KINDS: Mapping[str, Mapping[str, Any]] = {
     "1,024 ids, 15 % masked": {},
-    "the same, a fifth to be copied": {"copies": Copies(0.2)},
+    "the same, a fifth to be copied": {"copies": Share(0.2)},
     "the same, spans of whole characters": {"corruption": SpanCorruption(whole_characters=True)},
     "the same, half of them short": {"short": 0.5},
     "512 ids, 25 % masked": {"input_length": 512, "corruption": SpanCorruption(density=0.25)},

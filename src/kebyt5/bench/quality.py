@@ -4,6 +4,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import shutil
 import sys
 import threading
 import time
@@ -11,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -232,8 +232,12 @@ def _end_with_parent() -> None:
 def _run(config: FinetuneConfig, path: Path) -> str:
     """One run, of which the scores stay and the weights do not."""
     began = time.process_time()
-    with TemporaryDirectory(dir=config.output, prefix=".run-") as temporary:
-        metrics = finetune(replace(config, output=Path(temporary) / "run"))
+    folder = config.output / f".run-{path.stem}"
+    shutil.rmtree(folder, ignore_errors=True)  # what a killed run left
+    try:
+        metrics = finetune(replace(config, output=folder))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
     metrics["processor_seconds"] = seconds = time.process_time() - began
     settings = to_settings(config) | {"start": _start(config.checkpoint)}
     write_json(path, {"settings": settings, "metrics": metrics})

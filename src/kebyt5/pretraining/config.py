@@ -96,8 +96,15 @@ class PretrainConfig:
     """Share of copies at the first step, from which it falls evenly to that of --copy: a small
     model learns to copy sooner so."""
 
+    lookup: float = 0.0
+    """Share of the examples, but for copies, that ask for the words in which sentinels are. Small
+    models hardly learn from masked spans alone to look at what is around a blank."""
+
+    early_lookup: float | None = None
+    """Share of those at the first step, as --early-copy."""
+
     early_steps: int = 0
-    """Steps over which it falls."""
+    """Steps over which the early shares fall."""
 
     short: float = 0.0
     """Share of the examples whose text ends early, at any length. Without them every input has as
@@ -180,14 +187,17 @@ class PretrainConfig:
                 raise InputError(f"--{name.replace('_', '-')} {value}: has to be {least}")
         if not 0 < self.density < 1:
             raise InputError(f"--density {self.density}: has to be more than 0 and less than 1")
-        if not 0 <= self.copy < 1:
-            raise InputError(f"--copy {self.copy}: has to be 0 or more and less than 1")
         if not 0 <= self.short <= 1:
             raise InputError(f"--short {self.short}: has to be from 0 to 1")
-        if self.early_copy is not None and not 0 <= self.early_copy < 1:
-            raise InputError(f"--early-copy {self.early_copy}: has to be 0 or more and less than 1")
-        if (self.early_copy is None) != (self.early_steps == 0):
-            raise InputError("--early-copy, --early-steps: only together, and with 1 step or more")
+        for name in ("copy", "early_copy", "lookup", "early_lookup"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1:
+                option = name.replace("_", "-")
+                raise InputError(f"--{option} {value}: has to be 0 or more and less than 1")
+        if (self.early_copy is None and self.early_lookup is None) != (self.early_steps == 0):
+            raise InputError(
+                "--early-steps: only with --early-copy or --early-lookup, and 1 step or more then"
+            )
         if self.mean_span < 1:
             raise InputError(f"--mean-span {self.mean_span}: has to be 1 or more")
         if self.warmup_steps >= self.steps:

@@ -11,11 +11,13 @@ import numpy as np
 
 from kebyt5.corpus.shards import Shard, Shards
 from kebyt5.errors import InputError
+from kebyt5.pretraining.lookups import NUMBERS, lookup_example
 from kebyt5.pretraining.mixture import Mixture, shares_by_weight
 from kebyt5.pretraining.randomness import key, mix, uniform
 from kebyt5.pretraining.salient import SalientSpans
 from kebyt5.pretraining.spans import (
     IGNORED,
+    MAX_SPANS,
     PAD,
     Batch,
     SpanCorruption,
@@ -29,7 +31,7 @@ _MOST_MOVED = 3
 
 _SHORTEST_INPUT = 32
 _SHORTEST_TEXT = 16  # bytes, some five syllables
-_SPANS, _COPIES, _SHORT = 3, 4, 5  # what a key is for
+_SPANS, _COPIES, _SHORT, _LOOKUPS = 3, 4, 5, 6  # what a key is for
 
 
 class Chunks:
@@ -99,11 +101,11 @@ def _between_characters(rows: np.ndarray, places: np.ndarray, step: int) -> np.n
 
 
 @dataclass(frozen=True)
-class Copies:
-    """How many examples are a text to be copied.
+class Share:
+    """How many examples are of a kind.
 
     A model learns to copy suddenly and sooner the more of its gradient asks for it; afterwards
-    copies teach it nothing new.
+    copies teach it nothing new. So it is with lookups.
 
     Attributes:
         share: Of the examples, from 0 to less than 1.
@@ -123,7 +125,7 @@ class Copies:
         return self.share + (self.early - self.share) * total / examples
 
     def at(self, indices: np.ndarray) -> np.ndarray:
-        """The probability that an example is a copy, for each of these indices."""
+        """The probability that an example is of the kind, for each of these indices."""
         rest = np.maximum(self.examples - indices, 0) / max(self.examples, 1)
         return self.share + (self.early - self.share) * rest
 
@@ -145,6 +147,8 @@ class Examples:
             spans and end with one, and a model gets to rely on both; of a short text there are
             fewer, and it goes on for up to its half behind the last one. Copies end early in the
             same share.
+        lookups: Of the examples but for copies, those that ask for the words in which sentinels
+            are, see `kebyt5.pretraining.lookups`.
 
     Raises:
         InputError: `input_length` is too short, or a weight is wrong.
@@ -163,15 +167,17 @@ class Examples:
         weights: Mapping[str, float] | None = None,
         seed: int = 0,
         salient: SalientSpans | None = None,
-        copies: Copies | None = None,
+        copies: Share | None = None,
         short: float = 0.0,
+        lookups: Share | None = None,
     ) -> None:
         if input_length < _SHORTEST_INPUT:
             raise InputError(f"input length {input_length}: has to be {_SHORTEST_INPUT} or more")
         self.corruption = corruption or SpanCorruption()
         self.salient = salient
-        self.copies = copies or Copies()
+        self.copies = copies or Share()
         self.short = short
+        self.lookups = lookups or Share()
         self.raw_length = self.corruption.raw_length(input_length)
         has_fixed_length = salient is None and not self.corruption.whole_characters
         self.input_length = input_length if has_fixed_length else None
@@ -179,6 +185,7 @@ class Examples:
         self.target_length = target_length if has_fixed_length else None
         self._longest_copy = target_length - 1
         self._longest_short = input_length - 1
+        self._longest_lookup = input_length - 1 - MAX_SPANS
         self.sources = list(shards.sources)
         self._chunks = Chunks(list(shards), self.raw_length)
         last = np.cumsum([len(shards.sources[name]) for name in self.sources])
@@ -189,6 +196,7 @@ class Examples:
         self._key = key(seed, _SPANS)
         self._copy_key = key(seed, _COPIES)
         self._short_key = key(seed, _SHORT)
+        self._lookup_key = key(seed, _LOOKUPS)
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> Batch:
         """The examples of these indices, from 0 on without end."""
@@ -204,7 +212,9 @@ class Examples:
     def mean_bytes(self, examples: int) -> float:
         """Bytes of text that one of the first so many examples reads, on average."""
         share = self.copies.mean(examples)
-        whole = (1 - share) * self.raw_length + share * self._longest_copy
+        lookups = self.lookups.mean(examples)
+        read = self.raw_length + lookups * min(0, self._longest_lookup - self.raw_length)
+        whole = (1 - share) * read + share * self._longest_copy
         short = (1 - share) * _mean_short(self._longest_short)
         short += share * _mean_short(self._longest_copy)
         return (1 - self.short) * whole + self.short * short
@@ -234,11 +244,22 @@ class Examples:
         batch = mask_spans(
             rows, begins, texts - begins, spans, self.input_length, self.target_length
         )
-        shares = self.copies.at(indices)
-        if not shares.any():
-            return batch
-        is_copy = uniform(mix(self._copy_key ^ mix(numbers)), 1)[:, 0] < shares
-        return _with_copies(batch, rows, begins, _between_characters(rows, copies, -1), is_copy)
+        is_copy = uniform(mix(self._copy_key ^ mix(numbers)), 1)[:, 0] < self.copies.at(indices)
+        others = {}
+        ends = _between_characters(rows, copies, -1)
+        for row in np.flatnonzero(is_copy).tolist():
+            text = encode_bytes(rows[row, begins[row] : ends[row]])
+            others[row] = text, text
+        shares = self.lookups.at(indices)
+        if shares.any():
+            draws = uniform(mix(self._lookup_key ^ mix(numbers)), 1 + NUMBERS)
+            ends = np.minimum(texts, begins + self._longest_lookup)
+            ends = _between_characters(rows, ends, -1)
+            for row in np.flatnonzero(~is_copy & (draws[:, 0] < shares)).tolist():
+                pair = lookup_example(rows[row, begins[row] : ends[row]], draws[row, 1:])
+                if pair is not None:
+                    others[row] = pair
+        return _replaced(batch, others) if others else batch
 
     def _shortened(
         self, rows: np.ndarray, begins: np.ndarray, ends: np.ndarray, lengths: np.ndarray
@@ -267,22 +288,17 @@ def _mean_short(size: int) -> float:
     return least + (size - least) / 3
 
 
-def _with_copies(
-    batch: Batch, rows: np.ndarray, begins: np.ndarray, ends: np.ndarray, chosen: np.ndarray
-) -> Batch:
-    """The batch with the text between begin and end as input and target of the chosen rows."""
-    inputs, labels = batch
-    needed = int((ends - begins)[chosen].max(initial=0)) + 1
-    inputs, labels = (
-        np.pad(ids, ((0, 0), (0, max(0, needed - ids.shape[1]))), constant_values=value)
-        for ids, value in ((inputs, PAD), (labels, IGNORED))
-    )
-    for row in np.flatnonzero(chosen):
-        text = encode_bytes(rows[row, begins[row] : ends[row]])
-        for ids, value in ((inputs, PAD), (labels, IGNORED)):
-            ids[row] = value
-            ids[row, : len(text)] = text
-    return Batch(inputs, labels)
+def _replaced(batch: Batch, others: Mapping[int, tuple[np.ndarray, np.ndarray]]) -> Batch:
+    """The batch with other input and target ids in some rows, as wide as it needs to be."""
+    padded = []
+    for which, (ids, pad) in enumerate(zip(batch, (PAD, IGNORED), strict=True)):
+        needed = max(len(pair[which]) for pair in others.values())
+        ids = np.pad(ids, ((0, 0), (0, max(0, needed - ids.shape[1]))), constant_values=pad)
+        for row, pair in others.items():
+            ids[row] = pad
+            ids[row, : len(pair[which])] = pair[which]
+        padded.append(ids)
+    return Batch(*padded)
 
 
 def _left_aligned(rows: np.ndarray, begins: np.ndarray) -> np.ndarray:
@@ -291,4 +307,4 @@ def _left_aligned(rows: np.ndarray, begins: np.ndarray) -> np.ndarray:
     return np.take_along_axis(rows, np.minimum(columns, rows.shape[1] - 1), axis=1)
 
 
-__all__ = ["Chunks", "Copies", "Examples"]
+__all__ = ["Chunks", "Examples", "Share"]

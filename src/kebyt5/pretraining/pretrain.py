@@ -34,7 +34,7 @@ from kebyt5.pretraining.card import model_card
 from kebyt5.pretraining.checkpoints import check_resume, last_checkpoint
 from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.devices import divide_batch, keep_tied_embeddings_together, this_process
-from kebyt5.pretraining.examples import Copies, Examples
+from kebyt5.pretraining.examples import Examples, Share
 from kebyt5.pretraining.flops import measured_peak, training_flops
 from kebyt5.pretraining.history import History, read_history
 from kebyt5.pretraining.mixture import recorded_weights
@@ -261,7 +261,12 @@ def training_examples(
     config: PretrainConfig, shards: Shards, names: NameFinder | None = None
 ) -> Examples:
     """What a run with these settings trains on."""
-    early = config.copy if config.early_copy is None else config.early_copy
+
+    def share(usual: float, early: float | None) -> Share:
+        return Share(
+            usual, usual if early is None else early, config.early_steps * config.batch_size
+        )
+
     return Examples(
         shards,
         config.input_length,
@@ -269,8 +274,9 @@ def training_examples(
         config.weights,
         config.seed,
         SalientSpans(names) if config.salient else None,
-        Copies(config.copy, early, config.early_steps * config.batch_size),
+        share(config.copy, config.early_copy),
         config.short,
+        share(config.lookup, config.early_lookup),
     )
 
 

@@ -151,8 +151,14 @@ def test_the_recipe_of_the_project_is_one(klue_data, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "problem", "kind"),
     [
-        ({"tables": None}, "no recipe of a quality table", InputError),
-        ({"more": 1}, "no recipe of a quality table", InputError),
+        ({"tables": None}, "tables: Input should be a valid list", InputError),
+        ({"more": 1}, "unknown option 'more'; known: tables, finetune, tasks", InputError),
+        ({"tables": [{"title": "T", "tasks": ["ynat"], "rows": {"a": None}}]},
+         r"tables.0.rows.a: Input should be", InputError),
+        ({"tables": [{"title": "T", "tasks": ["ynat"], "rows": {"a": {}}, "seeds": 0}]},
+         r"tables.0.seeds: Input should be greater", InputError),
+        ({"tasks": {"ynat": {"dev": "a"}, "ner": {}}}, "tasks.[a-z]* has no `train:`", InputError),
+        ({"finetune": {"learning_rate": "fast"}}, "learning_rate: Input should be", InputError),
         ({"tasks": {}}, "no settings of ynat under", InputError),
         ({"finetune": {"epoch": 1}}, "Starts, as it is, ynat: no such setting: epoch", InputError),
         ({"finetune": {"epochs": 0}}, "--epochs 0", InputError),

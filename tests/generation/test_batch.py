@@ -2,7 +2,7 @@
 
 from kebyt5 import ByteTokenizer
 from kebyt5.generation.batch import generate_texts
-from kebyt5.generation.constraints import CopyWithTags
+from kebyt5.generation.constraints import CopyWithTags, LabelTrie
 from kebyt5.tasks import get_task
 
 INPUTS = ["가", "서울에서 부산까지 기차를 탔다.", "b", "오늘은 비가 온다.", "", "긴 문장 " * 9]
@@ -36,6 +36,16 @@ def test_beams_stay_within_the_constraint(tiny_model):
         task = get_task("ner")
         marked = generated.replace(":L>", ":LC>")
         assert not text or task.parse(marked, task.example(sentence=text)).reason is None
+
+
+def test_beams_are_cut_as_greedy_texts_are(tiny_model):
+    model = tiny_model()
+    for limit in (1, 3, 4, 7):
+        for constraint in (None, LabelTrie(["함의", "중립", "모순"])):
+            found = generate_texts(model, INPUTS, [limit] * 6, 6, 3, constraint=constraint)
+            assert all(len(text.encode()) <= limit for text in found if "\ufffd" not in text)
+            if constraint:
+                assert set(found) <= {"함의"[:n] for n in range(3)} | {"중", "중립", "모", "모순"}
 
 
 def test_training_mode_is_left_as_it_was(tiny_model):

@@ -368,6 +368,22 @@ def test_a_deadline_ends_a_text_that_is_being_generated(model, monkeypatch):
     assert bytes(i - 3 for i in late.result().ids).decode("utf-8", "ignore") == late.result().text
 
 
+def test_an_interrupted_call_leaves_nothing_behind(model, monkeypatch):
+    engine, steps = Engine(model, 2), []
+
+    def interrupt():
+        steps.append(1)
+        if len(steps) == 3:
+            raise KeyboardInterrupt
+        return type(engine).step(engine)
+
+    monkeypatch.setattr(engine, "step", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        engine.generate(["가", "나", "다"], GenerationOptions(max_new_bytes=1000))
+    monkeypatch.undo()
+    assert not engine.step()
+
+
 def test_stopping_the_loop_cancels_what_is_left(model):
     engine = Engine(model, 1)
     stop = threading.Event()

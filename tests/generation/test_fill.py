@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import kebyt5
 from kebyt5.cli import app
 from kebyt5.errors import InputError
 from kebyt5.generation import Engine
@@ -75,6 +76,38 @@ def test_fillings_are_ranked_by_their_likelihood(tiny_model):
         assert filling.log_likelihood == pytest.approx(chosen.item(), abs=1e-3)
 
 
+def likelihood(model, text, spans):
+    inputs = ByteTokenizer().encode_array(text, sentinels="pretraining")[None]
+    labels = torch.tensor(target_ids(spans))[None]
+    with torch.no_grad():
+        logits = model(input_ids=torch.from_numpy(inputs), labels=labels).logits
+    return logits.log_softmax(-1).gather(-1, labels[..., None]).sum().item()
+
+
+@pytest.mark.parametrize(
+    "text", ["나는 <extra_id_0>에 <extra_id_1> 갔다.", "값이 <extra_id_0>", "<extra_id_0> 뒤"]
+)
+def test_no_simple_filling_is_likelier_than_the_likeliest(text):
+    model = kebyt5.load("tiny")
+    best = fill(model, text, results=1)[0].log_likelihood
+    blanks = text.count("<extra_id_")
+    for span in (" ", "이", "을", "다", "\n"):
+        assert likelihood(model, text, [span] * blanks) < best + 1e-3
+
+
+def test_text_that_looks_like_a_special_token_is_text():
+    model = kebyt5.load("tiny")
+    text = "가격은 <s>1000원</s> <extra_id_0>원"
+    (filling,) = fill(model, text, num_beams=1, results=1, max_bytes=6)
+    ids = np.array([3 + byte for byte in "가격은 <s>1000원</s> ".encode()] + [258]
+                   + [3 + byte for byte in "원".encode()] + [1])  # fmt: skip
+    labels = torch.tensor(target_ids(filling.spans))[None]
+    with torch.no_grad():
+        logits = model(input_ids=torch.from_numpy(ids)[None], labels=labels).logits
+    expected = logits.log_softmax(-1).gather(-1, labels[..., None]).sum().item()
+    assert filling.log_likelihood == pytest.approx(expected, abs=1e-3)
+
+
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
@@ -82,6 +115,9 @@ def test_fillings_are_ranked_by_their_likelihood(tiny_model):
         ("<extra_id_1> <extra_id_0>", {}, "in this order"),
         ("<extra_id_0> <extra_id_0>", {}, "once each"),
         ("".join(f"<extra_id_{i}>가" for i in range(12)), {}, "12 blanks: no more than 11"),
+        ("<extra_id_0> <extra_id_00>", {}, "<extra_id_00> is no blank"),
+        ("<extra_id_0> <extra_id_٠>", {}, "is no blank"),
+        (f"<extra_id_{'9' * 5000}>", {}, "is no blank"),
         (TEXT, {"results": 9}, "each beam gives one result"),
         (TEXT, {"max_bytes": 3}, "needs room for 4 bytes"),
     ],

@@ -72,6 +72,7 @@ def test_the_text_ends_before_the_stop_text_that_is_complete_first(text, stop, s
         {"seed": -1},
         {"stop": ("",)},
         {"deadline": -1.0},
+        {"deadline": float("nan")},
     ],
 )
 def test_options_that_make_no_sense_are_refused(bad):

@@ -57,3 +57,24 @@ def test_the_lead_is_what_changes_the_choice():
         for more, changed in ((0.999 * lead, False), (1.001 * lead, True)):
             raised = LOGITS.astype(float) + np.where(others, more, 0.0)
             assert (draw(raised, 0.7, 1.0, 3, position)[0] != chosen) == changed
+
+
+def test_what_rounding_may_put_into_the_nucleus_is_in_doubt_if_it_would_be_drawn():
+    weights = probabilities(1.0)
+    order = np.argsort(-weights)
+    edge = np.cumsum(weights[order])[1]  # of the two likeliest together
+    equal = np.array([1.0, 3.0, 3.0 + 1e-6], np.float32)
+    for position in range(200):
+        for top_p, sure in ((edge, False), (edge - 1e-3, True), (edge + 1e-3, True)):
+            lead = draw(LOGITS, 1.0, top_p, 3, position)[1]
+            third_would_be = draw(LOGITS, 1.0, edge + 1e-3, 3, position)[0] == order[2]
+            assert (lead == 0) == (not sure and third_would_be)
+        # Which of two equals is left out.
+        assert draw(equal, 1.0, 0.3, 3, position)[1] == 0
+
+
+def test_next_to_no_temperature_the_likeliest_id_is_drawn():
+    for temperature in (1e-3, 1e-100, 5e-324):
+        drawn = [draw(LOGITS, temperature, 0.9, 0, position) for position in range(20)]
+        assert {chosen for chosen, _ in drawn} == {2}
+        assert {draw(LOGITS, temperature, 1.0, 0, position)[0] for position in range(20)} == {2}

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -108,6 +109,7 @@ def run_in_a_process(config, *options, launcher=(), program=("-m", "kebyt5"), **
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     )
 
 
@@ -147,9 +149,9 @@ def test_a_killed_run_resumes_to_the_same_losses_and_weights(config, tmp_path):
 
 def test_a_terminated_run_saves_its_step_and_says_so(config, tmp_path):
     config.steps, config.save_steps, config.output = 60, 1000, tmp_path / "stopped"
-    process = run_in_a_process(config)
+    process = run_in_a_process(config, "--workers", "1")
     wait_for_step(process, config.output, 3)
-    process.send_signal(signal.SIGTERM)
+    os.killpg(process.pid, signal.SIGTERM)  # as cluster schedulers do
     log = finished(process, 128 + signal.SIGTERM)
     entries = list(read_history(config.output / "history.jsonl"))
     last = entries[-1]["step"]
@@ -320,6 +322,26 @@ def test_what_is_wrong_is_said_before_the_first_step(config, corpus, tmp_path):
     with pytest.raises(InputError, match=rf"film/{path.name}: its checksum"):
         pretrain(config)
     path.write_bytes(whole)
+    record = corpus / "corpus.json"
+    content = {
+        "weights": {"film": 1, "law": 1},
+        "splits": {"train": {"film": {"documents": 10**6}}},
+    }
+    record.write_text(json.dumps(content))
+    with pytest.raises(
+        InputError, match=r"train/film: .* documents, but corpus.json has 1,000,000"
+    ):
+        pretrain(config)
+    content["splits"] = {
+        "train": {"film": {"documents": 40}},
+        "validation": {"film": {"documents": 8}},
+    }
+    record.write_text(json.dumps(content))
+    shutil.move(corpus / "validation", tmp_path / "aside")
+    with pytest.raises(InputError, match=r"validation/film: 0 documents, but corpus.json has 8"):
+        pretrain(config)
+    shutil.move(tmp_path / "aside", corpus / "validation")
+    record.unlink()
     config.weights = {"laws": 1.0}
     with pytest.raises(InputError, match="weight of laws: no such source; there are film, law"):
         pretrain(config)
@@ -402,6 +424,8 @@ def test_a_full_disk_is_one_clear_line_and_the_run_can_go_on(config, monkeypatch
         ({"early_lookup": 0.5}, "--early-steps: only with"),
         ({"early_steps": 5}, "--early-steps: only with --early-copy or --early-lookup"),
         ({"mean_span": 0.5}, "--mean-span 0.5"),
+        ({"min_learning_rate": 1.0}, "--min-learning-rate 1.0: is more than --learning-rate"),
+        ({"cycle_decay": 1.5}, "--cycle-decay 1.5: has to be no more than 1"),
         ({"warmup_steps": 100_000}, "--warmup-steps 100000: has to be fewer"),
         ({"learning_rate": float("nan")}, "--learning-rate nan"),
         ({"z_loss": -1.0}, "--z-loss -1.0: has to be 0 or more"),

@@ -37,6 +37,55 @@ from kebyt5.pretraining.salient import SalientSpans, find_by_rule
         ),
         ("중요한 대화, 이러한 개념, 다양한 장르, 위한 시간, 엄격한시민", []),
         ("한 개인이 한 대학의 한 장면을 한시적으로, 한시도 두시간도", []),
+        (
+            "세 시 반에, 오후 세 시에, 열두 시부터",
+            [(w, "time") for w in ("세 시 반", "오후 세 시", "열두 시")],
+        ),
+        ("정오에 두 시인이 자정까지", [("정오", "time"), ("자정", "time")]),
+        (
+            "3만 5천 원, 1억 2천만 원, 3억5천만원, 1만2천여명, 15만여 명, 40여 년",
+            [
+                (w, "quantity")
+                for w in (
+                    "3만 5천 원",
+                    "1억 2천만 원",
+                    "3억5천만원",
+                    "1만2천여명",
+                    "15만여 명",
+                    "40여 년",
+                )
+            ],
+        ),
+        (
+            "3분기 3분의 2, 3인치 500ml 3세대 2주기 3cm² 7톤 84평 3등급 1등 2학년",
+            [
+                (w, "quantity")
+                for w in (
+                    "3분기",
+                    "3분의 2",
+                    "3인치",
+                    "500ml",
+                    "3세대",
+                    "2주기",
+                    "3cm²",
+                    "7톤",
+                    "84평",
+                    "3등급",
+                    "1등",
+                    "2학년",
+                )
+            ],
+        ),
+        (
+            "하루에 사흘 동안 열흘은, 하루아침에",
+            [(w, "quantity") for w in ("하루", "사흘", "열흘")],
+        ),
+        (
+            "오천 원과 백만 달러, 수십만 명이 이십 년을",
+            [(w, "quantity") for w in ("오천 원", "백만 달러", "수십만 명", "이십 년")],
+        ),
+        ("2~3명이 1980~90년대에", [("2~3명", "quantity"), ("1980~90년대", "quantity")]),
+        ("이천 도자기, 사천 요리, 수천에", []),
         ("버전 v2와 abc123", []),
         ("아무것도 없다", []),
     ],
@@ -69,6 +118,14 @@ def examples(folder, document, **options):
     with ShardWriter(folder, "0") as writer:
         writer.write(document)
     return Examples(Shards(folder), 512, salient=SalientSpans(), **options)
+
+
+def test_no_input_is_longer_than_asked_for(tmp_path):
+    document = "그날 12명이 왔고 아무 일도 없이 모두가 조용히 돌아갔다. " * 500
+    inputs, labels = examples(tmp_path, document).batch(np.arange(50))
+    assert max((row > 0).sum() for row in inputs) <= 512
+    assert min((row > 0).sum() for row in inputs) > 400
+    assert (labels != -100).sum(axis=1).min() > 5
 
 
 def test_only_salient_spans_are_masked_up_to_density_and_eleven(tmp_path):

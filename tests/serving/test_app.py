@@ -192,6 +192,10 @@ def test_a_tree_has_heads_and_labels(model, monkeypatch):
     assert [(word["index"], word["head"], word["label"]) for word in words] == [
         (1, 3, "NP_SBJ"), (2, 3, "NP_AJT"), (3, 0, "VP"),
     ]  # fmt: skip
+    beyond = text.replace("(1/2, 3", "(1/2, 99")
+    first, second, _ = answers_of(model, "dp", beyond, monkeypatch)["words"]
+    assert (first["head"], first["label"]) == (None, "NP_SBJ")
+    assert second["head"] == 3
 
 
 def test_an_answer_has_its_evidence(model, monkeypatch):
@@ -368,6 +372,13 @@ def test_the_playground_is_at_the_root_and_the_routes_stay(model, monkeypatch):
         body = {"input": "가", "max_new_bytes": 3}
         assert client.post("/v1/generate", json=body).status_code == 200
         assert client.get("/docs").status_code == 200
+        # Whatever it does not know is refused as elsewhere, and files are.
+        for path in ("/v1/nothing", "/v1/generate/", "/v1/tasks/ner/", "/nothing"):
+            response = client.post(path, json={})
+            assert response.status_code in (404, 405)
+            assert response.headers["content-type"] == "application/problem+json"
+        upload = client.post("/gradio_api/upload", files={"files": b"a" * 1000})
+        assert (upload.status_code, upload.json()["title"]) == (404, "Not Found")
 
 
 def test_without_the_playground_the_root_leads_to_the_documentation(model, monkeypatch):

@@ -8,6 +8,46 @@ from kebyt5.serving.connections import ImpatientProtocol
 from kebyt5.serving.server import bind
 
 
+def test_more_connections_than_there_may_be_are_refused(monkeypatch):
+    monkeypatch.setattr(ImpatientProtocol, "most", 2)
+    sockets = bind("127.0.0.1", 0)
+
+    async def answer(idle):
+        address = sockets[0].getsockname()
+        connections = [await asyncio.open_connection(*address) for _ in range(idle)]
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        text = (await reader.read()).decode()
+        for _, each in [*connections, (reader, writer)]:
+            each.close()
+        await asyncio.sleep(0.1)
+        return text
+
+    async def scenario():
+        async def app(scope, receive, send):
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body"})
+
+        config = uvicorn.Config(
+            app, http=ImpatientProtocol, ws="none", lifespan="off", log_config=None
+        )
+        server = uvicorn.Server(config)
+        serving = asyncio.create_task(server.serve(sockets))
+        while not server.started:
+            await asyncio.sleep(0.01)
+        answers = [await answer(1), await answer(2), await answer(1)]
+        server.should_exit = True
+        await serving
+        return answers
+
+    fits, refused, again = asyncio.run(asyncio.wait_for(scenario(), 60))
+    assert fits.startswith("HTTP/1.1 204 ")
+    assert again.startswith("HTTP/1.1 204 ")
+    assert refused.startswith("HTTP/1.1 503 ")
+    assert "application/problem+json" in refused
+    assert "retry-after: 5" in refused.lower()
+
+
 def test_a_client_that_does_not_read_is_given_up(monkeypatch):
     monkeypatch.setattr(ImpatientProtocol, "read_seconds", 0.2)
     sockets = bind("127.0.0.1", 0)

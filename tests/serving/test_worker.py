@@ -8,7 +8,7 @@ import pytest
 import torch
 from servers import LONG, SENTENCES
 
-from kebyt5.generation import GenerationOptions
+from kebyt5.generation import Engine, GenerationOptions
 from kebyt5.generation.constraints import ConstraintError, Grammar
 from kebyt5.generation.fill import fill
 from kebyt5.generation.likelihood import log_likelihoods
@@ -57,6 +57,24 @@ def test_closing_a_stream_frees_the_slot(model):
         return worker.engine.statistics.passes
 
     assert run(model, scenario, slots=1) < 10_000
+
+
+def test_a_byte_in_doubt_is_read_again_also_while_other_work_is_under_way(model, monkeypatch):
+    monkeypatch.setattr("kebyt5.generation.slot.DOUBT", 1e9)  # every byte
+
+    async def scenario(worker):
+        working = [
+            worker.call(lambda m: log_likelihoods(m, [LONG], [["가" * 60] * 30]), True),
+            worker.call(lambda _: fill(worker.engine, f"{LONG}<extra_id_0>", 4, 1, 60), True),
+        ]
+        texts = [worker.generate(each, SHORT) for each in SENTENCES[:3]]
+        return await asyncio.wait_for(asyncio.gather(*working, *texts), 60)
+
+    found = run(model, scenario)[2:]
+    monkeypatch.undo()
+    assert [each.text for each in found] == [
+        each.text for each in Engine(model).generate(SENTENCES[:3], SHORT)
+    ]
 
 
 def test_other_work_takes_turns_with_texts(model):

@@ -8,14 +8,15 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import yaml
+from annotated_types import Ge
 
 from kebyt5.allocator import keep_memory
 from kebyt5.errors import InputError
@@ -25,6 +26,7 @@ from kebyt5.models.loading import SHIPPED, load
 from kebyt5.output import make_output_folder, write_json
 from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.pretrain import pretrain
+from kebyt5.settings import STRICT, validated
 from kebyt5.tasks import get_task
 
 _FORMAT = (
@@ -45,10 +47,12 @@ class Table:
         note: What a reader has to know.
     """
 
+    __pydantic_config__ = STRICT
+
     title: str
-    tasks: Sequence[str]
-    rows: Mapping[str, Mapping[str, Any]]
-    seeds: int = 3
+    tasks: list[str]
+    rows: dict[str, dict[str, Any]]
+    seeds: Annotated[int, Ge(1)] = 3
     note: str = ""
 
 
@@ -65,11 +69,13 @@ class Recipe:
         note: What stands above the tables.
     """
 
-    tables: Sequence[Table]
-    finetune: Mapping[str, Any]
-    tasks: Mapping[str, Mapping[str, Any]]
-    pretrain: Mapping[str, Any] = field(default_factory=dict)
-    seeds_of: Mapping[str, int] = field(default_factory=dict)
+    __pydantic_config__ = STRICT
+
+    tables: list[Table]
+    finetune: dict[str, Any]
+    tasks: dict[str, dict[str, Any]]
+    pretrain: dict[str, Any] = field(default_factory=dict)
+    seeds_of: dict[str, Annotated[int, Ge(1)]] = field(default_factory=dict)
     note: str = ""
 
     def seeds(self, table: Table, task: str) -> range:
@@ -97,21 +103,22 @@ def read_recipe(path: Path) -> Recipe:
     try:
         text = path.read_text(encoding="utf-8")
         content = yaml.safe_load(os.path.expandvars(text))
-        tables = [Table(**table) for table in content.pop("tables")]
-        recipe = Recipe(tables=tables, **content)
-        unknown = [task for table in tables for task in table.tasks if task not in recipe.tasks]
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         cause = getattr(error, "strerror", None) or getattr(error, "problem", None) or error
         raise InputError(f"{path}: no YAML file with a recipe: {cause}") from error
-    except (TypeError, AttributeError, KeyError) as error:
-        raise InputError(f"{path}: no recipe of a quality table ({error}); {_FORMAT}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: no recipe of a quality table; {_FORMAT}")
+    recipe: Recipe = validated(Recipe, content, str(path))
+    unknown = [task for table in recipe.tables for task in table.tasks if task not in recipe.tasks]
     if unknown:
         raise InputError(f"{path}: no settings of {unknown[0]} under `tasks:`; add them")
     for task in recipe.tasks:
         get_task(task)
         for name in ("train", "dev"):
-            file = str(recipe.tasks[task].get(name))
-            if "$" in file:
+            file = recipe.tasks[task].get(name)
+            if file is None:
+                raise InputError(f"{path}: tasks.{task} has no `{name}:`; give it a file")
+            if "$" in str(file):
                 raise InputError(f"{path}: {file}: set that environment variable, as KEBYT5_DATA")
     return recipe
 
@@ -188,7 +195,7 @@ def _settings(kind: type[Any], place: str, values: Mapping[str, Any]) -> Any:
     unknown = values.keys() - {field.name for field in fields(kind)}
     if unknown:
         raise InputError(f"{place}: no such setting: {', '.join(sorted(unknown))}")
-    return kind(**values)
+    return validated(kind, values, place)
 
 
 def _pretrained(settings: Mapping[str, Any], output: Path) -> Path:

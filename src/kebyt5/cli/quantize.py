@@ -54,6 +54,8 @@ def quantize(
 
     if not max_drop >= 0:  # NaN is not either
         raise InputError(f"--max-drop {max_drop}: give how many points may be lost, from 0 on")
+    if check is None and (limit is not None or options is not None):
+        raise InputError("--limit and the options of predictions say how to check; give --check")
     task = get_task(check[0]) if check else None
     examples = list(task.read(check[1]))[:limit] if task and check else []
     model = load_float(checkpoint)

@@ -3,18 +3,18 @@
 The docstring below a field says what it means; docs/corpus.md shows a whole file.
 """
 
+import math
 import os
 import re
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-import pydantic
 import yaml
 
 from kebyt5.corpus.readers import READERS, Reader, get_reader
-from kebyt5.corpus.readers.reader import STRICT
 from kebyt5.errors import InputError
+from kebyt5.settings import STRICT, validated
 
 
 @dataclass(kw_only=True)
@@ -191,7 +191,7 @@ def load_config(path: str | os.PathLike[str]) -> CorpusConfig:
     content["sources"] = [
         _source(source, f"{path}: sources[{number}]") for number, source in enumerate(sources)
     ]
-    config: CorpusConfig = _validated(CorpusConfig, content, str(path))
+    config: CorpusConfig = validated(CorpusConfig, content, str(path))
     _check(config, path)
     return config
 
@@ -220,22 +220,8 @@ def _source(content: Any, place: str) -> Source:
         kind = get_reader(str(options.pop("reader", "text")))
     except InputError as error:
         raise InputError(f"{place}: {error}") from error
-    reader = _validated(kind, options, place)
-    return _validated(Source, values | {"reader": reader}, place)
-
-
-def _validated(kind: Any, content: Any, place: str) -> Any:
-    """Makes a dataclass of a mapping."""
-    try:
-        return pydantic.TypeAdapter(kind).validate_python(content)
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-            known = ", ".join(item.name for item in fields(kind))
-            raise InputError(f"{place}: unknown option {where!r}; known: {known}") from error
-        cause = first["msg"].removeprefix("Value error, ")
-        raise InputError(": ".join(filter(None, (place, where, cause)))) from error
+    reader = validated(kind, options, place)
+    return validated(Source, values | {"reader": reader}, place)
 
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
@@ -266,11 +252,11 @@ def _check(config: CorpusConfig, path: Path) -> None:
     for source in config.sources:
         if names.count(source.name) > 1:
             refuse(f"two sources named {source.name!r}", "another name for each")
-        if Path(source.name).name != source.name or "." in source.name:
+        if not source.name or Path(source.name).name != source.name or "." in source.name:
             # In `--weights.NAME` a dot divides names.
             refuse(f"source name {source.name!r}", "one that can be a folder, without dots")
-        if not source.weight > 0:
-            refuse(f"weight {source.weight} of {source.name}", "more than 0")
+        if not 0 < source.weight < math.inf:
+            refuse(f"weight {source.weight} of {source.name}", "more than 0, and finite")
         for pattern, replacement in source.replace:
             try:
                 re.compile(pattern).sub(replacement, "")

@@ -66,12 +66,17 @@ class CorpusReport:
                 f"{folder}: no {CORPUS_MANIFEST}, so this is no corpus, or its build has not ended;"
                 " run `kebyt5 corpus build` to its end"
             )
-        content = json.loads(manifest.read_text(encoding="utf-8"))
-        splits = {
-            split: {source: Statistics.from_json(part) for source, part in sources.items()}
-            for split, sources in content["splits"].items()
-        }
-        return cls(splits, content["read"], content["rejected"])
+        try:
+            content = json.loads(manifest.read_text(encoding="utf-8"))
+            splits = {
+                split: {source: Statistics.from_json(part) for source, part in sources.items()}
+                for split, sources in content["splits"].items()
+            }
+            return cls(splits, content["read"], content["rejected"])
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"{manifest}: cannot be read as the record of a corpus; build the corpus anew"
+            ) from error
 
     @classmethod
     def of_corpus(cls, folder: str | os.PathLike[str]) -> Self:

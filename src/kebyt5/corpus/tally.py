@@ -3,6 +3,7 @@
 import json
 import os
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -87,10 +88,17 @@ class Rejects:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self.writer is not None:
-            self.writer.close()
+        if kind is not None:  # what is written of this task does not count, if there is room at all
+            with suppress(OSError):
+                self._close()
+            return
+        self._close()
         if self.rank is not None:
             self.tally.write(self.rank)
+
+    def _close(self) -> None:
+        if self.writer is not None:
+            self.writer.close()
 
 
 __all__ = ["Counts", "Rejects", "Tally", "read_tallies"]

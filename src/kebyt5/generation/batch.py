@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from kebyt5.generation.constraints.constraint import EOS, Constraint
 from kebyt5.generation.engine import Engine
-from kebyt5.generation.request import GenerationOptions, Statistics
+from kebyt5.generation.request import GenerationOptions, Statistics, TextStream
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 
 
@@ -88,10 +88,18 @@ def _beam_search(
             do_sample=False,
             prefix_allowed_tokens_fn=_allowed(mine, model, num_beams) if any(mine) else None,
         )
-        for i, ids in zip(batch, generated.cpu(), strict=True):
-            # The start of the decoder and the end of sequence come on top.
-            texts[i] = tokenizer.decode(ids[: max_new_bytes[i] + 2], skip_special_tokens=True)
+        for i, ids in zip(batch, generated.tolist(), strict=True):
+            texts[i] = _text_within(ids[1:], max_new_bytes[i])  # behind the start of the decoder
     return texts
+
+
+def _text_within(ids: Sequence[int], max_new_bytes: int) -> str:
+    """What ids say up to their end of sequence, without half a character at a cut."""
+    size = ids.index(EOS) if EOS in ids else len(ids)
+    stream = TextStream()
+    stream.feed(ids[: min(size, max_new_bytes)])
+    stream.close(cut=size > max_new_bytes)
+    return stream.text
 
 
 def _allowed(

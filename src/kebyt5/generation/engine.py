@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 
 from kebyt5.generation.beams import Hypothesis, beam_search
 from kebyt5.generation.cache import SlotCache
-from kebyt5.generation.constraints.constraint import Constraint
+from kebyt5.generation.constraints.constraint import EOS, Constraint
 from kebyt5.generation.decoder import PackedDecoder
 from kebyt5.generation.drafts import Habits, Price
 from kebyt5.generation.encoding import batch_of_like_length, encode
@@ -120,11 +120,16 @@ class Engine:
             raise ValueError(f"{len(inputs)} inputs, but {len(options)} options")
         requests = [self._request(*pair) for pair in zip(inputs, options, strict=True)]
         self._queue(requests)
-        with Progress(disable=not progress, transient=True) as bar:
-            task = bar.add_task(progress, total=len(requests))
-            while not all(request.done for request in requests):
-                self.step()
-                bar.update(task, completed=sum(request.done for request in requests))
+        try:
+            with Progress(disable=not progress, transient=True) as bar:
+                task = bar.add_task(progress, total=len(requests))
+                while not all(request.done for request in requests):
+                    self.step()
+                    bar.update(task, completed=sum(request.done for request in requests))
+        except BaseException:  # Ctrl-C: nobody waits for the others any more
+            for request in requests:
+                request.cancel()
+            raise
         outcomes = [request.outcome() for request in requests]
         generated = [each for each in outcomes if isinstance(each, Generated)]
         if len(generated) < len(outcomes):
@@ -133,7 +138,12 @@ class Engine:
 
     @torch.inference_mode()
     def search(
-        self, input_ids: np.ndarray, constraint: Constraint, num_beams: int, max_new_ids: int
+        self,
+        input_ids: np.ndarray,
+        constraint: Constraint,
+        num_beams: int,
+        max_new_ids: int,
+        closing_ids: Sequence[int] = (EOS,),
     ) -> list[Hypothesis]:
         """Finds the likeliest outputs for one input by beam search, in the caller's thread.
 
@@ -143,7 +153,8 @@ class Engine:
             input_ids: (n,), with their end of sequence.
             constraint: What may be generated.
             num_beams: Width of the search.
-            max_new_ids: Of the longest output, its end of sequence among them.
+            max_new_ids: Of the longest part of an output, with the id that closes it.
+            closing_ids: Which id closes each part; see `beam_search`.
 
         Returns:
             At most `num_beams` outputs, the likeliest first.
@@ -163,7 +174,9 @@ class Engine:
                 return decoder.logits(decoder.step(new, caches))
 
         start_id = self._model.config.decoder_start_token_id
-        return beam_search(run_pass, cache, start_id, constraint, num_beams, max_new_ids)
+        return beam_search(
+            run_pass, cache, start_id, constraint, num_beams, max_new_ids, closing_ids
+        )
 
     def run(self, stop: threading.Event) -> None:
         """Works on whatever is submitted until `stop` is set; what is left then is cancelled."""

@@ -1,6 +1,7 @@
 """Filling the blanks of a text, as a model was pretrained to do."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -9,13 +10,21 @@ from transformers import PreTrainedModel
 
 from kebyt5.errors import InputError
 from kebyt5.generation.constraints import UTF8
-from kebyt5.generation.constraints.constraint import EOS, Constraint, mask_of
+from kebyt5.generation.constraints.constraint import (
+    EOS,
+    OFFSET,
+    Constraint,
+    byte_ids,
+    mask_of,
+)
 from kebyt5.generation.engine import Engine
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 
 MAX_BLANKS = ByteTokenizer.NUM_PRETRAINING_SENTINELS
-_BLANK = re.compile(r"<extra_id_(\d+)>")
+_BLANK = re.compile(r"<extra_id_(0|[1-9][0-9]?)>")
+_LIKE_A_BLANK = re.compile(r"<extra_id_[^<>]*>")
 _UTF8 = UTF8()
+_EDGES = {EOS, *map(ByteTokenizer.pretraining_sentinel_id, range(MAX_BLANKS))}
 
 
 @dataclass(frozen=True)
@@ -39,11 +48,14 @@ class SpanGrammar(Constraint):
     Args:
         blanks: How many spans there are.
         max_bytes: Of each span, at least 4; a character that would go beyond is not begun.
+
+    Attributes:
+        closing_ids: Of what stands before the first span, and of each span.
     """
 
     def __init__(self, blanks: int, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._closing = [ByteTokenizer.pretraining_sentinel_id(i) for i in range(blanks)] + [EOS]
+        self.closing_ids = [ByteTokenizer.pretraining_sentinel_id(i) for i in range(blanks)] + [EOS]
 
     def start(self) -> tuple[int, int, str]:
         """The span, 0 where none has begun, its bytes so far, and where in a character it is."""
@@ -55,12 +67,12 @@ class SpanGrammar(Constraint):
         if character != _UTF8.start():
             return _UTF8.allowed(character)
         room = min(4, self._max_bytes - size) if span else 0
-        return _between_characters(room, self._closing[span] if size or not span else None)
+        return _between_characters(room, self.closing_ids[span] if size or not span else None)
 
     def advance(self, state: tuple[int, int, str], byte_id: int) -> tuple[int, int, str]:
         """The state after one more id."""
         span, size, character = state
-        if character == _UTF8.start() and byte_id == self._closing[span]:
+        if character == _UTF8.start() and byte_id == self.closing_ids[span]:
             return span + 1, 0, character
         return span, size + 1, _UTF8.advance(character, byte_id)
 
@@ -103,11 +115,17 @@ def fill(
         max_bytes: Longest span, in bytes.
 
     Raises:
-        InputError: No blanks, blanks out of order, or more than 11 of them.
+        InputError: No blanks, blanks out of order or with wrong numbers, or more than 11 of them.
 
     Example:
         >>> fill(kebyt5.load("tiny"), "한국의 수도는 <extra_id_0>이다.")  # doctest: +SKIP
     """
+    for found in _LIKE_A_BLANK.findall(text):
+        if not _BLANK.fullmatch(found):
+            raise InputError(
+                f"{found[:30]} is no blank; they are <extra_id_0>, <extra_id_1>, … up to"
+                f" <extra_id_{MAX_BLANKS - 1}>"
+            )
     numbers = [int(number) for number in _BLANK.findall(text)]
     if len(numbers) > MAX_BLANKS:
         raise InputError(
@@ -123,26 +141,39 @@ def fill(
             f"max_bytes {max_bytes}, results {results} of {num_beams} beams: a span needs room for"
             " 4 bytes, and each beam gives one result"
         )
-    tokenizer = ByteTokenizer()
-    input_ids = tokenizer.encode_array(text, sentinels="pretraining")
+    pieces = _BLANK.split(text)[::2]
     grammar = SpanGrammar(len(numbers), max_bytes)
-    longest = len(numbers) * (max_bytes + 1) + 1
+    search = (_with_sentinels(pieces), grammar, num_beams, max_bytes + 1, grammar.closing_ids)
     if isinstance(model, Engine):
-        found = model.search(input_ids, grammar, num_beams, longest)
+        found = model.search(*search)
     else:
         was_training = model.training
-        found = Engine(model.eval()).search(input_ids, grammar, num_beams, longest)
+        found = Engine(model.eval()).search(*search)
         model.train(was_training)
-    pieces = _BLANK.split(text)[::2]
     fillings = []
     for each in found[:results]:
-        written = tokenizer.decode(
-            list(each.ids), skip_special_tokens=True, sentinels="pretraining"
-        )
-        spans = tuple(_BLANK.split(written)[2::2])
+        spans = _spans(each.ids)
         whole = "".join(a + b for a, b in zip(pieces, (*spans, ""), strict=True))
         fillings.append(Filling(spans, whole, each.log_likelihood))
     return fillings
+
+
+def _with_sentinels(pieces: Sequence[str]) -> np.ndarray:
+    """Ids of a text in pieces with a sentinel between them, as pretraining has them.
+
+    Whatever else in a text looks like a special token is text.
+    """
+    ids = byte_ids(pieces[0])
+    for number, piece in enumerate(pieces[1:]):
+        ids += [ByteTokenizer.pretraining_sentinel_id(number), *byte_ids(piece)]
+    return np.array([*ids, EOS])
+
+
+def _spans(ids: Sequence[int]) -> tuple[str, ...]:
+    """What stands in each blank by an output that `SpanGrammar` admits."""
+    is_edge = np.array([byte_id in _EDGES for byte_id in ids])
+    parts = np.split(np.array(ids) - OFFSET, np.flatnonzero(is_edge))[1:-1]
+    return tuple(part[1:].astype(np.uint8).tobytes().decode() for part in parts)
 
 
 __all__ = ["MAX_BLANKS", "Filling", "SpanGrammar", "fill"]

@@ -59,7 +59,7 @@ class GenerationOptions:
             raise ValueError(f"seed is {self.seed}; from 0 on, below 2^64")
         if "" in self.stop:
             raise ValueError("stop holds an empty text, which every output ends with")
-        if self.deadline is not None and self.deadline < 0:
+        if self.deadline is not None and not self.deadline >= 0:
             raise ValueError(f"deadline is {self.deadline} seconds; at least 0")
 
 

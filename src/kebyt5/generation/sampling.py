@@ -37,18 +37,26 @@ def draw(
         position: Of the id in the text.
 
     Returns:
-        The id, and by how much of a logit another one would have to be larger to be drawn.
+        The id, and by how much of a logit another one would have to be larger to be drawn; 0 where
+        rounding may decide what belongs to the nucleus.
     """
-    scaled = logits.astype(np.float64) / temperature
-    if top_p < 1:
-        scaled = _nucleus(scaled, top_p)
+    below = logits.astype(np.float64) - logits.max()
+    with np.errstate(over="ignore"):  # at temperatures next to 0 all but the best are at -inf
+        scaled = np.where(below < 0, below / temperature, 0.0)
     # A position has 2^64 blocks of the generator's counter to itself.
     philox = np.random.Philox(key=seed, counter=position << 64)
     uniform = np.random.Generator(philox).random(len(logits))
     # The largest of logits with Gumbel noise is a draw from their softmax.
     noisy = scaled - np.log(-np.log(uniform + 2.0**-54))
-    chosen = int(noisy.argmax())
-    return chosen, _lead(noisy) * temperature
+    if top_p == 1:
+        return int(noisy.argmax()), _lead(noisy) * temperature
+    doubt = DOUBT * float(abs(logits[np.isfinite(logits)]).max()) / temperature
+    inside, edge = _nucleus(scaled, top_p, doubt)
+    drawn = np.where(inside, noisy, -np.inf)
+    chosen = int(drawn.argmax())
+    if noisy[edge].max(initial=-np.inf) >= drawn[chosen]:
+        return chosen, 0.0
+    return chosen, _lead(drawn) * temperature
 
 
 def _lead(values: np.ndarray) -> float:
@@ -57,14 +65,21 @@ def _lead(values: np.ndarray) -> float:
     return float(first - second)
 
 
-def _nucleus(scaled: np.ndarray, top_p: float) -> np.ndarray:
+def _nucleus(scaled: np.ndarray, top_p: float, doubt: float) -> tuple[np.ndarray, np.ndarray]:
+    """What is in the nucleus, bool (V,), and of what rounding may decide whether it is.
+
+    Each of the logits (V,), over the temperature, may be off by `doubt`.
+    """
     order = np.argsort(-scaled, kind="stable")
     weights = np.exp(scaled[order] - scaled[order[0]])
-    before = np.cumsum(weights) - weights
-    outside = order[before >= top_p * weights.sum()]
-    result = scaled.copy()
-    result[outside[outside != order[0]]] = -np.inf
-    return result
+    before = np.empty_like(weights)
+    before[order] = (np.cumsum(weights) - weights) / weights.sum()
+    inside, edge = before < top_p, abs(before - top_p) < doubt
+    inside[order[0]], edge[order[0]] = True, False
+    least = scaled[inside].min()
+    if least - scaled[~inside].max(initial=-np.inf) < doubt:
+        edge |= abs(scaled - least) < doubt
+    return inside, edge
 
 
 __all__ = ["DOUBT", "TIE", "best", "draw"]

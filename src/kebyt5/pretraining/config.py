@@ -71,7 +71,8 @@ class PretrainConfig:
     """Examples that one device computes at a time, at most; gradients add up to batch_size."""
 
     input_length: int = 1024
-    """Ids of a corrupted input, the end of sequence included; 1024 takes 1,193 bytes of text."""
+    """Ids of a corrupted input, the end of sequence included; 1024 takes 1,193 bytes of text. With
+    --whole-characters inputs have so many on average, and with --salient at most."""
 
     density: float = 0.15
     """Share of the bytes that is masked."""
@@ -200,6 +201,13 @@ class PretrainConfig:
             )
         if self.mean_span < 1:
             raise InputError(f"--mean-span {self.mean_span}: has to be 1 or more")
+        if self.min_learning_rate > self.learning_rate:
+            raise InputError(
+                f"--min-learning-rate {self.min_learning_rate}: is more than --learning-rate"
+                f" {self.learning_rate}, the peak"
+            )
+        if self.cycle_decay > 1:
+            raise InputError(f"--cycle-decay {self.cycle_decay}: has to be no more than 1")
         if self.warmup_steps >= self.steps:
             raise InputError(
                 f"--warmup-steps {self.warmup_steps}: has to be fewer than the {self.steps} steps"

@@ -135,8 +135,9 @@ class Examples:
 
     Args:
         shards: What to read.
-        input_length: Ids of an input, `</s>` included. Never more with spans over bytes, and never
-            less than 3 fewer but of short texts and in a shard that is shorter than a chunk.
+        input_length: Ids of an input, `</s>` included. Never more, but where spans are of whole
+            characters, of which it is the mean; with spans over bytes never less than 3 fewer, but
+            of short texts and in a shard that is shorter than a chunk.
         corruption: What is masked.
         weights: How much more often than its size says a source is drawn, 1 where not named.
         seed: Chooses order and spans.
@@ -178,7 +179,10 @@ class Examples:
         self.copies = copies or Share()
         self.short = short
         self.lookups = lookups or Share()
-        self.raw_length = self.corruption.raw_length(input_length)
+        # However little of a text is salient, its input is no longer.
+        self.raw_length = (
+            input_length - 1 - MAX_SPANS if salient else self.corruption.raw_length(input_length)
+        )
         has_fixed_length = salient is None and not self.corruption.whole_characters
         self.input_length = input_length if has_fixed_length else None
         target_length = self.corruption.lengths(self.raw_length)[1]

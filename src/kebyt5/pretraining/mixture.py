@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kebyt5.corpus.shards import CORPUS_MANIFEST
+from kebyt5.corpus.shards import CORPUS_MANIFEST, Shards
 from kebyt5.errors import InputError
 from kebyt5.pretraining.randomness import Uint64, key, mix, permute
 
@@ -92,6 +92,30 @@ def recorded_weights(corpus: Path, sources: Collection[str]) -> dict[str, float]
         ) from error
 
 
+def require_recorded(corpus: Path, parts: Mapping[str, Shards | None]) -> None:
+    """Requires all documents that the record of a corpus tells of.
+
+    Args:
+        corpus: Folder of the corpus; shards that were not made by a recipe have no record.
+        parts: The shards of each split, None where there are none.
+
+    Raises:
+        InputError: Shards are missing, or are not those of this corpus.
+    """
+    path = corpus / CORPUS_MANIFEST
+    if not path.exists():
+        return
+    splits = json.loads(path.read_text(encoding="utf-8")).get("splits", {})
+    for split, shards in parts.items():
+        for name, recorded in splits.get(split, {}).items():
+            found = sum(shard.documents for shard in shards.sources.get(name, [])) if shards else 0
+            if found != recorded["documents"]:
+                raise InputError(
+                    f"{corpus / split / name}: {found:,} documents, but {CORPUS_MANIFEST} has"
+                    f" {recorded['documents']:,}; copy the corpus once more, or build it anew"
+                )
+
+
 def _apportion(shares: np.ndarray) -> Uint64:
     """Divides the slots of a block by largest remainder; any share but 0 gets one at least."""
     exact = shares / shares.sum() * BLOCK
@@ -104,4 +128,4 @@ def _apportion(shares: np.ndarray) -> Uint64:
     return slots.astype(np.uint64)
 
 
-__all__ = ["BLOCK", "Mixture", "recorded_weights", "shares_by_weight"]
+__all__ = ["BLOCK", "Mixture", "recorded_weights", "require_recorded", "shares_by_weight"]

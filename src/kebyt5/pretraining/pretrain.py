@@ -14,7 +14,7 @@ import torch
 import yaml
 from safetensors import SafetensorError
 from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import Dataset, SequentialSampler
+from torch.utils.data import DataLoader, Dataset, SequentialSampler
 from transformers import (
     PrinterCallback,
     Trainer,
@@ -37,7 +37,7 @@ from kebyt5.pretraining.devices import divide_batch, keep_tied_embeddings_togeth
 from kebyt5.pretraining.examples import Examples, Share
 from kebyt5.pretraining.flops import measured_peak, training_flops
 from kebyt5.pretraining.history import History, read_history
-from kebyt5.pretraining.mixture import recorded_weights
+from kebyt5.pretraining.mixture import recorded_weights, require_recorded
 from kebyt5.pretraining.optimizer import slow_down_queries
 from kebyt5.pretraining.plots import plot_history
 from kebyt5.pretraining.progress import ShowProgress
@@ -121,6 +121,13 @@ class PretrainTrainer(Trainer):
         self.remove_callback(PrinterCallback)
         self.model.config.use_cache = True  # a trainer turns it off in what it will save
 
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Has workers that SIGTERM, which often goes to all processes of a group, does not end."""
+        loader = super().get_train_dataloader()
+        own = getattr(loader, "base_dataloader", loader)  # in Accelerate's
+        own.worker_init_fn = partial(_begin_worker, own.worker_init_fn)
+        return loader
+
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         return SequentialSampler(train_dataset or self.train_dataset)
 
@@ -170,6 +177,12 @@ class PretrainTrainer(Trainer):
             raise _cannot_be_written(folder, error) from error
 
 
+def _begin_worker(begin: Callable[[int], None] | None, number: int) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends with the process that has asked it
+    if begin is not None:
+        begin(number)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a run ended.
@@ -206,6 +219,7 @@ def pretrain(config: PretrainConfig, names: NameFinder | None = None) -> Outcome
         if part is not None:
             part.verify(state.process_index, state.num_processes)
     recorded = recorded_weights(config.corpus, shards.sources)
+    require_recorded(config.corpus, {"train": shards, "validation": validation_part})
     config = replace(config, weights=recorded | config.weights)
     fingerprints = {"train": shards.fingerprint}
     if validation_part is not None:

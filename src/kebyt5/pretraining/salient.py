@@ -16,10 +16,16 @@ from kebyt5.pretraining.spans import MAX_SPANS, Spans
 NameFinder = Callable[[Sequence[str]], Sequence[Iterable[tuple[int, int]]]]
 """Gives for each text the character spans, begin and end, of the names in it."""
 
-_NUMBER = r"\d+(?:,\d{3})*(?:\.\d+)?"
+_DIGITS = r"\d+(?:,\d{3})*(?:\.\d+)?"
+_SCALE = "[십백천만억조]+"
+# 1만2천여, 3억 5천만: digits and scales in turn; 여 says "and some".
+_SCALED = rf"{_DIGITS}{_SCALE}(?: ?{_DIGITS}{_SCALE})*(?: ?{_DIGITS}(?=[ 가-힣]))?"
+_NUMBER = rf"(?:{_SCALED}|{_DIGITS})(?:여(?= ?[가-힣]))?"
 _UNITS = (
-    "퍼센트|%p?|㎞|㎢|㎡|㎏|㎜|㎝|km|kg|cm|mm|m|g|℃|도|원|달러|엔|유로|위안|명|인|개국|개월|개|살|세|"
-    "년|월|일|시간|분|초|주|차|회|번째|번|위|층|호|장|권|마리|대|건|곳|쪽|배|점|척|채|그루|잔|병|조|항"
+    "퍼센트|퍼센트포인트|%p?|㎞|㎢|㎡|㎏|㎜|㎝|㎖|℃|(?:km|cm|m)²|(?:km|kg|cm|mm|mL|ml|MB|GB|TB|kB|m|g|L)(?![A-Za-z])|"
+    "킬로미터|센티미터|밀리미터|미터|밀리리터|리터|킬로그램|킬로|그램|톤|평|인치|"
+    "도|원|달러|엔|유로|위안|명|개국|개월|개년|개|살|세대|세|학년|년대|주년|년|월|일간|일|시간|분기|분|초|"
+    "주기|주간|주|차례|차|회|번째|번|위|층|호|등급|등(?!록|산|장)|급|장|권|마리|대|건|곳|쪽|배|점|척|채|그루|잔|병|조|항|인"
 )
 _ONES = "한|두|세|네|다섯|여섯|일곱|여덟|아홉"
 _TENS = "열|스물|서른|마흔|쉰|예순|일흔|여든|아흔"
@@ -28,6 +34,9 @@ _COUNTED = (
 )
 # Not 개인 (individual), 장가 (marriage), 장로 (elder), 대로 (as).
 _COUNTERS = "명|개(?!인)|번째|번|살|마리|권|장(?!가|로)|대(?!로)|곳|잔|병|시간|달|사람|가지|차례|배"
+_SPELT = r"수?(?:[일이삼사오육칠팔구]?[십백천만억조])+[일이삼사오육칠팔구]?여?"
+_SPELT_UNITS = "원|달러|엔|유로|명|개국|개월|개|년|회|번|배|톤|권|대(?!로)|마리|가구|건"
+_DAYS = "하루|이틀|사흘|나흘|닷새|엿새|열흘|보름|일주일|반나절|한나절"
 
 _NO_HANGUL = r"(?<![가-힣])"
 _PARTICLES = (
@@ -38,23 +47,26 @@ _PARTICLES = (
 _WORD_ENDS = rf"(?=(?:{_PARTICLES}){{0,3}}(?![가-힣]))"
 
 _PART_OF_DAY = r"(?:(?:오전|오후|새벽|아침|저녁|밤|낮) ?)?"
-_HOUR = rf"(?!한시라?도)(?:열두|열한|열|{_ONES})시(?!간)"  # 한시도 means at any time
+_HOUR = rf"(?!한 ?시라?도)(?:열두|열한|열|{_ONES}) ?시(?!간)"  # 한시도 means at any time
 _HALF = rf"반{_WORD_ENDS}"
 
 RULES = {
     "date": (
-        r"\d{2,4}년(?: ?\d{1,2}월)?(?: ?\d{1,2}일)?|\d{1,2}월(?: ?\d{1,2}일)?"
+        r"\d{2,4}년(?!대)(?: ?\d{1,2}월)?(?: ?\d{1,2}일)?|\d{1,2}월(?: ?\d{1,2}일)?"
         r"|\d{1,2}일(?![가-힣]{2})|\d{4}[-./] ?\d{1,2}[-./] ?\d{1,2}"
         r"|[월화수목금토일]요일|\d{1,2}세기"
     ),
     "time": (
         rf"(?:{_PART_OF_DAY}\d{{1,2}}시(?!간)"
-        rf"|{_NO_HANGUL}{_PART_OF_DAY}{_HOUR}(?:(?=경|{_HALF})|{_WORD_ENDS}))"
+        rf"|{_NO_HANGUL}{_PART_OF_DAY}{_HOUR}(?:(?=경| ?{_HALF})|{_WORD_ENDS}))"
         rf"(?: ?(?:\d{{1,2}}분|{_HALF}))?(?: ?\d{{1,2}}초)?|\d{{1,2}}:\d{{2}}(?::\d{{2}})?"
+        rf"|{_NO_HANGUL}(?:정오|자정){_WORD_ENDS}"
     ),
     "quantity": (
-        rf"(?:{_NUMBER} ?)?{_NUMBER} ?(?:[십백천만억조]+ ?)*(?:{_UNITS})"
+        rf"{_DIGITS}분의 ?{_DIGITS}|(?:{_NUMBER}[~∼-])?{_NUMBER} ?(?:{_UNITS})"
         rf"|{_NO_HANGUL}(?:{_COUNTED}) (?:{_COUNTERS}){_WORD_ENDS}"
+        rf"|{_NO_HANGUL}{_SPELT} ?(?:{_SPELT_UNITS}){_WORD_ENDS}"
+        rf"|{_NO_HANGUL}(?:{_DAYS}){_WORD_ENDS}"
     ),
     "number": _NUMBER,
 }

@@ -85,6 +85,7 @@ def create_app(
         description="Korean byte-level language models: generation, tasks, likelihoods, vectors.",
         lifespan=_lifespan,
         generate_unique_id_function=lambda route: route.name,
+        redirect_slashes=False,  # to a path that takes the same would be no refusal
     )
     app.state.services = dict(services)
     app.state.stopping = asyncio.Event()
@@ -117,10 +118,14 @@ def mount_playground(app: FastAPI, services: Mapping[str, LocalService]) -> None
 
     playground = import_module("kebyt5.serving.playground")
     page = playground.build(services)
+    # Nothing on the page takes files, and what is uploaded would stay on the disk.
+    app.add_api_route("/gradio_api/upload", _no_files, methods=["POST"], include_in_schema=False)
     app.router.routes.append(_OtherMethods(app.routes))
     gradio.mount_gradio_app(app, page, path="/", footer_links=[], run_history=False)
+    page_app = app.routes[-1].app  # type: ignore[attr-defined]
     # Each open page has a response that lasts until then; a server waits for all responses.
-    app.routes[-1].app.stop_event = app.state.stopping  # type: ignore[attr-defined]
+    page_app.stop_event = app.state.stopping
+    install_handlers(page_app)  # all paths that nobody else knows are its
 
 
 class _OtherMethods(BaseRoute):
@@ -153,6 +158,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.is_ready = False
     for service in local:
         await service.stop()
+
+
+async def _no_files() -> None:
+    raise Problem(404, "the page takes no files; paste the text")
 
 
 async def _to_documentation() -> Response:

@@ -22,6 +22,9 @@ class ImpatientProtocol(H11Protocol):
     read_seconds = 20.0
     """In which a client has to take some of what waits for it."""
 
+    most = 1000
+    """Connections at a time; the requests of others are refused."""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head_timer: asyncio.TimerHandle | None = None
@@ -30,6 +33,12 @@ class ImpatientProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begins to wait."""
         super().connection_made(transport)
+        if len(self.connections) > self.most:
+            self.app = Problem(
+                503,
+                f"{self.most} connections are open, and no more can be; try again later",
+                {"Retry-After": "5", "Connection": "close"},
+            ).response()
         self._watch()
 
     def data_received(self, data: bytes) -> None:

@@ -1,5 +1,6 @@
 """How a server behaves; each field's docstring is its help on the command line."""
 
+import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -47,8 +48,9 @@ class ServeOptions:
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
-            if isinstance(value, int | float) and value <= 0:
-                raise InputError(f"--{each.name.replace('_', '-')} {value}: has to be above 0")
+            if isinstance(value, int | float) and not 0 < value < math.inf:
+                option = f"--{each.name.replace('_', '-')}"
+                raise InputError(f"{option} {value}: has to be above 0 and finite")
         if self.max_texts > self.places:
             raise InputError(
                 f"--max-texts {self.max_texts}: more than --slots and --queue together"

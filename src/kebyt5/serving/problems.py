@@ -116,7 +116,8 @@ def install_handlers(app: FastAPI) -> None:
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         detail = {
-            400: "the body cannot be read; send JSON in UTF-8",
+            400: "the body cannot be read; send JSON in UTF-8, not nested hundreds of levels deep"
+            " and without numbers of thousands of digits",
             404: "no such path; /openapi.json lists them",
             405: f"not with {request.method}; the header Allow has what this path takes",
         }.get(error.status_code, str(error.detail))
@@ -156,7 +157,8 @@ def _mended(error: Mapping[str, Any]) -> str:
         "string_unicode": "text with a lone surrogate, which is no character; leave it out",
         "extra_forbidden": "no such field; leave it out, or see /openapi.json for the names",
         "missing": "this field is missing; give it",
-        "model_attributes_type": "expected a JSON object; set Content-Type: application/json",
+        "model_attributes_type": "expected a JSON object"
+        + "; set Content-Type: application/json" * (tuple(error["loc"]) == ("body",)),
     }.get(error["type"], str(error["msg"]).removeprefix("Value error, "))
 
 

@@ -63,6 +63,9 @@ def run(
         sockets: Of the address to listen at, as `bind` gives them.
         playground: Whether to have it at `/`; it asks for no key.
         threads: PyTorch's, for the products of each model.
+
+    Raises:
+        InputError: This process may open too few files, or the file of keys cannot be used.
     """
     configure()
     # Engine and event loop take turns; at Python's 5 ms, a refusal would wait for several of them.
@@ -74,6 +77,7 @@ def run(
     if playground:
         mount_playground(app, services)
     ImpatientProtocol.head_seconds = ImpatientProtocol.read_seconds = options.body_seconds
+    ImpatientProtocol.most = _open_files() - _OTHER_FILES
     config = uvicorn.Config(
         app,
         http=ImpatientProtocol,
@@ -81,7 +85,6 @@ def run(
         log_config=None,
         access_log=False,
         server_header=False,
-        limit_concurrency=_open_files() - _OTHER_FILES,
         timeout_graceful_shutdown=math.ceil(options.drain_seconds),
     )
     _Server(config, app.state.stopping).run(list(sockets))
@@ -109,6 +112,11 @@ def _open_files() -> int:
     """Allows this process as many open files as it may have, and says how many."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = 65_536 if most == resource.RLIM_INFINITY else min(most, 65_536)
+    if most <= _OTHER_FILES:
+        raise InputError(
+            f"only {most} files may be open at a time, and {_OTHER_FILES} are needed besides"
+            " connections; raise it with `ulimit -n 65536`"
+        )
     resource.setrlimit(
         resource.RLIMIT_NOFILE, (most, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     )

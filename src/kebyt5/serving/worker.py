@@ -58,6 +58,7 @@ class Worker:
         self._short: deque[_Call[Any]] = deque()  # here,
         self._long: deque[_Call[Any]] = deque()  # and here
         self._running: _Call[Any] | None = None
+        self._is_stepping = False
         self._open: list[_Ticket] = []
         self._pieces_due = 0.0
 
@@ -173,7 +174,11 @@ class Worker:
 
     def _turn(self) -> bool:
         """Lets the engine decode a pass and hands on what came of it."""
-        is_busy = self.engine.step()
+        self._is_stepping = True
+        try:
+            is_busy = self.engine.step()
+        finally:
+            self._is_stepping = False
         while self._arrived:
             self._open.append(self._arrived.popleft())
         if self._open:
@@ -188,13 +193,14 @@ class Worker:
         def between_passes(*_: Any) -> None:
             if self._running is not call or threading.current_thread() is not self._thread:
                 return  # a pass of another call, or of whoever else has the model
+            if self._is_stepping:
+                return  # the engine's own, which reads again where a byte is in doubt
             self._turn()
             if call.is_long and (short := _next(self._short)):
                 self._answer(short)
             if not call.is_wanted:
                 raise Abandoned
 
-        # The engine decodes requests with the weights alone, so both are for calls only.
         outer, self._running = (self._running, self.engine.between_passes), call
         hook = self._model.decoder.register_forward_pre_hook(between_passes)
         self.engine.between_passes = between_passes

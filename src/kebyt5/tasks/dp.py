@@ -157,12 +157,20 @@ class DP(Task):
         return Parts(tuple(parts), tuple(guess))
 
     def answer(self, parsed: Parsed, example: Example) -> list[dict[str, Any]]:
-        """The words with their heads and labels; both are null where nothing could be read."""
+        """The words with their heads and labels.
+
+        Both are null where nothing could be read, and a head is that is none of the words.
+        """
+        words = _words(example)
         return [
             {"word": word, "head": None, "label": None}
             if arc == MISSING
-            else {"word": word, "head": arc.head, "label": arc.label}
-            for (word, *_), arc in zip(_words(example), parsed.value, strict=True)
+            else {
+                "word": word,
+                "head": arc.head if arc.head <= len(words) else None,
+                "label": arc.label,
+            }
+            for (word, *_), arc in zip(words, parsed.value, strict=True)
         ]
 
     def show(self, parsed: Parsed, example: Example) -> str:

@@ -260,6 +260,12 @@ def test_aihub_files_are_read_by_path_also_from_a_zip(tmp_path):
     )
 
 
+def test_a_file_may_hold_one_document(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"info": "x", "data": {"title": "집", "text": "강가에 집이 있다."}}))
+    assert read("aihub", path, documents="data", text="text") == (["강가에 집이 있다."], [])
+
+
 def test_archives_without_json_are_not_passed_over(tmp_path):
     with zipfile.ZipFile(tmp_path / "원천데이터.zip", "w") as archive:
         archive.writestr("신문.txt", "마을 앞에 나무를 심었다.")
@@ -293,6 +299,12 @@ def test_tables_have_a_line_of_column_names(tmp_path):
     long = "비, 그리고 바람" * 20_000
     path.write_bytes(f'text,label\n"{long}",1\n비\r바람,2\n'.encode())
     assert read("table", path, delimiter=",") == ([long], [("ratings.txt:3", "not CSV")])
+    # A cell with a line break, which is in two lines here.
+    path.write_text('label,text\n1,"첫 줄은 짧고\n둘째 줄이 길다"\n2,하나\n')
+    assert read("table", path, delimiter=",") == (
+        ["하나"],
+        [("ratings.txt:2", "not CSV"), ("ratings.txt:3", "row with another number of columns")],
+    )
     with pytest.raises(InputError, match="delimiter ', ': has to be one character"):
         get_reader("table")(delimiter=", ")
 

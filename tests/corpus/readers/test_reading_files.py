@@ -156,6 +156,11 @@ def test_cp949_is_named_with_the_option_that_then_works(tmp_path):
     path.write_bytes((KOREAN * 1000).encode("cp949"))
     with pytest.raises(InputError, match=f"{path}:1: not UTF-8 but CP949"):
         read(path, max_bytes=1024)
+    # One such line among others of UTF-8 is a damaged line.
+    path.write_bytes(f"{KOREAN}\n".encode() + f"{KOREAN}\n".encode("cp949") + KOREAN.encode())
+    documents = list(get_reader("text")(documents="line").read(str(path)))
+    assert [each.metadata.get("defect") for each in documents] == [None, "not utf-8", None]
+    assert "CP949" in documents[1].metadata["detail"]
 
 
 def test_utf8_in_a_source_of_cp949_is_named_too(tmp_path):
@@ -181,6 +186,18 @@ def test_damaged_utf8_is_not_taken_for_cp949(text):
     damaged = text.encode()[:-1]
     with pytest.raises(NotText):
         decode(damaged, "utf-8", "a:1")
+
+
+@pytest.mark.parametrize("padding", [0, 1, 2])
+def test_a_damaged_byte_costs_its_part_of_a_long_line_only(padding, tmp_path):
+    path = tmp_path / "a.txt"
+    line = b"a" * padding + b"\xff" + ("가나다라마" * 2000).encode()
+    path.write_bytes(line)
+    documents = list(get_reader("text")(max_bytes=1024).read(str(path)))
+    defects = [each for each in documents if "defect" in each.metadata]
+    assert len(defects) == 1
+    kept = sum(len(each.text.encode()) for each in documents if each not in defects)
+    assert len(line) - kept < 1024 + 3
 
 
 def test_damaged_lines_are_defects(tmp_path):

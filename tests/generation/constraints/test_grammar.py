@@ -85,11 +85,11 @@ def test_a_state_can_be_left_and_taken_up_again():
         (Grammar.regex, "[^\x00-\U0010ffff]", "no text at all"),
         (Grammar.lark, "start: foo\n", "unknown name"),
         (Grammar.lark, 'start: start "a"\n', "no text at all"),
-        (Grammar.json_schema, "{", "no JSON"),
+        (Grammar.json_schema, "{", "cannot be read"),
         (Grammar.json_schema, {"type": "foo"}, "Invalid type"),
         (Grammar.json_schema, {"type": "string", "enum": []}, "Unsatisfiable"),
         (Grammar.json_schema, {"type": "array", "minItems": 3, "maxItems": 2}, "Unsatisfiable"),
-        (Grammar.json_schema, {"enum": {1, 2}}, "no JSON"),
+        (Grammar.json_schema, {"enum": {1, 2}}, "cannot be read"),
         (Grammar.regex, "(a{1000}){1000}", "too many expressions"),
         (Grammar.regex, "(" * 9999 + "a" + ")" * 9999, "invalid regex"),
         (Grammar.regex, "가\ud800", "lone surrogate"),
@@ -136,6 +136,8 @@ def test_a_state_can_be_left_and_taken_up_again():
         ),
         (Grammar.lark, "start: A B\nA: /[ab]/\nB: /c/ & /d/\n", "no text at all"),
         (Grammar.lark, 'start: /[a-z]/ y\ny: "k" y\n', "no text at all"),
+        (Grammar.regex, "a\\", "ends within an escape"),
+        (Grammar.regex, "a" + "\\" * 3, "ends within an escape"),
     ],
 )
 def test_refusals(make, argument, reason):
@@ -214,12 +216,26 @@ def test_what_explodes_later_ends_with_the_same_error():
         while constraint.allowed(states[-1])[a]:
             states.append(constraint.advance(states[-1], a))
 
-    with pytest.raises(ConstraintError, match=r"Too many|items; max"):
+    with pytest.raises(ConstraintError, match=r"Too many|items; max|ms a byte"):
         go_on()
     assert len(states) > 10
     # Neither the beginning nor another text is the worse for it.
     assert constraint.allowed(constraint.advance(states[0], b))[[EOS, b]].all()
     assert admits(constraint, "ab")
+
+
+def test_what_gets_ever_slower_ends_before_it_keeps_others_waiting():
+    constraint = Grammar.lark('start: s "!"\ns: s s | /[a-z]/\n')
+
+    def go_on():
+        state = constraint.start()
+        for _ in range(490):  # the parser itself gives up later
+            assert constraint.allowed(state)[ord("a") + 3]
+            state = constraint.advance(state, ord("a") + 3)
+
+    with pytest.raises(ConstraintError, match="more than 10 ms a byte"):
+        go_on()
+    assert admits(constraint, "ab!")
 
 
 def test_one_grammar_serves_any_number_of_texts():

@@ -5,13 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from datatrove.data import Document
-from pydantic import ConfigDict
 
 from kebyt5.corpus.readers.files import find_files, readable
 from kebyt5.errors import InputError
-
-STRICT = ConfigDict(extra="forbid")
-"""Options that are unknown are refused instead of ignored."""
+from kebyt5.settings import STRICT
 
 
 @dataclass(kw_only=True)
@@ -85,4 +82,4 @@ def defect(reason: str, place: str, detail: str = "", text: str = "") -> Documen
     return Document(text=text[:1000], id=place, metadata={"defect": reason, "detail": detail})
 
 
-__all__ = ["STRICT", "Reader", "defect", "document"]
+__all__ = ["Reader", "defect", "document"]

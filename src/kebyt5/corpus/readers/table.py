@@ -56,7 +56,8 @@ class TableReader(LinesReader):
     def _row(self, line: str) -> list[str]:
         if self.delimiter == "\t":
             return line.split("\t")
-        return next(csv.reader([line], delimiter=self.delimiter), [])
+        # Strict, as a cell with a line break would else be taken for a whole one.
+        return next(csv.reader([line], delimiter=self.delimiter, strict=True), [])
 
 
 __all__ = ["TableReader"]

@@ -26,9 +26,12 @@ class LinesReader(Reader):
         """
         for name, stream in open_members(file):
             decoder = codecs.getincrementaldecoder(self.encoding)()
-            continues = False
+            continues = has_failed = has_text = False
             for number, data, goes_on in read_lines(stream, self.max_bytes):
                 place = f"{name}:{number}"
+                if continues and has_failed:  # the part before may have ended within a character
+                    data = data[_behind_character(data) :]
+                has_failed = False
                 try:
                     if continues or goes_on:  # A part may end within a character.
                         try:
@@ -38,13 +41,22 @@ class LinesReader(Reader):
                             raise NotText(str(error)) from error
                     else:
                         text = decode(data, self.encoding, place)
+                    has_text = has_text or not text.isascii()
                     yield name, number, text, goes_on
-                except NotText as error:
+                except (NotText, InputError) as error:
+                    if isinstance(error, InputError) and not has_text:
+                        raise  # the whole file is in another encoding
+                    has_failed = True
                     decoder.reset()
                     shown = data[:1000].decode(self.encoding, "replace")
                     bad = defect(f"not {self.encoding}", place, str(error), shown)
                     yield name, number, bad, goes_on
                 continues = goes_on
+
+
+def _behind_character(data: bytes) -> int:
+    """Where the first character of UTF-8 begins, if bytes begin within one."""
+    return next((i for i, byte in enumerate(data[:4]) if byte & 0xC0 != 0x80), 0)
 
 
 class Gathering:

@@ -10,6 +10,9 @@ from kebyt5.generation.constraints.trie import Trie
 
 State = tuple[int, int]
 
+_SHARED = 1000
+"""Characters of texts whose trie is kept; it takes up to a MB."""
+
 
 class Choices(Constraint):
     """One text of each part in turn, then the end of sequence.
@@ -82,10 +85,16 @@ class LabelTrie(Choices):
         super().__init__([labels])
 
 
-@lru_cache(maxsize=256)
 def _trie(texts: tuple[str, ...], ends: bool) -> Trie:
     """The trie of some texts, each with the end of sequence where `ends`."""
+    return _shared_trie(texts, ends) if sum(map(len, texts)) <= _SHARED else _made(texts, ends)
+
+
+def _made(texts: tuple[str, ...], ends: bool) -> Trie:
     return Trie([*byte_ids(text), *[EOS] * ends] for text in texts)
+
+
+_shared_trie = lru_cache(maxsize=128)(_made)
 
 
 __all__ = ["Choices", "LabelTrie"]

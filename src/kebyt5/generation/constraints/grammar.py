@@ -1,6 +1,7 @@
 """Regular expressions, JSON schemas and Lark grammars, by llguidance, which works on bytes."""
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 
 _NO_TEXT = "the grammar allows no text at all"
+_SLOW = 0.01
+"""Seconds of processor time; a byte that takes more keeps all other texts waiting."""
+_MOST_SLOW = 20
+"""Such bytes in a text."""
 _TRIED = 1000
 """Forced bytes that are followed to see whether a grammar explodes."""
 
@@ -66,6 +71,11 @@ class Grammar(Constraint):
         """
         from llguidance import LLMatcher
 
+        # One backslash too many at the end would be dropped.
+        if (len(pattern) - len(pattern.rstrip("\\"))) % 2:
+            raise ConstraintError(
+                "the expression ends within an escape; write \\\\ for a backslash"
+            )
         return cls(LLMatcher.grammar_from_regex(_characters(pattern)))
 
     @classmethod
@@ -83,7 +93,7 @@ class Grammar(Constraint):
                 _characters(text), overrides={"whitespace_flexible": False}
             )
         except (TypeError, ValueError) as error:
-            raise ConstraintError(f"the schema is no JSON: {_one_line(str(error))}") from error
+            raise ConstraintError(f"the schema cannot be read: {_one_line(str(error))}") from error
         made = cls(grammar)
         if is_empty_schema(json.loads(text)):
             raise ConstraintError(_NO_TEXT)
@@ -135,6 +145,7 @@ class _Walk:
         self._matcher = grammar.matcher()
         self._state: _State | None = None  # where the matcher is, None for the start
         self._is_renewed = False
+        self._slow = 0
 
     def mask(self, state: "_State") -> np.ndarray:
         """What is allowed in a state.
@@ -154,14 +165,22 @@ class _Walk:
     def _mask(self, state: "_State") -> np.ndarray:
         if self._matcher.is_error():
             self._matcher, self._state = self._grammar.matcher(), None
+        began = time.thread_time()
         if state.before is not None and state.before is self._state:
             self._matcher.consume_token(state.byte_id)
         else:
             path = state.path()
             self._matcher.reset()
             self._matcher.consume_tokens(path)
+            began = time.thread_time()  # going back costs what the text is long
         self._state = state
         bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
+        self._slow += time.thread_time() - began > _SLOW
+        if self._slow > _MOST_SLOW:
+            raise ConstraintError(
+                f"the grammar takes more than {1000 * _SLOW:.0f} ms a byte here; make it less"
+                " ambiguous, or ask for fewer bytes"
+            )
         if "NoExtensionBias" in self._matcher.get_error():  # a dead end
             return mask_of([])
         _require_sound(self._matcher)
@@ -193,7 +212,7 @@ class _State:
 def _new_matcher(grammar: str) -> "LLMatcher":
     from llguidance import LLMatcher, LLParserLimits
 
-    # A grammar beyond these would take more than some 10 ms a byte, or hundreds of MB.
+    # A grammar beyond these would take hundreds of MB, or seconds a byte.
     limits = LLParserLimits(
         max_items_in_row=1000,
         initial_lexer_fuel=200_000,

@@ -24,6 +24,6 @@ pretrain gbst-kebyt5-tiny-fourth gbst-tiny-4
 pretrain gbst-kebyt5-tiny gbst-tiny-5
 pretrain kebyt5-tiny plain-tiny
 pretrain gbst-kebyt5-tiny-short gbst-tiny --steps 1200 --short 0.5
-kebyt5 bench pretrained runs/{gbst-kebyt5-tiny,kebyt5-tiny,gbst-kebyt5-tiny-short} --corpus "$corpus" \
+kebyt5 bench pretrained runs/{kebyt5-tiny,gbst-kebyt5-tiny-short,gbst-kebyt5-tiny} --corpus "$corpus" \
     --output docs/results
 kebyt5 bench quality scripts/quality.yaml "$@"

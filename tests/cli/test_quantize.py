@@ -63,6 +63,13 @@ def test_refuses_where_the_score_drops(run, tmp_path):
     assert f"{before:.2f} before, {after:.2f} after" in out
 
 
+def test_how_to_check_needs_something_to_check(run, checkpoint, tmp_path):
+    code, _, error = run(checkpoint, tmp_path / "int8", "--limit", 5)
+    assert code == 2
+    assert "give --check" in error
+    assert not (tmp_path / "int8").exists()
+
+
 def test_says_so_where_nothing_was_checked(run, checkpoint, tmp_path):
     code, out, _ = run(checkpoint, tmp_path / "int8")
     assert code == 0

@@ -34,6 +34,7 @@ def test_help_has_every_option(run):
         (["개체=tiny"], ["cannot be a name"]),
         (["--port", "70000"], ["--port 70000"]),
         (["--slots", "0"], ["0"]),
+        (["--deadline", "inf"], ["--deadline inf", "finite"]),
         (["--slots", "2", "--queue", "2"], ["--max-texts 64", "raise --queue"]),
         (["--api-keys", "/no/such/file"], ["/no/such/file: cannot be read"]),
         (["--ray", "--replicas", "3", "--max-replicas", "2"], ["fewer than --replicas 3"]),
@@ -72,6 +73,11 @@ def test_files_of_keys(run, tmp_path, text, part):
     keys = tmp_path / "keys.txt"
     keys.write_text(text)
     refused(run("serve", "--api-keys", keys), str(keys), part)
+
+
+def test_a_server_needs_more_open_files_than_connections(run, monkeypatch):
+    monkeypatch.setattr("kebyt5.serving.server.resource.getrlimit", lambda _: (100, 100))
+    refused(run("serve", "tiny", "--port", "0", "--no-playground"), "ulimit -n 65536")
 
 
 def test_without_the_extra_it_says_what_to_install(run, monkeypatch):

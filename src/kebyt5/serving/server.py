@@ -67,6 +67,7 @@ def run(
     Raises:
         InputError: This process may open too few files, or the file of keys cannot be used.
     """
+    ImpatientProtocol.most = _open_files() - _OTHER_FILES
     configure()
     # Engine and event loop take turns; at Python's 5 ms, a refusal would wait for several of them.
     sys.setswitchinterval(_SWITCH_SECONDS)
@@ -77,7 +78,6 @@ def run(
     if playground:
         mount_playground(app, services)
     ImpatientProtocol.head_seconds = ImpatientProtocol.read_seconds = options.body_seconds
-    ImpatientProtocol.most = _open_files() - _OTHER_FILES
     config = uvicorn.Config(
         app,
         http=ImpatientProtocol,

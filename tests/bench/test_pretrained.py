@@ -8,7 +8,7 @@ import pytest
 import torch
 from test_cli_bench import run
 
-from kebyt5.bench.curves import Curve, reference, training_step
+from kebyt5.bench.curves import Curve, comparable, reference, training_step
 from kebyt5.bench.ppm import PPM
 from kebyt5.bench.pretrained import (
     Infilling,
@@ -134,6 +134,16 @@ def test_a_timed_step_is_one_of_the_run(corpus, checkpoint, tmp_path):
     expected = training_examples(config, shards).batch(range(4))
     for name, ids in zip(("input_ids", "labels"), expected, strict=True):
         assert torch.cat([part[name] for part in seen]).tolist() == ids.tolist()
+
+
+def test_a_second_stage_is_not_compared_with_runs_from_the_beginning(tmp_path):
+    def settings(model):
+        return PretrainConfig(corpus=tmp_path, output=tmp_path, model=model, steps=5)
+
+    first, second = settings("gbst-kebyt5-tiny"), settings("runs/first")
+    both = {"first": first, "second": second}
+    assert comparable(both) == {"first": first}
+    assert comparable({"second": second}) == {"second": second}
 
 
 def test_runs_are_compared_where_the_slowest_ended():

@@ -1,6 +1,6 @@
 """Curves of pretraining runs side by side: after equal steps, and after equal time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from kebyt5.bench.measure import interleave
 from kebyt5.corpus.shards import Shards
 from kebyt5.errors import InputError
+from kebyt5.models.presets import PRESETS
 from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.history import read_history
 from kebyt5.pretraining.pretrain import training_examples
@@ -56,6 +57,15 @@ def reference(curves: Sequence[Curve]) -> Curve:
     After as many steps all have read the same text, and after as much time the faster ones more.
     """
     return max(curves, key=lambda curve: (curve.step_seconds, curve.steps[-1]))
+
+
+def comparable(settings: Mapping[str, PretrainConfig]) -> dict[str, PretrainConfig]:
+    """Those of some runs that began at random, or all where none did.
+
+    The steps of a run that goes on from a checkpoint are not all that it had.
+    """
+    at_random = {name: own for name, own in settings.items() if own.model in PRESETS}
+    return at_random or dict(settings)
 
 
 def read_settings(run: Path) -> PretrainConfig:
@@ -136,6 +146,7 @@ def training_step(
 
 __all__ = [
     "Curve",
+    "comparable",
     "measure_steps",
     "read_curves",
     "read_settings",

@@ -11,12 +11,11 @@ from rich.progress import track
 from transformers import PreTrainedModel
 
 from kebyt5.bench.blanks import Filled, fill_blanks, make_blanks
-from kebyt5.bench.curves import Curve, measure_steps, read_curves, read_settings
+from kebyt5.bench.curves import Curve, comparable, measure_steps, read_curves, read_settings
 from kebyt5.bench.ppm import PPM
 from kebyt5.corpus.shards import Shards, ShardWriter
 from kebyt5.errors import InputError
 from kebyt5.models.loading import load
-from kebyt5.models.presets import PRESETS
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 from kebyt5.pretraining.validation import Validation
 from kebyt5.tasks.files import read_text
@@ -105,12 +104,9 @@ def compare_pretrained(
         for title, name in zip(models, names, strict=True)
         if Path(name, "history.jsonl").is_file()
     }
-    settings = {title: read_settings(run) for title, run in runs.items()}
-    # Beside runs from random weights, the steps of one from a checkpoint are not all that it had.
-    if at_random := {title: run for title, run in runs.items() if settings[title].model in PRESETS}:
-        runs = at_random
+    settings = comparable({title: read_settings(run) for title, run in runs.items()})
+    runs = {title: runs[title] for title in settings}
     if len(runs) > 1:
-        settings = {title: settings[title] for title in runs}
         seconds = measure_steps({title: models[title] for title in runs}, settings, train, rounds)
         found.curves = read_curves(runs, seconds)
     return found

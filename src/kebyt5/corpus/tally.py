@@ -33,7 +33,8 @@ class Tally:
         reasons = self.counts.setdefault(document.metadata["source"], {})
         entry = reasons.setdefault(reason, [0, 0])
         entry[0] += 1
-        entry[1] += len(document.text.encode(errors="surrogatepass"))
+        size = document.metadata.get("size")  # of a defect, of which only the beginning is there
+        entry[1] += len(document.text.encode(errors="surrogatepass")) if size is None else size
 
     def write(self, rank: int) -> None:
         """Writes the counts and begins anew."""

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from kebyt5.corpus.readers import get_reader
 from kebyt5.corpus.readers.files import NotText, decode, find_files, read_lines
+from kebyt5.corpus.tally import Tally
 from kebyt5.errors import InputError
 
 SENTENCES = "산길을 따라 천천히 걸었다.\n\n바람이 불었다."
@@ -207,3 +208,13 @@ def test_damaged_lines_are_defects(tmp_path):
     assert [document.metadata.get("defect") for document in documents] == [None, "not utf-8", None]
     assert documents[1].id == f"{path}:2"
     assert documents[1].text.startswith(KOREAN[:-2])
+
+
+def test_all_bytes_of_what_is_dropped_count(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "' + "가" * 5000)
+    (document,) = get_reader("jsonl")().read(str(path))
+    document.metadata["source"] = "a"
+    tally = Tally(tmp_path)
+    tally.count(document, document.metadata["defect"])
+    assert tally.counts == {"a": {"not JSON": [1, path.stat().st_size]}}

@@ -65,13 +65,15 @@ class JSONReader(Reader):
         """The content of a file, or what stands for it."""
         shown = data[:1000].decode(self.encoding, "replace")
         if len(data) > self.max_bytes:
-            return defect(f"file over {self.max_bytes:,} bytes", f"{name}:1", text=shown)
+            return defect(
+                f"file over {self.max_bytes:,} bytes", f"{name}:1", text=shown, size=len(data)
+            )
         try:
             return parse(decode(data, self.encoding, f"{name}:1"))
         except NotText as error:
-            return defect(f"not {self.encoding}", f"{name}:1", str(error), shown)
+            return defect(f"not {self.encoding}", f"{name}:1", str(error), shown, len(data))
         except json.JSONDecodeError as error:
-            return defect("not JSON", f"{name}:{error.lineno}", error.msg, shown)
+            return defect("not JSON", f"{name}:{error.lineno}", error.msg, shown, len(data))
 
 
 __all__ = ["JSONReader"]

@@ -30,7 +30,7 @@ class JSONLinesReader(Reader):
                     if not skipping:
                         reason = f"line over {self.max_bytes:,} bytes"
                         shown = data[:1000].decode(self.encoding, "replace")
-                        yield defect(reason, f"{name}:{number}", text=shown)
+                        yield defect(reason, f"{name}:{number}", text=shown, size=len(data))
                     skipping = goes_on
                 elif data.strip():
                     yield from self._documents(data, f"{name}:{number}")
@@ -40,9 +40,9 @@ class JSONLinesReader(Reader):
         try:
             value = parse(decode(data, self.encoding, place))
         except NotText as error:
-            yield defect(f"not {self.encoding}", place, str(error), shown)
+            yield defect(f"not {self.encoding}", place, str(error), shown, len(data))
         except json.JSONDecodeError as error:
-            yield defect("not JSON", place, str(error), shown)
+            yield defect("not JSON", place, str(error), shown, len(data))
         else:
             yield from text_at(self.text, value, place)
 

@@ -70,16 +70,22 @@ def document(text: str, place: str) -> Document:
     return Document(text=text, id=place)
 
 
-def defect(reason: str, place: str, detail: str = "", text: str = "") -> Document:
+def defect(
+    reason: str, place: str, detail: str = "", text: str = "", size: int | None = None
+) -> Document:
     """What stands in the place of a document and cannot be one.
 
     Args:
         reason: Why, in the same words for all of its kind.
         place: `file:line`.
         detail: What is particular about this one.
-        text: Its beginning, for a person to see.
+        text: What it says, of which the beginning is kept for a person to see.
+        size: Its bytes, where that is not all of it.
     """
-    return Document(text=text[:1000], id=place, metadata={"defect": reason, "detail": detail})
+    if size is None:
+        size = len(text.encode(errors="surrogatepass"))
+    metadata = {"defect": reason, "detail": detail, "size": size}
+    return Document(text=text[:1000], id=place, metadata=metadata)
 
 
 __all__ = ["Reader", "defect", "document"]

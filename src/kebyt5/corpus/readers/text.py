@@ -49,7 +49,7 @@ class LinesReader(Reader):
                     has_failed = True
                     decoder.reset()
                     shown = data[:1000].decode(self.encoding, "replace")
-                    bad = defect(f"not {self.encoding}", place, str(error), shown)
+                    bad = defect(f"not {self.encoding}", place, str(error), shown, len(data))
                     yield name, number, bad, goes_on
                 continues = goes_on
 

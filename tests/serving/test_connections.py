@@ -1,11 +1,24 @@
 """Connections on which nothing goes on are given up."""
 
 import asyncio
+from contextlib import asynccontextmanager
 
 import uvicorn
 
 from kebyt5.serving.connections import ImpatientProtocol
 from kebyt5.serving.server import bind
+
+
+@asynccontextmanager
+async def served(app, sockets):
+    config = uvicorn.Config(app, http=ImpatientProtocol, ws="none", lifespan="off", log_config=None)
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve(sockets))
+    while not server.started:
+        await asyncio.sleep(0.01)
+    yield
+    server.should_exit = True
+    await serving
 
 
 def test_more_connections_than_there_may_be_are_refused(monkeypatch):
@@ -28,17 +41,8 @@ def test_more_connections_than_there_may_be_are_refused(monkeypatch):
             await send({"type": "http.response.start", "status": 204, "headers": []})
             await send({"type": "http.response.body"})
 
-        config = uvicorn.Config(
-            app, http=ImpatientProtocol, ws="none", lifespan="off", log_config=None
-        )
-        server = uvicorn.Server(config)
-        serving = asyncio.create_task(server.serve(sockets))
-        while not server.started:
-            await asyncio.sleep(0.01)
-        answers = [await answer(1), await answer(2), await answer(1)]
-        server.should_exit = True
-        await serving
-        return answers
+        async with served(app, sockets):
+            return [await answer(1), await answer(2), await answer(1)]
 
     fits, refused, again = asyncio.run(asyncio.wait_for(scenario(), 60))
     assert fits.startswith("HTTP/1.1 204 ")
@@ -69,19 +73,11 @@ def test_a_client_that_does_not_read_is_given_up(monkeypatch):
             flooding.cancel()
             left.set()
 
-        config = uvicorn.Config(
-            app, http=ImpatientProtocol, ws="none", lifespan="off", log_config=None
-        )
-        server = uvicorn.Server(config)
-        serving = asyncio.create_task(server.serve(sockets))
-        while not server.started:
-            await asyncio.sleep(0.01)
-        # The reader takes some for its buffer and no more.
-        _, writer = await asyncio.open_connection(*sockets[0].getsockname())
-        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        await left.wait()
-        writer.close()
-        server.should_exit = True
-        await serving
+        async with served(app, sockets):
+            # The reader takes some for its buffer and no more.
+            _, writer = await asyncio.open_connection(*sockets[0].getsockname())
+            writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await left.wait()
+            writer.close()
 
     asyncio.run(asyncio.wait_for(scenario(), 120))

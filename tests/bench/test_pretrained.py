@@ -138,7 +138,7 @@ def test_a_timed_step_is_one_of_the_run(corpus, checkpoint, tmp_path):
 
 def test_a_second_stage_is_not_compared_with_runs_from_the_beginning(tmp_path):
     def settings(model):
-        return PretrainConfig(corpus=tmp_path, output=tmp_path, model=model, steps=5)
+        return PretrainConfig(corpus=tmp_path, output=tmp_path, model=model)
 
     first, second = settings("gbst-kebyt5-tiny"), settings("runs/first")
     both = {"first": first, "second": second}

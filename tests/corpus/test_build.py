@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from corpus_samples import shard_files, texts
+from datatrove.data import Document
 from datatrove.pipeline.writers.jsonl import JsonlWriter
 
 from kebyt5.corpus.build import build_corpus, source_files
@@ -20,6 +21,7 @@ from kebyt5.corpus.config import load_config
 from kebyt5.corpus.report import CorpusReport
 from kebyt5.corpus.shards import Shards
 from kebyt5.corpus.steps import split_of
+from kebyt5.corpus.tally import Rejects
 from kebyt5.errors import InputError
 
 LONG, OTHER = texts(0, 60), texts(1, 30, length=40)
@@ -224,6 +226,18 @@ def test_a_full_disk_leaves_nothing_that_looks_whole(build, tmp_path, monkeypatc
     assert not (tmp_path / "corpus" / "corpus.json").exists()
     assert not list((tmp_path / "corpus").rglob("*.manifest.json"))
     assert documents(build(validation=0)) == {"texts": LONG}
+
+
+def test_what_a_full_disk_stopped_writes_no_more(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    rejects = Rejects(tmp_path / "tally", "short", tmp_path / "texts")
+    monkeypatch.setattr(rejects.writer, "close", full)
+    monkeypatch.setattr("kebyt5.corpus.tally.write_json", full)
+    with pytest.raises(InputError, match="no room"), rejects:
+        rejects.write(Document("가", "a:1", metadata={"source": "a"}), 0)
+        raise InputError("no room")
 
 
 def test_an_altered_shard_is_refused(build, tmp_path):

@@ -235,9 +235,14 @@ def test_what_a_full_disk_stopped_writes_no_more(tmp_path, monkeypatch):
     rejects = Rejects(tmp_path / "tally", "short", tmp_path / "texts")
     monkeypatch.setattr(rejects.writer, "close", full)
     monkeypatch.setattr("kebyt5.corpus.tally.write_json", full)
-    with pytest.raises(InputError, match="no room"), rejects:
-        rejects.write(Document("가", "a:1", metadata={"source": "a"}), 0)
-        raise InputError("no room")
+
+    def drop():
+        with rejects:
+            rejects.write(Document("가", "a:1", metadata={"source": "a"}), 0)
+            raise InputError("no room")
+
+    with pytest.raises(InputError, match="no room"):
+        drop()
 
 
 def test_an_altered_shard_is_refused(build, tmp_path):

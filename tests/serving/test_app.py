@@ -2,11 +2,8 @@
 
 import asyncio
 import json
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from importlib.machinery import ModuleSpec
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -17,7 +14,7 @@ from starlette.testclient import TestClient
 from kebyt5.evaluation.options import PredictOptions
 from kebyt5.evaluation.predict import predict
 from kebyt5.generation.likelihood import log_likelihoods
-from kebyt5.serving.app import create_app, mount_playground
+from kebyt5.serving.app import create_app
 from kebyt5.serving.options import ServeOptions
 from kebyt5.serving.schemas import GenerateRequest, TextPiece
 from kebyt5.serving.service import LocalService
@@ -273,7 +270,6 @@ def test_vectors_do_not_depend_on_the_batch(client, model):
 
 
 def test_models_are_chosen_by_name(tiny_model):
-    from kebyt5.serving.app import create_app
     from kebyt5.serving.options import ServeOptions
     from kebyt5.serving.service import LocalService
 
@@ -349,42 +345,3 @@ def test_the_description_has_examples_and_every_route(client):
         name = schema["$ref"].rpartition("/")[2]
         assert description["components"]["schemas"][name]["properties"]["input"]["examples"]
         assert "application/problem+json" in operation["responses"]["429"]["content"]
-
-
-def test_the_playground_is_at_the_root_and_the_routes_stay(model, monkeypatch):
-    import gradio
-
-    def build(models):
-        with gradio.Blocks(title=f"asks {', '.join(models)}") as page:
-            gradio.Textbox()
-        return page
-
-    stub = ModuleType("kebyt5.serving.playground")
-    stub.__spec__ = ModuleSpec(stub.__name__, None)
-    stub.build = build
-    monkeypatch.setitem(sys.modules, stub.__name__, stub)
-    options = ServeOptions()
-    services = {"tiny": LocalService("tiny", model, options)}
-    app = create_app(services, options)
-    mount_playground(app, services)
-    with TestClient(app) as client:
-        assert "asks tiny" in client.get("/").text
-        body = {"input": "가", "max_new_bytes": 3}
-        assert client.post("/v1/generate", json=body).status_code == 200
-        assert client.get("/docs").status_code == 200
-        # Whatever it does not know is refused as elsewhere, and files are.
-        for path in ("/v1/nothing", "/v1/generate/", "/v1/tasks/ner/", "/nothing"):
-            response = client.post(path, json={})
-            assert response.status_code in (404, 405)
-            assert response.headers["content-type"] == "application/problem+json"
-        upload = client.post("/gradio_api/upload", files={"files": b"a" * 1000})
-        assert (upload.status_code, upload.json()["title"]) == (404, "Not Found")
-
-
-def test_without_the_playground_the_root_leads_to_the_documentation(model, monkeypatch):
-    monkeypatch.setattr("kebyt5.serving.app.find_spec", lambda name: None)
-    with served(model) as client:
-        mount_playground(client.app, client.app.state.services)
-        response = client.get("/", follow_redirects=False)
-        assert response.headers["location"] == "docs"
-        assert client.get("/v1/models").status_code == 200

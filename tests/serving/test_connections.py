@@ -22,7 +22,7 @@ async def served(app, sockets):
 
 
 def test_more_connections_than_there_may_be_are_refused(monkeypatch):
-    monkeypatch.setattr(ImpatientProtocol, "most", 2)
+    monkeypatch.setattr(ImpatientProtocol, "max_connections", 2)
     sockets = bind("127.0.0.1", 0)
 
     async def answer(idle):

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 import yaml
-from annotated_types import Ge
+from pydantic import PositiveInt
 
 from kebyt5.allocator import keep_memory
 from kebyt5.errors import InputError
@@ -52,7 +52,7 @@ class Table:
     title: str
     tasks: list[str]
     rows: dict[str, dict[str, Any]]
-    seeds: Annotated[int, Ge(1)] = 3
+    seeds: PositiveInt = 3
     note: str = ""
 
 
@@ -75,7 +75,7 @@ class Recipe:
     finetune: dict[str, Any]
     tasks: dict[str, dict[str, Any]]
     pretrain: dict[str, Any] = field(default_factory=dict)
-    seeds_of: dict[str, Annotated[int, Ge(1)]] = field(default_factory=dict)
+    seeds_of: dict[str, PositiveInt] = field(default_factory=dict)
     note: str = ""
 
     def seeds(self, table: Table, task: str) -> range:

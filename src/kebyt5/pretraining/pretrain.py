@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -15,15 +14,7 @@ import yaml
 from safetensors import SafetensorError
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset, SequentialSampler
-from transformers import (
-    PrinterCallback,
-    Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-    set_seed,
-)
+from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 
 from kebyt5.corpus.shards import Shards
 from kebyt5.errors import InputError
@@ -45,6 +36,7 @@ from kebyt5.pretraining.salient import NameFinder, SalientSpans
 from kebyt5.pretraining.schedule import constant, cosine_cycles, inverse_square_root
 from kebyt5.pretraining.spans import SpanCorruption
 from kebyt5.pretraining.start import starting_model
+from kebyt5.pretraining.stopping import Steer, begin_worker
 from kebyt5.pretraining.validation import Validation, validation_shards
 
 
@@ -67,44 +59,6 @@ class TrainingData(Dataset[dict[str, torch.Tensor]]):
         return {"input_ids": inputs, "attention_mask": inputs.ne(0).long(), "labels": labels}
 
 
-class Steer(TrainerCallback):
-    """Decides after every step whether to validate, and whether to stop with a checkpoint.
-
-    A run stops before its end when SIGTERM has come or its time is up.
-    """
-
-    def __init__(self, config: PretrainConfig) -> None:
-        self.config = config
-        minutes = config.minutes
-        self.deadline = time.monotonic() + 60 * minutes if minutes else float("inf")
-        self.terminated = False
-
-    def terminate(self, number: int, frame: FrameType | None) -> None:
-        """Handles the signal."""
-        self.terminated = True
-
-    def on_step_end(
-        self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """All devices have to stop after the same step, so they ask each other."""
-        stops = self.terminated or time.monotonic() > self.deadline
-        if args.world_size > 1:
-            votes = torch.tensor([float(stops), float(self.terminated)], device=args.device)
-            torch.distributed.all_reduce(votes)
-            stops, self.terminated = (bool(vote) for vote in votes.tolist())
-        if stops:
-            control.should_training_stop = control.should_save = True
-        is_last = state.global_step >= state.max_steps
-        control.should_save = control.should_save or is_last
-        control.should_evaluate = is_last or state.global_step % self.config.eval_steps == 0
-
-    def on_epoch_end(
-        self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """What there was to do has been done after the last step."""
-        control.should_save = control.should_evaluate = False
-
-
 class PretrainTrainer(Trainer):
     """A `Trainer` with the order, schedule, validation and history of a pretraining run."""
 
@@ -125,7 +79,7 @@ class PretrainTrainer(Trainer):
         """Has workers that SIGTERM, which often goes to all processes of a group, does not end."""
         loader = super().get_train_dataloader()
         own = getattr(loader, "base_dataloader", loader)  # in Accelerate's
-        own.worker_init_fn = partial(_begin_worker, own.worker_init_fn)
+        own.worker_init_fn = partial(begin_worker, own.worker_init_fn)
         return loader
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
@@ -175,12 +129,6 @@ class PretrainTrainer(Trainer):
             if self.is_world_process_zero():
                 shutil.rmtree(folder, ignore_errors=True)
             raise _cannot_be_written(folder, error) from error
-
-
-def _begin_worker(begin: Callable[[int], None] | None, number: int) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends with the process that has asked it
-    if begin is not None:
-        begin(number)
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ class ImpatientProtocol(H11Protocol):
     read_seconds = 20.0
     """In which a client has to take some of what waits for it."""
 
-    most = 1000
-    """Connections at a time; the requests of others are refused."""
+    max_connections = 1000
+    """How many may be open; requests on others are refused."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -33,10 +33,10 @@ class ImpatientProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begins to wait."""
         super().connection_made(transport)
-        if len(self.connections) > self.most:
+        if len(self.connections) > self.max_connections:
             self.app = Problem(
                 503,
-                f"{self.most} connections are open, and no more can be; try again later",
+                f"{self.max_connections} connections are open, and no more can be; try again later",
                 {"Retry-After": "5", "Connection": "close"},
             ).response()
         self._watch()

@@ -153,12 +153,13 @@ def _pointer(place: Sequence[str | int]) -> str:
 
 def _mended(error: Mapping[str, Any]) -> str:
     """A message of pydantic's, in plainer words where it needs them."""
+    is_body = tuple(error["loc"]) == ("body",)
+    remedy = "; set Content-Type: application/json" if is_body else ""
     return {
         "string_unicode": "text with a lone surrogate, which is no character; leave it out",
         "extra_forbidden": "no such field; leave it out, or see /openapi.json for the names",
         "missing": "this field is missing; give it",
-        "model_attributes_type": "expected a JSON object"
-        + "; set Content-Type: application/json" * (tuple(error["loc"]) == ("body",)),
+        "model_attributes_type": f"expected a JSON object{remedy}",
     }.get(error["type"], str(error["msg"]).removeprefix("Value error, "))
 
 

@@ -11,9 +11,10 @@ import uvicorn
 from transformers import PreTrainedModel
 
 from kebyt5.errors import InputError
-from kebyt5.serving.app import create_app, mount_playground
+from kebyt5.serving.app import create_app
 from kebyt5.serving.connections import ImpatientProtocol
 from kebyt5.serving.logs import configure, log
+from kebyt5.serving.mounting import mount_playground
 from kebyt5.serving.options import ServeOptions
 from kebyt5.serving.service import LocalService
 
@@ -67,7 +68,7 @@ def run(
     Raises:
         InputError: This process may open too few files, or the file of keys cannot be used.
     """
-    ImpatientProtocol.most = _open_files() - _OTHER_FILES
+    ImpatientProtocol.max_connections = _open_files() - _OTHER_FILES
     configure()
     # Engine and event loop take turns; at Python's 5 ms, a refusal would wait for several of them.
     sys.setswitchinterval(_SWITCH_SECONDS)

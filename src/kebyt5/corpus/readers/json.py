@@ -50,7 +50,9 @@ class JSONReader(Reader):
                 yield value
                 continue
             found, missing = find(self.documents, value)
-            documents = found if isinstance(found, list) else [found] if found else []
+            if isinstance(found, dict):  # a file that is one document
+                found = [found]
+            documents = found if isinstance(found, list) else []
             if not documents:
                 yield defect(f"no documents at {self.documents}", f"{name}:1")
             elif missing:

@@ -26,10 +26,11 @@ class LinesReader(Reader):
         """
         for name, stream in open_members(file):
             decoder = codecs.getincrementaldecoder(self.encoding)()
+            is_utf8 = codecs.lookup(self.encoding).name == "utf-8"
             continues = has_failed = has_text = False
             for number, data, goes_on in read_lines(stream, self.max_bytes):
                 place = f"{name}:{number}"
-                if continues and has_failed:  # the part before may have ended within a character
+                if continues and has_failed and is_utf8:  # the part before may end in a character
                     data = data[_behind_character(data) :]
                 has_failed = False
                 try:

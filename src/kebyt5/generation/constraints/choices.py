@@ -87,14 +87,14 @@ class LabelTrie(Choices):
 
 def _trie(texts: tuple[str, ...], ends: bool) -> Trie:
     """The trie of some texts, each with the end of sequence where `ends`."""
-    return _shared_trie(texts, ends) if sum(map(len, texts)) <= _SHARED else _made(texts, ends)
+    return _shared_trie(texts, ends) if sum(map(len, texts)) <= _SHARED else _new_trie(texts, ends)
 
 
-def _made(texts: tuple[str, ...], ends: bool) -> Trie:
+def _new_trie(texts: tuple[str, ...], ends: bool) -> Trie:
     return Trie([*byte_ids(text), *[EOS] * ends] for text in texts)
 
 
-_shared_trie = lru_cache(maxsize=128)(_made)
+_shared_trie = lru_cache(maxsize=128)(_new_trie)
 
 
 __all__ = ["Choices", "LabelTrie"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from kebyt5.generation import Engine, GenerationOptions
 from kebyt5.generation.constraints import ConstraintError, Grammar
 from kebyt5.generation.fill import fill
 from kebyt5.generation.likelihood import log_likelihoods
-from kebyt5.serving.worker import Worker
+from kebyt5.serving import worker as worker_module
+from kebyt5.serving.worker import STUCK, Worker
 
 SHORT = GenerationOptions(max_new_bytes=30)
 ENDLESS = GenerationOptions(max_new_bytes=100_000)
@@ -226,6 +228,36 @@ def test_when_the_thread_dies_nobody_waits_for_ever(model, monkeypatch):
         with pytest.raises(ZeroDivisionError):
             await worker.call(lambda model: None)
         assert not worker.is_alive
+
+    run(model, scenario)
+
+
+def test_a_worker_that_hangs_does_not_count_as_alive(model, monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(worker_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+
+    async def scenario(worker):
+        clock.now += 2 * STUCK
+        assert worker.is_alive  # has nothing to do
+        release = threading.Event()
+        hanging = asyncio.ensure_future(worker.call(lambda model: release.wait()))
+        await asyncio.sleep(0.1)
+        clock.now += 2 * STUCK
+        was_alive = worker.is_alive
+        release.set()
+        await hanging
+        assert not was_alive
+
+        def four_passes(model):
+            ids = torch.tensor([[5, 1]])
+            signs = []
+            for _ in range(4):
+                clock.now += 0.9 * STUCK
+                model(input_ids=ids, decoder_input_ids=ids)
+                signs.append(worker.is_alive)
+            return signs
+
+        assert all(await worker.call(four_passes))
 
     run(model, scenario)
 

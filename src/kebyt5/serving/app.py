@@ -135,7 +135,7 @@ async def healthz(request: Request) -> Health:
     """Whether the process works; if not, restart it."""
     for name, service in request.app.state.services.items():
         if not service.is_alive:
-            raise Problem(503, f"the engine of {name} has stopped; restart the server")
+            raise Problem(503, f"the engine of {name} has stopped or hangs; restart the server")
     return Health(status="ok")
 
 

@@ -108,10 +108,10 @@ class Replica:
         """Lets Ray replace a replica that cannot work, and tells it how busy it is.
 
         Raises:
-            RuntimeError: Its engine has stopped.
+            RuntimeError: Its engine has stopped or hangs.
         """
         if not self._service.is_alive:
-            raise RuntimeError("the engine has stopped")
+            raise RuntimeError("the engine has stopped or hangs")
         for family in self._engines.collect():
             for name, labels, value, *_ in family.samples:
                 if name not in self._gauges:

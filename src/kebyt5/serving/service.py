@@ -119,7 +119,7 @@ class LocalService:
 
     @property
     def is_alive(self) -> bool:
-        """Whether its thread runs."""
+        """Whether its thread runs, and is not stuck."""
         return self.worker.is_alive
 
     async def info(self) -> ModelInfo:

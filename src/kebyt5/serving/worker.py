@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -22,6 +23,10 @@ _Event = str | Generated | BaseException
 
 PIECES_EVERY = 0.05
 """Seconds between the pieces of a stream, at least: what else happens to each costs time too."""
+
+STUCK = 300.0
+"""Seconds from one pass to the next, or to the end of what is to do, after which a worker counts as
+hung; the slowest pass, of the longest texts through a large model, takes a part of that."""
 
 
 class Abandoned(Exception):
@@ -61,6 +66,7 @@ class Worker:
         self._is_stepping = False
         self._open: list[_Ticket] = []
         self._pieces_due = 0.0
+        self._next_pass_due = math.inf  # while there is nothing to do
 
     def start(self, prepare: Callable[[Engine], None] | None = None) -> None:
         """Begins to work and waits until it is ready for requests.
@@ -85,8 +91,8 @@ class Worker:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive()
+        """Whether the thread runs, and is not stuck in what it does."""
+        return self._thread.is_alive() and time.monotonic() < self._next_pass_due
 
     async def generate(self, input: str, options: GenerationOptions) -> Generated:
         """Generates one text; cancelling the coroutine frees the slot.
@@ -160,6 +166,7 @@ class Worker:
                 elif not is_busy:
                     if self._stopping:
                         break
+                    self._next_pass_due = math.inf
                     self._wake.wait()
             self._ended = RuntimeError("the worker is stopped")
         except BaseException as error:
@@ -174,6 +181,7 @@ class Worker:
 
     def _turn(self) -> bool:
         """Lets the engine decode a pass and hands on what came of it."""
+        self._next_pass_due = time.monotonic() + STUCK
         self._is_stepping = True
         try:
             is_busy = self.engine.step()

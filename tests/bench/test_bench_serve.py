@@ -1,11 +1,13 @@
 """A server under load, for a moment; and how the page counts."""
 
 import pytest
+import torch
 
-from kebyt5.bench.serve import Answers, Endurance, seconds_to_refuse
+from kebyt5.bench.serve import Answers, Endurance, enlarged, seconds_to_refuse
 from kebyt5.bench.serve_report import report_serve
 from kebyt5.cli.bench import bench
 from kebyt5.errors import InputError
+from kebyt5.models.loading import load
 
 
 def run(*arguments):
@@ -55,3 +57,19 @@ def test_a_log_tells_how_long_refusals_took():
 def test_mistakes_are_told_before_anything_runs():
     with pytest.raises(InputError, match="at most 1"):
         run("serve", "--cancelled", 2)
+    with pytest.raises(InputError, match="only tiny can be widened; leave runs/ner out"):
+        run("serve", "runs/ner", "--preset", "base")
+
+
+def test_what_is_served_enlarged_answers_as_the_small_model_does():
+    ids = torch.tensor([[10, 20, 30, 40, 1]])
+    with enlarged("tiny", "tiny") as folder, torch.inference_mode():
+        large, small = load(folder), load("tiny")
+        assert large.config.vocab_size == small.config.vocab_size
+        torch.testing.assert_close(
+            large(input_ids=ids, decoder_input_ids=ids).logits,
+            small(input_ids=ids, decoder_input_ids=ids).logits,
+            atol=1e-4, rtol=1e-4,
+        )  # fmt: skip
+    with enlarged(None, "runs/ner") as served:
+        assert served == "runs/ner"

@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import IO, Any
 
 import httpx2
@@ -28,6 +28,7 @@ from rich.progress import Progress, track
 from transformers import PreTrainedModel
 
 from kebyt5.bench.measure import processor_seconds, resident_memory
+from kebyt5.bench.weights import Weights
 from kebyt5.client import AsyncClient, GenerateRequest, ServerError, TextEnd, TextPiece
 from kebyt5.errors import InputError
 from kebyt5.generation.request import encode_input
@@ -46,6 +47,9 @@ LIMITS = (32, 64, 128, 256)
 
 CROWD = 64
 """Clients more than a server has places for."""
+
+PATIENCE = 600.0
+"""Seconds that a request has; a large model on few cores takes some minutes for a full queue."""
 
 PAUSE = 0.5
 """Seconds until a client that was refused asks again."""
@@ -138,7 +142,7 @@ class Endurance:
 
 
 def bench_serve(
-    checkpoint: str, clients: int, seconds: float, cancelled: float, questions: int = 64
+    checkpoint: str, clients: int, seconds: float, cancelled: float, questions: int
 ) -> Endurance:
     """Puts a server of its own under load.
 
@@ -158,6 +162,22 @@ def bench_serve(
             found = asyncio.run(_measure(asked, url, process, clients, seconds, cancelled))
         log.seek(0)
         return replace(found, refusing=seconds_to_refuse(log))
+
+
+@contextmanager
+def enlarged(size: str | None, checkpoint: str) -> Iterator[str]:
+    """The checkpoint to serve: that one, or where there is a size, the small model widened to it.
+
+    Args:
+        size: One of `weights.SIZES`.
+        checkpoint: What to serve where there is none.
+    """
+    if size is None:
+        yield checkpoint
+        return
+    with TemporaryDirectory(prefix="kebyt5-bench-") as folder:
+        Weights.copying(size).save_checkpoint(Path(folder))
+        yield folder
 
 
 def seconds_to_refuse(log: Iterable[bytes]) -> list[float]:
@@ -208,7 +228,8 @@ def _server(checkpoint: str, log: IO[bytes]) -> Iterator[tuple[str, subprocess.P
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "kebyt5", "serve", checkpoint, "--port", str(port)]
-    with subprocess.Popen([*command, "--no-playground"], stderr=log) as process:
+    command += ["--deadline", f"{PATIENCE:g}", "--no-playground"]
+    with subprocess.Popen(command, stderr=log) as process:
         try:
             while process.poll() is None:
                 with suppress(httpx2.TransportError):
@@ -360,6 +381,7 @@ __all__ = [
     "Endurance",
     "Question",
     "bench_serve",
+    "enlarged",
     "make_questions",
     "seconds_to_refuse",
 ]

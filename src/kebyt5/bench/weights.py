@@ -88,6 +88,13 @@ class Weights:
 
         save_file({k: v.detach() for k, v in self.tensors.items() if k not in _TIED}, path)
 
+    def save_checkpoint(self, folder: Path) -> None:
+        """Writes them as a GBST checkpoint, in float32."""
+        with init.no_init_weights():
+            model = GBSWT5ForConditionalGeneration(gbst_config(self.size))
+        model.load_state_dict(self.tensors)
+        model.save_pretrained(folder)
+
     @classmethod
     def read(cls, size: str, path: Path) -> "Weights":
         """Reads what `save` wrote, into memory of its own."""

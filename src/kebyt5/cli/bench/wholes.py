@@ -144,9 +144,11 @@ def quality(
 def serve(
     checkpoint: str = "tiny",
     *,
+    preset: Size | None = None,
     clients: PositiveInt = 64,
     minutes: PositiveFloat = 5.0,
     cancelled: NonNegativeFloat = 0.1,
+    questions: PositiveInt = 64,
     output: Path | None = None,
 ) -> None:
     """Put a server of its own under load: wrong answers, latencies, throughput, memory.
@@ -156,27 +158,36 @@ def serve(
     ```bash
     kebyt5 bench serve --output docs/results
     kebyt5 bench serve runs/ner --clients 16 --minutes 1
+    kebyt5 bench serve --preset base --questions 24 --output docs/results
     ```
 
     Args:
         checkpoint: A folder, a name on the hub, or `tiny`, the model that kebyt5 ships.
+        preset: Serve the model of the package widened to this size instead: it answers the same,
+            and works as one of that size has to.
         clients: At the same time.
         minutes: How long.
         cancelled: Share of the requests that are given up early.
+        questions: Different requests; Transformers answers each before.
         output: An existing or new folder for the page (Markdown) and the plot (PNG).
     """
-    from kebyt5.bench.serve import bench_serve
+    from kebyt5.bench.serve import bench_serve, enlarged
     from kebyt5.bench.serve_report import plot_serve, report_serve
     from kebyt5.output import make_output_folder
 
     if cancelled > 1:
         raise InputError(f"--cancelled {cancelled}: a share, at most 1")
+    if preset and checkpoint != "tiny":
+        raise InputError(f"--preset {preset}: only tiny can be widened; leave {checkpoint} out")
     folder = make_output_folder(output, may_continue=True) if output else None
-    endurance = bench_serve(checkpoint, clients, 60 * minutes, cancelled)
-    text = report_serve(endurance, checkpoint, clients, 60 * minutes, cancelled)
+    with enlarged(preset, checkpoint) as served:
+        endurance = bench_serve(served, clients, 60 * minutes, cancelled, questions)
+    shown = f"tiny, widened to {preset}" if preset else checkpoint
+    text = report_serve(endurance, shown, clients, 60 * minutes, cancelled)
+    name = f"bench-serve-{preset}" if preset else "bench-serve"
     if folder:
-        plot_serve(endurance, folder / "bench-serve.png")
-    publish(text, folder / "bench-serve.md" if folder else None, "bench-serve.png")
+        plot_serve(endurance, folder / f"{name}.png")
+    publish(text, folder / f"{name}.md" if folder else None, f"{name}.png")
 
 
 __all__ = ["losses", "pretrained", "quality", "serve"]

@@ -16,15 +16,16 @@ if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
         exit 2
     fi
 fi
-# Installed once for each version of pyproject.toml and each extra; each includes the core.
+# Installed once for each version of what is built and each extra; each includes the core.
+built=$(cat pyproject.toml hatch_build.py src/kebyt5/models/csrc/*)
 stamp=".venv/installed-${extra:-core}"
-if [ -z "$extra" ] && cmp -s pyproject.toml .venv/installed-dev; then
+if [ -z "$extra" ] && [ "$built" = "$(cat .venv/installed-dev 2>/dev/null)" ]; then
     stamp=.venv/installed-dev
 fi
-if ! cmp -s pyproject.toml "$stamp"; then
+if [ "$built" != "$(cat "$stamp" 2>/dev/null)" ]; then
     echo "Installing kebyt5 into .venv (PyTorch and Transformers, a few minutes)"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".${extra:+[$extra]}"
-    cp pyproject.toml "$stamp"
+    echo "$built" >"$stamp"
 fi
 export PATH="$PWD/.venv/bin:$PATH"
 export HF_HUB_OFFLINE=1

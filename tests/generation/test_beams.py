@@ -85,7 +85,7 @@ def test_the_search_goes_on_while_a_longer_output_may_be_likelier():
             probabilities[row, [1, 100]] = torch.tensor([0.1, 0.9] if last == 0 else [1.0, 1e-6])
         return probabilities.log()
 
-    cache = SlotCache([(torch.zeros(1, 1, 1, 1), torch.zeros(1, 1, 1, 1))])
+    cache = SlotCache(torch.zeros(1, 2, 1, 1, 1))
     (found,) = beam_search(run_pass, cache, 0, UTF8(), num_beams=1, max_new_ids=5)
     assert found.ids == (100, 1)
     assert found.log_likelihood == pytest.approx(np.log(0.9), abs=1e-4)

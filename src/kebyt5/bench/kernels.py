@@ -16,6 +16,8 @@ from kebyt5.allocator import keep_memory
 from kebyt5.bench.measure import interleave
 from kebyt5.bench.weights import gbst_config
 from kebyt5.models.int8 import Int8Linear, quantize_rows
+from kebyt5.models.kernels import ProductKernel
+from kebyt5.models.native import library
 
 Kernel = Callable[[Tensor], Tensor]
 
@@ -43,6 +45,14 @@ def _int8_rounding(layer: nn.Linear, rows: int) -> Kernel:
     return Int8Linear.of(layer)
 
 
+def _compiled(layer: nn.Linear, rows: int) -> Kernel:
+    return ProductKernel(layer)
+
+
+def _compiled_int8(layer: nn.Linear, rows: int) -> Kernel:
+    return ProductKernel(Int8Linear.of(layer))
+
+
 KERNELS: dict[str, Callable[[nn.Linear, int], Kernel]] = {
     "F.linear": _linear,
     "oneDNN": _onednn,
@@ -50,6 +60,8 @@ KERNELS: dict[str, Callable[[nn.Linear, int], Kernel]] = {
     "int8": _int8,
     "int8, with rounding": _int8_rounding,
 }
+if library() is not None:
+    KERNELS |= {"csrc": _compiled, "csrc, int8, with rounding": _compiled_int8}
 
 
 def shapes(size: str) -> list[tuple[int, int]]:

@@ -101,8 +101,7 @@ def bytes_read(model: Any, cache: SlotCache) -> int:
     for block in model.decoder.block:
         attention = block.layer[1].EncDecAttention
         weights -= attention.k.weight.nbytes + attention.v.weight.nbytes
-    keys = sum(key.nbytes + value.nbytes for key, value in cache.cross)
-    return weights + FLOAT_BYTES * model.lm_head.weight.numel() + keys
+    return weights + FLOAT_BYTES * model.lm_head.weight.numel() + cache.cross.nbytes
 
 
 def _seconds(cases: Mapping[str, Callable[[], Any]]) -> dict[str, float]:

@@ -7,17 +7,26 @@ quantized layers decodes likewise.
 """
 
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from kebyt5.generation.attention import RelativeBias, SlotAttention
 from kebyt5.generation.cache import SlotCache
 from kebyt5.generation.skinny import SkinnyLinear
 from kebyt5.models.feed_forward import gate_values
+from kebyt5.models.fused import fast_path
+from kebyt5.models.kernels import (
+    MOST_ROWS,
+    DecoderKernel,
+    ProductKernel,
+    UnfitError,
+)
 
 
 class PackedDecoder:
@@ -34,24 +43,24 @@ class PackedDecoder:
         self._scale = model.config.d_model**-0.5 if model.config.scale_decoder_outputs else 1.0
         self._is_gelu = model.config.dense_act_fn in ("gelu_new", "gelu_pytorch_tanh")
         self._linear = SkinnyLinear()
-        self._bias = self._bias_table(0)
+        self._bias = RelativeBias(self._stack.block[0].layer[0].SelfAttention)
+        self._kernel, self._head = _kernels(model)
 
     def cross_caches(self, states: Sequence[Tensor]) -> list[SlotCache]:
         """Empty caches with the keys and values of each request's encoder states (n, D)."""
         packed = torch.cat(list(states))
         counts = [len(part) for part in states]
-        layers: list[list[tuple[Tensor, Tensor]]] = [[] for _ in states]
-        for block in self._stack.block:
+        layers = len(self._stack.block)
+        d_kv = self._model.config.d_kv
+        crosses = [packed.new_empty(layers, 2, self._heads, n, d_kv) for n in counts]
+        for number, block in enumerate(self._stack.block):
             attention = block.layer[1].EncDecAttention
-            keys, values = (
-                self._split(projected).split(counts)
-                for projected in self._linear.each((attention.k, attention.v), packed)
-            )
-            for mine, key, value in zip(layers, keys, values, strict=True):
-                # Contiguous for each head, as attention reads them once a pass.
-                pair = (key.transpose(0, 1)[None], value.transpose(0, 1)[None])
-                mine.append((pair[0].contiguous(), pair[1].contiguous()))
-        return [SlotCache(cross) for cross in layers]
+            for kind, projected in enumerate(self._linear.each((attention.k, attention.v), packed)):
+                parts = projected.view(-1, self._heads, d_kv).split(counts)
+                for cross, part in zip(crosses, parts, strict=True):
+                    # Contiguous for each head, as attention reads them once a pass.
+                    cross[number, kind] = part.transpose(0, 1)
+        return [SlotCache(cross) for cross in crosses]
 
     def step(self, ids: Sequence[Sequence[int]], caches: Sequence[SlotCache]) -> Tensor:
         """Decodes the next ids of each request and writes their keys and values.
@@ -66,44 +75,43 @@ class PackedDecoder:
             Hidden states (rows, D) of all requests one after the other, for `logits`.
         """
         flat = torch.tensor([i for row in ids for i in row], device=self._model.device)
-        bounds = list(pairwise(accumulate(map(len, ids), initial=0)))
-        biases = [
-            self._relative_bias(cache.length, end - start)
-            for cache, (start, end) in zip(caches, bounds, strict=True)
-        ]
-        for cache, (start, end) in zip(caches, bounds, strict=True):
-            cache.reserve(cache.length + end - start)
-
+        counts = [len(row) for row in ids]
+        for cache, rows in zip(caches, counts, strict=True):
+            cache.reserve(cache.length + rows)
+        self._bias.reach(max(c.length + rows for c, rows in zip(caches, counts, strict=True)))
         hidden = self._stack.embed_tokens(flat)
+        if self._kernel is not None and len(flat) <= self._kernel.most_rows:
+            own = _slots(counts, [each.kept for each in caches], [c.length for c in caches])
+            over = [each.cross for each in caches]
+            cross = _slots(counts, over, [each.shape[3] for each in over])
+            return self._kernel.decode(hidden, own, cross, self._bias.table, self._bias.middle)
+        return self._run_blocks(hidden, SlotAttention(caches, counts, self._bias))
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Logits (rows, V) in float32 of hidden states (rows, D)."""
+        head = self._model.lm_head
+        if self._head is not None and len(hidden) <= MOST_ROWS[torch.float32]:
+            return self._head(hidden * self._scale)
+        return self._linear(head, hidden * self._scale).float()
+
+    def _run_blocks(self, hidden: Tensor, attend: SlotAttention) -> Tensor:
+        """All blocks and the final norm, on embeddings (rows, D)."""
         for number, block in enumerate(self._stack.block):
             own, cross, feed_forward = block.layer
             attention = own.SelfAttention
             normed = _norm(own.layer_norm, hidden)
-            query, key, value = (
-                self._split(projected)
-                for projected in self._linear.each((attention.q, attention.k, attention.v), normed)
-            )
-            mixed = []
-            for cache, (start, end), bias in zip(caches, bounds, biases, strict=True):
-                keys, values = cache.extend(number, key[start:end], value[start:end])
-                mixed.append(_attend(query[start:end], keys, values, bias))
-            hidden = hidden + self._linear(attention.o, _joined(mixed))
+            projected = self._linear.each((attention.q, attention.k, attention.v), normed)
+            mixed = attend.own(number, *map(self._split, projected))
+            hidden = hidden + self._linear(attention.o, mixed)
 
             attention = cross.EncDecAttention
-            query = self._split(self._linear(attention.q, _norm(cross.layer_norm, hidden)))
-            mixed = [
-                _attend(query[start:end], *cache.cross[number], None)
-                for cache, (start, end) in zip(caches, bounds, strict=True)
-            ]
-            hidden = hidden + self._linear(attention.o, _joined(mixed))
+            query = self._linear(attention.q, _norm(cross.layer_norm, hidden))
+            mixed = attend.cross(number, self._split(query))
+            hidden = hidden + self._linear(attention.o, mixed)
 
             normed = _norm(feed_forward.layer_norm, hidden)
             hidden = hidden + self._feed_forward(feed_forward.DenseReluDense, normed)
         return _norm(self._stack.final_layer_norm, hidden)
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Logits (rows, V) in float32 of hidden states (rows, D)."""
-        return self._linear(self._model.lm_head, hidden * self._scale).float()
 
     def _split(self, x: Tensor) -> Tensor:
         return x.view(len(x), self._heads, -1)
@@ -116,31 +124,6 @@ class PackedDecoder:
             x = module.act(self._linear(module.wi, x))
         return self._linear(module.wo, x)
 
-    def _relative_bias(self, position: int, rows: int) -> Tensor:
-        """The additive bias (1, heads, rows, keys) of queries from `position` on; causal."""
-        keys = position + rows
-        if keys > self._bias.shape[1] // 2:
-            self._bias = self._bias_table(2 * keys)
-        # Column c of the table is for keys c - middle positions behind the query.
-        first = self._bias.shape[1] // 2 - (keys - 1)
-        window = self._bias[:, first : first + keys + rows - 1]
-        return window.unfold(1, keys, 1).flip(1)[None]
-
-    def _bias_table(self, positions: int) -> Tensor:
-        """The bias (heads, 2 * positions) by distance, minus infinity for keys to come."""
-        positions = max(positions, 256)
-        attention = self._stack.block[0].layer[0].SelfAttention
-        with torch.no_grad():
-            distance = torch.arange(-positions, 1, device=self._model.device)
-            bucket = attention._relative_position_bucket(
-                distance,
-                bidirectional=False,
-                num_buckets=attention.relative_attention_num_buckets,
-                max_distance=attention.relative_attention_max_distance,
-            )
-            bias = attention.relative_attention_bias(bucket).t()
-        return F.pad(bias, (0, positions - 1), value=-torch.inf)
-
 
 def _norm(module: Any, x: Tensor) -> Tensor:
     """T5's norm, in one call."""
@@ -148,19 +131,25 @@ def _norm(module: Any, x: Tensor) -> Tensor:
     return module.weight * normed.to(module.weight.dtype)
 
 
-def _joined(parts: Sequence[Tensor]) -> Tensor:
-    """What the heads of all requests say, (rows, heads * d_kv)."""
-    return (parts[0] if len(parts) == 1 else torch.cat(list(parts))).flatten(1)
+def _kernels(model: Any) -> tuple[DecoderKernel | None, ProductKernel | None]:
+    """What runs all blocks in one call, and `lm_head`, where everything is as they want it."""
+    is_float = model.decoder.embed_tokens.weight.dtype == torch.float32
+    if not fast_path.kernels or not is_float:
+        return None, None
+    try:
+        return DecoderKernel(model.decoder), ProductKernel(model.lm_head)
+    except UnfitError:
+        return None, None
 
 
-def _attend(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
-    """Attention without scaling of queries (rows, heads, d_kv); returns the same shape."""
-    # For a few queries the fused kernel is slower than this, which reads keys and values once.
-    scores = torch.matmul(query.transpose(0, 1)[None], keys.transpose(2, 3))
-    if bias is not None:
-        scores = scores + bias
-    weights = scores.softmax(dim=-1, dtype=torch.float32).to(values.dtype)
-    return torch.matmul(weights, values)[0].transpose(0, 1)
+def _slots(counts: Sequence[int], memories: Sequence[Tensor], lengths: Sequence[int]) -> np.ndarray:
+    """What the kernel wants to know of each request; see `DecoderKernel.decode`."""
+    firsts = accumulate(counts, initial=0)
+    rows = [
+        (memory.data_ptr(), memory.shape[3], length, first, count)
+        for memory, length, first, count in zip(memories, lengths, firsts, counts, strict=False)
+    ]
+    return np.array(rows, np.int64)
 
 
 __all__ = ["PackedDecoder"]

@@ -16,6 +16,7 @@ from transformers.models.t5.modeling_t5 import T5DenseGatedActDense
 from .fused import FULL, HALF, dropped_share, fast_path, is_fused, kept
 from .int8 import linear_each
 from .linear import is_bare
+from .native import gate_rows, use_native
 
 _LINEAR = 2 * (2 / torch.pi) ** 0.5
 _CUBIC = 0.044715 * _LINEAR
@@ -94,6 +95,8 @@ def gate_values(gate: Tensor, value: Tensor) -> Tensor:
     """
     if torch.is_grad_enabled() or not fast_path.fused or gate.dtype != torch.float32:
         return F.gelu(gate, approximate="tanh") * value
+    if use_native(gate, value):
+        return gate_rows(gate, value)
     inner = gate.square().mul_(_CUBIC).add_(_LINEAR).mul_(gate)
     return inner.sigmoid_().mul_(gate).mul_(value)
 

@@ -26,12 +26,14 @@ class FastPath:
             scores (with `attn_implementation="blockwise"`, the default).
         folded: GBST reads tables where its weights and the byte embedding are constant.
         onednn: oneDNN computes the products of linear layers in float32.
+        kernels: Compiled functions (`csrc`) do the small steps of a decoder pass.
     """
 
     fused: bool = True
     packed: bool = True
     folded: bool = True
     onednn: bool = True
+    kernels: bool = True
 
 
 fast_path = FastPath()

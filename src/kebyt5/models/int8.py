@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 from transformers.models.t5.modeling_t5 import T5Stack
 
+from . import native
 from .fused import is_hooked
+from .native import use_native
 
 _ZERO_POINT = 128
 """Rows are unsigned with this as zero, since processors multiply unsigned by signed bytes."""
@@ -30,6 +32,8 @@ class Rows(NamedTuple):
 def quantize_rows(x: Tensor) -> Rows:
     """Rounds rows (M, K) to 127 steps up and down."""
     x = x.float()
+    if use_native(x):
+        return Rows(*native.round_rows(x))
     scale = x.abs().amax(dim=1, keepdim=True).clamp_(min=1e-12).div_(127)
     steps = (x / scale).round_().to(torch.int8)  # nine times as fast as to uint8
     return Rows(steps.view(torch.uint8).add_(_ZERO_POINT), scale)
@@ -100,6 +104,8 @@ class Int8Linear(nn.Module):
             [],
             "",
         )
+        if use_native(product):
+            return native.scale_rows(product, rows.scale)
         return product.mul_(rows.scale)
 
     def _pack(self) -> None:

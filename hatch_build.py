@@ -1,0 +1,60 @@
+"""Compiles `kebyt5/models/csrc` when the package is built or installed from its sources.
+
+The package works without: where there is no compiler, or no Linux on x86-64, PyTorch does what the
+kernels would do.
+"""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+FLAGS = ["-O3", "-std=c11", "-fPIC", "-shared", "-fopenmp", "-fno-math-errno", "-fno-trapping-math"]
+VARIANTS = {
+    "avx512": ["-march=cascadelake", "-mtune=generic", "-mprefer-vector-width=512"],
+    "avx2": ["-march=haswell", "-mtune=generic"],
+}
+"""Which one runs is chosen where it is loaded, in kebyt5/models/kernels.py."""
+
+
+class KernelsBuildHook(BuildHookInterface):
+    """Puts the compiled kernels beside their source."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Compiles each variant and lets the wheel take it along."""
+        folder = Path(self.root, "src", "kebyt5", "models")
+        if self.target_name != "wheel" or not is_supported():
+            return
+        tried = [compile_kernels(folder, name) for name in VARIANTS]
+        if libraries := [path for path in tried if path is not None]:
+            build_data["artifacts"] += [f"/{path.relative_to(self.root)}" for path in libraries]
+            build_data["pure_python"] = False
+            build_data["tag"] = f"py3-none-linux_{platform.machine()}"
+
+
+def is_supported() -> bool:
+    """Whether the kernels are for this machine."""
+    return sys.platform == "linux" and platform.machine() in ("x86_64", "AMD64")
+
+
+def compile_kernels(folder: Path, variant: str) -> Path | None:
+    """Compiles one variant; None, and no file of an older build, where that fails."""
+    library = folder / f"kernels-{variant}.so"
+    library.unlink(missing_ok=True)
+    compiler = shutil.which(os.environ.get("CC", "cc"))
+    if compiler is None:
+        print("no C compiler: kebyt5 will compute with PyTorch alone", file=sys.stderr)
+        return None
+    unfinished = library.with_suffix(f".{os.getpid()}")
+    command = [compiler, *FLAGS, *VARIANTS[variant], "csrc/decoder.c", "-lm", "-o", unfinished.name]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        print(f"kebyt5 will compute with PyTorch alone:\n{done.stderr}", file=sys.stderr)
+        unfinished.unlink(missing_ok=True)
+        return None
+    return unfinished.rename(library)

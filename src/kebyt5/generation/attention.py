@@ -1,0 +1,112 @@
+"""Attention of the rows of a pass, each over the cache of its own request, by PyTorch."""
+
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from kebyt5.generation.cache import SlotCache
+
+
+class RelativeBias:
+    """T5's bias of the decoder's own attention, by distance.
+
+    Args:
+        attention: That of the first block, which has the bias of all.
+        positions: How far to begin with.
+
+    Attributes:
+        middle: Column of distance zero.
+        table: (heads, 2 * middle), by key minus query from -middle on; minus infinity for keys to
+            come.
+    """
+
+    def __init__(self, attention: Any, positions: int = 256) -> None:
+        self._attention = attention
+        self.middle = 0
+        self.reach(positions)
+
+    @torch.no_grad()
+    def reach(self, positions: int) -> None:
+        """Makes the table wide enough for that many positions, at least doubling it."""
+        if positions <= self.middle:
+            return
+        self.middle = max(positions, 2 * self.middle)
+        attention = self._attention
+        weight = attention.relative_attention_bias.weight
+        bucket = attention._relative_position_bucket(
+            torch.arange(-self.middle, 1, device=weight.device),
+            bidirectional=False,
+            num_buckets=attention.relative_attention_num_buckets,
+            max_distance=attention.relative_attention_max_distance,
+        )
+        bias = attention.relative_attention_bias(bucket).t()
+        self.table = F.pad(bias, (0, self.middle - 1), value=-torch.inf).contiguous()
+
+    def of(self, position: int, rows: int) -> Tensor:
+        """The bias (heads, rows, keys) of queries from `position` on, over keys up to the last."""
+        keys = position + rows
+        first = self.middle - (keys - 1)
+        window = self.table[:, first : first + keys + rows - 1]
+        return window.unfold(1, keys, 1).flip(1)
+
+
+class SlotAttention:
+    """The attentions of one pass, of one request after the other.
+
+    Args:
+        caches: Of the requests.
+        counts: Rows of each in this pass.
+        bias: Wide enough.
+    """
+
+    def __init__(
+        self, caches: Sequence[SlotCache], counts: Sequence[int], bias: RelativeBias
+    ) -> None:
+        bounds = pairwise(accumulate(counts, initial=0))
+        self._parts = list(zip(caches, (slice(*bound) for bound in bounds), strict=True))
+        self._biases = [
+            bias.of(cache.length, rows) for cache, rows in zip(caches, counts, strict=True)
+        ]
+
+    def own(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Writes keys and values behind those that count and attends to all, causally.
+
+        Args:
+            layer: Of the decoder.
+            query: (rows, heads, d_kv), of all requests one after the other.
+            key: Likewise, and so is the value.
+            value: See there.
+
+        Returns:
+            (rows, heads * d_kv).
+        """
+        mixed = []
+        for (cache, rows), bias in zip(self._parts, self._biases, strict=True):
+            keys, values = cache.extend(layer, key[rows], value[rows])
+            mixed.append(_attend(query[rows], keys, values, bias))
+        return _joined(mixed)
+
+    def cross(self, layer: int, query: Tensor) -> Tensor:
+        """Attends to each request's input; shapes as of `own`."""
+        return _joined([_attend(query[rows], *cache.cross[layer]) for cache, rows in self._parts])
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return (parts[0] if len(parts) == 1 else torch.cat(list(parts))).flatten(1)
+
+
+def _attend(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Attention without scaling of queries (rows, heads, d_kv); returns the same shape."""
+    # For a few queries the fused kernel is slower than this, which reads keys and values once.
+    scores = torch.matmul(query.transpose(0, 1), keys.transpose(1, 2))
+    if bias is not None:
+        scores = scores + bias
+    weights = scores.softmax(dim=-1, dtype=torch.float32).to(values.dtype)
+    return torch.matmul(weights, values).transpose(0, 1)
+
+
+__all__ = ["RelativeBias", "SlotAttention"]

@@ -1,0 +1,177 @@
+/* Products of a few rows with weights of 32 or eight bits, at the speed at which they are read. */
+#pragma once
+#include <stdlib.h>
+
+#include "vectors.h"
+
+#define LEAST_WORK 65536 /* multiplications; with fewer, waking a thread takes longer */
+#define TILE 32          /* outputs whose weights many rows share in the cache */
+
+/* x Wᵀ with W (outs, width); of eight bits with a scale and a sum for each output, or of floats. */
+typedef struct {
+    const void* weight;
+    const float* scales;
+    const int32_t* sums;
+    int64_t outs, width;
+} Linear;
+
+/* Rows with 127 steps up and down of 128, and how much a step is worth. */
+typedef struct {
+    uint8_t* values;
+    float* scales;
+} Rounded;
+
+static void round_row(const float* x, int64_t width, uint8_t* values, float* step) {
+    float largest = 1e-12f;
+#pragma omp simd reduction(max : largest)
+    for (int64_t i = 0; i < width; i++) {
+        float size = fabsf(x[i]);
+        largest = size > largest ? size : largest;
+    }
+    float scale = *step = largest / 127;
+#pragma omp simd
+    for (int64_t i = 0; i < width; i++) values[i] = (uint8_t)((int32_t)rintf(x[i] / scale) + 128);
+}
+
+/* Products of `rows` <= ROWS rows, `stride` apart, with OUTS rows of a weight. Called with
+ * constants, so that loops over rows unroll and sums stay in registers. What comes next is asked
+ * for ahead, since rows are too short for the processor to notice that they follow each other. */
+ALWAYS_INLINE void float_products(const float* x, int64_t stride, const float* weight,
+                                  int64_t width, const int rows, __m128 products[ROWS]) {
+    Floats parts[ROWS][OUTS] = {0};
+    int64_t i = 0;
+    for (; i + LANES <= width; i += LANES) {
+        Floats inputs[ROWS];
+        for (int row = 0; row < rows; row++) inputs[row] = load(x + row * stride + i);
+        for (int out = 0; out < OUTS; out++) {
+            const float* from = weight + out * width + i;
+            _mm_prefetch((const char*)(from + OUTS * width), _MM_HINT_T0);
+            Floats factors = load(from);
+            for (int row = 0; row < rows; row++)
+                parts[row][out] = multiply_add(inputs[row], factors, parts[row][out]);
+        }
+    }
+    for (int row = 0; row < rows; row++) {
+        products[row] = sums_of(parts[row]);
+        for (int64_t rest = i; rest < width; rest++) {
+            const float* factors = weight + rest;
+            __m128 column =
+                _mm_setr_ps(factors[0], factors[width], factors[2 * width], factors[3 * width]);
+            __m128 input = _mm_set1_ps(x[row * stride + rest]);
+            products[row] = _mm_add_ps(products[row], _mm_mul_ps(column, input));
+        }
+    }
+}
+
+#ifdef __AVX512VNNI__
+/* The sums of four vectors of integers. */
+ALWAYS_INLINE __m128i integer_sums_of(const __m512i x[OUTS]) {
+    __m512i low =
+        _mm512_add_epi32(_mm512_unpacklo_epi32(x[0], x[1]), _mm512_unpackhi_epi32(x[0], x[1]));
+    __m512i high =
+        _mm512_add_epi32(_mm512_unpacklo_epi32(x[2], x[3]), _mm512_unpackhi_epi32(x[2], x[3]));
+    __m512i lanes =
+        _mm512_add_epi32(_mm512_unpacklo_epi64(low, high), _mm512_unpackhi_epi64(low, high));
+    __m256i half =
+        _mm256_add_epi32(_mm512_castsi512_si256(lanes), _mm512_extracti64x4_epi64(lanes, 1));
+    return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+}
+#endif
+
+ALWAYS_INLINE int32_t int8_dot(const uint8_t* x, const int8_t* weight, int64_t size) {
+    int32_t sum = 0;
+    for (int64_t i = 0; i < size; i++) sum += (int32_t)x[i] * weight[i];
+    return sum;
+}
+
+ALWAYS_INLINE void int8_products(const uint8_t* x, const int8_t* weight, int64_t width,
+                                 const int rows, __m128i sums[ROWS]) {
+    int64_t i = 0;
+#ifdef __AVX512VNNI__
+    __m512i parts[ROWS][OUTS] = {0};
+    for (; i + 64 <= width; i += 64) {
+        __m512i inputs[ROWS];
+        for (int row = 0; row < rows; row++) inputs[row] = _mm512_loadu_si512(x + row * width + i);
+        for (int out = 0; out < OUTS; out++) {
+            const int8_t* from = weight + out * width + i;
+            _mm_prefetch(from + OUTS * width, _MM_HINT_T0);
+            __m512i factors = _mm512_loadu_si512(from);
+            for (int row = 0; row < rows; row++)
+                parts[row][out] = _mm512_dpbusd_epi32(parts[row][out], inputs[row], factors);
+        }
+    }
+    for (int row = 0; row < rows; row++) sums[row] = integer_sums_of(parts[row]);
+    if (i == width) return;
+#else
+    for (int row = 0; row < rows; row++) sums[row] = _mm_setzero_si128();
+#endif
+    for (int row = 0; row < rows; row++) {
+        int32_t rest[OUTS];
+        for (int out = 0; out < OUTS; out++)
+            rest[out] = int8_dot(x + row * width + i, weight + out * width + i, width - i);
+        sums[row] = _mm_add_epi32(sums[row], _mm_loadu_si128((const __m128i*)rest));
+    }
+}
+
+/* OUTS outputs from `first` on of `rows` <= ROWS rows from `top` on. */
+ALWAYS_INLINE void multiply_block(const Linear* linear, const float* x, const Rounded* rounded,
+                                  int64_t top, const int rows, int64_t first, float* out, int add) {
+    const int64_t width = linear->width;
+    __m128 products[ROWS];
+    if (linear->scales) {
+        __m128i sums[ROWS];
+        const int8_t* weight = (const int8_t*)linear->weight + first * width;
+        int8_products(rounded->values + top * width, weight, width, rows, sums);
+        /* Of the 128 that each value has too much. */
+        __m128i excess = _mm_slli_epi32(_mm_loadu_si128((const __m128i*)(linear->sums + first)), 7);
+        __m128 scales = _mm_loadu_ps(linear->scales + first);
+        for (int row = 0; row < rows; row++) {
+            __m128 product = _mm_cvtepi32_ps(_mm_sub_epi32(sums[row], excess));
+            __m128 step = _mm_set1_ps(rounded->scales[top + row]);
+            products[row] = _mm_mul_ps(_mm_mul_ps(product, scales), step);
+        }
+    } else {
+        const float* weight = (const float*)linear->weight + first * width;
+        float_products(x + top * width, width, weight, width, rows, products);
+    }
+    for (int row = 0; row < rows; row++) {
+        float* to = out + (top + row) * linear->outs + first;
+        _mm_storeu_ps(to, add ? _mm_add_ps(_mm_loadu_ps(to), products[row]) : products[row]);
+    }
+}
+
+/* The outputs from `first` to `end` of all rows. A few rows at a time go over all of them, so that
+ * these rows stay in the nearest cache, and the weights in the next one. */
+static void multiply_tile(const Linear* linear, const float* x, int64_t rows,
+                          const Rounded* rounded, int64_t first, int64_t end, float* out, int add) {
+    for (int64_t top = 0; top < rows; top += ROWS)
+        for (int64_t j = first; j < end; j += OUTS) {
+#define MULTIPLY(rows) multiply_block(linear, x, rounded, top, rows, j, out, add)
+            SWITCH_ROWS(rows - top, MULTIPLY)
+        }
+}
+
+/* Writes x Wᵀ of several layers of the same input into outs, or adds it to what is there. */
+static void multiply(const Linear* const* linears, int count, const float* x, int64_t rows,
+                     Rounded* rounded, float* const* outs, int add, int threads) {
+    const int64_t width = linears[0]->width, tile = rows > ROWS ? TILE : OUTS;
+    int64_t work = 0;
+    for (int i = 0; i < count; i++) work += linears[i]->outs * width * rows;
+    if (linears[0]->scales)
+        for (int64_t row = 0; row < rows; row++)
+            round_row(x + row * width, width, rounded->values + row * width, rounded->scales + row);
+#pragma omp parallel num_threads(threads) if (work > LEAST_WORK)
+    for (int i = 0; i < count; i++) {
+        const Linear* linear = linears[i];
+#pragma omp for nowait schedule(static)
+        for (int64_t first = 0; first < linear->outs; first += tile) {
+            int64_t end = first + tile < linear->outs ? first + tile : linear->outs;
+            multiply_tile(linear, x, rows, rounded, first, end, outs[i], add);
+        }
+    }
+}
+
+static void multiply_one(const Linear* linear, const float* x, int64_t rows, Rounded* rounded,
+                         float* out, int add, int threads) {
+    multiply(&linear, 1, x, rows, rounded, &out, add, threads);
+}

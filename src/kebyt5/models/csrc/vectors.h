@@ -1,0 +1,91 @@
+/* Vectors of floats as wide as the processor has them, and what is computed with them. */
+#pragma once
+#include <immintrin.h>
+#include <math.h>
+#include <stdint.h>
+
+#define OUTS 4 /* outputs that are computed at a time, ... */
+#ifdef __AVX512VNNI__
+#define ROWS 4 /* ... and rows: as many as there are registers for */
+#define LANES 16
+typedef __m512 Floats;
+#define load _mm512_loadu_ps
+#define store _mm512_storeu_ps
+#define spread _mm512_set1_ps
+#define multiply_add _mm512_fmadd_ps
+#else
+#define ROWS 2
+#define LANES 8
+typedef __m256 Floats;
+#define load _mm256_loadu_ps
+#define store _mm256_storeu_ps
+#define spread _mm256_set1_ps
+#define multiply_add _mm256_fmadd_ps
+#endif
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+/* Calls something with a constant number of rows, at most ROWS. */
+#if ROWS == 4
+#define SWITCH_ROWS(rows, call) \
+    switch (rows) {             \
+        case 1:                 \
+            call(1);            \
+            break;              \
+        case 2:                 \
+            call(2);            \
+            break;              \
+        case 3:                 \
+            call(3);            \
+            break;              \
+        default:                \
+            call(4);            \
+    }
+#else
+#define SWITCH_ROWS(rows, call) \
+    if ((rows) == 1)            \
+        call(1);                \
+    else                        \
+        call(2);
+#endif
+
+ALWAYS_INLINE float dot(const float* a, const float* b, int64_t size) {
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < size; i++) sum += a[i] * b[i];
+    return sum;
+}
+
+/* exp(x) to some units in the last place, for x <= 88; 0 below -87. Cephes' polynomial. */
+ALWAYS_INLINE float exponential(float x) {
+    float clamped = x < -87.0f ? -87.0f : x;
+    float power = rintf(clamped * 1.44269504088896341f);
+    float rest = clamped - power * 0.693359375f + power * 2.12194440e-4f;
+    float value = 1.9875691500e-4f;
+    value = value * rest + 1.3981999507e-3f;
+    value = value * rest + 8.3334519073e-3f;
+    value = value * rest + 4.1665795894e-2f;
+    value = value * rest + 1.6666665459e-1f;
+    value = value * rest + 5.0000001201e-1f;
+    value = value * rest * rest + rest + 1.0f;
+    union {
+        int32_t bits;
+        float scale;
+    } two = {.bits = ((int32_t)power + 127) << 23};
+    return x < -87.0f ? 0.0f : value * two.scale;
+}
+
+/* The sums of four vectors of floats. */
+ALWAYS_INLINE __m128 sums_of(const Floats x[OUTS]) {
+#ifdef __AVX512VNNI__
+    __m512d low = _mm512_castps_pd(
+        _mm512_add_ps(_mm512_unpacklo_ps(x[0], x[1]), _mm512_unpackhi_ps(x[0], x[1])));
+    __m512d high = _mm512_castps_pd(
+        _mm512_add_ps(_mm512_unpacklo_ps(x[2], x[3]), _mm512_unpackhi_ps(x[2], x[3])));
+    __m512 lanes = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(low, high)),
+                                 _mm512_castpd_ps(_mm512_unpackhi_pd(low, high)));
+    __m256 half = _mm256_add_ps(_mm512_castps512_ps256(lanes), _mm512_extractf32x8_ps(lanes, 1));
+#else
+    __m256 half = _mm256_hadd_ps(_mm256_hadd_ps(x[0], x[1]), _mm256_hadd_ps(x[2], x[3]));
+#endif
+    return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+}

@@ -1,0 +1,221 @@
+"""A pass by the compiled kernels says what the modules say, whatever its shape."""
+
+import ctypes
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from transformers import T5Config
+
+from kebyt5.generation.decoder import PackedDecoder
+from kebyt5.generation.quantization import quantize
+from kebyt5.models import kernels, native
+from kebyt5.models.feed_forward import gate_values
+from kebyt5.models.fused import fast_path
+from kebyt5.models.int8 import Int8Linear, quantize_rows
+from kebyt5.models.kernels import DecoderKernel, ProductKernel, UnfitError
+from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
+
+VARIANTS = {
+    path.stem.removeprefix("kernels-"): path
+    for path in Path(kernels.__file__).parent.glob("kernels-*.so")
+}
+
+pytestmark = pytest.mark.skipif(
+    native.library() is None and "CI" not in os.environ,
+    reason="kebyt5 was installed without a C compiler, or this is no Linux on x86-64",
+)
+
+
+@pytest.fixture(params=["avx512", "avx2"])
+def variant(request, monkeypatch):
+    if request.param == "avx512" and "avx512" not in Path(native.library()._name).name:
+        pytest.skip("this processor has no AVX-512 with VNNI")
+    loaded = ctypes.CDLL(str(VARIANTS[request.param]))
+    for module in (kernels, native):
+        monkeypatch.setattr(module, "library", lambda: loaded)
+
+
+def model_of(d_model=64, d_kv=16, num_heads=4, d_ff=96, layers=2, **changes):
+    torch.manual_seed(0)
+    config = T5Config(
+        vocab_size=384,
+        d_model=d_model,
+        d_kv=d_kv,
+        num_heads=num_heads,
+        d_ff=d_ff,
+        num_layers=1,
+        num_decoder_layers=layers,
+        decoder_start_token_id=0,
+        tie_word_embeddings=False,
+        **{"feed_forward_proj": "gated-gelu"} | changes,
+    )
+    model = KEByT5ForConditionalGeneration(config).eval()
+    with torch.no_grad():  # a new model is nearly the same everywhere
+        for parameter in model.decoder.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+    return model
+
+
+def decoders_of(model):
+    fast, slow = PackedDecoder(model), PackedDecoder(model)
+    assert fast._kernel is not None
+    fast._kernel.most_rows = 1000
+    slow._kernel = slow._head = None
+    return fast, slow
+
+
+SHAPES = st.fixed_dictionaries(
+    {
+        "d_model": st.sampled_from([8, 36, 64, 132]),
+        "d_kv": st.sampled_from([1, 6, 16, 40, 64, 72, 130]),
+        "num_heads": st.sampled_from([4, 8]),
+        "d_ff": st.sampled_from([4, 60, 100, 256]),
+        "layers": st.integers(1, 3),
+    }
+)
+REQUESTS = st.lists(  # positions of the input, and rows of each pass
+    st.tuples(st.integers(1, 90), st.lists(st.integers(1, 11), min_size=2, max_size=3)),
+    min_size=1,
+    max_size=5,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(shape=SHAPES, requests=REQUESTS, threads=st.sampled_from([1, 2]), data=st.data())
+def test_states_are_those_of_the_modules(shape, requests, threads, data):
+    model, before = model_of(**shape), torch.get_num_threads()
+    fast, slow = decoders_of(model)
+    states = [torch.randn(size, shape["d_model"]) for size, _ in requests]
+    torch.set_num_threads(threads)
+    with torch.inference_mode():
+        ours, theirs = fast.cross_caches(states), slow.cross_caches(states)
+        for number in range(2):
+            counts = [rows[number] for _, rows in requests]
+            ids = [torch.randint(3, 259, (count,)).tolist() for count in counts]
+            found, expected = fast.step(ids, ours), slow.step(ids, theirs)
+            torch.testing.assert_close(found, expected, rtol=2e-4, atol=2e-4)
+            torch.testing.assert_close(
+                fast.logits(found), slow.logits(expected), rtol=1e-3, atol=1e-3
+            )
+            for count, our, their in zip(counts, ours, theirs, strict=True):
+                our.length += count  # as if all were right, or some had to be taken back
+                our.length -= data.draw(st.integers(0, count - 1))
+                their.length = our.length
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("is_int8", [False, True])
+def test_both_variants_compute_both_kinds_of_weights(variant, is_int8):
+    model = model_of(d_model=192, d_kv=40, d_ff=200)
+    fast, slow = decoders_of(quantize(model) if is_int8 else model)
+    with torch.inference_mode():
+        states = [torch.randn(30, 192), torch.randn(7, 192)]
+        for counts in ([1, 1], [4, 3], [1, 9]):
+            ids = [list(range(10, 10 + count)) for count in counts]
+            found = fast.step(ids, fast.cross_caches(states))
+            expected = slow.step(ids, slow.cross_caches(states))
+            # Where a number lies between two steps, its last digit may decide about a step.
+            tolerance = 0.03 * expected.abs().max().item() if is_int8 else 1e-4
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=tolerance)
+
+
+def test_rows_of_eight_bits_do_not_depend_on_each_other(variant):
+    fast, _ = decoders_of(quantize(model_of(d_model=128)))
+    with torch.inference_mode():
+        state = torch.randn(20, 128)
+        together = fast.step([[5]] * 7, fast.cross_caches([state] * 7))
+        alone = fast.step([[5]], fast.cross_caches([state]))
+    assert torch.equal(together, alone.expand(7, -1))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 11])
+def test_a_single_product(variant, rows):
+    layer, x = nn.Linear(100, 384, bias=False), torch.randn(rows, 100)
+    with torch.inference_mode():
+        torch.testing.assert_close(ProductKernel(layer)(x), layer(x), rtol=1e-4, atol=1e-5)
+        rounded = Int8Linear.of(layer)
+        torch.testing.assert_close(ProductKernel(rounded)(x), rounded(x), rtol=1e-6, atol=1e-6)
+
+
+def hooked(model):
+    model.decoder.block[0].layer[0].register_forward_hook(lambda *_: None)
+
+
+def adapted(model):
+    model.decoder.block[1].layer[2].DenseReluDense.wo = nn.Sequential(nn.Identity())
+
+
+def biased(model):
+    model.decoder.block[0].layer[1].EncDecAttention.o = nn.Linear(64, 64)
+
+
+def half(model):
+    model.decoder.block[0].layer[0].SelfAttention.q.bfloat16()
+
+
+def odd(model):
+    model.decoder.block[0].layer[0].SelfAttention.q = nn.Linear(64, 65, bias=False)
+
+
+def mixed(model):
+    attention = model.decoder.block[0].layer[0].SelfAttention
+    attention.q = Int8Linear.of(attention.q)
+
+
+@pytest.mark.parametrize("change", [hooked, adapted, biased, half, odd, mixed])
+def test_what_is_no_plain_decoder_is_left_to_its_modules(change):
+    model = model_of()
+    DecoderKernel(model.decoder)
+    change(model)
+    with pytest.raises(UnfitError):
+        DecoderKernel(model.decoder)
+
+
+@pytest.mark.parametrize("kind", ["relu", "gated-relu"])
+def test_other_activations_too(kind):
+    with pytest.raises(UnfitError):
+        DecoderKernel(model_of(feed_forward_proj=kind).decoder)
+
+
+def test_without_kernels_or_with_them_switched_off_the_modules_compute(monkeypatch):
+    model = model_of()
+    monkeypatch.setattr(fast_path, "kernels", False)
+    assert PackedDecoder(model)._kernel is None
+    monkeypatch.undo()
+    monkeypatch.setattr(kernels, "library", lambda: None)
+    decoder = PackedDecoder(model)
+    with torch.inference_mode():
+        hidden = decoder.step([[3]], decoder.cross_caches([torch.randn(5, 64)]))
+        assert decoder.logits(hidden).shape == (1, 384)
+
+
+def test_the_kernels_are_there_where_there_is_a_compiler():
+    if shutil.which("cc"):
+        assert set(VARIANTS) == {"avx512", "avx2"}
+
+
+def test_rounding_is_that_of_pytorch_to_the_last_digit(variant, monkeypatch):
+    x = torch.randn(9, 203) * torch.logspace(-3, 3, 9)[:, None]
+    x[4] = 0
+    with torch.inference_mode():
+        found = quantize_rows(x)
+        monkeypatch.setattr(fast_path, "kernels", False)
+        expected = quantize_rows(x)
+    assert torch.equal(found.values, expected.values)
+    assert torch.equal(found.scale, expected.scale)
+
+
+def test_gates(variant, monkeypatch):
+    gate = torch.cat([torch.linspace(-20, 20, 300), torch.tensor([-1e4, -90.0, 0.0, 90.0, 1e4])])
+    value = torch.randn(2, 5, 305)
+    with torch.inference_mode():
+        found = gate_values(gate.expand(2, 5, -1), value)
+        monkeypatch.setattr(fast_path, "fused", False)
+        expected = gate_values(gate.expand(2, 5, -1), value)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch._subclasses import FakeTensorMode
 from transformers import T5Config
 
 from kebyt5.generation.decoder import PackedDecoder
@@ -58,7 +59,7 @@ def model_of(d_model=64, d_kv=16, num_heads=4, d_ff=96, layers=2, **changes):
     model = KEByT5ForConditionalGeneration(config).eval()
     with torch.no_grad():  # a new model is nearly the same everywhere
         for parameter in model.decoder.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.2)
+            parameter.add_(torch.randn_like(parameter) * 0.1)
     return model
 
 
@@ -99,10 +100,9 @@ def test_states_are_those_of_the_modules(shape, requests, threads, data):
             counts = [rows[number] for _, rows in requests]
             ids = [torch.randint(3, 259, (count,)).tolist() for count in counts]
             found, expected = fast.step(ids, ours), slow.step(ids, theirs)
-            torch.testing.assert_close(found, expected, rtol=2e-4, atol=2e-4)
-            torch.testing.assert_close(
-                fast.logits(found), slow.logits(expected), rtol=1e-3, atol=1e-3
-            )
+            assert (found - expected).norm() < 1e-4 * expected.norm()
+            logits = slow.logits(expected)
+            assert (fast.logits(found) - logits).norm() < 1e-4 * logits.norm()
             for count, our, their in zip(counts, ours, theirs, strict=True):
                 our.length += count  # as if all were right, or some had to be taken back
                 our.length -= data.draw(st.integers(0, count - 1))
@@ -219,3 +219,10 @@ def test_gates(variant, monkeypatch):
         monkeypatch.setattr(fast_path, "fused", False)
         expected = gate_values(gate.expand(2, 5, -1), value)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_tensors_without_memory_are_left_to_pytorch():
+    with FakeTensorMode(), torch.inference_mode():
+        gate = torch.empty(3, 8)
+        assert gate_values(gate, gate).shape == (3, 8)
+        assert quantize_rows(gate).scale.shape == (3, 1)

@@ -42,7 +42,11 @@ def use_native(*tensors: Tensor) -> bool:
     return (
         fast_path.kernels
         and not torch.is_grad_enabled()
-        and all(t.dtype == torch.float32 and t.device.type == "cpu" for t in tensors)
+        and all(
+            # Not what has no memory of its own, such as a FakeTensor.
+            type(t) is Tensor and t.dtype == torch.float32 and t.device.type == "cpu"
+            for t in tensors
+        )
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
         and library() is not None

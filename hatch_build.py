@@ -46,7 +46,9 @@ def compile_kernels(folder: Path, variant: str) -> Path | None:
     """Compiles one variant; None, and no file of an older build, where that fails."""
     library = folder / f"kernels-{variant}.so"
     library.unlink(missing_ok=True)
-    compiler = shutil.which(os.environ.get("CC", "cc"))
+    # gcc first: its OpenMP is the one that PyTorch comes with, so that both share their threads.
+    wanted = [os.environ["CC"]] if "CC" in os.environ else ["gcc", "cc"]
+    compiler = next(filter(None, map(shutil.which, wanted)), None)
     if compiler is None:
         print("no C compiler: kebyt5 will compute with PyTorch alone", file=sys.stderr)
         return None

@@ -195,6 +195,14 @@ def test_without_kernels_or_with_them_switched_off_the_modules_compute(monkeypat
         assert decoder.logits(hidden).shape == (1, 384)
 
 
+def test_a_library_that_cannot_be_loaded_is_none(monkeypatch):
+    def fail(path):
+        raise OSError("libgomp.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(ctypes, "CDLL", fail)
+    assert native.library.__wrapped__() is None
+
+
 def test_the_kernels_are_there_where_there_is_a_compiler():
     if shutil.which("cc"):
         assert set(VARIANTS) == {"avx512", "avx2"}

@@ -26,8 +26,11 @@ def library() -> ctypes.CDLL | None:
     else:
         return None
     path = Path(__file__).with_name(name)
-    # It shares PyTorch's threads: both ask for the OpenMP library of the same name.
-    return ctypes.CDLL(str(path)) if path.exists() else None
+    try:
+        # It shares PyTorch's threads: both ask for the OpenMP library of the same name.
+        return ctypes.CDLL(str(path))
+    except OSError:  # not compiled, or without what it was linked with
+        return None
 
 
 def _processor_flags() -> set[str]:

@@ -57,9 +57,10 @@ def model_of(d_model=64, d_kv=16, num_heads=4, d_ff=96, layers=2, **changes):
         **{"feed_forward_proj": "gated-gelu"} | changes,
     )
     model = KEByT5ForConditionalGeneration(config).eval()
-    with torch.no_grad():  # a new model is nearly the same everywhere
-        for parameter in model.decoder.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.1)
+    with torch.no_grad():  # all norms of a new model are ones, and its biases next to zero
+        for name, parameter in model.decoder.named_parameters():
+            if parameter.dim() == 1 or "relative" in name:
+                parameter.add_(torch.randn_like(parameter) * 0.3)
     return model
 
 
@@ -87,7 +88,7 @@ REQUESTS = st.lists(  # positions of the input, and rows of each pass
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(shape=SHAPES, requests=REQUESTS, threads=st.sampled_from([1, 2]), data=st.data())
 def test_states_are_those_of_the_modules(shape, requests, threads, data):
     model, before = model_of(**shape), torch.get_num_threads()
@@ -100,9 +101,9 @@ def test_states_are_those_of_the_modules(shape, requests, threads, data):
             counts = [rows[number] for _, rows in requests]
             ids = [torch.randint(3, 259, (count,)).tolist() for count in counts]
             found, expected = fast.step(ids, ours), slow.step(ids, theirs)
-            assert (found - expected).norm() < 1e-4 * expected.norm()
+            assert (found - expected).norm() < 2e-5 * expected.norm()
             logits = slow.logits(expected)
-            assert (fast.logits(found) - logits).norm() < 1e-4 * logits.norm()
+            assert (fast.logits(found) - logits).norm() < 2e-5 * logits.norm()
             for count, our, their in zip(counts, ours, theirs, strict=True):
                 our.length += count  # as if all were right, or some had to be taken back
                 our.length -= data.draw(st.integers(0, count - 1))

@@ -15,6 +15,7 @@ def run(*arguments):
     bench(tokens, exit_on_error=False, print_error=False, result_action="return_value")
 
 
+@pytest.mark.slow
 def test_a_server_answers_rightly_and_to_the_last(tmp_path):
     run(
         "serve", "tiny", "--clients", 3, "--minutes", 0.02, "--cancelled", 0.3, "--output", tmp_path

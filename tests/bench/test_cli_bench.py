@@ -38,6 +38,7 @@ def test_generate_compares_with_ctranslate2(tmp_path):
     assert "| ms per byte | total, s | bytes/s | times CTranslate2 int8 |" in page
 
 
+@pytest.mark.slow
 def test_copies_tell_passes_and_shares(tmp_path):
     run("copy", "--presets", "tiny", "--lengths", 300, "--batch-sizes", 1, "--output-bytes", 32,
         "--rounds", 1, "--alternatives", "transformers-lookup", "kebyt5-gbst-engine",
@@ -99,6 +100,7 @@ def test_what_does_not_fit_is_not_run(monkeypatch):
     assert [floor.name for floor in floors] == ["floor, plain", "floor, GBST"]
 
 
+@pytest.mark.slow
 def test_workload_klue_mrc(tmp_path):
     qas = [{"guid": "q", "question": "무엇인가?", "is_impossible": False,
             "answers": [{"text": "가나다", "answer_start": 0}]}]  # fmt: skip

@@ -51,14 +51,17 @@ class PackedDecoder:
         packed = torch.cat(list(states))
         counts = [len(part) for part in states]
         layers = len(self._stack.block)
-        d_kv = self._model.config.d_kv
-        crosses = [packed.new_empty(layers, 2, self._heads, n, d_kv) for n in counts]
+        crosses: list[Tensor] = []
         for number, block in enumerate(self._stack.block):
             attention = block.layer[1].EncDecAttention
             for kind, projected in enumerate(self._linear.each((attention.k, attention.v), packed)):
-                parts = projected.view(-1, self._heads, d_kv).split(counts)
+                parts = self._split(projected).split(counts)
+                # Contiguous for each head, as attention reads them once a pass.
+                crosses = crosses or [
+                    part.new_empty(layers, 2, self._heads, len(part), part.shape[2])
+                    for part in parts
+                ]
                 for cross, part in zip(crosses, parts, strict=True):
-                    # Contiguous for each head, as attention reads them once a pass.
                     cross[number, kind] = part.transpose(0, 1)
         return [SlotCache(cross) for cross in crosses]
 

@@ -28,6 +28,7 @@ REMOTE_CODE = (
     "linear.py",
     "modeling_gbswt5.py",
     "modeling_kebyt5.py",
+    "native.py",
     "offsets.py",
     "stack.py",
     "tokenization_kebyt5.py",

@@ -19,7 +19,7 @@ VARIANTS = {
     "avx512": ["-march=cascadelake", "-mtune=generic", "-mprefer-vector-width=512"],
     "avx2": ["-march=haswell", "-mtune=generic"],
 }
-"""Which one runs is chosen where it is loaded, in kebyt5/models/kernels.py."""
+"""Which one runs is chosen where it is loaded, in kebyt5/models/native.py."""
 
 
 class KernelsBuildHook(BuildHookInterface):
@@ -39,7 +39,7 @@ class KernelsBuildHook(BuildHookInterface):
 
 def is_supported() -> bool:
     """Whether the kernels are for this machine."""
-    return sys.platform == "linux" and platform.machine() in ("x86_64", "AMD64")
+    return sys.platform == "linux" and platform.machine() == "x86_64"
 
 
 def compile_kernels(folder: Path, variant: str) -> Path | None:

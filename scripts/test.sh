@@ -5,4 +5,4 @@ set -euo pipefail
 source "$(dirname "$0")/environment.sh" dev
 # A worker a core, so that two do not share the threads of one.
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
-python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile "$@"
+python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile "$@"

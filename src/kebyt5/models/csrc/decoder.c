@@ -1,8 +1,8 @@
 /* A pass of T5's decoder over a few rows of float32, with weights of 32 or eight bits.
  *
  * A pass is bound by reading its weights, and for a small model by the calls of some hundred small
- * operations; here it is one call. kernels.py says what the functions take and hatch_build.py
- * compiles them. Arrays do not overlap.
+ * operations; here it is one call. kernels.py and native.py say what the functions take,
+ * hatch_build.py compiles them. Arrays do not overlap.
  */
 #include <stdint.h>
 #include <stdlib.h>

@@ -53,7 +53,8 @@ def compile_kernels(folder: Path, variant: str) -> Path | None:
         print("no C compiler: kebyt5 will compute with PyTorch alone", file=sys.stderr)
         return None
     unfinished = library.with_suffix(f".{os.getpid()}")
-    command = [compiler, *FLAGS, *VARIANTS[variant], "csrc/decoder.c", "-lm", "-o", unfinished.name]
+    sources = sorted(path.relative_to(folder).as_posix() for path in folder.glob("csrc/*.c"))
+    command = [compiler, *FLAGS, *VARIANTS[variant], *sources, "-lm", "-o", unfinished.name]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if done.returncode:
         print(f"kebyt5 will compute with PyTorch alone:\n{done.stderr}", file=sys.stderr)

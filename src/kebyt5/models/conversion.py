@@ -20,6 +20,7 @@ REMOTE_CODE = (
     "banded.py",
     "configuration_gbswt5.py",
     "consensus.py",
+    "encoder_block.py",
     "feed_forward.py",
     "folding.py",
     "fused.py",

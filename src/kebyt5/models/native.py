@@ -3,11 +3,13 @@
 import ctypes
 import platform
 import sys
-from ctypes import c_int64, c_void_p
+from ctypes import byref, c_int64, c_void_p
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .fused import fast_path
@@ -33,6 +35,7 @@ def library() -> ctypes.CDLL | None:
         return None
 
 
+@cache
 def _processor_flags() -> set[str]:
     for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
         if line.startswith("flags"):
@@ -56,11 +59,63 @@ def use_native(*tensors: Tensor) -> bool:
     )
 
 
+_PANEL = 64
+"""Outputs of a weight that lie together; see csrc/panels.h."""
+
+
+class PanelsStructure(ctypes.Structure):
+    """As csrc/panels.h has it."""
+
+    _fields_ = [
+        ("panels", c_void_p),
+        ("scales", c_void_p),
+        ("starts", c_void_p),
+        ("outs", c_int64),
+        ("width", c_int64),
+    ]
+
+
+class Panels:
+    """A weight of eight bits as `csrc` multiplies it with many rows; keeps a copy of it.
+
+    Args:
+        weight: (N, K), int8, K a multiple of four.
+        scale: (N,), float32: what one step of each output channel is worth.
+    """
+
+    def __init__(self, weight: Tensor, scale: Tensor) -> None:
+        outs, width = weight.shape
+        missing = -outs % _PANEL
+        padded = F.pad(weight, (0, 0, 0, missing)).view(-1, _PANEL, width // 4, 4)
+        # Rows have a zero of 128.
+        starts = weight.sum(dim=1, dtype=torch.int32) * -128
+        self._kept = (
+            padded.transpose(1, 2).contiguous(),
+            F.pad(scale, (0, missing)),
+            F.pad(starts, (0, missing)),
+        )
+        self.structure = PanelsStructure(*(each.data_ptr() for each in self._kept), outs, width)
+
+    @staticmethod
+    def fit(width: int) -> bool:
+        """Whether this machine is fastest with them, and they are for rows of this width."""
+        kernels = library()
+        # AMX, which oneDNN has, multiplies several times as much.
+        is_fastest = hasattr(kernels, "multiply_rounded") and "amx_int8" not in _processor_flags()
+        return is_fastest and width % 4 == 0
+
+    def multiply(self, values: Tensor, scales: Tensor) -> Tensor:
+        """Maps rounded rows (M, K) and their steps (M, 1) to (M, N), float32."""
+        out = torch.empty(len(values), self.structure.outs)
+        call("multiply_rounded", self.structure, values, scales, len(values), out)
+        return out
+
+
 def round_rows(x: Tensor) -> tuple[Tensor, Tensor]:
     """Rounds rows (M, K) to 127 steps up and down of 128; returns them and the steps (M, 1)."""
     x = x.contiguous()
     values, scales = torch.empty(x.shape, dtype=torch.uint8), torch.empty(len(x), 1)
-    _call("round_rows", x, *x.shape, values, scales)
+    call("round_rows", x, *x.shape, values, scales)
     return values, scales
 
 
@@ -69,23 +124,35 @@ def gate_rows(gate: Tensor, value: Tensor) -> Tensor:
     gate, value = gate.contiguous(), value.contiguous()
     out = torch.empty_like(gate)
     width = gate.shape[-1]
-    _call("gate_rows", gate, value, gate.numel() // width, width, out)
+    call("gate_rows", gate, value, gate.numel() // width, width, out)
     return out
 
 
 def scale_rows(x: Tensor, scales: Tensor) -> Tensor:
     """Multiplies rows (M, N), which are contiguous, with (M, 1), in place."""
-    _call("scale_rows", x, scales, *x.shape)
+    call("scale_rows", x, scales, *x.shape)
     return x
 
 
-def _call(function: str, *arguments: Tensor | int) -> None:
+def call(function: str, *arguments: Tensor | ctypes.Structure | int) -> int:
     """Calls it with addresses and numbers, and the threads of PyTorch."""
-    given = [
-        c_void_p(each.data_ptr()) if isinstance(each, Tensor) else c_int64(each)
-        for each in arguments
-    ]
-    getattr(library(), function)(*given, c_int64(torch.get_num_threads()))
+    given = [_as_argument(each) for each in arguments]
+    return int(getattr(library(), function)(*given, c_int64(torch.get_num_threads())))
 
 
-__all__ = ["gate_rows", "library", "round_rows", "scale_rows", "use_native"]
+def _as_argument(value: Tensor | ctypes.Structure | int) -> Any:
+    if isinstance(value, Tensor):
+        return c_void_p(value.data_ptr())
+    return byref(value) if isinstance(value, ctypes.Structure) else c_int64(value)
+
+
+__all__ = [
+    "Panels",
+    "PanelsStructure",
+    "call",
+    "gate_rows",
+    "library",
+    "round_rows",
+    "scale_rows",
+    "use_native",
+]

@@ -4,13 +4,11 @@
  * operations; here it is one call. kernels.py and native.py say what the functions take,
  * hatch_build.py compiles them. Arrays do not overlap.
  */
-#include <stdint.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "attention.h"
-#include "products.h"
-#include "vectors.h"
 
 typedef struct {
     const float *own_norm, *cross_norm, *feed_forward_norm;
@@ -24,22 +22,54 @@ typedef struct {
     double epsilon;
 } Decoder;
 
-static void normalize(const float* x, const float* weight, float epsilon, int64_t rows,
-                      int64_t width, float* out) {
-    for (int64_t row = 0; row < rows; row++, x += width, out += width) {
-        float inverse = 1.0f / sqrtf(dot(x, x, width) / width + epsilon);
-#pragma omp simd
-        for (int64_t i = 0; i < width; i++) out[i] = weight[i] * (x[i] * inverse);
-    }
+/* A request in a pass: its keys and values, (layers, 2, heads, capacity, d_kv), how many of them
+ * count before the pass, and which rows of the pass it has. */
+typedef struct {
+    float* kept;
+    int64_t capacity, length, first, rows;
+} Slot;
+
+/* Writes the keys and values of a pass behind those that count. */
+static void extend(const Slot* slot, float* kept, const float* keys, const float* values,
+                   int64_t heads, int64_t d_kv) {
+    for (int64_t row = 0; row < slot->rows; row++)
+        for (int64_t head = 0; head < heads; head++) {
+            int64_t from = ((slot->first + row) * heads + head) * d_kv;
+            float* to = kept + (head * slot->capacity + slot->length + row) * d_kv;
+            memcpy(to, keys + from, d_kv * sizeof(float));
+            to += heads * slot->capacity * d_kv;
+            memcpy(to, values + from, d_kv * sizeof(float));
+        }
 }
 
-/* gelu(gate) * value, GELU in its tanh form: x (1 + tanh u) / 2 = x / (1 + exp(-2u)). */
-static void open_gate(const float* gate, const float* value, int64_t size, float* out) {
-    const float linear = 1.5957691216057308f, cubic = 0.044715f * 1.5957691216057308f;
-#pragma omp simd
-    for (int64_t i = 0; i < size; i++) {
-        float falling = -gate[i] * (linear + cubic * gate[i] * gate[i]);
-        out[i] = gate[i] * value[i] / (1.0f + exponential(falling > 87.0f ? 87.0f : falling));
+/* Attention without scaling of each request's rows over its own keys and values of a layer.
+ *
+ * With a bias, (heads, bias_stride) by key minus query from -middle on, it is over the keys of the
+ * pass too, up to the query's own; without one, over those that count. `scores` has room for ROWS
+ * of the longest slot for each thread. */
+static void attend(const Slot* slots, int64_t count, int64_t layer, int64_t heads, int64_t d_kv,
+                   const float* query, const float* bias, int64_t bias_stride, int64_t middle,
+                   float* scores, int64_t longest, float* out, int threads) {
+    int64_t work = 0;
+    for (const Slot* slot = slots; slot < slots + count; slot++)
+        work += 2 * slot->rows * (slot->length + slot->rows) * heads * d_kv;
+#pragma omp parallel for num_threads(threads) schedule(dynamic) if (work > LEAST_WORK)
+    for (int64_t task = 0; task < count * heads; task++) {
+        const Slot* slot = slots + task / heads;
+        const int64_t head = task % heads, size = heads * slot->capacity * d_kv;
+        const float* keys = slot->kept + 2 * layer * size + head * slot->capacity * d_kv;
+        float* mine = scores + omp_get_thread_num() * ROWS * longest;
+        for (int64_t row = 0; row < slot->rows; row += ROWS) {
+            const int64_t at = ((slot->first + row) * heads + head) * d_kv;
+            const int64_t position = slot->length + row, rest = slot->rows - row;
+            const int rows = rest < ROWS ? (int)rest : ROWS;
+            const float* from = bias ? bias + head * bias_stride + middle - position : NULL;
+            const int64_t seen = bias ? position + rows : slot->length;
+#define ATTEND(rows)                                                                       \
+    attend_rows(query + at, heads * d_kv, keys, keys + size, from, seen, d_kv, rows, mine, \
+                longest, out + at)
+            SWITCH_ROWS(rows, ATTEND)
+        }
     }
 }
 
@@ -48,12 +78,6 @@ typedef struct {
     float *normed, *mixed, *projected[3], *inner, *value, *opened, *scores;
     Rounded rounded;
 } Space;
-
-static void* take(uintptr_t* address, int64_t bytes) {
-    uintptr_t taken = *address;
-    *address += (bytes + 63) / 64 * 64;
-    return (void*)taken;
-}
 
 /* Divides memory from an address on; returns where it ends. */
 static uintptr_t lay_out(Space* space, uintptr_t address, const Decoder* decoder, int64_t rows,
@@ -73,6 +97,11 @@ static uintptr_t lay_out(Space* space, uintptr_t address, const Decoder* decoder
     return address;
 }
 
+static void multiply_one(const Linear* linear, const float* x, int64_t rows, Rounded* rounded,
+                         float* out, int add, int threads) {
+    multiply(&linear, 1, x, rows, rounded, &out, add, threads);
+}
+
 /* One pass over hidden (rows, width), which becomes what the final norm says.
  *
  * Returns whether there was memory for it. */
@@ -88,7 +117,7 @@ int decode(const Decoder* decoder, const Slot* own, const Slot* cross, int64_t c
         longest = cross[i].length > longest ? cross[i].length : longest;
     }
     Space space;
-    void* memory = malloc(lay_out(&space, 0, decoder, rows, threads * ROWS * longest));
+    void* memory = aligned_alloc(LINE, lay_out(&space, 0, decoder, rows, threads * ROWS * longest));
     if (!memory) return 0;
     lay_out(&space, (uintptr_t)memory, decoder, rows, threads * ROWS * longest);
     Rounded* rounded = &space.rounded;
@@ -136,28 +165,4 @@ int multiply_rows(const Linear* linear, const float* x, int64_t rows, float* out
     multiply_one(linear, x, rows, &rounded, out, 0, threads);
     free(memory);
     return 1;
-}
-
-/* Rounds rows (rows, width) of the encoder. */
-void round_rows(const float* x, int64_t rows, int64_t width, uint8_t* values, float* scales,
-                int64_t threads) {
-#pragma omp parallel for num_threads(threads) if (rows * width > LEAST_WORK)
-    for (int64_t row = 0; row < rows; row++)
-        round_row(x + row * width, width, values + row * width, scales + row);
-}
-
-/* Gated values (rows, width) of the encoder. */
-void gate_rows(const float* gate, const float* value, int64_t rows, int64_t width, float* out,
-               int64_t threads) {
-#pragma omp parallel for num_threads(threads) if (rows * width > LEAST_WORK)
-    for (int64_t row = 0; row < rows; row++)
-        open_gate(gate + row * width, value + row * width, width, out + row * width);
-}
-
-/* Multiplies each row (rows, width) with a number of its own, in place. */
-void scale_rows(float* x, const float* scales, int64_t rows, int64_t width, int64_t threads) {
-#pragma omp parallel for num_threads(threads) if (rows * width > LEAST_WORK)
-    for (int64_t row = 0; row < rows; row++)
-#pragma omp simd
-        for (int64_t i = 0; i < width; i++) x[row * width + i] *= scales[row];
 }

@@ -2,10 +2,9 @@
 #pragma once
 #include <stdlib.h>
 
-#include "vectors.h"
+#include "rows.h"
 
-#define LEAST_WORK 65536 /* multiplications; with fewer, waking a thread takes longer */
-#define TILE 32          /* outputs whose weights many rows share in the cache */
+#define TILE 32 /* outputs whose weights many rows share in the cache */
 
 /* x Wᵀ with W (outs, width); of eight bits with a scale and a sum for each output, or of floats. */
 typedef struct {
@@ -15,30 +14,14 @@ typedef struct {
     int64_t outs, width;
 } Linear;
 
-/* Rows with 127 steps up and down of 128, and how much a step is worth. */
-typedef struct {
-    uint8_t* values;
-    float* scales;
-} Rounded;
-
-static void round_row(const float* x, int64_t width, uint8_t* values, float* step) {
-    float largest = 1e-12f;
-#pragma omp simd reduction(max : largest)
-    for (int64_t i = 0; i < width; i++) {
-        float size = fabsf(x[i]);
-        largest = size > largest ? size : largest;
-    }
-    float scale = *step = largest / 127;
-#pragma omp simd
-    for (int64_t i = 0; i < width; i++) values[i] = (uint8_t)((int32_t)rintf(x[i] / scale) + 128);
-}
-
 /* Products of `rows` <= ROWS rows, `stride` apart, with OUTS rows of a weight. Called with
  * constants, so that loops over rows unroll and sums stay in registers. What comes next is asked
  * for ahead, since rows are too short for the processor to notice that they follow each other. */
 ALWAYS_INLINE void float_products(const float* x, int64_t stride, const float* weight,
                                   int64_t width, const int rows, __m128 products[ROWS]) {
-    Floats parts[ROWS][OUTS] = {0};
+    Floats parts[ROWS][OUTS];
+    UNROLL_FOR (int row = 0; row < rows; row++)
+        UNROLL_FOR (int out = 0; out < OUTS; out++) parts[row][out] = spread(0);
     int64_t i = 0;
     for (; i + LANES <= width; i += LANES) {
         Floats inputs[ROWS];
@@ -88,7 +71,9 @@ ALWAYS_INLINE void int8_products(const uint8_t* x, const int8_t* weight, int64_t
                                  const int rows, __m128i sums[ROWS]) {
     int64_t i = 0;
 #ifdef __AVX512VNNI__
-    __m512i parts[ROWS][OUTS] = {0};
+    __m512i parts[ROWS][OUTS];
+    UNROLL_FOR (int row = 0; row < rows; row++)
+        UNROLL_FOR (int out = 0; out < OUTS; out++) parts[row][out] = _mm512_setzero_si512();
     for (; i + 64 <= width; i += 64) {
         __m512i inputs[ROWS];
         for (int row = 0; row < rows; row++) inputs[row] = _mm512_loadu_si512(x + row * width + i);
@@ -169,9 +154,4 @@ static void multiply(const Linear* const* linears, int count, const float* x, in
             multiply_tile(linear, x, rows, rounded, first, end, outs[i], add);
         }
     }
-}
-
-static void multiply_one(const Linear* linear, const float* x, int64_t rows, Rounded* rounded,
-                         float* out, int add, int threads) {
-    multiply(&linear, 1, x, rows, rounded, &out, add, threads);
 }

@@ -4,7 +4,9 @@
 #include <math.h>
 #include <stdint.h>
 
-#define OUTS 4 /* outputs that are computed at a time, ... */
+#define LEAST_WORK 65536 /* multiplications; with fewer, waking a thread takes longer */
+#define LINE 64          /* bytes of the cache that come together */
+#define OUTS 4           /* outputs that are computed at a time, ... */
 #ifdef __AVX512VNNI__
 #define ROWS 4 /* ... and rows: as many as there are registers for */
 #define LANES 16
@@ -23,6 +25,7 @@ typedef __m256 Floats;
 #define multiply_add _mm256_fmadd_ps
 #endif
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
+#define UNROLL_FOR _Pragma("GCC unroll 8") for /* or sums would not stay in registers */
 
 /* Calls something with a constant number of rows, at most ROWS. */
 #if ROWS == 4
@@ -88,4 +91,11 @@ ALWAYS_INLINE __m128 sums_of(const Floats x[OUTS]) {
     __m256 half = _mm256_hadd_ps(_mm256_hadd_ps(x[0], x[1]), _mm256_hadd_ps(x[2], x[3]));
 #endif
     return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+}
+
+/* Takes bytes from a memory that is divided, up to whole lines of the cache. */
+static inline void* take(uintptr_t* address, int64_t bytes) {
+    uintptr_t taken = *address;
+    *address += (bytes + LINE - 1) / LINE * LINE;
+    return (void*)taken;
 }

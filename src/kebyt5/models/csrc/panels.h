@@ -1,0 +1,133 @@
+/* Products of many rows with weights of eight bits, at the speed of the processor.
+ *
+ * A weight lies in panels of PANEL outputs; of each come four inputs of every output, the next
+ * four, and so on, so that a vector holds what one instruction multiplies with four values of a
+ * row. */
+#pragma once
+#include <string.h>
+
+#include "rows.h"
+
+#ifdef __AVX512VNNI__
+#define PANEL 64 /* outputs, four vectors of them, ... */
+#define GROUP 6  /* ... and rows that are computed at a time: as many as there are registers for */
+#define AHEAD 8  /* how many times four inputs ahead weights are asked for */
+
+/* x Wᵀ with W (outs, width), width a multiple of four. Panels, scales and starts end with zeros up
+ * to a whole panel. A start is what makes up for the 128 that each value of a row has too much. */
+typedef struct {
+    const int8_t* panels;
+    const float* scales;
+    const int32_t* starts;
+    int64_t outs, width;
+} Panels;
+
+/* sums += x * weight by fours. The compiler's own function for it takes registers that hold sums.
+ */
+#define ADD_PRODUCTS(sums, x, weight) \
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(x), "v"(weight))
+
+/* A panel's outputs of `rows` <= GROUP rows from `top` on, written or added. */
+ALWAYS_INLINE void multiply_group(const Panels* linear, int64_t panel, const Rounded* rounded,
+                                  int64_t top, const int rows, float* to, int64_t stride, int add) {
+    const int64_t width = linear->width;
+    const int8_t* weight = linear->panels + panel * PANEL * width;
+    const uint8_t* x = rounded->values + top * width;
+    __m512i sums[GROUP][4];
+    UNROLL_FOR (int row = 0; row < rows; row++)
+        UNROLL_FOR (int part = 0; part < 4; part++) {
+            sums[row][part] = _mm512_loadu_si512(linear->starts + panel * PANEL + 16 * part);
+            __builtin_prefetch(to + row * stride + 16 * part, 1);
+        }
+    for (int64_t i = 0; i < width; i += 4, weight += 4 * PANEL) {
+        __m512i factors[4];
+        UNROLL_FOR (int part = 0; part < 4; part++) {
+            _mm_prefetch(weight + AHEAD * 4 * PANEL + 64 * part, _MM_HINT_T0);
+            factors[part] = _mm512_loadu_si512(weight + 64 * part);
+        }
+        UNROLL_FOR (int row = 0; row < rows; row++) {
+            int32_t four;
+            memcpy(&four, x + row * width + i, 4);
+            __m512i inputs = _mm512_set1_epi32(four);
+            UNROLL_FOR (int part = 0; part < 4; part++)
+                ADD_PRODUCTS(sums[row][part], inputs, factors[part]);
+        }
+    }
+    UNROLL_FOR (int row = 0; row < rows; row++) {
+        const __m512 step = _mm512_set1_ps(rounded->scales[top + row]);
+        UNROLL_FOR (int part = 0; part < 4; part++) {
+            __m512 scales = _mm512_loadu_ps(linear->scales + panel * PANEL + 16 * part);
+            __m512 product =
+                _mm512_mul_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sums[row][part]), scales), step);
+            float* at = to + row * stride + 16 * part;
+            _mm512_storeu_ps(at, add ? _mm512_add_ps(_mm512_loadu_ps(at), product) : product);
+        }
+    }
+}
+
+/* The same for any number of rows up to GROUP, with loops that unroll. */
+static void multiply_panel(const Panels* linear, int64_t panel, const Rounded* rounded, int64_t top,
+                           int64_t rows, float* to, int64_t stride, int add) {
+#define MULTIPLY_GROUP(rows)                                                \
+    case rows:                                                              \
+        multiply_group(linear, panel, rounded, top, rows, to, stride, add); \
+        break;
+    switch (rows) {
+        MULTIPLY_GROUP(1)
+        MULTIPLY_GROUP(2)
+        MULTIPLY_GROUP(3)
+        MULTIPLY_GROUP(4)
+        MULTIPLY_GROUP(5)
+        MULTIPLY_GROUP(6)
+    }
+}
+
+/* Writes what a panel computed of some rows to where it belongs, without what fills it up. */
+static void copy_panel(const float* from, int64_t rows, int64_t columns, float* to, int64_t stride,
+                       int add) {
+    for (int64_t row = 0; row < rows; row++)
+        for (int64_t i = 0; i < columns; i++) {
+            float* at = to + row * stride + i;
+            *at = (add ? *at : 0.0f) + from[row * PANEL + i];
+        }
+}
+
+/* Writes x Wᵀ for `rows` rounded rows, or adds it to what is there. */
+static void multiply_panels(const Panels* linear, const Rounded* rounded, int64_t rows, float* out,
+                            int add, int threads) {
+    const int64_t outs = linear->outs;
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t panel = 0; panel < (outs + PANEL - 1) / PANEL; panel++) {
+        const int64_t first = panel * PANEL, columns = outs - first < PANEL ? outs - first : PANEL;
+        for (int64_t top = 0; top < rows; top += GROUP) {
+            const int64_t group = rows - top < GROUP ? rows - top : GROUP;
+            float* to = out + top * outs + first;
+            if (columns == PANEL) {
+                multiply_panel(linear, panel, rounded, top, group, to, outs, add);
+                continue;
+            }
+            float part[GROUP * PANEL];
+            multiply_panel(linear, panel, rounded, top, group, part, PANEL, 0);
+            copy_panel(part, group, columns, to, outs, add);
+        }
+    }
+}
+
+/* Writes gelu(x W_gateᵀ) * x W_valueᵀ. */
+static void multiply_gated(const Panels* gate, const Panels* value, const Rounded* rounded,
+                           int64_t rows, float* out, int threads) {
+    const int64_t outs = gate->outs;
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t panel = 0; panel < (outs + PANEL - 1) / PANEL; panel++) {
+        const int64_t first = panel * PANEL, columns = outs - first < PANEL ? outs - first : PANEL;
+        for (int64_t top = 0; top < rows; top += GROUP) {
+            const int64_t group = rows - top < GROUP ? rows - top : GROUP;
+            float parts[2][GROUP * PANEL];
+            multiply_panel(gate, panel, rounded, top, group, parts[0], PANEL, 0);
+            multiply_panel(value, panel, rounded, top, group, parts[1], PANEL, 0);
+            open_gate(parts[0], parts[1], group * PANEL, parts[0]);
+            copy_panel(parts[0], group, columns, out + top * outs + first, outs, 0);
+        }
+    }
+}
+#endif

@@ -1,0 +1,80 @@
+/* Attention of one head within whole texts, where products are most of the work. */
+#pragma once
+#include "panels.h"
+
+#ifdef __AVX512VNNI__
+/* Writes A B for A (GROUP, depth) and PANEL columns of B (depth, ...). */
+static void multiply_floats(const float* a, int64_t a_stride, const float* b, int64_t b_stride,
+                            int64_t depth, float* out, int64_t out_stride) {
+    __m512 sums[GROUP][4];
+    UNROLL_FOR (int row = 0; row < GROUP; row++)
+        UNROLL_FOR (int part = 0; part < 4; part++) sums[row][part] = _mm512_setzero_ps();
+    for (int64_t i = 0; i < depth; i++, b += b_stride) {
+        __m512 factors[4];
+        UNROLL_FOR (int part = 0; part < 4; part++) factors[part] = _mm512_loadu_ps(b + 16 * part);
+        UNROLL_FOR (int row = 0; row < GROUP; row++) {
+            __m512 input = _mm512_set1_ps(a[row * a_stride + i]);
+            UNROLL_FOR (int part = 0; part < 4; part++)
+                sums[row][part] = _mm512_fmadd_ps(input, factors[part], sums[row][part]);
+        }
+    }
+    UNROLL_FOR (int row = 0; row < GROUP; row++)
+        UNROLL_FOR (int part = 0; part < 4; part++)
+            _mm512_storeu_ps(out + row * out_stride + 16 * part, sums[row][part]);
+}
+
+/* What attention of one head within a text needs; filled up to whole panels. */
+typedef struct {
+    float *keys, *values; /* (d_kv, size), (size, d_kv) */
+    float *queries, *scores, *mixed;
+} Head;
+
+static int64_t whole_panels(int64_t size) { return (size + PANEL - 1) / PANEL * PANEL; }
+
+/* Divides memory for texts up to a length; returns where it ends. */
+static uintptr_t lay_out_head(Head* head, uintptr_t address, int64_t longest, int64_t d_kv) {
+    const int64_t size = whole_panels(longest), columns = whole_panels(d_kv);
+    head->keys = take(&address, size * d_kv * sizeof(float));
+    head->values = take(&address, longest * columns * sizeof(float));
+    head->queries = take(&address, GROUP * d_kv * sizeof(float));
+    head->scores = take(&address, GROUP * size * sizeof(float));
+    head->mixed = take(&address, GROUP * columns * sizeof(float));
+    return address;
+}
+
+/* Attention from `rows` projections, `stride` apart, of which keys and values stand `between` and
+ * twice as far behind the query. The bias is by key for the first query. */
+static void attend_text(const Head* head, const float* projected, int64_t rows, int64_t stride,
+                        int64_t between, int64_t d_kv, const float* bias, float* out,
+                        int64_t out_stride) {
+    const int64_t size = whole_panels(rows), columns = whole_panels(d_kv);
+    for (int64_t i = 0; i < d_kv; i++) {
+        for (int64_t row = 0; row < rows; row++)
+            head->keys[i * size + row] = projected[row * stride + between + i];
+        memset(head->keys + i * size + rows, 0, (size - rows) * sizeof(float));
+    }
+    for (int64_t row = 0; row < rows; row++) {
+        float* values = head->values + row * columns;
+        memcpy(values, projected + row * stride + 2 * between, d_kv * sizeof(float));
+        memset(values + d_kv, 0, (columns - d_kv) * sizeof(float));
+    }
+    for (int64_t top = 0; top < rows; top += GROUP) {
+        const int64_t group = rows - top < GROUP ? rows - top : GROUP;
+        float factors[GROUP];
+        for (int64_t row = 0; row < group; row++)
+            memcpy(head->queries + row * d_kv, projected + (top + row) * stride,
+                   d_kv * sizeof(float));
+        for (int64_t key = 0; key < size; key += PANEL)
+            multiply_floats(head->queries, d_kv, head->keys + key, size, d_kv, head->scores + key,
+                            size);
+        for (int64_t row = 0; row < group; row++)
+            factors[row] = weigh(head->scores + row * size, bias - top - row, rows);
+        for (int64_t i = 0; i < columns; i += PANEL)
+            multiply_floats(head->scores, size, head->values + i, columns, rows, head->mixed + i,
+                            columns);
+        for (int64_t row = 0; row < group; row++)
+            for (int64_t i = 0; i < d_kv; i++)
+                out[(top + row) * out_stride + i] = head->mixed[row * columns + i] * factors[row];
+    }
+}
+#endif

@@ -1,7 +1,9 @@
 """An encoder of eight bits in compiled calls says what its modules say."""
 
+import copy
 import ctypes
 import os
+import pickle
 from pathlib import Path
 
 import pytest
@@ -175,6 +177,27 @@ def test_a_layer_that_takes_the_place_of_another_counts():
     assert not torch.equal(found, before)
     expected = states_of(encoder, embedded, [20], by_modules=True)
     assert (found - expected).norm() < 0.01 * expected.norm()
+
+
+def test_a_copy_of_a_model_that_has_run_is_one_of_its_own():
+    encoder, embedded = encoder_of(), torch.randn(1, 20, 64)
+    expected = states_of(encoder, embedded, [20])
+    copied = pickle.loads(pickle.dumps(copy.deepcopy(encoder)))
+    encoder.block[0].layer[0].layer_norm.weight.data.zero_()
+    assert torch.equal(states_of(copied, embedded, [20]), expected)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_joined_layers_multiply_whatever_is_switched_meanwhile(first, monkeypatch):
+    layers = [Int8Linear.of(nn.Linear(64, 40, bias=False)) for _ in range(2)]
+    rows = quantize_rows(torch.randn(5, 64))
+    with torch.inference_mode():
+        expected = torch.cat([layer.multiply(rows) for layer in layers], dim=1)
+        for now in (first, not first):
+            monkeypatch.setattr(fast_path, "kernels", now)
+            if now is first:
+                joined = Int8Linear.joined(layers)
+            torch.testing.assert_close(joined.multiply(rows), expected, rtol=1e-6, atol=1e-6)
 
 
 def test_without_instructions_for_it_the_modules_compute(monkeypatch):

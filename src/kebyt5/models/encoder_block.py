@@ -48,6 +48,10 @@ class EncoderBlock(T5Block):
         assert self._kernel is not None
         return self._kernel(hidden_states, position_bias, segments), position_bias, None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves out the kernel, which a copy makes anew: it has addresses of this process."""
+        return {name: value for name, value in self.__dict__.items() if name != "_kernel"}
+
     def _fits(self) -> bool:
         """Whether the block has nothing that its kernel, made where there is none, leaves out."""
         parts = _Parts.of(self)

@@ -8,7 +8,7 @@ digit decides about 1/127 of the row's largest.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -88,7 +88,7 @@ class Int8Linear(nn.Module):
 
     def multiply(self, rows: Rows) -> Tensor:
         """Maps rows (M, K) to (M, N), float32."""
-        if use_native(rows.scale) and Panels.fit(rows.values.shape[1]):
+        if self._uses_panels(rows):
             return self.panels().multiply(*rows)
         if self._packed is None:
             self._packed = torch.ops.onednn.qlinear_prepack(self.weight, None)
@@ -111,6 +111,16 @@ class Int8Linear(nn.Module):
         if use_native(product):
             return native.scale_rows(product, rows.scale)
         return product.mul_(rows.scale)
+
+    def _uses_panels(self, rows: Rows) -> bool:
+        if self.weight.is_meta:  # what is joined has been packed once for all
+            return self._panels is not None
+        return use_native(rows.scale) and Panels.fit(rows.values.shape[1])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves out what is made anew: addresses are of this process, packed weights of oneDNN."""
+        made = ("_panels", "_packed", "_zero_points")
+        return {name: value for name, value in self.__dict__.items() if name not in made}
 
     def panels(self) -> Panels:
         """The weight as compiled functions read it."""

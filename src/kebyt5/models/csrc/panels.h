@@ -95,8 +95,8 @@ static void copy_panel(const float* from, int64_t rows, int64_t columns, float* 
 /* Writes x Wᵀ for `rows` rounded rows, or adds it to what is there. */
 static void multiply_panels(const Panels* linear, const Rounded* rounded, int64_t rows, float* out,
                             int add, int threads) {
-    const int64_t outs = linear->outs;
-#pragma omp parallel for num_threads(threads) schedule(static)
+    const int64_t outs = linear->outs, work = rows * outs * linear->width;
+#pragma omp parallel for num_threads(threads) schedule(static) if (work > LEAST_WORK)
     for (int64_t panel = 0; panel < (outs + PANEL - 1) / PANEL; panel++) {
         const int64_t first = panel * PANEL, columns = outs - first < PANEL ? outs - first : PANEL;
         for (int64_t top = 0; top < rows; top += GROUP) {
@@ -116,8 +116,8 @@ static void multiply_panels(const Panels* linear, const Rounded* rounded, int64_
 /* Writes gelu(x W_gateᵀ) * x W_valueᵀ. */
 static void multiply_gated(const Panels* gate, const Panels* value, const Rounded* rounded,
                            int64_t rows, float* out, int threads) {
-    const int64_t outs = gate->outs;
-#pragma omp parallel for num_threads(threads) schedule(static)
+    const int64_t outs = gate->outs, work = 2 * rows * outs * gate->width;
+#pragma omp parallel for num_threads(threads) schedule(static) if (work > LEAST_WORK)
     for (int64_t panel = 0; panel < (outs + PANEL - 1) / PANEL; panel++) {
         const int64_t first = panel * PANEL, columns = outs - first < PANEL ? outs - first : PANEL;
         for (int64_t top = 0; top < rows; top += GROUP) {

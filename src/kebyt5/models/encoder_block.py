@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from transformers.activations import NewGELUActivation
-from transformers.models.t5.modeling_t5 import T5Block, T5LayerNorm
+from transformers.models.t5 import modeling_t5
+from transformers.models.t5.modeling_t5 import T5LayerNorm
 
 from .attention import Segments
 from .fused import RMSNorm, is_hooked
@@ -21,8 +22,9 @@ from .int8 import Int8Linear
 from .native import Panels, PanelsStructure, call, use_native
 
 
-class EncoderBlock(T5Block):
-    """`T5Block` that is one call where it is an encoder's, packed and of eight bits."""
+# Of the same name as the original, by which FSDP and device maps find the layers of a model.
+class T5Block(modeling_t5.T5Block):
+    """A block that is one call where it is an encoder's, packed and of eight bits."""
 
     _kernel: "_Kernel | None" = None
 
@@ -35,7 +37,7 @@ class EncoderBlock(T5Block):
         segments: Segments | None = None,
         **options: Any,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """As `T5Block`; see `ByteAttention` for `segments` and `position_bias`."""
+        """As in Transformers; see `ByteAttention` for `segments` and `position_bias`."""
         if segments is None:
             return super().forward(hidden_states, attention_mask, position_bias, *others, **options)
         if self.is_decoder or self.training or not use_native(hidden_states) or not self._fits():
@@ -70,7 +72,7 @@ class _Parts(NamedTuple):
     rest: tuple[Int8Linear, Int8Linear, Int8Linear, Int8Linear]
 
     @classmethod
-    def of(cls, block: T5Block) -> "_Parts | None":
+    def of(cls, block: modeling_t5.T5Block) -> "_Parts | None":
         """None where one of them is another."""
         first, second = block.layer
         attention, inner = first.SelfAttention, second.DenseReluDense
@@ -143,4 +145,4 @@ class _Kernel:
         return states
 
 
-__all__ = ["EncoderBlock"]
+__all__ = ["T5Block"]

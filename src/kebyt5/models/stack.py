@@ -10,16 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import T5Config
+from transformers.models.t5 import modeling_t5
 from transformers.models.t5.modeling_t5 import (
     T5Attention,
-    T5Block,
     T5DenseGatedActDense,
     T5LayerNorm,
     T5Stack,
 )
 
 from .attention import BLOCKWISE, ByteAttention, Pairs, Segments
-from .encoder_block import EncoderBlock
+from .encoder_block import T5Block
 from .feed_forward import GatedFeedForward
 from .fused import Dropout, RMSNorm, fast_path
 from .int8 import Int8Linear, replace_linears
@@ -164,7 +164,7 @@ def _is_right_padded(mask: Tensor | None, states: Tensor | None) -> bool:
 
 FAST: dict[type[nn.Module], type[nn.Module]] = {
     T5Attention: ByteAttention,
-    T5Block: EncoderBlock,
+    modeling_t5.T5Block: T5Block,
     T5LayerNorm: RMSNorm,
     T5DenseGatedActDense: GatedFeedForward,
     nn.Dropout: Dropout,

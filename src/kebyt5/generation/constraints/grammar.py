@@ -175,8 +175,9 @@ class _Walk:
             began = time.thread_time()  # going back costs what the text is long
         self._state = state
         bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
-        self._slow += time.thread_time() - began > _SLOW
-        if self._slow > _MOST_SLOW:
+        is_slow = time.thread_time() - began > _SLOW
+        self._slow += is_slow
+        if is_slow and self._slow > _MOST_SLOW:
             raise ConstraintError(
                 f"the grammar takes more than {1000 * _SLOW:.0f} ms a byte here; make it less"
                 " ambiguous, or ask for fewer bytes"

@@ -42,12 +42,8 @@ class Places:
             Problem: 429, where there are not as many.
         """
         with self._changing:
-            if self.taken + count > self.total:
-                raise Problem(
-                    429,
-                    f"{self.taken} of {self.total} places are taken; try again in {self.wait} s",
-                    {"Retry-After": str(self.wait)},
-                )
+            if refusal := self.refusal(count):
+                raise refusal
             self.taken += count
         began = time.monotonic()
         try:
@@ -56,6 +52,16 @@ class Places:
         finally:
             with self._changing:
                 self.taken -= count
+
+    def refusal(self, count: int = 1) -> Problem | None:
+        """Why there are not so many places, where there are not."""
+        if self.taken + count <= self.total:
+            return None
+        return Problem(
+            429,
+            f"{self.taken} of {self.total} places are taken; try again in {self.wait} s",
+            {"Retry-After": str(self.wait)},
+        )
 
     @property
     def waiting(self) -> int:

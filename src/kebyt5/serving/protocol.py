@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
+from kebyt5.serving.problems import Problem
 from kebyt5.serving.schemas import (
     EmbedRequest,
     EmbedResponse,
@@ -49,6 +50,10 @@ class Service(Protocol):
 
     async def info(self) -> ModelInfo:
         """Describes the model."""
+
+    @property
+    def refusal(self) -> Problem | None:
+        """Why it accepts nothing at all now; None where it may."""
 
     @property
     def is_alive(self) -> bool:

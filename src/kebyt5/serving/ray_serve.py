@@ -66,6 +66,7 @@ class RemoteService:
     """
 
     is_alive = True  # Ray looks after its replicas
+    refusal = None  # and each of these after its places
 
     def __init__(self, handle: Any, options: ServeOptions) -> None:
         self._handle = handle

@@ -21,6 +21,7 @@ from kebyt5.generation.request import Statistics, encode_input
 from kebyt5.serving.admission import Admission
 from kebyt5.serving.constraints import requested_constraint
 from kebyt5.serving.options import ServeOptions
+from kebyt5.serving.problems import Problem
 from kebyt5.serving.protocol import Event, Service
 from kebyt5.serving.schemas import (
     ByteCounts,
@@ -116,6 +117,11 @@ class LocalService:
     async def stop(self) -> None:
         """Finishes what is accepted."""
         await asyncio.to_thread(self.worker.stop)
+
+    @property
+    def refusal(self) -> Problem | None:
+        """Why it accepts nothing at all now; None where it may."""
+        return self.places.refusal()
 
     @property
     def is_alive(self) -> bool:

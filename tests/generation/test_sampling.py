@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from kebyt5.generation.sampling import best, draw
+from kebyt5.generation.sampling import Scores, best, draw
 
 LOGITS = np.array([0.3, -1.0, 2.0, 1.2, -np.inf, 0.0, 0.9, -np.inf], np.float32)
 
@@ -46,6 +46,16 @@ def test_positions_and_seeds_are_independent():
     pairs = [drawn[0][:-1] * 16 + drawn[0][1:], drawn[0] * 16 + drawn[1]]
     for pair in pairs:
         assert chisquare(np.bincount(pair, minlength=256)).pvalue > 1e-3
+
+
+def test_rows_together_score_as_each_alone():
+    logits = np.random.default_rng(0).integers(-6, 5, (200, 8)).astype(np.float32)
+    scores = Scores.of(logits).rows(50, 150)
+    assert [(int(b), float(lead)) for b, lead in zip(scores.best, scores.lead, strict=True)] == [
+        best(row) for row in logits[50:150]
+    ]
+    assert (scores.largest == abs(logits[50:150]).max(axis=1)).all()
+    assert len(set(scores.lead)) > 3
 
 
 def test_the_lead_is_what_changes_the_choice():

@@ -113,7 +113,9 @@ def test_states_are_those_of_the_modules(shape, requests, threads, data):
 
 
 @pytest.mark.parametrize("is_int8", [False, True])
-def test_both_variants_compute_both_kinds_of_weights(variant, is_int8):
+@pytest.mark.parametrize("cache", [0, 2**20])
+def test_both_variants_compute_both_kinds_of_weights(variant, is_int8, cache, monkeypatch):
+    monkeypatch.setattr(kernels, "_CACHE", cache)  # with room in it, many rows have panels
     model = model_of(d_model=192, d_kv=40, d_ff=200)
     fast, slow = decoders_of(quantize(model) if is_int8 else model)
     with torch.inference_mode():

@@ -35,6 +35,7 @@ from kebyt5.generation.request import (
     Statistics,
     encode_input,
 )
+from kebyt5.generation.sampling import Scores
 from kebyt5.generation.slot import Slot
 
 
@@ -305,10 +306,10 @@ class Engine:
             wanted += range(end - slot.choices, end)
         if len(wanted) < end:
             hidden = hidden[wanted]
-        logits = decoder.logits(hidden).cpu().numpy()
+        scores = Scores.of(decoder.logits(hidden).cpu().numpy())
         first = 0
         for slot in plans:
-            rows = logits[first : first + slot.choices]
+            rows = scores.rows(first, first + slot.choices)
             first += slot.choices
             with self._failing_alone(slot):
                 slot.accept(rows)

@@ -268,7 +268,7 @@ class TextStream:
         return self._release("" if cut else self._decoder.decode(b"", final=True), end=True)
 
     def _release(self, piece: str, end: bool) -> str:
-        if self.stopped:
+        if self.stopped or not (piece or end):
             return ""
         self._held += piece
         found = [

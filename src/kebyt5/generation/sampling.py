@@ -1,5 +1,7 @@
 """Choosing one id by its logits: the best, or one drawn so that only seed and position decide."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 TIE = 1e-5
@@ -14,10 +16,39 @@ had standard deviation 4, so largest ones of some 13; each of two logits may be 
 """
 
 
+class Scores(NamedTuple):
+    """Logits of some rows, with what greedy search wants to know of each.
+
+    Attributes:
+        logits: (rows, V).
+        best: The id with the largest logit, the first of equals: (rows,).
+        lead: Of that one over the next: (rows,).
+        largest: Absolute value of a logit: (rows,).
+    """
+
+    logits: np.ndarray
+    best: np.ndarray
+    lead: np.ndarray
+    largest: np.ndarray
+
+    @classmethod
+    def of(cls, logits: np.ndarray) -> "Scores":
+        """Looks at all rows (rows, V) at once."""
+        best = logits.argmax(axis=1)[:, None]
+        first = np.take_along_axis(logits, best, axis=1)
+        others = logits.copy()
+        np.put_along_axis(others, best, -np.inf, axis=1)
+        lead = first[:, 0] - others.max(axis=1)
+        return cls(logits, best[:, 0], lead, np.maximum(first[:, 0], -logits.min(axis=1)))
+
+    def rows(self, first: int, end: int) -> "Scores":
+        """Those from the first on, without the end."""
+        return Scores(*(each[first:end] for each in self))
+
+
 def best(logits: np.ndarray) -> tuple[int, float]:
     """The id with the largest logit (V,), the first of equals, and its lead over the next one."""
-    chosen = int(logits.argmax())
-    return chosen, _lead(logits)
+    return int(logits.argmax()), _lead(logits)
 
 
 def draw(
@@ -82,4 +113,4 @@ def _nucleus(scaled: np.ndarray, top_p: float, doubt: float) -> tuple[np.ndarray
     return inside, edge
 
 
-__all__ = ["DOUBT", "TIE", "best", "draw"]
+__all__ = ["DOUBT", "TIE", "Scores", "best", "draw"]

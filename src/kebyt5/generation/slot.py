@@ -11,7 +11,7 @@ from kebyt5.generation.cache import SlotCache
 from kebyt5.generation.constraints.constraint import EOS, ConstraintError, forced
 from kebyt5.generation.drafts import CopyDraft, Habits, Price
 from kebyt5.generation.request import Finish, Generated, Generation, Statistics, TextStream
-from kebyt5.generation.sampling import DOUBT, TIE, best, draw
+from kebyt5.generation.sampling import DOUBT, TIE, Scores, best, draw
 
 
 class Slot:
@@ -92,18 +92,18 @@ class Slot:
         """How many of the planned ids, the last ones, need logits."""
         return len(self._draft) + 1
 
-    def accept(self, logits: np.ndarray) -> None:
+    def accept(self, scores: Scores) -> None:
         """Takes as many ids as the draft was right, and one more.
 
         Args:
-            logits: (choices, V).
+            scores: Of as many rows as there are `choices`.
         """
         self.statistics.passes += 1
         self.statistics.rows += len(self._pending) + len(self._draft)
         self.statistics.proposed += len(self._draft) - self._sure
         self.statistics.proposed_forced += self._sure
         self.cache.length += len(self._pending)
-        self._take(logits, DOUBT if self._plain else 0.0)
+        self._take(scores, DOUBT if self._plain else 0.0)
 
     def reread(self) -> None:
         """Reads one more id as plain generation does; the last one tells what was in doubt."""
@@ -113,15 +113,15 @@ class Slot:
         self.statistics.passes += 1
         self.statistics.rows += 1
         if self._reread > len(self._output):
-            self._take(logits[None])
+            self._take(Scores.of(logits[None]))
 
     def end(self, finish: Finish) -> Generated:
         """The text as it is, for the reason given."""
         self.request.emit(self._text.close(cut=finish not in ("eos", "stop")))
         return Generated(self._text.text, self._output, finish, self.statistics)
 
-    def _take(self, logits: np.ndarray, doubt: float = 0.0) -> None:
-        """Takes ids by their logits (choices, V) up to the first that the draft has not guessed.
+    def _take(self, scores: Scores, doubt: float = 0.0) -> None:
+        """Takes ids by their scores up to the first that the draft has not guessed.
 
         One whose lead is below `doubt`, a share of the largest logit, is left open.
         """
@@ -130,8 +130,8 @@ class Slot:
         for row, mask in enumerate(self._masks):
             only = None if mask is None else forced(mask)
             if only is None:
-                chosen, lead = self._choose(logits[row], mask)
-                if lead < doubt * np.abs(logits[row]).max():
+                chosen, lead = self._choose(scores, row, mask)
+                if lead < doubt * scores.largest[row]:
                     self.in_doubt = True
                     break
                 self.statistics.ties += lead < TIE
@@ -198,8 +198,14 @@ class Slot:
         assert self._constraint is not None
         return self._constraint.allowed(state)[: self._vocabulary]
 
-    def _choose(self, logits: np.ndarray, mask: np.ndarray | None) -> tuple[int, float]:
-        """An id, and its lead over the next one in logits."""
+    def _choose(self, scores: Scores, row: int, mask: np.ndarray | None) -> tuple[int, float]:
+        """An id, and its lead over the next one in logits, or less than that and beyond doubt."""
+        if self._options.temperature == 0:
+            chosen, lead = int(scores.best[row]), float(scores.lead[row])
+            is_beyond_doubt = lead >= max(TIE, DOUBT * scores.largest[row])
+            if mask is None or (is_beyond_doubt and mask[chosen : chosen + 1].any()):
+                return chosen, lead
+        logits = scores.logits[row]
         if mask is not None:
             allowed = np.zeros(len(logits), bool)
             allowed[: len(mask)] = mask

@@ -87,7 +87,7 @@ class _Parts(NamedTuple):
         is_fit = (
             all(type(norm) in (T5LayerNorm, RMSNorm) and _is_plain(norm) for norm in parts.norms)
             and all(type(linear) is Int8Linear for linear in linears)
-            and all(Panels.fit(linear.weight.shape[1]) for linear in linears)
+            and all(Panels.are_fastest(linear.weight) for linear in linears)
         )
         return parts if is_fit else None
 

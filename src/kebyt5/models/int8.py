@@ -115,7 +115,7 @@ class Int8Linear(nn.Module):
     def _uses_panels(self, rows: Rows) -> bool:
         if self.weight.is_meta:  # what is joined has been packed once for all
             return self._panels is not None
-        return use_native(rows.scale) and Panels.fit(rows.values.shape[1])
+        return use_native(rows.scale) and Panels.are_fastest(self.weight)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves out what is made anew: addresses are of this process, packed weights of oneDNN."""

@@ -16,15 +16,16 @@ from transformers.models.t5.modeling_t5 import T5LayerNorm, T5Stack
 from .fused import RMSNorm, is_hooked
 from .int8 import Int8Linear
 from .linear import Linear
-from .native import library
+from .native import Panels, library
 
 MOST_ROWS = {torch.float32: 12, torch.int8: 32}
 """Beyond it, PyTorch's and oneDNN's products are faster by more than their calls take."""
 
-_MOST_ROWS_CACHED = 128
+_MOST_ROWS_CACHED = 1024
 """The same where the weights of a block stay in the cache and calls are most of a pass."""
 
 _CACHE = 8 * 2**20
+"""Bytes of a block that stay there; its weights are kept a second time, as many rows want them."""
 
 _OUTS = 4
 """Outputs that the kernels compute at a time; see there."""
@@ -37,6 +38,7 @@ class _Linear(ctypes.Structure):
         ("sums", c_void_p),
         ("outs", c_int64),
         ("width", c_int64),
+        ("panels", c_void_p),
     ]
 
 
@@ -84,9 +86,11 @@ class DecoderKernel:
         self._decode = _library().decode
         self._kept: list[Any] = []
         config = stack.config
+        blocks = stack.block
+        self._is_cached = sum(each.nbytes for each in blocks[0].state_dict().values()) <= _CACHE
         if config.dense_act_fn not in ("gelu_new", "gelu_pytorch_tanh"):
             raise UnfitError(f"the activation {config.dense_act_fn}")
-        layers = (_Layer * len(stack.block))(*(self._layer(block) for block in stack.block))
+        layers = (_Layer * len(blocks))(*(self._layer(block) for block in blocks))
         self._kept.append(layers)
         self._decoder = _Decoder(
             ctypes.addressof(layers),
@@ -98,10 +102,8 @@ class DecoderKernel:
             self._norm(stack.final_layer_norm),
             config.layer_norm_epsilon,
         )
-
-        weight = stack.block[0].layer[0].SelfAttention.q.weight
-        is_cached = sum(each.nbytes for each in stack.block[0].state_dict().values()) <= _CACHE
-        self.most_rows = _MOST_ROWS_CACHED if is_cached else MOST_ROWS[weight.dtype]
+        weight = blocks[0].layer[0].SelfAttention.q.weight
+        self.most_rows = _MOST_ROWS_CACHED if self._is_cached else MOST_ROWS[weight.dtype]
 
     def decode(
         self, hidden: Tensor, own: np.ndarray, cross: np.ndarray, bias: Tensor, middle: int
@@ -153,7 +155,7 @@ class DecoderKernel:
             raise UnfitError("something waits for a module to run")
         return _Layer(
             *(self._norm(layer.layer_norm) for layer in block.layer),
-            *(_linear(module, self._kept) for module in linears),
+            *(_linear(module, self._kept, self._is_cached) for module in linears),
         )
 
     def _norm(self, module: Any) -> int:
@@ -202,20 +204,22 @@ def _library() -> ctypes.CDLL:
     return kernels
 
 
-def _linear(module: Any, kept: list[Any]) -> _Linear:
+def _linear(module: Any, kept: list[Any], for_many_rows: bool = False) -> _Linear:
     is_float = type(module) in (nn.Linear, Linear) and module.bias is None
     if not is_float and type(module) is not Int8Linear:
         raise UnfitError(f"a layer of type {type(module).__name__}, or with a bias")
     outs, width = module.weight.shape
     if outs % _OUTS:
         raise UnfitError(f"a layer with {outs} outputs")
-    if is_float:
-        weight = _address(module.weight, torch.float32, kept)
-        return _Linear(weight, None, None, outs, width)
-    weight = _address(module.weight, torch.int8, kept)
-    scales = _address(module.scale, torch.float32, kept)
-    sums = _address(module.weight.sum(dim=1, dtype=torch.int32), torch.int32, kept)
-    return _Linear(weight, scales, sums, outs, width)
+    scales = sums = panels = None
+    weight = _address(module.weight, torch.float32 if is_float else torch.int8, kept)
+    if not is_float:
+        scales = _address(module.scale, torch.float32, kept)
+        sums = _address(module.weight.sum(dim=1, dtype=torch.int32), torch.int32, kept)
+    if for_many_rows and Panels.fit(module.weight):
+        kept.append(Panels(module.weight.detach(), None if is_float else module.scale))
+        panels = ctypes.addressof(kept[-1].structure)
+    return _Linear(weight, scales, sums, outs, width, panels)
 
 
 def _address(tensor: Tensor, dtype: torch.dtype, kept: list[Any]) -> int:

@@ -76,33 +76,36 @@ class PanelsStructure(ctypes.Structure):
 
 
 class Panels:
-    """A weight of eight bits as `csrc` multiplies it with many rows; keeps a copy of it.
+    """A weight as `csrc` multiplies it with many rows; keeps a copy of it.
 
     Args:
-        weight: (N, K), int8, K a multiple of four.
-        scale: (N,), float32: what one step of each output channel is worth.
+        weight: (N, K), float32; or int8, K a multiple of four.
+        scale: (N,), float32: what one step of each output channel of eight bits is worth.
     """
 
-    def __init__(self, weight: Tensor, scale: Tensor) -> None:
+    def __init__(self, weight: Tensor, scale: Tensor | None = None) -> None:
         outs, width = weight.shape
-        missing = -outs % _PANEL
-        padded = F.pad(weight, (0, 0, 0, missing)).view(-1, _PANEL, width // 4, 4)
-        # Rows have a zero of 128.
-        starts = weight.sum(dim=1, dtype=torch.int32) * -128
-        self._kept = (
-            padded.transpose(1, 2).contiguous(),
-            F.pad(scale, (0, missing)),
-            F.pad(starts, (0, missing)),
-        )
-        self.structure = PanelsStructure(*(each.data_ptr() for each in self._kept), outs, width)
+        missing, together = -outs % _PANEL, 1 if scale is None else 4
+        padded = F.pad(weight, (0, 0, 0, missing)).view(-1, _PANEL, width // together, together)
+        self._kept = [padded.transpose(1, 2).contiguous()]
+        if scale is not None:
+            # Rows have a zero of 128.
+            starts = weight.sum(dim=1, dtype=torch.int32) * -128
+            self._kept += [F.pad(scale, (0, missing)), F.pad(starts, (0, missing))]
+        addresses = [each.data_ptr() for each in self._kept]
+        self.structure = PanelsStructure(*addresses, *[None] * (3 - len(addresses)), outs, width)
 
     @staticmethod
-    def fit(width: int) -> bool:
-        """Whether this machine is fastest with them, and they are for rows of this width."""
-        kernels = library()
+    def fit(weight: Tensor) -> bool:
+        """Whether there are functions here for a weight (N, K)."""
+        is_whole = weight.dtype == torch.float32 or weight.shape[1] % 4 == 0
+        return is_whole and hasattr(library(), "multiply_rounded")
+
+    @staticmethod
+    def are_fastest(weight: Tensor) -> bool:
+        """Whether they are faster than oneDNN for a weight (N, K) of eight bits and any rows."""
         # AMX, which oneDNN has, multiplies several times as much.
-        is_fastest = hasattr(kernels, "multiply_rounded") and "amx_int8" not in _processor_flags()
-        return is_fastest and width % 4 == 0
+        return Panels.fit(weight) and "amx_int8" not in _processor_flags()
 
     def multiply(self, values: Tensor, scales: Tensor) -> Tensor:
         """Maps rounded rows (M, K) and their steps (M, 1) to (M, N), float32."""

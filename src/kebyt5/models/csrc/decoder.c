@@ -102,6 +102,22 @@ static void multiply_one(const Linear* linear, const float* x, int64_t rows, Rou
     multiply(&linear, 1, x, rows, rounded, &out, add, threads);
 }
 
+/* gelu(x W_0ᵀ) * x W_1ᵀ of the feed-forward layer. */
+static void multiply_and_open(const Layer* layer, const float* x, int64_t rows, Space* space,
+                              int threads) {
+#ifdef __AVX512VNNI__
+    if (uses_panels(&layer->wi_0, rows)) {
+        round_few(&layer->wi_0, x, rows, &space->rounded);
+        multiply_gated(layer->wi_0.panels, layer->wi_1.panels, x, &space->rounded, rows,
+                       space->opened, threads);
+        return;
+    }
+#endif
+    multiply((const Linear*[]){&layer->wi_0, &layer->wi_1}, 2, x, rows, &space->rounded,
+             (float*[]){space->inner, space->value}, 0, threads);
+    open_gate(space->inner, space->value, rows * layer->wi_0.outs, space->opened);
+}
+
 /* One pass over hidden (rows, width), which becomes what the final norm says.
  *
  * Returns whether there was memory for it. */
@@ -141,9 +157,7 @@ int decode(const Decoder* decoder, const Slot* own, const Slot* cross, int64_t c
         multiply_one(&layer->cross_o, space.mixed, rows, rounded, hidden, 1, threads);
 
         normalize(hidden, layer->feed_forward_norm, epsilon, rows, width, space.normed);
-        multiply((const Linear*[]){&layer->wi_0, &layer->wi_1}, 2, space.normed, rows, rounded,
-                 (float*[]){space.inner, space.value}, 0, threads);
-        open_gate(space.inner, space.value, rows * decoder->d_ff, space.opened);
+        multiply_and_open(layer, space.normed, rows, &space, threads);
         multiply_one(&layer->wo, space.opened, rows, rounded, hidden, 1, threads);
     }
     memcpy(space.normed, hidden, rows * width * sizeof(float));

@@ -82,7 +82,7 @@ int encode_block(const Block* block, float* hidden, int64_t rows, const int64_t*
     lay_out(&space, (uintptr_t)memory, block, rows, longest, threads);
 
     normalize_and_round(hidden, block->own_norm, epsilon, rows, width, &space, threads);
-    multiply_panels(&block->projections, &space.rounded, rows, space.projected, 0, threads);
+    multiply_panels(&block->projections, NULL, &space.rounded, rows, space.projected, 0, threads);
 #pragma omp parallel for num_threads(threads) schedule(dynamic)
     for (int64_t task = 0; task < count * heads; task++) {
         const int64_t text = task / heads, head = task % heads, first = starts[text];
@@ -94,12 +94,12 @@ int encode_block(const Block* block, float* hidden, int64_t rows, const int64_t*
                     heads * d_kv);
     }
     round_all(space.mixed, rows, heads * d_kv, &space.rounded, threads);
-    multiply_panels(&block->o, &space.rounded, rows, hidden, 1, threads);
+    multiply_panels(&block->o, NULL, &space.rounded, rows, hidden, 1, threads);
 
     normalize_and_round(hidden, block->feed_forward_norm, epsilon, rows, width, &space, threads);
-    multiply_gated(&block->wi_0, &block->wi_1, &space.rounded, rows, space.opened, threads);
+    multiply_gated(&block->wi_0, &block->wi_1, NULL, &space.rounded, rows, space.opened, threads);
     round_all(space.opened, rows, block->d_ff, &space.rounded, threads);
-    multiply_panels(&block->wo, &space.rounded, rows, hidden, 1, threads);
+    multiply_panels(&block->wo, NULL, &space.rounded, rows, hidden, 1, threads);
     free(memory);
     return 1;
 }
@@ -108,7 +108,7 @@ int encode_block(const Block* block, float* hidden, int64_t rows, const int64_t*
 void multiply_rounded(const Panels* linear, uint8_t* values, float* scales, int64_t rows,
                       float* out, int64_t threads) {
     Rounded rounded = {values, scales};
-    multiply_panels(linear, &rounded, rows, out, 0, threads);
+    multiply_panels(linear, NULL, &rounded, rows, out, 0, threads);
 }
 #endif
 

@@ -1,37 +1,65 @@
-/* Products of many rows with weights of eight bits, at the speed of the processor.
+/* Products of many rows with weights of 32 or eight bits, at the speed of the processor.
  *
- * A weight lies in panels of PANEL outputs; of each come four inputs of every output, the next
- * four, and so on, so that a vector holds what one instruction multiplies with four values of a
- * row. */
+ * A weight lies in panels of PANEL outputs; of each come the first inputs of every output, the next
+ * ones, and so on: a float at a time, or four values of eight bits, which one instruction
+ * multiplies with four values of a row. */
 #pragma once
 #include <string.h>
 
 #include "rows.h"
 
-#ifdef __AVX512VNNI__
-#define PANEL 64 /* outputs, four vectors of them, ... */
-#define GROUP 6  /* ... and rows that are computed at a time: as many as there are registers for */
-#define AHEAD 8  /* how many times four inputs ahead weights are asked for */
-
-/* x Wᵀ with W (outs, width), width a multiple of four. Panels, scales and starts end with zeros up
- * to a whole panel. A start is what makes up for the 128 that each value of a row has too much. */
+/* x Wᵀ with W (outs, width); of eight bits, width is a multiple of four. Panels, scales and starts
+ * end with zeros up to a whole panel. A start is what makes up for the 128 that each value of a row
+ * has too much. Floats have neither scales nor starts. */
 typedef struct {
-    const int8_t* panels;
+    const void* panels;
     const float* scales;
     const int32_t* starts;
     int64_t outs, width;
 } Panels;
+
+#ifdef __AVX512VNNI__
+#define PANEL 64 /* outputs, four vectors of them, ... */
+#define GROUP 6  /* ... and rows that are computed at a time: as many as there are registers for */
+#define AHEAD 8  /* how many times that much ahead weights are asked for */
 
 /* sums += x * weight by fours. The compiler's own function for it takes registers that hold sums.
  */
 #define ADD_PRODUCTS(sums, x, weight) \
     __asm__("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(x), "v"(weight))
 
-/* A panel's outputs of `rows` <= GROUP rows from `top` on, written or added. */
-ALWAYS_INLINE void multiply_group(const Panels* linear, int64_t panel, const Rounded* rounded,
-                                  int64_t top, const int rows, float* to, int64_t stride, int add) {
+/* Writes A B, or adds it, for A (rows, depth) and PANEL columns of B (depth, ...). */
+ALWAYS_INLINE void multiply_floats(const float* a, int64_t a_stride, const float* b,
+                                   int64_t b_stride, int64_t depth, const int rows, float* out,
+                                   int64_t out_stride, int add) {
+    __m512 sums[GROUP][4];
+    UNROLL_FOR (int row = 0; row < rows; row++)
+        UNROLL_FOR (int part = 0; part < 4; part++) sums[row][part] = _mm512_setzero_ps();
+    for (int64_t i = 0; i < depth; i++, b += b_stride) {
+        __m512 factors[4];
+        UNROLL_FOR (int part = 0; part < 4; part++) {
+            _mm_prefetch((const char*)(b + AHEAD * b_stride + 16 * part), _MM_HINT_T0);
+            factors[part] = _mm512_loadu_ps(b + 16 * part);
+        }
+        UNROLL_FOR (int row = 0; row < rows; row++) {
+            __m512 input = _mm512_set1_ps(a[row * a_stride + i]);
+            UNROLL_FOR (int part = 0; part < 4; part++)
+                sums[row][part] = _mm512_fmadd_ps(input, factors[part], sums[row][part]);
+        }
+    }
+    UNROLL_FOR (int row = 0; row < rows; row++)
+        UNROLL_FOR (int part = 0; part < 4; part++) {
+            float* at = out + row * out_stride + 16 * part;
+            const __m512 sum = sums[row][part];
+            _mm512_storeu_ps(at, add ? _mm512_add_ps(_mm512_loadu_ps(at), sum) : sum);
+        }
+}
+
+/* A panel's outputs of `rows` <= GROUP rounded rows from `top` on, written or added. */
+ALWAYS_INLINE void multiply_int8(const Panels* linear, int64_t panel, const Rounded* rounded,
+                                 int64_t top, const int rows, float* to, int64_t stride, int add) {
     const int64_t width = linear->width;
-    const int8_t* weight = linear->panels + panel * PANEL * width;
+    const int8_t* weight = (const int8_t*)linear->panels + panel * PANEL * width;
     const uint8_t* x = rounded->values + top * width;
     __m512i sums[GROUP][4];
     UNROLL_FOR (int row = 0; row < rows; row++)
@@ -65,12 +93,26 @@ ALWAYS_INLINE void multiply_group(const Panels* linear, int64_t panel, const Rou
     }
 }
 
+/* A panel's outputs of rows of x, or of rounded ones where the weight has eight bits. */
+ALWAYS_INLINE void multiply_group(const Panels* linear, int64_t panel, const float* x,
+                                  const Rounded* rounded, int64_t top, const int rows, float* to,
+                                  int64_t stride, int add) {
+    const int64_t width = linear->width;
+    if (linear->scales)
+        multiply_int8(linear, panel, rounded, top, rows, to, stride, add);
+    else
+        multiply_floats(x + top * width, width,
+                        (const float*)linear->panels + panel * PANEL * width, PANEL, width, rows,
+                        to, stride, add);
+}
+
 /* The same for any number of rows up to GROUP, with loops that unroll. */
-static void multiply_panel(const Panels* linear, int64_t panel, const Rounded* rounded, int64_t top,
-                           int64_t rows, float* to, int64_t stride, int add) {
-#define MULTIPLY_GROUP(rows)                                                \
-    case rows:                                                              \
-        multiply_group(linear, panel, rounded, top, rows, to, stride, add); \
+static void multiply_panel(const Panels* linear, int64_t panel, const float* x,
+                           const Rounded* rounded, int64_t top, int64_t rows, float* to,
+                           int64_t stride, int add) {
+#define MULTIPLY_GROUP(rows)                                                   \
+    case rows:                                                                 \
+        multiply_group(linear, panel, x, rounded, top, rows, to, stride, add); \
         break;
     switch (rows) {
         MULTIPLY_GROUP(1)
@@ -92,9 +134,9 @@ static void copy_panel(const float* from, int64_t rows, int64_t columns, float* 
         }
 }
 
-/* Writes x Wᵀ for `rows` rounded rows, or adds it to what is there. */
-static void multiply_panels(const Panels* linear, const Rounded* rounded, int64_t rows, float* out,
-                            int add, int threads) {
+/* Writes x Wᵀ for `rows` rows of x, or rounded ones, or adds it to what is there. */
+static void multiply_panels(const Panels* linear, const float* x, const Rounded* rounded,
+                            int64_t rows, float* out, int add, int threads) {
     const int64_t outs = linear->outs, work = rows * outs * linear->width;
 #pragma omp parallel for num_threads(threads) schedule(static) if (work > LEAST_WORK)
     for (int64_t panel = 0; panel < (outs + PANEL - 1) / PANEL; panel++) {
@@ -103,19 +145,19 @@ static void multiply_panels(const Panels* linear, const Rounded* rounded, int64_
             const int64_t group = rows - top < GROUP ? rows - top : GROUP;
             float* to = out + top * outs + first;
             if (columns == PANEL) {
-                multiply_panel(linear, panel, rounded, top, group, to, outs, add);
+                multiply_panel(linear, panel, x, rounded, top, group, to, outs, add);
                 continue;
             }
             float part[GROUP * PANEL];
-            multiply_panel(linear, panel, rounded, top, group, part, PANEL, 0);
+            multiply_panel(linear, panel, x, rounded, top, group, part, PANEL, 0);
             copy_panel(part, group, columns, to, outs, add);
         }
     }
 }
 
 /* Writes gelu(x W_gateᵀ) * x W_valueᵀ. */
-static void multiply_gated(const Panels* gate, const Panels* value, const Rounded* rounded,
-                           int64_t rows, float* out, int threads) {
+static void multiply_gated(const Panels* gate, const Panels* value, const float* x,
+                           const Rounded* rounded, int64_t rows, float* out, int threads) {
     const int64_t outs = gate->outs, work = 2 * rows * outs * gate->width;
 #pragma omp parallel for num_threads(threads) schedule(static) if (work > LEAST_WORK)
     for (int64_t panel = 0; panel < (outs + PANEL - 1) / PANEL; panel++) {
@@ -123,8 +165,8 @@ static void multiply_gated(const Panels* gate, const Panels* value, const Rounde
         for (int64_t top = 0; top < rows; top += GROUP) {
             const int64_t group = rows - top < GROUP ? rows - top : GROUP;
             float parts[2][GROUP * PANEL];
-            multiply_panel(gate, panel, rounded, top, group, parts[0], PANEL, 0);
-            multiply_panel(value, panel, rounded, top, group, parts[1], PANEL, 0);
+            multiply_panel(gate, panel, x, rounded, top, group, parts[0], PANEL, 0);
+            multiply_panel(value, panel, x, rounded, top, group, parts[1], PANEL, 0);
             open_gate(parts[0], parts[1], group * PANEL, parts[0]);
             copy_panel(parts[0], group, columns, out + top * outs + first, outs, 0);
         }

@@ -2,16 +2,18 @@
 #pragma once
 #include <stdlib.h>
 
-#include "rows.h"
+#include "panels.h"
 
 #define TILE 32 /* outputs whose weights many rows share in the cache */
 
-/* x Wᵀ with W (outs, width); of eight bits with a scale and a sum for each output, or of floats. */
+/* x Wᵀ with W (outs, width); of eight bits with a scale and a sum for each output, or of floats.
+ * `panels` are for many rows, NULL where it comes from memory whatever their number. */
 typedef struct {
     const void* weight;
     const float* scales;
     const int32_t* sums;
     int64_t outs, width;
+    const Panels* panels;
 } Linear;
 
 /* Products of `rows` <= ROWS rows, `stride` apart, with OUTS rows of a weight. Called with
@@ -136,15 +138,29 @@ static void multiply_tile(const Linear* linear, const float* x, int64_t rows,
         }
 }
 
+static void round_few(const Linear* linear, const float* x, int64_t rows, Rounded* rounded) {
+    const int64_t width = linear->width;
+    if (!linear->scales) return;
+    for (int64_t row = 0; row < rows; row++)
+        round_row(x + row * width, width, rounded->values + row * width, rounded->scales + row);
+}
+
+static int uses_panels(const Linear* linear, int64_t rows) { return linear->panels && rows > ROWS; }
+
 /* Writes x Wᵀ of several layers of the same input into outs, or adds it to what is there. */
 static void multiply(const Linear* const* linears, int count, const float* x, int64_t rows,
                      Rounded* rounded, float* const* outs, int add, int threads) {
     const int64_t width = linears[0]->width, tile = rows > ROWS ? TILE : OUTS;
     int64_t work = 0;
     for (int i = 0; i < count; i++) work += linears[i]->outs * width * rows;
-    if (linears[0]->scales)
-        for (int64_t row = 0; row < rows; row++)
-            round_row(x + row * width, width, rounded->values + row * width, rounded->scales + row);
+    round_few(linears[0], x, rows, rounded);
+#ifdef __AVX512VNNI__
+    if (uses_panels(linears[0], rows)) {
+        for (int i = 0; i < count; i++)
+            multiply_panels(linears[i]->panels, x, rounded, rows, outs[i], add, threads);
+        return;
+    }
+#endif
 #pragma omp parallel num_threads(threads) if (work > LEAST_WORK)
     for (int i = 0; i < count; i++) {
         const Linear* linear = linears[i];

@@ -3,26 +3,6 @@
 #include "panels.h"
 
 #ifdef __AVX512VNNI__
-/* Writes A B for A (GROUP, depth) and PANEL columns of B (depth, ...). */
-static void multiply_floats(const float* a, int64_t a_stride, const float* b, int64_t b_stride,
-                            int64_t depth, float* out, int64_t out_stride) {
-    __m512 sums[GROUP][4];
-    UNROLL_FOR (int row = 0; row < GROUP; row++)
-        UNROLL_FOR (int part = 0; part < 4; part++) sums[row][part] = _mm512_setzero_ps();
-    for (int64_t i = 0; i < depth; i++, b += b_stride) {
-        __m512 factors[4];
-        UNROLL_FOR (int part = 0; part < 4; part++) factors[part] = _mm512_loadu_ps(b + 16 * part);
-        UNROLL_FOR (int row = 0; row < GROUP; row++) {
-            __m512 input = _mm512_set1_ps(a[row * a_stride + i]);
-            UNROLL_FOR (int part = 0; part < 4; part++)
-                sums[row][part] = _mm512_fmadd_ps(input, factors[part], sums[row][part]);
-        }
-    }
-    UNROLL_FOR (int row = 0; row < GROUP; row++)
-        UNROLL_FOR (int part = 0; part < 4; part++)
-            _mm512_storeu_ps(out + row * out_stride + 16 * part, sums[row][part]);
-}
-
 /* What attention of one head within a text needs; filled up to whole panels. */
 typedef struct {
     float *keys, *values; /* (d_kv, size), (size, d_kv) */
@@ -65,13 +45,13 @@ static void attend_text(const Head* head, const float* projected, int64_t rows, 
             memcpy(head->queries + row * d_kv, projected + (top + row) * stride,
                    d_kv * sizeof(float));
         for (int64_t key = 0; key < size; key += PANEL)
-            multiply_floats(head->queries, d_kv, head->keys + key, size, d_kv, head->scores + key,
-                            size);
+            multiply_floats(head->queries, d_kv, head->keys + key, size, d_kv, GROUP,
+                            head->scores + key, size, 0);
         for (int64_t row = 0; row < group; row++)
             factors[row] = weigh(head->scores + row * size, bias - top - row, rows);
         for (int64_t i = 0; i < columns; i += PANEL)
-            multiply_floats(head->scores, size, head->values + i, columns, rows, head->mixed + i,
-                            columns);
+            multiply_floats(head->scores, size, head->values + i, columns, rows, GROUP,
+                            head->mixed + i, columns, 0);
         for (int64_t row = 0; row < group; row++)
             for (int64_t i = 0; i < d_kv; i++)
                 out[(top + row) * out_stride + i] = head->mixed[row * columns + i] * factors[row];

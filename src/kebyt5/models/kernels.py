@@ -21,11 +21,13 @@ from .native import Panels, library
 MOST_ROWS = {torch.float32: 12, torch.int8: 32}
 """Beyond it, PyTorch's and oneDNN's products are faster by more than their calls take."""
 
-_MOST_ROWS_CACHED = 1024
+_MOST_ROWS_CACHED = 128
 """The same where the weights of a block stay in the cache and calls are most of a pass."""
 
+_MOST_ROWS_IN_PANELS = 1024
+"""The same where weights are kept a second time, as many rows want them."""
+
 _CACHE = 8 * 2**20
-"""Bytes of a block that stay there; its weights are kept a second time, as many rows want them."""
 
 _OUTS = 4
 """Outputs that the kernels compute at a time; see there."""
@@ -87,7 +89,10 @@ class DecoderKernel:
         self._kept: list[Any] = []
         config = stack.config
         blocks = stack.block
-        self._is_cached = sum(each.nbytes for each in blocks[0].state_dict().values()) <= _CACHE
+        first = blocks[0].layer[0].SelfAttention.q
+        is_int8 = type(first) is Int8Linear
+        is_cached = sum(each.nbytes for each in blocks[0].state_dict().values()) <= _CACHE
+        self._in_panels = is_cached or (is_int8 and Panels.are_fastest(first.weight))
         if config.dense_act_fn not in ("gelu_new", "gelu_pytorch_tanh"):
             raise UnfitError(f"the activation {config.dense_act_fn}")
         layers = (_Layer * len(blocks))(*(self._layer(block) for block in blocks))
@@ -102,8 +107,11 @@ class DecoderKernel:
             self._norm(stack.final_layer_norm),
             config.layer_norm_epsilon,
         )
-        weight = blocks[0].layer[0].SelfAttention.q.weight
-        self.most_rows = _MOST_ROWS_CACHED if self._is_cached else MOST_ROWS[weight.dtype]
+        self.most_rows = MOST_ROWS[torch.int8 if is_int8 else torch.float32]
+        if is_cached:
+            self.most_rows = _MOST_ROWS_CACHED
+        if layers[0].q.panels:
+            self.most_rows = _MOST_ROWS_IN_PANELS
 
     def decode(
         self, hidden: Tensor, own: np.ndarray, cross: np.ndarray, bias: Tensor, middle: int
@@ -155,7 +163,7 @@ class DecoderKernel:
             raise UnfitError("something waits for a module to run")
         return _Layer(
             *(self._norm(layer.layer_norm) for layer in block.layer),
-            *(_linear(module, self._kept, self._is_cached) for module in linears),
+            *(_linear(module, self._kept, self._in_panels) for module in linears),
         )
 
     def _norm(self, module: Any) -> int:
@@ -204,7 +212,7 @@ def _library() -> ctypes.CDLL:
     return kernels
 
 
-def _linear(module: Any, kept: list[Any], for_many_rows: bool = False) -> _Linear:
+def _linear(module: Any, kept: list[Any], in_panels: bool = False) -> _Linear:
     is_float = type(module) in (nn.Linear, Linear) and module.bias is None
     if not is_float and type(module) is not Int8Linear:
         raise UnfitError(f"a layer of type {type(module).__name__}, or with a bias")
@@ -216,7 +224,7 @@ def _linear(module: Any, kept: list[Any], for_many_rows: bool = False) -> _Linea
     if not is_float:
         scales = _address(module.scale, torch.float32, kept)
         sums = _address(module.weight.sum(dim=1, dtype=torch.int32), torch.int32, kept)
-    if for_many_rows and Panels.fit(module.weight):
+    if in_panels and Panels.fit(module.weight):
         kept.append(Panels(module.weight.detach(), None if is_float else module.scale))
         panels = ctypes.addressof(kept[-1].structure)
     return _Linear(weight, scales, sums, outs, width, panels)

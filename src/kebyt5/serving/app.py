@@ -2,15 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Coroutine,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any, TypeVar
 
@@ -24,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 import kebyt5
 from kebyt5.errors import InputError
 from kebyt5.serving.metrics import Metrics
-from kebyt5.serving.middleware import BodyLimit, RequestLog, RequireKey
+from kebyt5.serving.middleware import BodyLimit, RefuseWhenFull, RequestLog, RequireKey
 from kebyt5.serving.options import ServeOptions
 from kebyt5.serving.problems import (
     MEDIA_TYPE,
@@ -99,6 +91,8 @@ def create_app(
     install_handlers(app)
     # What is added last comes first.
     app.add_middleware(BodyLimit, options.max_body_bytes, options.body_seconds)
+    routes = {route.path: route for route in _models.routes if isinstance(route, APIRoute)}
+    app.add_middleware(RefuseWhenFull, routes, services)
     if keys:
         app.add_middleware(RequireKey, keys)
     app.add_middleware(RequestLog, metrics)
@@ -166,24 +160,7 @@ async def metrics(request: Request) -> Response:
     return Response(content, media_type=CONTENT_TYPE_LATEST)
 
 
-class _ModelRoute(APIRoute):
-    """Refuses what no model has a place for before reading it, which takes longer than refusing."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-
-        async def refuse_or_handle(request: Request) -> Response:
-            if request.method == "POST":
-                services: Mapping[str, Service] = request.app.state.services
-                refusals = [service.refusal for service in services.values()]
-                if refusals[0] and all(refusals):
-                    raise refusals[0]
-            return await handle(request)
-
-        return refuse_or_handle
-
-
-_models = APIRouter(prefix="/v1", tags=["models"], route_class=_ModelRoute)
+_models = APIRouter(prefix="/v1", tags=["models"])
 _ALL = _problems(*(status for status in _REFUSALS if status != 408))
 
 

@@ -1,4 +1,4 @@
-"""What every request passes before the app sees it: its log line, its key, its size."""
+"""What every request passes before the app sees it: its log line, its key, its place, its size."""
 
 import asyncio
 import hashlib
@@ -7,7 +7,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from kebyt5.serving.logs import log
 from kebyt5.serving.metrics import Metrics
 from kebyt5.serving.problems import Problem, internal_problem
+from kebyt5.serving.protocol import Service
 
 CLIENT_LEFT = 499
 """The status in logs and metrics where there is nobody to send one to."""
@@ -110,6 +111,32 @@ def _digest(key: bytes) -> bytes:
     return hashlib.sha256(key).digest()
 
 
+class RefuseWhenFull:
+    """Refuses what no model has a place for before it is read, which may take longer than that.
+
+    Args:
+        app: What comes behind.
+        routes: By path, those that take a place.
+        services: Which have places.
+    """
+
+    def __init__(
+        self, app: ASGIApp, routes: Mapping[str, Any], services: Mapping[str, Service]
+    ) -> None:
+        self._app = app
+        self._routes = routes
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request."""
+        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in self._routes:
+            refusals = [service.refusal for service in self._services.values()]
+            if refusals[0] and all(refusals):
+                scope["route"] = self._routes[scope["path"]]  # for the log
+                return await refusals[0].response()(scope, receive, send)
+        return await self._app(scope, receive, send)
+
+
 class BodyLimit:
     """Hands on whole bodies; refuses those that are too long, as soon as that is known, or late."""
 
@@ -165,4 +192,4 @@ class BodyLimit:
         )
 
 
-__all__ = ["CLIENT_LEFT", "BodyLimit", "RequestLog", "RequireKey"]
+__all__ = ["CLIENT_LEFT", "BodyLimit", "RefuseWhenFull", "RequestLog", "RequireKey"]

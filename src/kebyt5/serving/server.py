@@ -1,6 +1,7 @@
 """Running the app on a port until it is told to stop."""
 
 import asyncio
+import gc
 import math
 import resource
 import socket
@@ -88,6 +89,9 @@ def run(
         server_header=False,
         timeout_graceful_shutdown=math.ceil(options.drain_seconds),
     )
+    # What is there by now stays; looking through it for garbage would keep everybody waiting.
+    gc.collect()
+    gc.freeze()
     _Server(config, app.state.stopping).run(list(sockets))
 
 

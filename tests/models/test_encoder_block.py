@@ -1,4 +1,4 @@
-"""An encoder of eight bits in compiled calls says what its modules say."""
+"""An encoder in compiled calls, of eight bits or float32, says what its modules say."""
 
 import copy
 import ctypes
@@ -15,7 +15,7 @@ from transformers import T5Config
 from transformers.models.t5.modeling_t5 import T5Block
 
 from kebyt5.generation.quantization import quantize
-from kebyt5.models import native
+from kebyt5.models import encoder_block, native
 from kebyt5.models.fused import fast_path
 from kebyt5.models.int8 import Int8Linear, quantize_rows
 from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
@@ -35,7 +35,12 @@ def without_amx(monkeypatch):
     monkeypatch.setattr(native, "_processor_flags", lambda: flags)
 
 
-def encoder_of(d_model=64, d_kv=16, num_heads=4, d_ff=96, num_layers=1, **changes):
+@pytest.fixture(autouse=True)
+def with_few_rows(monkeypatch):
+    monkeypatch.setattr(encoder_block, "FEWEST_ROWS", 1)
+
+
+def encoder_of(kind="int8", d_model=64, d_kv=16, num_heads=4, d_ff=96, num_layers=1, **changes):
     torch.manual_seed(0)
     config = T5Config(
         vocab_size=384,
@@ -49,12 +54,15 @@ def encoder_of(d_model=64, d_kv=16, num_heads=4, d_ff=96, num_layers=1, **change
         tie_word_embeddings=False,
         **{"feed_forward_proj": "gated-gelu"} | changes,
     )
-    model = KEByT5ForConditionalGeneration(config)
+    model = KEByT5ForConditionalGeneration(config).eval()
     with torch.no_grad():  # all norms of a new model are ones, and its biases next to zero
         for name, parameter in model.encoder.named_parameters():
             if parameter.dim() == 1 or "relative" in name:
                 parameter.add_(torch.randn_like(parameter))
-    return quantize(model).encoder
+    return (quantize(model) if kind == "int8" else model).encoder
+
+
+KINDS = pytest.mark.parametrize("kind", ["int8", "float"])
 
 
 def states_of(encoder, embedded, lengths, by_modules=False):
@@ -81,33 +89,37 @@ def calls_of(monkeypatch):
 
 @settings(max_examples=40, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(
+    kind=st.sampled_from(["int8", "float"]),
     shape=st.fixed_dictionaries(
         {
             "d_model": st.sampled_from([8, 36, 64, 132]),
             "d_kv": st.sampled_from([1, 6, 16, 64, 72, 130]),
             "num_heads": st.sampled_from([4, 8]),
-            "d_ff": st.sampled_from([4, 60, 100, 256]),
+            "d_ff": st.sampled_from([4, 60, 100, 256, 1100]),
         }
     ),
     lengths=st.lists(st.integers(1, 150), min_size=1, max_size=4),
     threads=st.sampled_from([1, 2]),
 )
-def test_states_are_those_of_the_modules(shape, lengths, threads):
-    encoder, before = encoder_of(**shape), torch.get_num_threads()
+def test_states_are_those_of_the_modules(kind, shape, lengths, threads):
+    encoder, before = encoder_of(kind, **shape), torch.get_num_threads()
     embedded = torch.randn(len(lengths), max(lengths), shape["d_model"])
     torch.set_num_threads(threads)
-    found = states_of(encoder, embedded, lengths)
-    assert encoder.block[0]._kernel is not None
+    with pytest.MonkeyPatch.context() as patch:
+        called = calls_of(patch)
+        found = states_of(encoder, embedded, lengths)
+    assert not called
     expected = states_of(encoder, embedded, lengths, by_modules=True)
     torch.set_num_threads(before)
-    # Where a number lies between two steps, its last digit decides about a step, of 1/127.
     error = (found - expected).norm(dim=1) / expected.norm(dim=1)
-    assert error.median() < 1e-4
-    assert error.max() < 0.02
+    assert error.median() < (1e-4 if kind == "int8" else 1e-5)
+    # Where a number lies between two steps, its last digit decides about a step, of 1/127.
+    assert error.max() < (0.02 if kind == "int8" else 1e-5)
 
 
-def test_blocks_follow_each_other_with_the_bias_of_the_first(monkeypatch):
-    encoder, embedded = encoder_of(num_layers=3), torch.randn(2, 50, 64)
+@KINDS
+def test_blocks_follow_each_other_with_the_bias_of_the_first(kind, monkeypatch):
+    encoder, embedded = encoder_of(kind, num_layers=3), torch.randn(2, 50, 64)
     expected = states_of(encoder, embedded, [50, 31], by_modules=True)
     called = calls_of(monkeypatch)
     found = states_of(encoder, embedded, [50, 31])
@@ -120,8 +132,9 @@ def test_blocks_follow_each_other_with_the_bias_of_the_first(monkeypatch):
     assert (mixed - expected).norm() < 0.01 * expected.norm()
 
 
-def test_hidden_states_are_of_each_block_and_inputs_stay_as_they_are():
-    encoder, embedded = encoder_of(num_layers=2), torch.randn(1, 20, 64)
+@KINDS
+def test_hidden_states_are_of_each_block_and_inputs_stay_as_they_are(kind):
+    encoder, embedded = encoder_of(kind, num_layers=2), torch.randn(1, 20, 64)
     before = embedded.clone()
     with torch.inference_mode():
         output = encoder(inputs_embeds=embedded, output_hidden_states=True)
@@ -130,8 +143,9 @@ def test_hidden_states_are_of_each_block_and_inputs_stay_as_they_are():
     assert len({states.sum().item() for states in output.hidden_states}) == 3
 
 
-def test_nothing_is_left_of_a_text_beside_it():
-    encoder = encoder_of(num_layers=2)
+@KINDS
+def test_nothing_is_left_of_a_text_beside_it(kind):
+    encoder = encoder_of(kind, num_layers=2)
     long, short = torch.randn(1, 90, 64), torch.randn(1, 13, 64)
     both = torch.cat([long, nn.functional.pad(short, (0, 0, 0, 77))])
     together = states_of(encoder, both, [90, 13])
@@ -152,9 +166,24 @@ def in_half(block):
     block.layer[0].layer_norm.bfloat16()
 
 
-@pytest.mark.parametrize("change", [hooked, adapted, in_half])
-def test_what_is_no_plain_block_is_left_to_its_modules(change, monkeypatch):
-    encoder, embedded = encoder_of(), torch.randn(1, 20, 64)
+def with_a_bias(block):
+    block.layer[1].DenseReluDense.wi_1.bias = nn.Parameter(torch.randn(96))
+
+
+def turned(block):
+    weight = block.layer[0].SelfAttention.k.weight
+    weight.data = weight.data.t().contiguous().t()
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        *(("int8", change) for change in (hooked, adapted, in_half)),
+        *(("float", change) for change in (hooked, adapted, with_a_bias, turned)),
+    ],
+)
+def test_what_is_no_plain_block_is_left_to_its_modules(kind, change, monkeypatch):
+    encoder, embedded = encoder_of(kind), torch.randn(1, 20, 64)
     states_of(encoder, embedded, [20])
     called = calls_of(monkeypatch)
     change(encoder.block[0])
@@ -162,11 +191,39 @@ def test_what_is_no_plain_block_is_left_to_its_modules(change, monkeypatch):
     assert called == [encoder.block[0]]
 
 
-@pytest.mark.parametrize("kind", ["relu", "gated-relu"])
-def test_so_are_other_activations(kind, monkeypatch):
-    encoder, called = encoder_of(feed_forward_proj=kind), calls_of(monkeypatch)
+@KINDS
+@pytest.mark.parametrize("activation", ["relu", "gated-relu"])
+def test_so_are_other_activations(kind, activation, monkeypatch):
+    encoder, called = encoder_of(kind, feed_forward_proj=activation), calls_of(monkeypatch)
     states_of(encoder, torch.randn(1, 20, 64), [20])
     assert called == [encoder.block[0]]
+
+
+def test_floats_of_a_few_rows_and_those_that_are_cast_are_left_to_modules(monkeypatch):
+    encoder, embedded, called = encoder_of("float"), torch.randn(1, 20, 64), calls_of(monkeypatch)
+    monkeypatch.setattr(encoder_block, "FEWEST_ROWS", 21)
+    states_of(encoder, embedded, [20])
+    assert called == [encoder.block[0]]
+    monkeypatch.setattr(encoder_block, "FEWEST_ROWS", 20)
+    states_of(encoder, embedded, [20])
+    assert len(called) == 1
+    with torch.autocast("cpu", torch.bfloat16):
+        states_of(encoder, embedded, [20])
+    assert len(called) == 2
+    encoder(inputs_embeds=embedded)  # with a gradient to come
+    assert len(called) == 3
+
+
+def test_weights_that_change_count():
+    encoder, embedded = encoder_of("float"), torch.randn(1, 40, 64)
+    before = states_of(encoder, embedded, [40])
+    attention, inner = encoder.block[0].layer[0].SelfAttention, encoder.block[0].layer[1]
+    attention.v.weight.data.mul_(2)
+    inner.DenseReluDense.wo.weight = nn.Parameter(torch.randn(64, 96))
+    found = states_of(encoder, embedded, [40])
+    assert not torch.equal(found, before)
+    expected = states_of(encoder, embedded, [40], by_modules=True)
+    assert (found - expected).norm() < 1e-5 * expected.norm()
 
 
 def test_a_layer_that_takes_the_place_of_another_counts():
@@ -200,8 +257,9 @@ def test_joined_layers_multiply_whatever_is_switched_meanwhile(first, monkeypatc
             torch.testing.assert_close(joined.multiply(rows), expected, rtol=1e-6, atol=1e-6)
 
 
-def test_without_instructions_for_it_the_modules_compute(monkeypatch):
-    encoder, embedded, called = encoder_of(), torch.randn(1, 20, 64), calls_of(monkeypatch)
+@KINDS
+def test_without_instructions_for_it_the_modules_compute(kind, monkeypatch):
+    encoder, embedded, called = encoder_of(kind), torch.randn(1, 20, 64), calls_of(monkeypatch)
     variant = Path(native.__file__).with_name("kernels-avx2.so")
     monkeypatch.setattr(native, "library", lambda: ctypes.CDLL(str(variant)))
     states_of(encoder, embedded, [20])
@@ -215,5 +273,5 @@ def test_products_in_panels_are_those_of_onednn(rows, outs, monkeypatch):
     x = quantize_rows(torch.randn(rows, 100))
     with torch.inference_mode():
         found = layer.multiply(x)
-        monkeypatch.setattr(Panels, "fit", lambda _: False)
+        monkeypatch.setattr(Panels, "are_fastest", lambda _: False)
         torch.testing.assert_close(found, layer.multiply(x), rtol=1e-6, atol=1e-6)

@@ -148,7 +148,9 @@ def test_a_killed_run_resumes_to_the_same_losses_and_weights(config, tmp_path):
 
 
 def test_a_terminated_run_saves_its_step_and_says_so(config, tmp_path):
-    config.steps, config.save_steps, config.output = 60, 1000, tmp_path / "stopped"
+    config.steps, config.save_steps, config.output = 60, 1000, tmp_path / "whole"
+    whole = run_in_a_process(config)
+    config.output = tmp_path / "stopped"
     process = run_in_a_process(config, "--workers", "1")
     wait_for_step(process, config.output, 3)
     os.killpg(process.pid, signal.SIGTERM)  # as cluster schedulers do
@@ -159,8 +161,7 @@ def test_a_terminated_run_saves_its_step_and_says_so(config, tmp_path):
     assert f"Stopped after step {last} with a checkpoint" in log
     assert [p.name for p in config.output.glob("checkpoint-*")] == [f"checkpoint-{last}"]
     finished(run_in_a_process(config, "--resume"))
-    config.output = tmp_path / "whole"
-    finished(run_in_a_process(config))
+    finished(whole)
     assert_same_run(tmp_path / "whole", tmp_path / "stopped")
 
 
@@ -192,7 +193,7 @@ def test_two_processes_train_as_one(config, tmp_path):
     assert bits[1] == pytest.approx(bits[0], abs=1e-4)
 
 
-@pytest.mark.parametrize("shape", ["gbst", "plain"])
+@pytest.mark.parametrize("shape", ["gbst", pytest.param("plain", marks=pytest.mark.slow)])
 def test_sharded_over_two_processes_a_run_is_the_same(config, tmp_path, shape):
     config.steps, config.save_steps = 3, 2
     if shape == "plain":

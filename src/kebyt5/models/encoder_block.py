@@ -1,8 +1,8 @@
-"""A block of an encoder whose weights have eight bits, in one call.
+"""A block of an encoder in one call, with weights of eight bits or plain float32.
 
-Between products of eight bits everything is small: a norm, a rounding, a gate take longer to call
-and to write to memory than to compute. `csrc/encoder.c` computes each where its input still lies in
-the cache.
+Between products of eight bits, and in a small model between any, everything is small: a norm, a
+rounding, a gate take longer to call and to write to memory than to compute. `csrc/encoder.c` and
+`csrc/encoder_float.c` compute each where its input still lies in the cache.
 """
 
 import ctypes
@@ -19,14 +19,18 @@ from transformers.models.t5.modeling_t5 import T5LayerNorm
 from .attention import Segments
 from .fused import RMSNorm, is_hooked
 from .int8 import Int8Linear
+from .linear import Linear
 from .native import Panels, PanelsStructure, call, use_native
+
+FEWEST_ROWS = 32
+"""Positions from which on a block of float32 is one call, for which its weights are turned."""
 
 
 # Of the same name as the original, by which FSDP and device maps find the layers of a model.
 class T5Block(modeling_t5.T5Block):
-    """A block that is one call where it is an encoder's, packed and of eight bits."""
+    """A block that is one call where it is an encoder's, packed and without a gradient to come."""
 
-    _kernel: "_Kernel | None" = None
+    _kernel: "_Int8Kernel | None" = None
 
     def forward(
         self,
@@ -40,36 +44,43 @@ class T5Block(modeling_t5.T5Block):
         """As in Transformers; see `ByteAttention` for `segments` and `position_bias`."""
         if segments is None:
             return super().forward(hidden_states, attention_mask, position_bias, *others, **options)
-        if self.is_decoder or self.training or not use_native(hidden_states) or not self._fits():
+        kernel = self._fitting_kernel(hidden_states)
+        if kernel is None:
             return super().forward(
                 hidden_states, attention_mask, position_bias, *others, segments=segments, **options
             )
         if position_bias is None:
             attention = self.layer[0].SelfAttention
             position_bias = attention.bias_table(max(segments.own.queries, default=1))
-        assert self._kernel is not None
-        return self._kernel(hidden_states, position_bias, segments), position_bias, None
+        return kernel(hidden_states, position_bias, segments), position_bias, None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves out the kernel, which a copy makes anew: it has addresses of this process."""
         return {name: value for name, value in self.__dict__.items() if name != "_kernel"}
 
-    def _fits(self) -> bool:
-        """Whether the block has nothing that its kernel, made where there is none, leaves out."""
+    def _fitting_kernel(self, states: Tensor) -> "_Int8Kernel | _FloatKernel | None":
+        """What computes this block in one call; None where something would be left out."""
+        if self.is_decoder or self.training or not use_native(states):
+            return None
         parts = _Parts.of(self)
-        if parts is None or any(is_hooked(module) for module in self.modules()):
-            return False
+        if parts is None or any(map(is_hooked, parts.modules)):
+            return None
+        d_kv = self.layer[0].SelfAttention.key_value_proj_dim
+        if not parts.are_int8:
+            is_worth_it = states.shape[1] >= FEWEST_ROWS and not torch.is_autocast_enabled("cpu")
+            return _FloatKernel(parts, d_kv) if is_worth_it else None
         if self._kernel is None or self._kernel.parts != parts:
-            self._kernel = _Kernel(parts, self.layer[0].SelfAttention.key_value_proj_dim)
-        return True
+            self._kernel = _Int8Kernel(parts, d_kv)
+        return self._kernel
 
 
 class _Parts(NamedTuple):
-    """The modules of a block of eight bits."""
+    """The modules of a block whose linear layers are all of eight bits, or all plain."""
 
     norms: tuple[T5LayerNorm, T5LayerNorm]
-    projections: tuple[Int8Linear, Int8Linear, Int8Linear]
-    rest: tuple[Int8Linear, Int8Linear, Int8Linear, Int8Linear]
+    projections: tuple[Any, Any, Any]
+    rest: tuple[Any, Any, Any, Any]
+    others: tuple[nn.Module, ...]
 
     @classmethod
     def of(cls, block: modeling_t5.T5Block) -> "_Parts | None":
@@ -82,67 +93,127 @@ class _Parts(NamedTuple):
             (first.layer_norm, second.layer_norm),
             (attention.q, attention.k, attention.v),
             (attention.o, *(getattr(inner, name, None) for name in ("wi_0", "wi_1", "wo"))),
+            (block, block.layer, first, second, attention, inner, *_idle(block)),
         )
-        linears = (*parts.projections, *parts.rest)
-        is_fit = (
-            all(type(norm) in (T5LayerNorm, RMSNorm) and _is_plain(norm) for norm in parts.norms)
-            and all(type(linear) is Int8Linear for linear in linears)
-            and all(Panels.are_fastest(linear.weight) for linear in linears)
-        )
+        if not all(
+            type(norm) in (T5LayerNorm, RMSNorm) and _is_plain(norm) for norm in parts.norms
+        ):
+            return None
+        if parts.are_int8:
+            is_fit = all(Panels.are_fastest(linear.weight) for linear in parts.linears)
+        else:
+            is_fit = all(
+                type(linear) in (nn.Linear, Linear) and linear.bias is None and _is_plain(linear)
+                for linear in parts.linears
+            ) and Panels.fit(attention.q.weight)
         return parts if is_fit else None
 
+    @property
+    def linears(self) -> tuple[Any, ...]:
+        """All of them."""
+        return (*self.projections, *self.rest)
 
-def _is_plain(norm: nn.Module) -> bool:
-    weight = norm.weight
-    return type(weight) in (Tensor, nn.Parameter) and weight.dtype == torch.float32
+    @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        """Of the block, all."""
+        return (*self.norms, *self.linears, *self.others)
+
+    @property
+    def are_int8(self) -> bool:
+        """Whether they have eight bits, all of them."""
+        return all(type(linear) is Int8Linear for linear in self.linears)
 
 
-class _Block(ctypes.Structure):
+def _idle(block: modeling_t5.T5Block) -> list[nn.Module]:
+    """What does nothing here, or is read without being called, but may be waited for."""
+    first, second = block.layer
+    inner = second.DenseReluDense
+    bias = getattr(first.SelfAttention, "relative_attention_bias", None)
+    return [first.dropout, second.dropout, inner.dropout, inner.act, *([bias] if bias else [])]
+
+
+def _is_plain(module: nn.Module) -> bool:
+    """Whether the weight is what it seems, and a compiled function may read it."""
+    weight = module.weight
+    return (
+        type(weight) in (Tensor, nn.Parameter)
+        and weight.dtype == torch.float32
+        and weight.device.type == "cpu"
+        and weight.layout == torch.strided
+        and weight.is_contiguous()
+    )
+
+
+_SIZES = ("width", "heads", "d_kv", "d_ff")
+
+
+class _Int8Block(ctypes.Structure):
     _fields_ = [
         ("own_norm", c_void_p),
         ("feed_forward_norm", c_void_p),
         *((name, PanelsStructure) for name in ("projections", "o", "wi_0", "wi_1", "wo")),
-        *((name, c_int64) for name in ("width", "heads", "d_kv", "d_ff")),
+        *((name, c_int64) for name in _SIZES),
         ("epsilon", c_double),
     ]
 
 
-class _Kernel:
+class _FloatBlock(ctypes.Structure):
+    _fields_ = [
+        ("own_norm", c_void_p),
+        ("feed_forward_norm", c_void_p),
+        *((name, c_void_p) for name in ("q", "k", "v", "o", "wi_0", "wi_1", "wo")),
+        *((name, c_int64) for name in _SIZES),
+        ("epsilon", c_double),
+    ]
+
+
+class _Int8Kernel:
     """Keeps the addresses of weights, which must stay where they are."""
 
     def __init__(self, parts: _Parts, d_kv: int) -> None:
         self.parts = parts
-        self._panels = [Int8Linear.joined(parts.projections), *parts.rest]
-        o, wi_0, *_ = parts.rest
-        self._block = _Block(
-            *(norm.weight.data_ptr() for norm in parts.norms),
-            *(layer.panels().structure for layer in self._panels),
-            len(o.scale),
-            o.weight.shape[1] // d_kv,
-            d_kv,
-            len(wi_0.scale),
-            parts.norms[0].variance_epsilon,
-        )
+        self._layers = [Int8Linear.joined(parts.projections), *parts.rest]
+        panels = (layer.panels().structure for layer in self._layers)
+        self._block = _Int8Block(*_norms(parts), *panels, *_sizes(parts, d_kv))
 
     def __call__(self, states: Tensor, table: Tensor, segments: Segments) -> Tensor:
         """Maps packed states (1, N, D) to (1, N, D)."""
-        states = states.clone(memory_format=torch.contiguous_format)
-        starts = torch.tensor([0, *accumulate(segments.own.queries)])
-        bias = table.flip(1)  # csrc has it by key minus query
-        done = call(
-            "encode_block",
-            self._block,
-            states,
-            states.shape[1],
-            starts,
-            len(starts) - 1,
-            bias,
-            bias.shape[1],
-            bias.shape[1] // 2,
-        )
-        if not done:
-            raise MemoryError(f"no memory for {states.shape[1]} positions of the encoder")
-        return states
+        return _encode("encode_block", self._block, states, table, segments)
+
+
+class _FloatKernel:
+    """Made for each call, as the weights of a model that is trained may move."""
+
+    def __init__(self, parts: _Parts, d_kv: int) -> None:
+        weights = (linear.weight.data_ptr() for linear in parts.linears)
+        self._block = _FloatBlock(*_norms(parts), *weights, *_sizes(parts, d_kv))
+
+    def __call__(self, states: Tensor, table: Tensor, segments: Segments) -> Tensor:
+        """Maps packed states (1, N, D) to (1, N, D)."""
+        return _encode("encode_float_block", self._block, states, table, segments)
+
+
+def _norms(parts: _Parts) -> list[int]:
+    return [norm.weight.data_ptr() for norm in parts.norms]
+
+
+def _sizes(parts: _Parts, d_kv: int) -> tuple[int, int, int, int, float]:
+    o, wi_0, *_ = parts.rest
+    width, attended = o.weight.shape
+    epsilon: float = parts.norms[0].variance_epsilon
+    return width, attended // d_kv, d_kv, len(wi_0.weight), epsilon
+
+
+def _encode(
+    function: str, block: ctypes.Structure, states: Tensor, table: Tensor, segments: Segments
+) -> Tensor:
+    states = states.clone(memory_format=torch.contiguous_format)
+    starts = torch.tensor([0, *accumulate(segments.own.queries)])
+    bias = table.flip(1)  # csrc has it by key minus query
+    sizes = (bias.shape[1], bias.shape[1] // 2)
+    if not call(function, block, states, states.shape[1], starts, len(starts) - 1, bias, *sizes):
+        raise MemoryError(f"no memory for {states.shape[1]} positions of the encoder")
+    return states
 
 
 __all__ = ["T5Block"]

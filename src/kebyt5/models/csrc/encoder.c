@@ -1,8 +1,8 @@
-/* A block of T5's encoder over many rows with weights of eight bits, and its parts.
+/* A block of T5's encoder over many rows with weights of eight bits, and its parts; with floats it
+ * is in encoder_float.c.
  *
  * encoder_block.py and native.py say what the functions take. Arrays do not overlap.
  */
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,11 +71,7 @@ int encode_block(const Block* block, float* hidden, int64_t rows, const int64_t*
                  int64_t threads) {
     const int64_t width = block->width, heads = block->heads, d_kv = block->d_kv;
     const float epsilon = (float)block->epsilon;
-    int64_t longest = 0;
-    for (int64_t i = 0; i < count; i++) {
-        const int64_t length = starts[i + 1] - starts[i];
-        longest = length > longest ? length : longest;
-    }
+    const int64_t longest = longest_of(starts, count);
     Space space;
     void* memory = aligned_alloc(LINE, lay_out(&space, 0, block, rows, longest, threads));
     if (!memory) return 0;
@@ -83,16 +79,9 @@ int encode_block(const Block* block, float* hidden, int64_t rows, const int64_t*
 
     normalize_and_round(hidden, block->own_norm, epsilon, rows, width, &space, threads);
     multiply_panels(&block->projections, NULL, &space.rounded, rows, space.projected, 0, threads);
-#pragma omp parallel for num_threads(threads) schedule(dynamic)
-    for (int64_t task = 0; task < count * heads; task++) {
-        const int64_t text = task / heads, head = task % heads, first = starts[text];
-        Head own;
-        lay_out_head(&own, space.own + omp_get_thread_num() * space.size_of_own, longest, d_kv);
-        attend_text(&own, space.projected + (3 * first * heads + head) * d_kv,
-                    starts[text + 1] - first, 3 * heads * d_kv, heads * d_kv, d_kv,
-                    bias + head * bias_stride + middle, space.mixed + (first * heads + head) * d_kv,
-                    heads * d_kv);
-    }
+    const Texts texts = {starts, count, heads, d_kv, longest};
+    attend_texts(&texts, space.projected, bias, bias_stride, middle, space.own, space.size_of_own,
+                 space.mixed, threads);
     round_all(space.mixed, rows, heads * d_kv, &space.rounded, threads);
     multiply_panels(&block->o, NULL, &space.rounded, rows, hidden, 1, threads);
 

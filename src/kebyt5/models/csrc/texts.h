@@ -1,5 +1,7 @@
-/* Attention of one head within whole texts, where products are most of the work. */
+/* Attention within whole texts, where products are most of the work. */
 #pragma once
+#include <omp.h>
+
 #include "panels.h"
 
 #ifdef __AVX512VNNI__
@@ -55,6 +57,40 @@ static void attend_text(const Head* head, const float* projected, int64_t rows, 
         for (int64_t row = 0; row < group; row++)
             for (int64_t i = 0; i < d_kv; i++)
                 out[(top + row) * out_stride + i] = head->mixed[row * columns + i] * factors[row];
+    }
+}
+
+/* Texts that lie one behind the other, each from starts[i] to starts[i + 1]. */
+typedef struct {
+    const int64_t* starts;
+    int64_t count, heads, d_kv, longest;
+} Texts;
+
+static int64_t longest_of(const int64_t* starts, int64_t count) {
+    int64_t longest = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t length = starts[i + 1] - starts[i];
+        longest = length > longest ? length : longest;
+    }
+    return longest;
+}
+
+/* Attention of all heads within each text, from projections of queries, keys and values (rows, 3,
+ * heads, d_kv). The bias is (heads, bias_stride), by key minus query from -middle on; each thread
+ * has memory of its own for a head. */
+static void attend_texts(const Texts* texts, const float* projected, const float* bias,
+                         int64_t bias_stride, int64_t middle, uintptr_t own, int64_t size_of_own,
+                         float* mixed, int threads) {
+    const int64_t heads = texts->heads, d_kv = texts->d_kv;
+#pragma omp parallel for num_threads(threads) schedule(dynamic)
+    for (int64_t task = 0; task < texts->count * heads; task++) {
+        const int64_t text = task / heads, head = task % heads, first = texts->starts[text];
+        Head mine;
+        lay_out_head(&mine, own + omp_get_thread_num() * size_of_own, texts->longest, d_kv);
+        attend_text(&mine, projected + (3 * first * heads + head) * d_kv,
+                    texts->starts[text + 1] - first, 3 * heads * d_kv, heads * d_kv, d_kv,
+                    bias + head * bias_stride + middle, mixed + (first * heads + head) * d_kv,
+                    heads * d_kv);
     }
 }
 #endif

@@ -25,7 +25,7 @@ typedef __m256 Floats;
 #define multiply_add _mm256_fmadd_ps
 #endif
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
-#define UNROLL_FOR _Pragma("GCC unroll 8") for /* or sums would not stay in registers */
+#define UNROLL_FOR _Pragma("GCC unroll 16") for /* or sums would not stay in registers */
 
 /* Calls something with a constant number of rows, at most ROWS. */
 #if ROWS == 4

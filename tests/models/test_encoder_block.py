@@ -2,8 +2,10 @@
 
 import copy
 import ctypes
+import gc
 import os
 import pickle
+import weakref
 from pathlib import Path
 
 import pytest
@@ -170,6 +172,18 @@ def with_a_bias(block):
     block.layer[1].DenseReluDense.wi_1.bias = nn.Parameter(torch.randn(96))
 
 
+def dropping(block):
+    block.layer[0].dropout.train()  # to sample several outputs
+
+
+def derived(block):
+    block.layer[1].__class__ = type("Own", (type(block.layer[1]),), {})
+
+
+def with_another_epsilon(block):
+    block.layer[1].layer_norm.variance_epsilon = 0.5
+
+
 def turned(block):
     weight = block.layer[0].SelfAttention.k.weight
     weight.data = weight.data.t().contiguous().t()
@@ -178,8 +192,10 @@ def turned(block):
 @pytest.mark.parametrize(
     ("kind", "change"),
     [
-        *(("int8", change) for change in (hooked, adapted, in_half)),
-        *(("float", change) for change in (hooked, adapted, with_a_bias, turned)),
+        *(("int8", change) for change in (hooked, dropping, derived, with_another_epsilon)),
+        *(("float", change) for change in (hooked, dropping, derived, with_another_epsilon)),
+        *(("int8", change) for change in (adapted, in_half)),
+        *(("float", change) for change in (adapted, with_a_bias, turned)),
     ],
 )
 def test_what_is_no_plain_block_is_left_to_its_modules(kind, change, monkeypatch):
@@ -224,6 +240,51 @@ def test_weights_that_change_count():
     assert not torch.equal(found, before)
     expected = states_of(encoder, embedded, [40], by_modules=True)
     assert (found - expected).norm() < 1e-5 * expected.norm()
+
+
+@KINDS
+def test_norms_and_biases_that_change_count(kind):
+    encoder, embedded = encoder_of(kind), torch.randn(1, 40, 64)
+    before = states_of(encoder, embedded, [40])
+    encoder.block[0].layer[0].layer_norm.weight = nn.Parameter(torch.randn(64))
+    encoder.block[0].layer[0].SelfAttention.relative_attention_bias.double()
+    found = states_of(encoder, embedded, [40])
+    assert not torch.equal(found, before)
+    expected = states_of(encoder, embedded, [40], by_modules=True)
+    assert (found - expected).norm() < 0.01 * expected.norm()
+
+
+def test_weights_of_eight_bits_that_are_loaded_count():
+    encoder, other, embedded = encoder_of(), encoder_of(), torch.randn(1, 20, 64)
+    for layer in other.modules():
+        if isinstance(layer, Int8Linear):
+            layer.weight.copy_(layer.weight.flip(0))
+    states_of(encoder, embedded, [20])
+    encoder.load_state_dict(other.state_dict())
+    assert torch.equal(states_of(encoder, embedded, [20]), states_of(other, embedded, [20]))
+
+
+@KINDS
+def test_inputs_and_weights_of_other_shapes_are_refused(kind):
+    encoder = encoder_of(kind)
+    with pytest.raises(RuntimeError), torch.inference_mode():
+        encoder(inputs_embeds=torch.randn(1, 400, 32))
+    inner = encoder.block[0].layer[1].DenseReluDense
+    inner.wi_1 = nn.Linear(64, 32, bias=False)
+    inner.wi_1 = Int8Linear.of(inner.wi_1) if kind == "int8" else inner.wi_1
+    with pytest.raises(RuntimeError):
+        states_of(encoder, torch.randn(1, 40, 64), [40])
+
+
+@KINDS
+def test_a_model_that_is_dropped_is_freed_at_once(kind):
+    encoder = encoder_of(kind)
+    states_of(encoder, torch.randn(1, 40, 64), [40])
+    block = weakref.ref(encoder.block[0])
+    gc.disable()
+    del encoder
+    gc.enable()
+    assert block() is None
 
 
 def test_a_layer_that_takes_the_place_of_another_counts():

@@ -199,6 +199,8 @@ def test_more_than_there_is_room_for_is_refused_at_once(model):
         assert asked.result().status_code == 200
         with places.take(3):
             unread = client.post("/v1/generate", content=b"{")
+            assert client.post("/v1/models").status_code == 405
+            assert client.get("/v1/models").status_code == 200
         refused(unread, 429, "3 of 3 places are taken")
         refused(client.post("/v1/generate", content=b"{"), 422)
         assert 'route="/v1/generate",status="429"} 2.0' in client.get("/metrics").text

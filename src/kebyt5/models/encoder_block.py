@@ -14,9 +14,16 @@ import torch
 from torch import Tensor, nn
 from transformers.activations import NewGELUActivation
 from transformers.models.t5 import modeling_t5
-from transformers.models.t5.modeling_t5 import T5LayerNorm
+from transformers.models.t5.modeling_t5 import (
+    T5Attention,
+    T5DenseGatedActDense,
+    T5LayerFF,
+    T5LayerNorm,
+    T5LayerSelfAttention,
+)
 
-from .attention import Segments
+from .attention import ByteAttention, Segments
+from .feed_forward import GatedFeedForward
 from .fused import RMSNorm, is_hooked
 from .int8 import Int8Linear
 from .linear import Linear
@@ -44,7 +51,7 @@ class T5Block(modeling_t5.T5Block):
         """As in Transformers; see `ByteAttention` for `segments` and `position_bias`."""
         if segments is None:
             return super().forward(hidden_states, attention_mask, position_bias, *others, **options)
-        kernel = self._fitting_kernel(hidden_states)
+        kernel = self._fitting_kernel(hidden_states, segments)
         if kernel is None:
             return super().forward(
                 hidden_states, attention_mask, position_bias, *others, segments=segments, **options
@@ -58,19 +65,27 @@ class T5Block(modeling_t5.T5Block):
         """Leaves out the kernel, which a copy makes anew: it has addresses of this process."""
         return {name: value for name, value in self.__dict__.items() if name != "_kernel"}
 
-    def _fitting_kernel(self, states: Tensor) -> "_Int8Kernel | _FloatKernel | None":
+    def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:
+        super()._load_from_state_dict(*arguments, **options)
+        self._kernel = None  # which joins weights that are about to change
+
+    def _fitting_kernel(
+        self, states: Tensor, segments: Segments
+    ) -> "_Int8Kernel | _FloatKernel | None":
         """What computes this block in one call; None where something would be left out."""
         if self.is_decoder or self.training or not use_native(states):
             return None
         parts = _Parts.of(self)
-        if parts is None or any(map(is_hooked, parts.modules)):
+        if parts is None or any(is_hooked(each) or each.training for each in parts.modules):
             return None
-        d_kv = self.layer[0].SelfAttention.key_value_proj_dim
+        if states.shape != (1, sum(segments.own.queries), parts.sizes[0]):
+            return None
         if not parts.are_int8:
             is_worth_it = states.shape[1] >= FEWEST_ROWS and not torch.is_autocast_enabled("cpu")
-            return _FloatKernel(parts, d_kv) if is_worth_it else None
-        if self._kernel is None or self._kernel.parts != parts:
-            self._kernel = _Int8Kernel(parts, d_kv)
+            return _FloatKernel(parts) if is_worth_it else None
+        if self._kernel is None or self._kernel.linears != parts.linears:
+            self._kernel = _Int8Kernel(parts.linears)
+        self._kernel.begin(parts)
         return self._kernel
 
 
@@ -81,32 +96,58 @@ class _Parts(NamedTuple):
     projections: tuple[Any, Any, Any]
     rest: tuple[Any, Any, Any, Any]
     others: tuple[nn.Module, ...]
+    d_kv: int
 
     @classmethod
     def of(cls, block: modeling_t5.T5Block) -> "_Parts | None":
-        """None where one of them is another."""
+        """None where one of them is another, or they do not fit each other."""
         first, second = block.layer
+        if type(first) is not T5LayerSelfAttention or type(second) is not T5LayerFF:
+            return None
         attention, inner = first.SelfAttention, second.DenseReluDense
-        if not isinstance(getattr(inner, "act", None), NewGELUActivation):
+        if (
+            type(attention) not in (T5Attention, ByteAttention)
+            or type(inner) not in (T5DenseGatedActDense, GatedFeedForward)
+            or type(inner.act) is not NewGELUActivation
+        ):
             return None
         parts = cls(
             (first.layer_norm, second.layer_norm),
             (attention.q, attention.k, attention.v),
-            (attention.o, *(getattr(inner, name, None) for name in ("wi_0", "wi_1", "wo"))),
+            (attention.o, inner.wi_0, inner.wi_1, inner.wo),
             (block, block.layer, first, second, attention, inner, *_idle(block)),
+            attention.key_value_proj_dim,
         )
-        if not all(
-            type(norm) in (T5LayerNorm, RMSNorm) and _is_plain(norm) for norm in parts.norms
-        ):
-            return None
-        if parts.are_int8:
-            is_fit = all(Panels.are_fastest(linear.weight) for linear in parts.linears)
-        else:
-            is_fit = all(
-                type(linear) in (nn.Linear, Linear) and linear.bias is None and _is_plain(linear)
-                for linear in parts.linears
-            ) and Panels.fit(attention.q.weight)
-        return parts if is_fit else None
+        return parts if parts._are_fit() and parts._have_shapes() else None
+
+    def _are_fit(self) -> bool:
+        if not all(type(norm) in (T5LayerNorm, RMSNorm) and _is_plain(norm) for norm in self.norms):
+            return False
+        if self.are_int8:
+            return all(Panels.are_fastest(linear.weight) for linear in self.linears)
+        return all(
+            type(linear) in (nn.Linear, Linear) and linear.bias is None and _is_plain(linear)
+            for linear in self.linears
+        ) and Panels.fit(self.rest[0].weight)
+
+    def _have_shapes(self) -> bool:
+        """Whether the compiled functions, which see no shapes, may take those of one for all."""
+        width, heads, d_kv, d_ff, epsilon = self.sizes
+        attended = heads * d_kv
+        shapes = [(attended, width)] * 3 + [(width, attended), *[(d_ff, width)] * 2, (width, d_ff)]
+        return (
+            [tuple(linear.weight.shape) for linear in self.linears] == shapes
+            and all(norm.weight.shape == (width,) for norm in self.norms)
+            and self.norms[1].variance_epsilon == epsilon
+        )
+
+    @property
+    def sizes(self) -> tuple[int, int, int, int, float]:
+        """Width, heads, d_kv, d_ff, and what norms add to a mean square."""
+        o, wi_0, *_ = self.rest
+        width, attended = o.weight.shape
+        epsilon: float = self.norms[0].variance_epsilon
+        return width, attended // self.d_kv, self.d_kv, len(wi_0.weight), epsilon
 
     @property
     def linears(self) -> tuple[Any, ...]:
@@ -168,13 +209,16 @@ class _FloatBlock(ctypes.Structure):
 
 
 class _Int8Kernel:
-    """Keeps the addresses of weights, which must stay where they are."""
+    """Keeps the weights in panels, which must not change."""
 
-    def __init__(self, parts: _Parts, d_kv: int) -> None:
-        self.parts = parts
-        self._layers = [Int8Linear.joined(parts.projections), *parts.rest]
+    def __init__(self, linears: tuple[Int8Linear, ...]) -> None:
+        self.linears = linears
+        self._layers = [Int8Linear.joined(linears[:3]), *linears[3:]]
+
+    def begin(self, parts: _Parts) -> None:
+        """Takes along what may be another one in each call."""
         panels = (layer.panels().structure for layer in self._layers)
-        self._block = _Int8Block(*_norms(parts), *panels, *_sizes(parts, d_kv))
+        self._block = _Int8Block(*_norms(parts), *panels, *parts.sizes)
 
     def __call__(self, states: Tensor, table: Tensor, segments: Segments) -> Tensor:
         """Maps packed states (1, N, D) to (1, N, D)."""
@@ -184,9 +228,9 @@ class _Int8Kernel:
 class _FloatKernel:
     """Made for each call, as the weights of a model that is trained may move."""
 
-    def __init__(self, parts: _Parts, d_kv: int) -> None:
+    def __init__(self, parts: _Parts) -> None:
         weights = (linear.weight.data_ptr() for linear in parts.linears)
-        self._block = _FloatBlock(*_norms(parts), *weights, *_sizes(parts, d_kv))
+        self._block = _FloatBlock(*_norms(parts), *weights, *parts.sizes)
 
     def __call__(self, states: Tensor, table: Tensor, segments: Segments) -> Tensor:
         """Maps packed states (1, N, D) to (1, N, D)."""
@@ -197,19 +241,12 @@ def _norms(parts: _Parts) -> list[int]:
     return [norm.weight.data_ptr() for norm in parts.norms]
 
 
-def _sizes(parts: _Parts, d_kv: int) -> tuple[int, int, int, int, float]:
-    o, wi_0, *_ = parts.rest
-    width, attended = o.weight.shape
-    epsilon: float = parts.norms[0].variance_epsilon
-    return width, attended // d_kv, d_kv, len(wi_0.weight), epsilon
-
-
 def _encode(
     function: str, block: ctypes.Structure, states: Tensor, table: Tensor, segments: Segments
 ) -> Tensor:
     states = states.clone(memory_format=torch.contiguous_format)
     starts = torch.tensor([0, *accumulate(segments.own.queries)])
-    bias = table.flip(1)  # csrc has it by key minus query
+    bias = table.float().flip(1)  # csrc has it by key minus query
     sizes = (bias.shape[1], bias.shape[1] // 2)
     if not call(function, block, states, states.shape[1], starts, len(starts) - 1, bias, *sizes):
         raise MemoryError(f"no memory for {states.shape[1]} positions of the encoder")

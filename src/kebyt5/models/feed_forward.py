@@ -95,7 +95,7 @@ def gate_values(gate: Tensor, value: Tensor) -> Tensor:
     """
     if torch.is_grad_enabled() or not fast_path.fused or gate.dtype != torch.float32:
         return F.gelu(gate, approximate="tanh") * value
-    if use_native(gate, value):
+    if gate.shape == value.shape and use_native(gate, value):
         return gate_rows(gate, value)
     inner = gate.square().mul_(_CUBIC).add_(_LINEAR).mul_(gate)
     return inner.sigmoid_().mul_(gate).mul_(value)

@@ -122,6 +122,10 @@ class Int8Linear(nn.Module):
         made = ("_panels", "_packed", "_zero_points")
         return {name: value for name, value in self.__dict__.items() if name not in made}
 
+    def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:
+        super()._load_from_state_dict(*arguments, **options)
+        self._panels = self._packed = None
+
     def panels(self) -> Panels:
         """The weight as compiled functions read it."""
         if self._panels is None:

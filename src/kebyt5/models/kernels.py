@@ -5,7 +5,9 @@ operations, and reads weights at the speed of memory.
 """
 
 import ctypes
+from collections.abc import Iterator
 from ctypes import c_double, c_int64, c_void_p
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -72,7 +74,7 @@ class UnfitError(Exception):
 class DecoderKernel:
     """A decoder's blocks and final norm in one call.
 
-    Keeps the addresses of weights, which must stay where they are.
+    Keeps the addresses of weights, and copies of some, so they must stay where and what they are.
 
     Args:
         stack: A decoder.
@@ -91,8 +93,8 @@ class DecoderKernel:
         blocks = stack.block
         first = blocks[0].layer[0].SelfAttention.q
         is_int8 = type(first) is Int8Linear
-        is_cached = sum(each.nbytes for each in blocks[0].state_dict().values()) <= _CACHE
-        self._in_panels = is_cached or (is_int8 and Panels.are_fastest(first.weight))
+        is_cached = sum(each.nbytes for each in _tensors(blocks[0])) <= _CACHE
+        self._in_panels = Panels.are_fastest(first.weight) if is_int8 else is_cached
         if config.dense_act_fn not in ("gelu_new", "gelu_pytorch_tanh"):
             raise UnfitError(f"the activation {config.dense_act_fn}")
         layers = (_Layer * len(blocks))(*(self._layer(block) for block in blocks))
@@ -212,6 +214,10 @@ def _library() -> ctypes.CDLL:
     return kernels
 
 
+def _tensors(module: nn.Module) -> Iterator[Tensor]:
+    return chain(module.parameters(), module.buffers())
+
+
 def _linear(module: Any, kept: list[Any], in_panels: bool = False) -> _Linear:
     is_float = type(module) in (nn.Linear, Linear) and module.bias is None
     if not is_float and type(module) is not Int8Linear:
@@ -225,7 +231,7 @@ def _linear(module: Any, kept: list[Any], in_panels: bool = False) -> _Linear:
         scales = _address(module.scale, torch.float32, kept)
         sums = _address(module.weight.sum(dim=1, dtype=torch.int32), torch.int32, kept)
     if in_panels and Panels.fit(module.weight):
-        kept.append(Panels(module.weight.detach(), None if is_float else module.scale))
+        kept.append(Panels(module.weight.detach()) if is_float else module.panels())
         panels = ctypes.addressof(kept[-1].structure)
     return _Linear(weight, scales, sums, outs, width, panels)
 

@@ -91,7 +91,8 @@ def create_app(
     install_handlers(app)
     # What is added last comes first.
     app.add_middleware(BodyLimit, options.max_body_bytes, options.body_seconds)
-    routes = {route.path: route for route in _models.routes if isinstance(route, APIRoute)}
+    posts = (each for each in _models.routes if isinstance(each, APIRoute))
+    routes = {each.path: each for each in posts if "POST" in (each.methods or ())}
     app.add_middleware(RefuseWhenFull, routes, services)
     if keys:
         app.add_middleware(RequireKey, keys)

@@ -131,7 +131,7 @@ class RefuseWhenFull:
         """Serves one request."""
         if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in self._routes:
             refusals = [service.refusal for service in self._services.values()]
-            if refusals[0] and all(refusals):
+            if refusals and refusals[0] and all(refusals):
                 scope["route"] = self._routes[scope["path"]]  # for the log
                 return await refusals[0].response()(scope, receive, send)
         return await self._app(scope, receive, send)

@@ -156,7 +156,8 @@ class _Walk:
         try:
             return self._mask(state)
         except ConstraintError:
-            if self._is_renewed:  # so other texts are not the reason
+            # Other texts are not the reason.
+            if self._is_renewed or self._slow > _MOST_SLOW:
                 raise
             self._grammar.renew()
             self._is_renewed = True

@@ -5,10 +5,10 @@
  * hatch_build.py compiles them. Arrays do not overlap.
  */
 #include <omp.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "attention.h"
+#include "workspace.h"
 
 typedef struct {
     const float *own_norm, *cross_norm, *feed_forward_norm;
@@ -133,7 +133,7 @@ int decode(const Decoder* decoder, const Slot* own, const Slot* cross, int64_t c
         longest = cross[i].length > longest ? cross[i].length : longest;
     }
     Space space;
-    void* memory = aligned_alloc(LINE, lay_out(&space, 0, decoder, rows, threads * ROWS * longest));
+    void* memory = borrow(lay_out(&space, 0, decoder, rows, threads * ROWS * longest));
     if (!memory) return 0;
     lay_out(&space, (uintptr_t)memory, decoder, rows, threads * ROWS * longest);
     Rounded* rounded = &space.rounded;
@@ -162,7 +162,7 @@ int decode(const Decoder* decoder, const Slot* own, const Slot* cross, int64_t c
     }
     memcpy(space.normed, hidden, rows * width * sizeof(float));
     normalize(space.normed, decoder->final_norm, epsilon, rows, width, hidden);
-    free(memory);
+    give_back(memory);
     return 1;
 }
 
@@ -171,12 +171,12 @@ int multiply_rows(const Linear* linear, const float* x, int64_t rows, float* out
     Rounded rounded = {0};
     void* memory = NULL;
     if (linear->scales) {
-        memory = malloc(rows * (linear->width + sizeof(float)));
+        memory = borrow(rows * (linear->width + sizeof(float)));
         if (!memory) return 0;
         rounded.scales = memory;
         rounded.values = (uint8_t*)(rounded.scales + rows);
     }
     multiply_one(linear, x, rows, &rounded, out, 0, threads);
-    free(memory);
+    give_back(memory);
     return 1;
 }

@@ -3,11 +3,11 @@
  *
  * encoder_block.py and native.py say what the functions take. Arrays do not overlap.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "panels.h"
 #include "texts.h"
+#include "workspace.h"
 
 static void round_all(const float* x, int64_t rows, int64_t width, const Rounded* rounded,
                       int threads) {
@@ -73,7 +73,7 @@ int encode_block(const Block* block, float* hidden, int64_t rows, const int64_t*
     const float epsilon = (float)block->epsilon;
     const int64_t longest = longest_of(starts, count);
     Space space;
-    void* memory = aligned_alloc(LINE, lay_out(&space, 0, block, rows, longest, threads));
+    void* memory = borrow(lay_out(&space, 0, block, rows, longest, threads));
     if (!memory) return 0;
     lay_out(&space, (uintptr_t)memory, block, rows, longest, threads);
 
@@ -89,7 +89,7 @@ int encode_block(const Block* block, float* hidden, int64_t rows, const int64_t*
     multiply_gated(&block->wi_0, &block->wi_1, NULL, &space.rounded, rows, space.opened, threads);
     round_all(space.opened, rows, block->d_ff, &space.rounded, threads);
     multiply_panels(&block->wo, NULL, &space.rounded, rows, hidden, 1, threads);
-    free(memory);
+    give_back(memory);
     return 1;
 }
 

@@ -4,9 +4,9 @@
  * of training: a panel is made of each where it is needed, and many rows share it.
  * encoder_block.py says what the function takes. Arrays do not overlap.
  */
-#include <stdlib.h>
 
 #include "texts.h"
+#include "workspace.h"
 
 #ifdef __AVX512VNNI__
 #define DEPTH 1024 /* inputs of a panel that is made at a time, so that it stays in the cache */
@@ -109,9 +109,9 @@ static void make_panel(const float* weight, int64_t stride, int64_t columns, int
 /* The same for any number of rows up to GROUP, with loops that unroll. */
 static void multiply_few(const float* a, int64_t stride, const float* panel, int64_t depth,
                          int64_t rows, float* to, int64_t to_stride, int add) {
-#define MULTIPLY_FEW(rows)                                                         \
-    case rows:                                                                     \
-        multiply_floats(a, stride, panel, PANEL, depth, rows, to, to_stride, add); \
+#define MULTIPLY_FEW(rows)                                                  \
+    case rows:                                                              \
+        multiply_pieces(a, stride, panel, depth, rows, to, to_stride, add); \
         break;
     switch (rows) {
         MULTIPLY_FEW(1)
@@ -186,7 +186,7 @@ int encode_float_block(const FloatBlock* block, float* hidden, int64_t rows, con
     const float epsilon = (float)block->epsilon;
     const Texts texts = {starts, count, block->heads, block->d_kv, longest_of(starts, count)};
     Space space;
-    void* memory = aligned_alloc(LINE, lay_out(&space, 0, block, rows, texts.longest, threads));
+    void* memory = borrow(lay_out(&space, 0, block, rows, texts.longest, threads));
     if (!memory) return 0;
     lay_out(&space, (uintptr_t)memory, block, rows, texts.longest, threads);
 
@@ -205,7 +205,7 @@ int encode_float_block(const FloatBlock* block, float* hidden, int64_t rows, con
                       space.normed, rows, space.opened, &space, threads);
     multiply_plain(&(Plain){block->wo, width, d_ff}, space.opened, rows, hidden, width, 1, &space,
                    threads);
-    free(memory);
+    give_back(memory);
     return 1;
 }
 #endif

@@ -19,9 +19,10 @@ typedef struct {
 } Panels;
 
 #ifdef __AVX512VNNI__
-#define PANEL 64 /* outputs, four vectors of them, ... */
-#define GROUP 6  /* ... and rows that are computed at a time: as many as there are registers for */
-#define AHEAD 8  /* how many times that much ahead weights are asked for */
+#define PANEL 64  /* outputs, four vectors of them, ... */
+#define GROUP 6   /* ... and rows that are computed at a time: as many as there are registers for */
+#define PIECE 256 /* inputs whose products of floats are added up before they are added */
+#define AHEAD 8   /* how many times that much ahead weights are asked for */
 
 /* sums += x * weight by fours. The compiler's own function for it takes registers that hold sums.
  */
@@ -53,6 +54,16 @@ ALWAYS_INLINE void multiply_floats(const float* a, int64_t a_stride, const float
             const __m512 sum = sums[row][part];
             _mm512_storeu_ps(at, add ? _mm512_add_ps(_mm512_loadu_ps(at), sum) : sum);
         }
+}
+
+/* The same by pieces, so that rounding does not grow with the number of inputs. */
+ALWAYS_INLINE void multiply_pieces(const float* a, int64_t a_stride, const float* panel,
+                                   int64_t depth, const int rows, float* out, int64_t out_stride,
+                                   int add) {
+    for (int64_t from = 0; from < depth; from += PIECE)
+        multiply_floats(a + from, a_stride, panel + from * PANEL, PANEL,
+                        depth - from < PIECE ? depth - from : PIECE, rows, out, out_stride,
+                        add || from);
 }
 
 /* A panel's outputs of `rows` <= GROUP rounded rows from `top` on, written or added. */
@@ -101,9 +112,9 @@ ALWAYS_INLINE void multiply_group(const Panels* linear, int64_t panel, const flo
     if (linear->scales)
         multiply_int8(linear, panel, rounded, top, rows, to, stride, add);
     else
-        multiply_floats(x + top * width, width,
-                        (const float*)linear->panels + panel * PANEL * width, PANEL, width, rows,
-                        to, stride, add);
+        multiply_pieces(x + top * width, width,
+                        (const float*)linear->panels + panel * PANEL * width, width, rows, to,
+                        stride, add);
 }
 
 /* The same for any number of rows up to GROUP, with loops that unroll. */

@@ -1,6 +1,5 @@
 /* Products of a few rows with weights of 32 or eight bits, at the speed at which they are read. */
 #pragma once
-#include <stdlib.h>
 
 #include "panels.h"
 

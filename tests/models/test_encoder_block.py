@@ -119,6 +119,13 @@ def test_states_are_those_of_the_modules(kind, shape, lengths, threads):
     assert error.max() < (0.02 if kind == "int8" else 1e-5)
 
 
+def test_weights_wider_than_what_is_turned_at_a_time_are_added_up():
+    encoder, embedded = encoder_of("float", d_model=1100, d_ff=60), torch.randn(1, 40, 1100)
+    found = states_of(encoder, embedded, [40])
+    expected = states_of(encoder, embedded, [40], by_modules=True)
+    assert (found - expected).norm() < 1e-5 * expected.norm()
+
+
 @KINDS
 def test_blocks_follow_each_other_with_the_bias_of_the_first(kind, monkeypatch):
     encoder, embedded = encoder_of(kind, num_layers=3), torch.randn(2, 50, 64)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kebyt5.generation.constraints import ConstraintError, Grammar
+from kebyt5.generation.constraints import ConstraintError, Grammar, grammar
 
 EOS = 1
 NEED_EACH_OTHER = {
@@ -222,6 +222,20 @@ def test_what_explodes_later_ends_with_the_same_error():
     # Neither the beginning nor another text is the worse for it.
     assert constraint.allowed(constraint.advance(states[0], b))[[EOS, b]].all()
     assert admits(constraint, "ab")
+
+
+def test_a_slow_text_ends_and_another_of_the_same_walk_does_not(monkeypatch):
+    constraint = Grammar.regex("[a-z]*")
+    a, b = (ord(letter) + 3 for letter in "ab")
+    first = state = constraint.start()
+    monkeypatch.setattr(grammar, "_SLOW", -1.0)
+    for _ in range(grammar._MOST_SLOW):
+        assert constraint.allowed(state)[a]
+        state = constraint.advance(state, a)
+    with pytest.raises(ConstraintError, match="ms a byte"):
+        constraint.allowed(state)
+    monkeypatch.setattr(grammar, "_SLOW", 60.0)
+    assert constraint.allowed(constraint.advance(first, b))[[EOS, b]].all()
 
 
 def test_what_gets_ever_slower_ends_before_it_keeps_others_waiting():

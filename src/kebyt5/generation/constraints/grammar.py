@@ -137,6 +137,10 @@ class Grammar(Constraint):
         _require_sound(self._matcher)
 
 
+class _SlowError(ConstraintError):
+    """A grammar keeps others waiting, which forgetting what was learnt does not mend."""
+
+
 class _Walk:
     """A matcher, which moves, under states, which do not."""
 
@@ -155,9 +159,10 @@ class _Walk:
         """
         try:
             return self._mask(state)
+        except _SlowError:
+            raise
         except ConstraintError:
-            # Other texts are not the reason.
-            if self._is_renewed or self._slow > _MOST_SLOW:
+            if self._is_renewed:  # so other texts are not the reason
                 raise
             self._grammar.renew()
             self._is_renewed = True
@@ -179,7 +184,7 @@ class _Walk:
         is_slow = time.thread_time() - began > _SLOW
         self._slow += is_slow
         if is_slow and self._slow > _MOST_SLOW:
-            raise ConstraintError(
+            raise _SlowError(
                 f"the grammar takes more than {1000 * _SLOW:.0f} ms a byte here; make it less"
                 " ambiguous, or ask for fewer bytes"
             )

@@ -18,6 +18,7 @@ from kebyt5.finetuning.data import (
     mixture_counts,
 )
 from kebyt5.finetuning.freezing import freeze
+from kebyt5.finetuning.fresh_decoder import renew_decoder
 from kebyt5.finetuning.trainer import prepare_model
 from kebyt5.pretraining.schedule import cosine_cycles
 from kebyt5.tasks import Example, get_task
@@ -68,6 +69,31 @@ def test_nothing_is_frozen_unless_asked(tiny_model):
     model = tiny_model()
     assert freeze(model, "none") == []
     assert not frozen(model)
+
+
+def test_a_fresh_decoder_is_drawn_by_the_seed_and_leaves_the_encoder_alone(tiny_model):
+    before = dict(tiny_model().named_parameters())
+    drawn = []
+    for seed in (1, 1, 2):  # the fixture has 0
+        model, state = tiny_model(), torch.get_rng_state()
+        names = renew_decoder(model, seed)
+        assert torch.equal(torch.get_rng_state(), state)
+        drawn.append(dict(model.named_parameters()))
+    assert {name for name in before if name.startswith(("decoder", "lm_head"))} == set(names)
+    for name in before:
+        is_kept = torch.equal(drawn[0][name], before[name])
+        assert is_kept == (name not in names or "layer_norm" in name)
+        assert torch.equal(drawn[0][name], drawn[1][name])
+    name = "decoder.block.0.layer.1.EncDecAttention.q.weight"
+    assert not torch.equal(drawn[0][name], drawn[2][name])
+
+
+def test_a_fresh_decoder_and_adapters_exclude_each_other(tmp_path):
+    with pytest.raises(InputError, match="--fresh-decoder with --lora"):
+        FinetuneConfig(
+            task=["ner"], train=[tmp_path], dev=[tmp_path], output=tmp_path,
+            fresh_decoder=True, lora=4,
+        )  # fmt: skip
 
 
 def test_random_weights_are_those_of_the_seed(tmp_path):

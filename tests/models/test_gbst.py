@@ -1,6 +1,9 @@
 """GBST computes Charformer's equations, whatever the padding, the batch and the precision."""
 
 import copy
+import ctypes
+import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,9 +13,10 @@ from hypothesis import strategies as st
 from torch.profiler import ProfilerActivity, profile
 
 from kebyt5.bench.naive_gbst import naive_gbst
+from kebyt5.models import native
 from kebyt5.models.banded import BandedLookup, BandedProduct
 from kebyt5.models.consensus import PolynomialConsensus
-from kebyt5.models.folding import Weights
+from kebyt5.models.folding import TableKernel, Weights
 from kebyt5.models.fused import fast_path
 from kebyt5.models.gbst import GBST
 
@@ -372,3 +376,62 @@ def test_a_rehearsal_and_inference_leave_nothing_behind_for_training():
     assert type(output) is torch.Tensor
     assert torch.allclose(output, before, atol=1e-6)
     assert all(p.grad is not None for p in gbst.parameters())
+
+
+@given(
+    configurations(),
+    st.lists(st.integers(0, 120), min_size=1, max_size=4),
+    st.sampled_from([8, 16, 37]),
+    st.sampled_from([1, 2]),
+)
+def test_compiled_functions_say_what_pytorch_says(configuration, lengths, dim, threads):
+    gbst, longest = make_gbst(**configuration, dim=dim), max(*lengths, 1)
+    ids = torch.randint(0, 384, (len(lengths), longest))
+    mask = torch.arange(longest) < torch.tensor(lengths)[:, None]
+    before, found = torch.get_num_threads(), []
+    torch.set_num_threads(threads)
+    with pytest.MonkeyPatch.context() as patch, torch.inference_mode():
+        chosen = calls_of(patch, TableKernel, "choose")
+        for kernels in (True, False):
+            patch.setattr(fast_path, "kernels", kernels)
+            found.append(gbst(ids, mask)[0])
+    torch.set_num_threads(before)
+    assert len(chosen) == hasattr(native.library(), "mix_blocks")
+    torch.testing.assert_close(*found, atol=2e-6, rtol=2e-5)
+
+
+@pytest.mark.parametrize("variant", ["avx512", "avx2"])
+def test_so_does_every_variant(variant, monkeypatch):
+    name = f"kernels-{variant}.so"
+    if variant == "avx512" and "avx512_vnni" not in native._processor_flags():
+        pytest.skip("this processor has no AVX-512 with VNNI")
+    path = Path(native.__file__).with_name(name)
+    if not path.exists() and "CI" not in os.environ:
+        pytest.skip("kebyt5 was installed without a C compiler")
+    gbst, ids = make_gbst(dim=40), torch.randint(3, 259, (2, 700))
+    mask = torch.arange(700) < torch.tensor([[700], [390]])
+    monkeypatch.setattr(native, "library", lambda: ctypes.CDLL(str(path)))
+    with torch.inference_mode():
+        found = gbst(ids, mask)[0]
+        monkeypatch.setattr(fast_path, "kernels", False)
+        torch.testing.assert_close(found, gbst(ids, mask)[0], atol=2e-6, rtol=2e-5)
+
+
+@pytest.mark.parametrize("wrong", [-1, 384, 2**40])
+def test_ids_that_there_are_not_are_refused(wrong):
+    gbst, ids = make_gbst(), torch.randint(3, 259, (1, 50))
+    ids[0, 30] = wrong
+    with pytest.raises(IndexError), torch.inference_mode():
+        gbst(ids)
+
+
+def calls_of(monkeypatch, kind, name):
+    """Collects the calls of a method."""
+    called, real = [], getattr(kind, name)
+
+    def method(self, *arguments):
+        called.append(self)
+        return real(self, *arguments)
+
+    monkeypatch.setattr(kind, name, method)
+    return called

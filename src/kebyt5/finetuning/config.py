@@ -98,6 +98,10 @@ class FinetuneConfig:
     freeze: Freeze = "gbst"
     """What to keep as it is: nothing, GBST's six tensors, or also the shared byte embedding."""
 
+    fresh_decoder: bool = False
+    """Begin with new random weights in the decoder, so that the encoder alone is pretrained. Better
+    for labels after short pretraining; not for answers that repeat the text."""
+
     lora: int | None = None
     """Rank of LoRA adapters in all attention and feed-forward matrices, which alone are trained."""
 
@@ -166,6 +170,10 @@ class FinetuneConfig:
         if self.fold is not None and not 0 <= self.fold < (self.folds or 0):
             raise InputError(f"--fold {self.fold}: has to be one of --folds, counted from 0")
         check_stride(self.stride)
+        if self.fresh_decoder and self.lora is not None:
+            raise InputError(
+                "--fresh-decoder with --lora: its weights would stay random; leave one"
+            )
         for name in POSITIVE + NOT_NEGATIVE:
             value = getattr(self, name)
             if value is None or (math.isfinite(value) and value > 0):

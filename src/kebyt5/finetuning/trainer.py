@@ -19,6 +19,7 @@ from kebyt5.evaluation.predict import predict
 from kebyt5.finetuning.config import RANDOM, FinetuneConfig
 from kebyt5.finetuning.data import LengthGroupedSampler, TaskData, TaskDataset, collate
 from kebyt5.finetuning.freezing import freeze
+from kebyt5.finetuning.fresh_decoder import renew_decoder
 from kebyt5.models.loading import load_float
 from kebyt5.pretraining.devices import divide_batch, keep_tied_embeddings_together, this_process
 from kebyt5.pretraining.schedule import cosine_cycles_schedule
@@ -176,6 +177,8 @@ def prepare_model(config: FinetuneConfig) -> PreTrainedModel:
         model = random_model(config.checkpoint.removeprefix(RANDOM), config.seed)
     else:
         model = load_float(config.checkpoint)
+    if config.fresh_decoder:
+        renew_decoder(model, config.seed)
     if config.gradient_checkpointing:
         # Renamed in the course of Transformers 5.
         old_name = model.gradient_checkpointing_enable

@@ -37,7 +37,7 @@ FEWEST_ROWS = 32
 class T5Block(modeling_t5.T5Block):
     """A block that is one call where it is an encoder's, packed and without a gradient to come."""
 
-    _kernel: "_Int8Kernel | None" = None
+    _kernel: "_Kernel | None" = None
 
     def forward(
         self,
@@ -69,24 +69,18 @@ class T5Block(modeling_t5.T5Block):
         super()._load_from_state_dict(*arguments, **options)
         self._kernel = None  # which joins weights that are about to change
 
-    def _fitting_kernel(
-        self, states: Tensor, segments: Segments
-    ) -> "_Int8Kernel | _FloatKernel | None":
+    def _fitting_kernel(self, states: Tensor, segments: Segments) -> "_Kernel | None":
         """What computes this block in one call; None where something would be left out."""
         if self.is_decoder or self.training or not use_native(states):
             return None
-        parts = _Parts.of(self)
-        if parts is None or any(is_hooked(each) or each.training for each in parts.modules):
+        if self._kernel is None or not self._kernel.is_current(self):
+            parts = _Parts.of(self)
+            self._kernel = None if parts is None else _Kernel(parts)
+        kernel = self._kernel
+        if kernel is None or is_hooked(self) or not kernel.takes(states.shape[1]):
             return None
-        if states.shape != (1, sum(segments.own.queries), parts.sizes[0]):
-            return None
-        if not parts.are_int8:
-            is_worth_it = states.shape[1] >= FEWEST_ROWS and not torch.is_autocast_enabled("cpu")
-            return _FloatKernel(parts) if is_worth_it else None
-        if self._kernel is None or self._kernel.linears != parts.linears:
-            self._kernel = _Int8Kernel(parts.linears)
-        self._kernel.begin(parts)
-        return self._kernel
+        is_fit = states.shape == (1, sum(segments.own.queries), kernel.width)
+        return kernel if is_fit else None
 
 
 class _Parts(NamedTuple):
@@ -115,10 +109,11 @@ class _Parts(NamedTuple):
             (first.layer_norm, second.layer_norm),
             (attention.q, attention.k, attention.v),
             (attention.o, inner.wi_0, inner.wi_1, inner.wo),
-            (block, block.layer, first, second, attention, inner, *_idle(block)),
+            (block.layer, first, second, attention, inner, *_idle(block)),
             attention.key_value_proj_dim,
         )
-        return parts if parts._are_fit() and parts._have_shapes() else None
+        is_fit = parts._are_fit() and parts._have_shapes() and not any(map(_is_busy, parts.modules))
+        return parts if is_fit else None
 
     def _are_fit(self) -> bool:
         if not all(type(norm) in (T5LayerNorm, RMSNorm) and _is_plain(norm) for norm in self.norms):
@@ -156,7 +151,7 @@ class _Parts(NamedTuple):
 
     @property
     def modules(self) -> tuple[nn.Module, ...]:
-        """Of the block, all."""
+        """All that are in the block."""
         return (*self.norms, *self.linears, *self.others)
 
     @property
@@ -171,6 +166,11 @@ def _idle(block: modeling_t5.T5Block) -> list[nn.Module]:
     inner = second.DenseReluDense
     bias = getattr(first.SelfAttention, "relative_attention_bias", None)
     return [first.dropout, second.dropout, inner.dropout, inner.act, *([bias] if bias else [])]
+
+
+def _is_busy(module: nn.Module) -> bool:
+    """Whether the module does more in being called than it seems."""
+    return is_hooked(module) or module.training
 
 
 def _is_plain(module: nn.Module) -> bool:
@@ -208,49 +208,68 @@ class _FloatBlock(ctypes.Structure):
     ]
 
 
-class _Int8Kernel:
-    """Keeps the weights in panels, which must not change."""
+class _Kernel:
+    """Calls the compiled function for a block, as long as the block is what it was.
 
-    def __init__(self, linears: tuple[Int8Linear, ...]) -> None:
-        self.linears = linears
-        self._layers = [Int8Linear.joined(linears[:3]), *linears[3:]]
-
-    def begin(self, parts: _Parts) -> None:
-        """Takes along what may be another one in each call."""
-        panels = (layer.panels().structure for layer in self._layers)
-        self._block = _Int8Block(*_norms(parts), *panels, *parts.sizes)
-
-    def __call__(self, states: Tensor, table: Tensor, segments: Segments) -> Tensor:
-        """Maps packed states (1, N, D) to (1, N, D)."""
-        return _encode("encode_block", self._block, states, table, segments)
-
-
-class _FloatKernel:
-    """Made for each call, as the weights of a model that is trained may move."""
+    Of weights in float32 it has the addresses; those of eight bits it keeps in panels.
+    """
 
     def __init__(self, parts: _Parts) -> None:
-        weights = (linear.weight.data_ptr() for linear in parts.linears)
-        self._block = _FloatBlock(*_norms(parts), *weights, *parts.sizes)
+        self.width = parts.sizes[0]
+        self._is_int8 = parts.are_int8
+        self._layer = parts.others[0]
+        # The block itself is not among them: it has this kernel, and would never be freed.
+        self._modules = [(module, type(module)) for module in parts.modules]
+        self._children = [
+            (module._modules, name, child)
+            for module in parts.modules
+            for name, child in module._modules.items()
+        ]
+        self._epsilon = parts.sizes[-1]
+        self._norms = parts.norms
+        plain = parts.norms if self._is_int8 else (*parts.norms, *parts.linears)
+        self._weights = [(each._parameters, each.weight, each.weight.data_ptr()) for each in plain]
+        norms = [norm.weight.data_ptr() for norm in parts.norms]
+        if self._is_int8:
+            self._layers = [Int8Linear.joined(parts.projections), *parts.rest]
+            panels = (layer.panels().structure for layer in self._layers)
+            self._block: ctypes.Structure = _Int8Block(*norms, *panels, *parts.sizes)
+        else:
+            weights = (linear.weight.data_ptr() for linear in parts.linears)
+            self._block = _FloatBlock(*norms, *weights, *parts.sizes)
+
+    def is_current(self, block: modeling_t5.T5Block) -> bool:
+        """Whether nothing about the block has changed."""
+        return (
+            block.layer is self._layer
+            and all(type(module) is kind and not _is_busy(module) for module, kind in self._modules)
+            and all(modules.get(name) is child for modules, name, child in self._children)
+            and all(norm.variance_epsilon == self._epsilon for norm in self._norms)
+            and all(
+                parameters.get("weight") is weight
+                and weight.data_ptr() == address
+                and parameters.get("bias") is None
+                for parameters, weight, address in self._weights
+            )
+        )
+
+    def takes(self, rows: int) -> bool:
+        """Whether it is the fastest for so many positions."""
+        if self._is_int8:
+            return True
+        return rows >= FEWEST_ROWS and not torch.is_autocast_enabled("cpu")
 
     def __call__(self, states: Tensor, table: Tensor, segments: Segments) -> Tensor:
         """Maps packed states (1, N, D) to (1, N, D)."""
-        return _encode("encode_float_block", self._block, states, table, segments)
-
-
-def _norms(parts: _Parts) -> list[int]:
-    return [norm.weight.data_ptr() for norm in parts.norms]
-
-
-def _encode(
-    function: str, block: ctypes.Structure, states: Tensor, table: Tensor, segments: Segments
-) -> Tensor:
-    states = states.clone(memory_format=torch.contiguous_format)
-    starts = torch.tensor([0, *accumulate(segments.own.queries)])
-    bias = table.float().flip(1)  # csrc has it by key minus query
-    sizes = (bias.shape[1], bias.shape[1] // 2)
-    if not call(function, block, states, states.shape[1], starts, len(starts) - 1, bias, *sizes):
-        raise MemoryError(f"no memory for {states.shape[1]} positions of the encoder")
-    return states
+        states = states.clone(memory_format=torch.contiguous_format)
+        starts = torch.tensor([0, *accumulate(segments.own.queries)])
+        bias = table.float().flip(1)  # csrc has it by key minus query
+        sizes = (bias.shape[1], bias.shape[1] // 2)
+        function = "encode_block" if self._is_int8 else "encode_float_block"
+        texts = (states, states.shape[1], starts, len(starts) - 1)
+        if not call(function, self._block, *texts, bias, *sizes):
+            raise MemoryError(f"no memory for {states.shape[1]} positions of the encoder")
+        return states
 
 
 __all__ = ["T5Block"]

@@ -7,14 +7,20 @@ on positions while the projection acts on dimensions, so that one may come befor
 * In training the mix comes first and the projection sees one position in `downsample_factor`.
 * With constant weights the projection folds into the tables, $P\,\mathrm{diag}(w_k) E^\top$.
 
-A block's score, linear in X, needs one number a byte: the sum of K entries of small tables.
+A block's score, linear in X, needs one number a byte: the sum of K entries of small tables. Where
+no gradient is to come, compiled functions (`csrc/gbst.c`) do all that is done with tables.
 """
 
+import ctypes
+from collections.abc import Sequence
+from ctypes import c_double, c_int64, c_void_p
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .native import call, library, use_native
 
 if TYPE_CHECKING:
     from .gbst import GBST
@@ -111,6 +117,84 @@ class FoldedTables:
             self.tables = Weights.of(gbst).folded()
             self.made_of = tuple(source.detach().clone() for source in sources)
         return self.tables
+
+
+class _Tables(ctypes.Structure):
+    _fields_ = [
+        *((name, c_void_p) for name in ("rows", "bias", "scalars", "blocks")),
+        *((name, c_int64) for name in ("taps", "ids", "width", "choices", "downsample")),
+        ("constant", c_double),
+    ]
+
+
+class TableKernel:
+    """The choice among blocks, and their mix, of texts (B, L) that count up to a length each.
+
+    Args:
+        tables: In float32, folded.
+        blocks: M pairs of size and offset.
+        downsample_factor: d.
+        ids: (B, L), each in the vocabulary.
+        lengths: (B,), int64, at most L.
+    """
+
+    def __init__(
+        self,
+        tables: Tables,
+        blocks: Sequence[tuple[int, int]],
+        downsample_factor: int,
+        ids: Tensor,
+        lengths: Tensor,
+    ) -> None:
+        self._ids = ids.to(torch.int64).contiguous()
+        self._lengths = lengths
+        # Kept, as the structure has their addresses.
+        self._kept = (tables.rows, tables.bias, tables.scalars, torch.tensor(blocks))
+        self._structure = _Tables(
+            *(each.data_ptr() for each in self._kept),
+            *tables.rows.shape,
+            len(blocks),
+            downsample_factor,
+            tables.constant.item(),
+        )
+
+    @staticmethod
+    def fits(tables: Tables) -> bool:
+        """Whether there are functions for these tables; PyTorch reads others."""
+        return use_native(*tables) and hasattr(library(), "mix_blocks")
+
+    def choose(self) -> Tensor:
+        """The softmax over blocks at every byte, (B, L, M); even where nothing counts."""
+        choices = torch.empty(*self._ids.shape, self._structure.choices)
+        self._call("choose_blocks", choices)
+        return choices
+
+    def mix(self, choices: Tensor) -> Tensor:
+        """What these choices (B, L, M) make of blocks, (B, ceil(L / d), D), zero behind a text."""
+        outputs = -(-self._ids.shape[1] // self._structure.downsample)
+        mixed = torch.empty(len(self._ids), outputs, self._structure.width)
+        self._call("mix_blocks", choices.contiguous(), mixed)
+        return mixed
+
+    def _call(self, function: str, *others: Tensor) -> None:
+        texts = (self._ids, self._lengths, *self._ids.shape)
+        if not call(function, self._structure, *texts, *others):
+            raise MemoryError(f"no memory for {self._ids.numel()} bytes")
+
+
+def check_ids(ids: Tensor, vocabulary: int) -> None:
+    """Refuses what an embedding would; tables have a row more, and C reads any.
+
+    Raises:
+        IndexError: An id is not in the vocabulary; on other devices than the CPU it is not
+            looked for.
+    """
+    if ids.device.type != "cpu" or type(ids) is not Tensor or not ids.numel():
+        return
+    least, most = (int(bound.item()) for bound in ids.aminmax())
+    if least < 0 or most >= vocabulary:
+        wrong = least if least < 0 else most
+        raise IndexError(f"id {wrong} is not in a vocabulary of {vocabulary}")
 
 
 def is_constant(gbst: nn.Module) -> bool:

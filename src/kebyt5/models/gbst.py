@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from .banded import BandedLookup, BandedProduct
 from .consensus import PolynomialConsensus, monomial_count
-from .folding import FoldedTables, Tables, Weights, is_constant
+from .folding import FoldedTables, TableKernel, Tables, Weights, check_ids, is_constant
 from .fused import fast_path, is_hooked, without_autocast
 
 TILE_ROWS = 16
@@ -221,8 +221,13 @@ class GBST(nn.Module):
     def _look_up(self, ids: Tensor, mask: Tensor, layout: Layout) -> Tensor:
         """The output (B, n, D) for ids (B, L), by tables."""
         is_folded = is_constant(self)
+        check_ids(ids, self.embeds.num_embeddings)
         with without_autocast(ids):
             tables: Tables = self._folded.get(self) if is_folded else Weights.of(self).tables()
+            if is_folded and TableKernel.fits(tables):
+                lengths = mask.sum(dim=1)
+                kernel = TableKernel(tables, self.blocks, self.downsample_factor, ids, lengths)
+                return kernel.mix(self._agreed(kernel.choose(), mask))
             gap = (layout.reach, layout.stride - layout.reach - mask.shape[1])
             nothing = tables.rows.shape[1] - 1
             flat = F.pad(ids.masked_fill(~mask, nothing), gap, value=nothing).flatten()
@@ -253,7 +258,10 @@ class GBST(nn.Module):
             (B, L, M), a distribution over blocks at every byte that counts.
         """
         # Where nothing counts every score is -inf, and softmax would be undefined.
-        weights = scores.masked_fill(~mask[:, :, None], 0).softmax(dim=-1)
+        return self._agreed(scores.masked_fill(~mask[:, :, None], 0).softmax(dim=-1), mask)
+
+    def _agreed(self, weights: Tensor, mask: Tensor) -> Tensor:
+        """The choices (B, L, M) after their consensus, where there is one."""
         if not self.consensus or len(self.blocks) == 1:
             return weights
         heads = weights[:, None]

@@ -4,6 +4,7 @@ The package works without: where there is no compiler, or no Linux on x86-64, Py
 kernels would do.
 """
 
+import hashlib
 import os
 import platform
 import shutil
@@ -54,10 +55,17 @@ def compile_kernels(folder: Path, variant: str) -> Path | None:
         return None
     unfinished = library.with_suffix(f".{os.getpid()}")
     sources = sorted(path.relative_to(folder).as_posix() for path in folder.glob("csrc/*.c"))
-    command = [compiler, *FLAGS, *VARIANTS[variant], *sources, "-lm", "-o", unfinished.name]
+    flags = [*FLAGS, *VARIANTS[variant], f'-DDIGEST="{digest(folder)}"']
+    command = [compiler, *flags, *sources, "-lm", "-o", unfinished.name]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if done.returncode:
         print(f"kebyt5 will compute with PyTorch alone:\n{done.stderr}", file=sys.stderr)
         unfinished.unlink(missing_ok=True)
         return None
     return unfinished.rename(library)
+
+
+def digest(folder: Path) -> str:
+    """Of the sources, by which kebyt5/models/native.py tells kernels that are older than them."""
+    files = sorted(folder.glob("csrc/*.[ch]"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from kebyt5.models.native import open_library
+
 ROOT = Path(__file__).parents[1]
 
 pytestmark = pytest.mark.skipif(
@@ -57,3 +59,16 @@ def test_without_a_working_compiler_the_wheel_is_pure_and_no_old_kernel_stays(
     data = built(build, tmp_path)
     assert list(source.iterdir()) == [source / "csrc"]
     assert data == {"artifacts": [], "pure_python": True}
+
+
+def test_kernels_of_other_sources_than_those_beside_them_are_left_alone(build, source, tmp_path):
+    built(build, tmp_path)
+    path = source / "kernels-avx2.so"
+    assert open_library(path) is not None
+    with open(source / "csrc" / "rows.h", "a", encoding="utf-8") as file:
+        file.write("/* of a later version */\n")
+    with pytest.warns(UserWarning, match=r"kernels-avx2\.so was compiled from other sources"):
+        assert open_library(path) is None
+    shutil.rmtree(source / "csrc")  # as where only the compiled ones are shipped
+    assert open_library(path) is not None
+    assert open_library(source / "kernels-none.so") is None

@@ -1,9 +1,11 @@
 """The compiled functions of `csrc`, and those of them that work on rows of any number."""
 
 import ctypes
+import hashlib
 import platform
 import sys
-from ctypes import byref, c_int64, c_void_p
+import warnings
+from ctypes import byref, c_char_p, c_int64, c_void_p
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,12 +29,34 @@ def library() -> ctypes.CDLL | None:
         name = "kernels-avx2.so"
     else:
         return None
-    path = Path(__file__).with_name(name)
+    return open_library(Path(__file__).with_name(name))
+
+
+def open_library(path: Path) -> ctypes.CDLL | None:
+    """A compiled variant; None where there is none, or one of other sources than lie beside it.
+
+    A checkout that is updated still has the old one, whose functions take other arguments.
+    """
     try:
         # It shares PyTorch's threads: both ask for the OpenMP library of the same name.
-        return ctypes.CDLL(str(path))
+        opened = ctypes.CDLL(str(path))
     except OSError:  # not compiled, or without what it was linked with
         return None
+    sources = sorted(path.parent.glob("csrc/*.[ch]"))
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+    if not sources or (hasattr(opened, "digest") and digest == _text(opened, "digest")):
+        return opened
+    warnings.warn(
+        f"{path} was compiled from other sources than those beside it, so PyTorch computes in its"
+        " place; install kebyt5 again (`pip install -e .` in a checkout)",
+        stacklevel=2,
+    )
+    return None
+
+
+def _text(opened: ctypes.CDLL, name: str) -> str:
+    address = ctypes.addressof(ctypes.c_char.in_dll(opened, name))
+    return (c_char_p(address).value or b"").decode()
 
 
 @cache
@@ -155,6 +179,7 @@ __all__ = [
     "call",
     "gate_rows",
     "library",
+    "open_library",
     "round_rows",
     "scale_rows",
     "use_native",

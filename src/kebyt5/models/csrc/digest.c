@@ -1,0 +1,2 @@
+/* Of which sources this was compiled: native.py does not call functions of others. */
+const char digest[] = DIGEST;

@@ -37,13 +37,13 @@ def make_examples(
     """
     from statistics import median
 
-    from kebyt5.bench.examples import bench_examples
+    from kebyt5.bench.examples import TOGETHER, bench_examples
 
     rows = [
         [name, f"{median(rates):.0f}", f"{min(rates):.0f} to {max(rates):.0f}"]
         for name, rates in bench_examples(corpus, rounds=rounds).items()
     ]
-    report("Examples", ["128 at a time", "MB/s, median", "range"], rows, output)
+    report("Examples", [f"{TOGETHER} at a time", "MB/s, median", "range"], rows, output)
 
 
 def gbst(

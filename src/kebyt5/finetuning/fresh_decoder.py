@@ -5,6 +5,8 @@ import copy
 import torch
 from transformers import PreTrainedModel
 
+from kebyt5.pretraining.start import near_first
+
 
 def renew_decoder(model: PreTrainedModel, seed: int) -> list[str]:
     """Gives the decoder, and `lm_head` where it is not the byte embedding, new random weights.
@@ -22,7 +24,11 @@ def renew_decoder(model: PreTrainedModel, seed: int) -> list[str]:
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        drawn = dict(type(model)(copy.deepcopy(model.config)).named_parameters())
+        fresh = type(model)(copy.deepcopy(model.config))
+    for module in fresh.decoder.modules():
+        if getattr(module, "has_relative_attention_bias", False):
+            near_first(module)
+    drawn = dict(fresh.named_parameters())
     parameters = dict(model.named_parameters())  # names what is shared only once, as `shared`
     renewed = [name for name in parameters if name.startswith(("decoder.", "lm_head."))]
     with torch.no_grad():

@@ -12,8 +12,20 @@ import pytest
 import yaml
 from test_cli_bench import run
 
-from kebyt5.bench.quality import Cell, Recipe, Table, read_recipe
-from kebyt5.bench.quality_report import main_scores, score_table, standard_errors
+from kebyt5.bench.quality import (
+    Cell,
+    Recipe,
+    Table,
+    _pretraining,
+    read_recipe,
+    rows_that_are_there,
+)
+from kebyt5.bench.quality_report import (
+    main_scores,
+    report_quality,
+    score_table,
+    standard_errors,
+)
 from kebyt5.corpus.shards import ShardWriter
 from kebyt5.errors import InputError
 from kebyt5.models.loading import CheckpointError
@@ -133,6 +145,34 @@ def test_means_deviations_and_standard_errors():
     _, _, a, b, _ = score_table(part, results)
     assert a == "| a | 52.0 ± 2.0 | 52.0 |"
     assert b == "| b | 60.0 ± 2.0 (+4.9) | 60.0 |"
+
+
+def test_rows_whose_start_is_not_there_may_be_left_out_and_are_named(recipe, tmp_path):
+    recipe["tables"][1]["rows"] = {"tiny": {}, "random": {"checkpoint": "random:kebyt5-tiny"},
+                                   "lost": {"checkpoint": str(tmp_path / "no")}}  # fmt: skip
+    recipe["tables"].append(
+        recipe["tables"][0] | {"title": "Gone", "rows": {"a": {"pretrain": {}}}}
+    )
+    content = read_recipe(write(recipe, tmp_path / "recipe.yaml"))
+    found, left_out = rows_that_are_there(content, tmp_path)
+    assert [list(table.rows) for table in found.tables] == [["as it is"], ["random", "tiny"]]
+    assert left_out == ["Starts: trained on", "Frozen: lost", "Gone: a"]
+    assert "not there: Starts: trained on; Frozen: lost; Gone: a." in report_quality(
+        Recipe([], {}, {}), {}, left_out
+    )
+    # What was pretrained for an earlier call is there.
+    for folder in found_pretrained(content, tmp_path):
+        folder.mkdir(parents=True)
+        (folder / "metrics.json").write_text("{}")
+    assert rows_that_are_there(content, tmp_path)[1] == ["Frozen: lost"]
+    with pytest.raises(InputError, match="--available: no row"):
+        rows_that_are_there(Recipe(content.tables[2:], {}, {}), tmp_path / "elsewhere")
+
+
+def found_pretrained(recipe, output):
+    rows = [settings for table in recipe.tables for settings in table.rows.values()]
+    names = [_pretraining(recipe.pretrain | s["pretrain"])[1] for s in rows if "pretrain" in s]
+    return {output / "pretrained" / name for name in names}
 
 
 def test_the_recipe_of_the_project_is_one(klue_data, monkeypatch):

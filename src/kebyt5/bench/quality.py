@@ -123,6 +123,37 @@ def read_recipe(path: Path) -> Recipe:
     return recipe
 
 
+def rows_that_are_there(recipe: Recipe, output: Path) -> tuple[Recipe, list[str]]:
+    """The recipe without rows whose start is not there yet, and these rows.
+
+    Args:
+        recipe: All of it.
+        output: Folder of the results, with what rows were pretrained to.
+
+    Raises:
+        InputError: No row is left.
+    """
+    tables, left_out = [], []
+    for table in recipe.tables:
+        there = {
+            row: value for row, value in table.rows.items() if _is_there(recipe, value, output)
+        }
+        left_out += [f"{table.title}: {row}" for row in table.rows if row not in there]
+        if there:
+            tables.append(replace(table, rows=there))
+    if not tables:
+        raise InputError("--available: no row of the recipe has a start that is there")
+    return replace(recipe, tables=tables), left_out
+
+
+def _is_there(recipe: Recipe, settings: Mapping[str, Any], output: Path) -> bool:
+    if "pretrain" in settings:
+        _, name = _pretraining(recipe.pretrain | settings["pretrain"])
+        return (output / "pretrained" / name / "metrics.json").exists()
+    start = settings.get("checkpoint", FinetuneConfig.checkpoint)
+    return start.startswith(RANDOM) or start in SHIPPED or Path(start).is_dir()
+
+
 def measure_quality(recipe: Recipe, output: Path, jobs: int = 1) -> dict[Cell, dict[str, Any]]:
     """Runs whatever of a recipe was not run yet.
 
@@ -198,8 +229,8 @@ def _settings(kind: type[Any], place: str, values: Mapping[str, Any]) -> Any:
     return validated(kind, values, place)
 
 
-def _pretrained(settings: Mapping[str, Any], output: Path) -> Path:
-    """Pretrains a start, or finds it done; a killed run goes on. `config` presets settings."""
+def _pretraining(settings: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """Settings of a run of pretraining, of which `config` presets some, and what it is called."""
     values = dict(settings)
     if "config" in values:
         preset = Path(values.pop("config"))
@@ -207,7 +238,12 @@ def _pretrained(settings: Mapping[str, Any], output: Path) -> Path:
             values = yaml.safe_load(preset.read_text(encoding="utf-8"))["pretrain"] | values
         except (OSError, yaml.YAMLError, LookupError, TypeError) as error:
             raise InputError(f"{preset}: no settings of a pretraining run: {error}") from error
-    name = f"{values.get('model', 'model')}-{_hash(values)}"
+    return values, f"{values.get('model', 'model')}-{_hash(values)}"
+
+
+def _pretrained(settings: Mapping[str, Any], output: Path) -> Path:
+    """Pretrains a start, or finds it done; a killed run goes on."""
+    values, name = _pretraining(settings)
     folder = output / "pretrained" / name
     if not (folder / "metrics.json").exists():
         print(f"pretraining {folder}", flush=True)
@@ -273,4 +309,4 @@ def _hash(content: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
-__all__ = ["Cell", "Recipe", "Table", "measure_quality", "read_recipe"]
+__all__ = ["Cell", "Recipe", "Table", "measure_quality", "read_recipe", "rows_that_are_there"]

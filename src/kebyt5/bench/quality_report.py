@@ -20,9 +20,11 @@ first, in standard errors of the difference."""
 SECONDS_NOTE = "Processor seconds of a run, all cores together: training and evaluation, mean."
 
 
-def report_quality(recipe: Recipe, results: Results) -> str:
-    """The page but for its picture."""
+def report_quality(recipe: Recipe, results: Results, left_out: Sequence[str] = ()) -> str:
+    """The page but for its picture; says which rows were left out."""
     lines = ["# KLUE and NSMC, small", "", *recipe.note.strip().splitlines(), ""]
+    if left_out:
+        lines += [f"Left out, as what they start from was not there: {'; '.join(left_out)}.", ""]
     for part in recipe.tables:
         lines += [f"## {part.title}", ""]
         seeds = sorted({len(recipe.seeds(part, task)) for task in part.tasks})

@@ -196,13 +196,18 @@ def turned(block):
     weight.data = weight.data.t().contiguous().t()
 
 
+def turned_in_place(block):
+    weight = block.layer[0].SelfAttention.k.weight
+    weight.data = weight.data.t()  # at the same address
+
+
 @pytest.mark.parametrize(
     ("kind", "change"),
     [
         *(("int8", change) for change in (hooked, dropping, derived, with_another_epsilon)),
         *(("float", change) for change in (hooked, dropping, derived, with_another_epsilon)),
         *(("int8", change) for change in (adapted, in_half)),
-        *(("float", change) for change in (adapted, with_a_bias, turned)),
+        *(("float", change) for change in (adapted, with_a_bias, turned, turned_in_place)),
     ],
 )
 def test_what_is_no_plain_block_is_left_to_its_modules(kind, change, monkeypatch):

@@ -188,8 +188,10 @@ def test_compiles_once_for_all_lengths():
     assert counter.frame_count <= 3
 
 
-def test_a_batch_without_examples():
-    states, mask = make_gbst()(torch.zeros(0, 20, dtype=torch.long))
+@pytest.mark.parametrize("inference", [True, False])
+def test_a_batch_without_examples(inference):
+    with torch.inference_mode(inference):
+        states, mask = make_gbst()(torch.zeros(0, 20, dtype=torch.long))
     assert states.shape == (0, 7, 16)
     assert mask.shape == (0, 7)
 

@@ -116,12 +116,14 @@ class _Parts(NamedTuple):
         return parts if is_fit else None
 
     def _are_fit(self) -> bool:
-        if not all(type(norm) in (T5LayerNorm, RMSNorm) and _is_plain(norm) for norm in self.norms):
+        if not all(
+            type(norm) in (T5LayerNorm, RMSNorm) and _is_plain(norm.weight) for norm in self.norms
+        ):
             return False
         if self.are_int8:
             return all(Panels.are_fastest(linear.weight) for linear in self.linears)
         return all(
-            type(linear) in (nn.Linear, Linear) and linear.bias is None and _is_plain(linear)
+            type(linear) in (nn.Linear, Linear) and linear.bias is None and _is_plain(linear.weight)
             for linear in self.linears
         ) and Panels.fit(self.rest[0].weight)
 
@@ -173,9 +175,8 @@ def _is_busy(module: nn.Module) -> bool:
     return is_hooked(module) or module.training
 
 
-def _is_plain(module: nn.Module) -> bool:
+def _is_plain(weight: Tensor) -> bool:
     """Whether the weight is what it seems, and a compiled function may read it."""
-    weight = module.weight
     return (
         type(weight) in (Tensor, nn.Parameter)
         and weight.dtype == torch.float32
@@ -228,7 +229,10 @@ class _Kernel:
         self._epsilon = parts.sizes[-1]
         self._norms = parts.norms
         plain = parts.norms if self._is_int8 else (*parts.norms, *parts.linears)
-        self._weights = [(each._parameters, each.weight, each.weight.data_ptr()) for each in plain]
+        self._weights = [
+            (each._parameters, each.weight, each.weight.data_ptr(), each.weight.shape)
+            for each in plain
+        ]
         norms = [norm.weight.data_ptr() for norm in parts.norms]
         if self._is_int8:
             self._layers = [Int8Linear.joined(parts.projections), *parts.rest]
@@ -247,9 +251,10 @@ class _Kernel:
             and all(norm.variance_epsilon == self._epsilon for norm in self._norms)
             and all(
                 parameters.get("weight") is weight
-                and weight.data_ptr() == address
+                and (weight.data_ptr(), weight.shape) == (address, shape)
+                and _is_plain(weight)
                 and parameters.get("bias") is None
-                for parameters, weight, address in self._weights
+                for parameters, weight, address, shape in self._weights
             )
         )
 

@@ -16,7 +16,9 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static void make_key(void) { pthread_key_create(&key, free); }
 
 void* borrow(int64_t size) {
-    if (size <= kept_size) return kept;
+    if (kept && size <= kept_size) return kept;
+    size =
+        size > 0 ? size : 1; /* an empty batch needs memory too, as NULL says that there is none */
     const int64_t whole = (size + STEP - 1) / STEP * STEP;
     if (whole > MOST_KEPT) return aligned_alloc(64, whole);
     pthread_once(&once, make_key);

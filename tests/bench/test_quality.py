@@ -19,6 +19,7 @@ from kebyt5.bench.quality import (
     _pretraining,
     read_recipe,
     rows_that_are_there,
+    tables_named,
 )
 from kebyt5.bench.quality_report import (
     main_scores,
@@ -167,6 +168,16 @@ def test_rows_whose_start_is_not_there_may_be_left_out_and_are_named(recipe, tmp
     assert rows_that_are_there(content, tmp_path)[1] == ["Frozen: lost"]
     with pytest.raises(InputError, match="--available: no row"):
         rows_that_are_there(Recipe(content.tables[2:], {}, {}), tmp_path / "elsewhere")
+    # A run of pretraining that is under way is not there.
+    (tmp_path / "no" / "checkpoint-1").mkdir(parents=True)
+    assert rows_that_are_there(content, tmp_path)[1] == ["Frozen: lost"]
+
+
+def test_only_some_tables_may_be_made(recipe, tmp_path):
+    content = read_recipe(write(recipe, tmp_path / "recipe.yaml"))
+    assert [table.title for table in tables_named(content, ["Frozen"]).tables] == ["Frozen"]
+    with pytest.raises(InputError, match="no table 'Thawed' in the recipe; there are Starts, Fro"):
+        tables_named(content, ["Thawed"])
 
 
 def found_pretrained(recipe, output):

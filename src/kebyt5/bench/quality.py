@@ -8,7 +8,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -123,6 +123,18 @@ def read_recipe(path: Path) -> Recipe:
     return recipe
 
 
+def tables_named(recipe: Recipe, titles: Sequence[str]) -> Recipe:
+    """The recipe with these tables only.
+
+    Raises:
+        InputError: It has no table of such a title.
+    """
+    known = [table.title for table in recipe.tables]
+    if unknown := [title for title in titles if title not in known]:
+        raise InputError(f"no table {unknown[0]!r} in the recipe; there are {', '.join(known)}")
+    return replace(recipe, tables=[table for table in recipe.tables if table.title in titles])
+
+
 def rows_that_are_there(recipe: Recipe, output: Path) -> tuple[Recipe, list[str]]:
     """The recipe without rows whose start is not there yet, and these rows.
 
@@ -151,7 +163,8 @@ def _is_there(recipe: Recipe, settings: Mapping[str, Any], output: Path) -> bool
         _, name = _pretraining(recipe.pretrain | settings["pretrain"])
         return (output / "pretrained" / name / "metrics.json").exists()
     start = settings.get("checkpoint", FinetuneConfig.checkpoint)
-    return start.startswith(RANDOM) or start in SHIPPED or Path(start).is_dir()
+    # A run of pretraining that is under way has checkpoints only.
+    return start.startswith(RANDOM) or start in SHIPPED or (Path(start) / "config.json").is_file()
 
 
 def measure_quality(recipe: Recipe, output: Path, jobs: int = 1) -> dict[Cell, dict[str, Any]]:
@@ -309,4 +322,12 @@ def _hash(content: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
-__all__ = ["Cell", "Recipe", "Table", "measure_quality", "read_recipe", "rows_that_are_there"]
+__all__ = [
+    "Cell",
+    "Recipe",
+    "Table",
+    "measure_quality",
+    "read_recipe",
+    "rows_that_are_there",
+    "tables_named",
+]

@@ -112,6 +112,7 @@ def quality(
     *,
     runs: Path = Path("runs/quality"),
     jobs: PositiveInt = 1,
+    tables: Annotated[tuple[str, ...], Several] = (),
     available: bool = False,
     output: Path = Path("docs/results"),
 ) -> None:
@@ -129,15 +130,22 @@ def quality(
         recipe: A YAML file with the tables, rows and settings.
         runs: A folder for the results of the single runs.
         jobs: Runs at a time, which share the cores.
+        tables: Titles of the tables to make; all where not given.
         available: Leave out rows whose start is not there, in place of pretraining it or of an
             error; the page names them.
         output: An existing or new folder for the page (Markdown) and the plot (PNG).
     """
-    from kebyt5.bench.quality import measure_quality, read_recipe, rows_that_are_there
+    from kebyt5.bench.quality import (
+        measure_quality,
+        read_recipe,
+        rows_that_are_there,
+        tables_named,
+    )
     from kebyt5.bench.quality_report import plot_quality, report_quality
     from kebyt5.output import make_output_folder
 
     content = read_recipe(recipe)
+    content = tables_named(content, tables) if tables else content
     content, left_out = rows_that_are_there(content, runs) if available else (content, [])
     folder = make_output_folder(output, may_continue=True)
     results = measure_quality(content, runs, jobs)

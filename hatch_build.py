@@ -67,5 +67,5 @@ def compile_kernels(folder: Path, variant: str) -> Path | None:
 
 def digest(folder: Path) -> str:
     """Of the sources, by which kebyt5/models/native.py tells kernels that are older than them."""
-    files = sorted(folder.glob("csrc/*.[ch]"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    files = [path for path in folder.glob("csrc/*.[ch]") if path.name[0] != "."]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()

@@ -276,6 +276,30 @@ def test_weights_of_eight_bits_that_are_loaded_count():
     assert torch.equal(states_of(encoder, embedded, [20]), states_of(other, embedded, [20]))
 
 
+@pytest.mark.parametrize("name", ["q", "o"])
+def test_so_does_a_layer_that_is_loaded_alone(name):
+    encoder, embedded = encoder_of(), torch.randn(1, 20, 64)
+    before = states_of(encoder, embedded, [20])
+    layer = getattr(encoder.block[0].layer[0].SelfAttention, name)
+    layer.load_state_dict({"weight": layer.weight.flip(0), "scale": layer.scale})
+    found = states_of(encoder, embedded, [20])
+    assert not torch.equal(found, before)
+    expected = states_of(encoder, embedded, [20], by_modules=True)
+    assert (found - expected).norm() < 0.01 * expected.norm()
+
+
+@KINDS
+def test_a_hook_that_leaves_again_costs_no_other_kernel(kind):
+    encoder, embedded = encoder_of(kind), torch.randn(1, 20, 64)
+    states_of(encoder, embedded, [20])
+    kernel = encoder.block[0]._kernel
+    hook = encoder.block[0].layer[0].register_forward_hook(lambda *_: None)
+    states_of(encoder, embedded, [20])
+    hook.remove()
+    states_of(encoder, embedded, [20])
+    assert encoder.block[0]._kernel is kernel is not None
+
+
 @KINDS
 def test_inputs_and_weights_of_other_shapes_are_refused(kind):
     encoder = encoder_of(kind)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch.profiler import ProfilerActivity, profile
 
 from kebyt5.bench.naive_gbst import naive_gbst
-from kebyt5.models import native
+from kebyt5.models import folding, native
 from kebyt5.models.banded import BandedLookup, BandedProduct
 from kebyt5.models.consensus import PolynomialConsensus
 from kebyt5.models.folding import TableKernel, Weights
@@ -391,13 +391,15 @@ def test_compiled_functions_say_what_pytorch_says(configuration, lengths, dim, t
     ids = torch.randint(0, 384, (len(lengths), longest))
     mask = torch.arange(longest) < torch.tensor(lengths)[:, None]
     before, found = torch.get_num_threads(), []
-    torch.set_num_threads(threads)
     with pytest.MonkeyPatch.context() as patch, torch.inference_mode():
         chosen = calls_of(patch, TableKernel, "choose")
-        for kernels in (True, False):
-            patch.setattr(fast_path, "kernels", kernels)
-            found.append(gbst(ids, mask)[0])
-    torch.set_num_threads(before)
+        try:
+            torch.set_num_threads(threads)
+            for kernels in (True, False):
+                patch.setattr(fast_path, "kernels", kernels)
+                found.append(gbst(ids, mask)[0])
+        finally:
+            torch.set_num_threads(before)
     assert len(chosen) == hasattr(native.library(), "mix_blocks")
     torch.testing.assert_close(*found, atol=2e-6, rtol=2e-5)
 
@@ -412,9 +414,12 @@ def test_so_does_every_variant(variant, monkeypatch):
         pytest.skip("kebyt5 was installed without a C compiler")
     gbst, ids = make_gbst(dim=40), torch.randint(3, 259, (2, 700))
     mask = torch.arange(700) < torch.tensor([[700], [390]])
-    monkeypatch.setattr(native, "library", lambda: ctypes.CDLL(str(path)))
+    for module in (native, folding):
+        monkeypatch.setattr(module, "library", lambda: ctypes.CDLL(str(path)))
+    chosen = calls_of(monkeypatch, TableKernel, "choose")
     with torch.inference_mode():
         found = gbst(ids, mask)[0]
+        assert len(chosen) == 1
         monkeypatch.setattr(fast_path, "kernels", False)
         torch.testing.assert_close(found, gbst(ids, mask)[0], atol=2e-6, rtol=2e-5)
 
@@ -425,6 +430,33 @@ def test_ids_that_there_are_not_are_refused(wrong):
     ids[0, 30] = wrong
     with pytest.raises(IndexError), torch.inference_mode():
         gbst(ids)
+
+
+def test_ids_are_of_the_vocabulary_that_the_embedding_has_now():
+    gbst, ids = make_gbst(), torch.full((1, 50), 99)
+    gbst.embeds.weight = torch.nn.Parameter(torch.randn(100, 16))
+    with torch.inference_mode():
+        assert gbst(ids)[0].isfinite().all()
+        with pytest.raises(IndexError, match="id 100 is not in a vocabulary of 100"):
+            gbst(ids + 1)
+        # What the mask leaves out may be anything.
+        padded = torch.nn.functional.pad(ids, (0, 4), value=-100)
+        assert torch.equal(gbst(padded, padded > 0)[0][:, :17], gbst(ids)[0])
+
+
+def test_defaults_of_the_process_and_other_devices_are_no_matter():
+    gbst, ids = make_gbst(), torch.randint(3, 259, (2, 50))
+    with torch.inference_mode():
+        expected = gbst(ids)[0]
+        try:
+            torch.set_default_dtype(torch.bfloat16)
+            torch.set_default_device("meta")
+            assert torch.equal(gbst(ids)[0], expected)
+        finally:
+            torch.set_default_dtype(torch.float32)
+            torch.set_default_device(None)
+        with pytest.raises(RuntimeError, match="device"):
+            gbst(ids.to("meta"))
 
 
 def calls_of(monkeypatch, kind, name):

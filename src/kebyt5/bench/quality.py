@@ -148,7 +148,9 @@ def rows_that_are_there(recipe: Recipe, output: Path) -> tuple[Recipe, list[str]
     tables, left_out = [], []
     for table in recipe.tables:
         there = {
-            row: value for row, value in table.rows.items() if _is_there(recipe, value, output)
+            row: value
+            for row, value in table.rows.items()
+            if _is_there(recipe, table, value, output)
         }
         left_out += [f"{table.title}: {row}" for row in table.rows if row not in there]
         if there:
@@ -158,13 +160,17 @@ def rows_that_are_there(recipe: Recipe, output: Path) -> tuple[Recipe, list[str]
     return replace(recipe, tables=tables), left_out
 
 
-def _is_there(recipe: Recipe, settings: Mapping[str, Any], output: Path) -> bool:
+def _is_there(recipe: Recipe, table: Table, settings: Mapping[str, Any], output: Path) -> bool:
     if "pretrain" in settings:
         _, name = _pretraining(recipe.pretrain | settings["pretrain"])
         return (output / "pretrained" / name / "metrics.json").exists()
-    start = settings.get("checkpoint", FinetuneConfig.checkpoint)
-    # A run of pretraining that is under way has checkpoints only.
-    return start.startswith(RANDOM) or start in SHIPPED or (Path(start) / "config.json").is_file()
+    merged = [{**recipe.finetune, **recipe.tasks[task], **settings} for task in table.tasks]
+    starts = {str(each.get("checkpoint", FinetuneConfig.checkpoint)) for each in merged}
+    return all(
+        # A run of pretraining that is under way has checkpoints only.
+        start.startswith(RANDOM) or start in SHIPPED or (Path(start) / "config.json").is_file()
+        for start in starts
+    )
 
 
 def measure_quality(recipe: Recipe, output: Path, jobs: int = 1) -> dict[Cell, dict[str, Any]]:

@@ -158,7 +158,9 @@ def check_resume(config: FinetuneConfig) -> None:
         raise InputError(f"{config.output}: holds no run to resume; name an empty folder")
     before = yaml.safe_load(settings.read_text(encoding="utf-8"))["finetune"]
     now = to_settings(config)
-    changed = [name for name in now if now[name] != before.get(name) and name != "output"]
+    # A run of an earlier version lacks what there was not, which is as by default.
+    before = {name: getattr(FinetuneConfig, name, None) for name in now} | before
+    changed = [name for name in now if now[name] != before[name] and name != "output"]
     if changed:
         raise InputError(
             f"{config.output}: --resume with other settings than the run began with:"

@@ -65,6 +65,10 @@ class T5Block(modeling_t5.T5Block):
         """Leaves out the kernel, which a copy makes anew: it has addresses of this process."""
         return {name: value for name, value in self.__dict__.items() if name != "_kernel"}
 
+    def _apply(self, *arguments: Any, **options: Any) -> Any:
+        self._kernel = None  # which would keep the weights of before
+        return super()._apply(*arguments, **options)
+
     def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:
         super()._load_from_state_dict(*arguments, **options)
         self._kernel = None  # which joins weights that are about to change
@@ -73,11 +77,13 @@ class T5Block(modeling_t5.T5Block):
         """What computes this block in one call; None where something would be left out."""
         if self.is_decoder or self.training or not use_native(states):
             return None
-        if self._kernel is None or not self._kernel.is_current(self):
-            parts = _Parts.of(self)
-            self._kernel = None if parts is None else _Kernel(parts)
         kernel = self._kernel
-        if kernel is None or is_hooked(self) or not kernel.takes(states.shape[1]):
+        if kernel is None or not kernel.is_current(self):
+            parts = _Parts.of(self)
+            if parts is None:  # for now: a hook may leave again
+                return None
+            kernel = self._kernel = _Kernel(parts)
+        if is_hooked(self) or not kernel.takes(states.shape[1]):
             return None
         is_fit = states.shape == (1, sum(segments.own.queries), kernel.width)
         return kernel if is_fit else None
@@ -170,6 +176,12 @@ def _idle(block: modeling_t5.T5Block) -> list[nn.Module]:
     return [first.dropout, second.dropout, inner.dropout, inner.act, *([bias] if bias else [])]
 
 
+def _state(linear: Int8Linear) -> list[tuple[int, int]]:
+    """Tells whether the values of a layer of eight bits are still the same ones."""
+    tensors = (linear.weight, linear.scale)
+    return [(each.data_ptr(), 0 if each.is_inference() else each._version) for each in tensors]
+
+
 def _is_busy(module: nn.Module) -> bool:
     """Whether the module does more in being called than it seems."""
     return is_hooked(module) or module.training
@@ -228,6 +240,7 @@ class _Kernel:
         ]
         self._epsilon = parts.sizes[-1]
         self._norms = parts.norms
+        self._attention, self._d_kv = parts.others[3], parts.d_kv
         plain = parts.norms if self._is_int8 else (*parts.norms, *parts.linears)
         self._weights = [
             (each._parameters, each.weight, each.weight.data_ptr(), each.weight.shape)
@@ -235,12 +248,16 @@ class _Kernel:
         ]
         norms = [norm.weight.data_ptr() for norm in parts.norms]
         if self._is_int8:
-            self._layers = [Int8Linear.joined(parts.projections), *parts.rest]
-            panels = (layer.panels().structure for layer in self._layers)
-            self._block: ctypes.Structure = _Int8Block(*norms, *panels, *parts.sizes)
+            joined = Int8Linear.joined(parts.projections)
+            # Kept, as the structure has their addresses.
+            self._panels = [layer.panels() for layer in (joined, *parts.rest)]
+            structures = (panels.structure for panels in self._panels)
+            self._block: ctypes.Structure = _Int8Block(*norms, *structures, *parts.sizes)
+            self._copied = [(each, _state(each)) for each in parts.linears]
         else:
             weights = (linear.weight.data_ptr() for linear in parts.linears)
             self._block = _FloatBlock(*norms, *weights, *parts.sizes)
+            self._copied = []
 
     def is_current(self, block: modeling_t5.T5Block) -> bool:
         """Whether nothing about the block has changed."""
@@ -249,6 +266,8 @@ class _Kernel:
             and all(type(module) is kind and not _is_busy(module) for module, kind in self._modules)
             and all(modules.get(name) is child for modules, name, child in self._children)
             and all(norm.variance_epsilon == self._epsilon for norm in self._norms)
+            and bool(self._attention.key_value_proj_dim == self._d_kv)
+            and all(_state(each) == state for each, state in self._copied)
             and all(
                 parameters.get("weight") is weight
                 and (weight.data_ptr(), weight.shape) == (address, shape)
@@ -267,7 +286,7 @@ class _Kernel:
     def __call__(self, states: Tensor, table: Tensor, segments: Segments) -> Tensor:
         """Maps packed states (1, N, D) to (1, N, D)."""
         states = states.clone(memory_format=torch.contiguous_format)
-        starts = torch.tensor([0, *accumulate(segments.own.queries)])
+        starts = torch.tensor([0, *accumulate(segments.own.queries)], device=states.device)
         bias = table.float().flip(1)  # csrc has it by key minus query
         sizes = (bias.shape[1], bias.shape[1] // 2)
         function = "encode_block" if self._is_int8 else "encode_float_block"

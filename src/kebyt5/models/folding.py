@@ -148,8 +148,9 @@ class TableKernel:
     ) -> None:
         self._ids = ids.to(torch.int64).contiguous()
         self._lengths = lengths
+        places = torch.tensor(blocks, dtype=torch.int64, device=ids.device)
         # Kept, as the structure has their addresses.
-        self._kept = (tables.rows, tables.bias, tables.scalars, torch.tensor(blocks))
+        self._kept = (tables.rows, tables.bias, tables.scalars, places)
         self._structure = _Tables(
             *(each.data_ptr() for each in self._kept),
             *tables.rows.shape,
@@ -159,20 +160,27 @@ class TableKernel:
         )
 
     @staticmethod
-    def fits(tables: Tables) -> bool:
-        """Whether there are functions for these tables; PyTorch reads others."""
-        return use_native(*tables) and hasattr(library(), "mix_blocks")
+    def fits(tables: Tables, ids: Tensor) -> bool:
+        """Whether there are functions for these; PyTorch reads, or refuses, others."""
+        return (
+            use_native(*tables)
+            and type(ids) is Tensor
+            and ids.device.type == "cpu"
+            and ids.dtype in (torch.int32, torch.int64)
+            and hasattr(library(), "mix_blocks")
+        )
 
     def choose(self) -> Tensor:
         """The softmax over blocks at every byte, (B, L, M); even where nothing counts."""
-        choices = torch.empty(*self._ids.shape, self._structure.choices)
+        # Not `torch.empty`, whose dtype and device may be others by default.
+        choices = self._kept[0].new_empty(*self._ids.shape, self._structure.choices)
         self._call("choose_blocks", choices)
         return choices
 
     def mix(self, choices: Tensor) -> Tensor:
         """What these choices (B, L, M) make of blocks, (B, ceil(L / d), D), zero behind a text."""
         outputs = -(-self._ids.shape[1] // self._structure.downsample)
-        mixed = torch.empty(len(self._ids), outputs, self._structure.width)
+        mixed = self._kept[0].new_empty(len(self._ids), outputs, self._structure.width)
         self._call("mix_blocks", choices.contiguous(), mixed)
         return mixed
 

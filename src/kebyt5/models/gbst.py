@@ -221,15 +221,15 @@ class GBST(nn.Module):
     def _look_up(self, ids: Tensor, mask: Tensor, layout: Layout) -> Tensor:
         """The output (B, n, D) for ids (B, L), by tables."""
         is_folded = is_constant(self)
-        check_ids(ids, self.embeds.num_embeddings)
         with without_autocast(ids):
             tables: Tables = self._folded.get(self) if is_folded else Weights.of(self).tables()
-            if is_folded and TableKernel.fits(tables):
+            nothing = tables.rows.shape[1] - 1
+            check_ids(ids.masked_fill(~mask, 0), nothing)
+            if is_folded and TableKernel.fits(tables, ids):
                 lengths = mask.sum(dim=1)
                 kernel = TableKernel(tables, self.blocks, self.downsample_factor, ids, lengths)
                 return kernel.mix(self._agreed(kernel.choose(), mask))
             gap = (layout.reach, layout.stride - layout.reach - mask.shape[1])
-            nothing = tables.rows.shape[1] - 1
             flat = F.pad(ids.masked_fill(~mask, nothing), gap, value=nothing).flatten()
             flat = F.pad(flat, (0, 3 * layout.reach), value=nothing)
             near = F.embedding(flat, tables.scalars)  # (N, K)

@@ -194,7 +194,7 @@ class ProductKernel:
     def __call__(self, x: Tensor) -> Tensor:
         """Maps rows (M, K) of float32 to (M, N)."""
         x = x.contiguous()
-        out = torch.empty(len(x), self._layer.outs)
+        out = x.new_empty(len(x), self._layer.outs)
         done = self._multiply(
             ctypes.byref(self._layer),
             c_void_p(x.data_ptr()),

@@ -40,10 +40,11 @@ def open_library(path: Path) -> ctypes.CDLL | None:
     try:
         # It shares PyTorch's threads: both ask for the OpenMP library of the same name.
         opened = ctypes.CDLL(str(path))
+        sources = [each for each in path.parent.glob("csrc/*.[ch]") if each.name[0] != "."]
+        content = b"".join(source.read_bytes() for source in sorted(sources))
     except OSError:  # not compiled, or without what it was linked with
         return None
-    sources = sorted(path.parent.glob("csrc/*.[ch]"))
-    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+    digest = hashlib.sha256(content).hexdigest()
     if not sources or (hasattr(opened, "digest") and digest == _text(opened, "digest")):
         return opened
     warnings.warn(
@@ -133,7 +134,7 @@ class Panels:
 
     def multiply(self, values: Tensor, scales: Tensor) -> Tensor:
         """Maps rounded rows (M, K) and their steps (M, 1) to (M, N), float32."""
-        out = torch.empty(len(values), self.structure.outs)
+        out = scales.new_empty(len(values), self.structure.outs)
         call("multiply_rounded", self.structure, values, scales, len(values), out)
         return out
 
@@ -141,7 +142,7 @@ class Panels:
 def round_rows(x: Tensor) -> tuple[Tensor, Tensor]:
     """Rounds rows (M, K) to 127 steps up and down of 128; returns them and the steps (M, 1)."""
     x = x.contiguous()
-    values, scales = torch.empty(x.shape, dtype=torch.uint8), torch.empty(len(x), 1)
+    values, scales = x.new_empty(x.shape, dtype=torch.uint8), x.new_empty(len(x), 1)
     call("round_rows", x, *x.shape, values, scales)
     return values, scales
 

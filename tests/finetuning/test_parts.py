@@ -86,6 +86,10 @@ def test_a_fresh_decoder_is_drawn_by_the_seed_and_leaves_the_encoder_alone(tiny_
         assert torch.equal(drawn[0][name], drawn[1][name])
     name = "decoder.block.0.layer.1.EncDecAttention.q.weight"
     assert not torch.equal(drawn[0][name], drawn[2][name])
+    # As in other random models, heads begin near: what is farther counts less.
+    bias = drawn[0]["decoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"]
+    assert (bias.diff(dim=0) <= 0).all()
+    assert bias[-1, 0] < -10
 
 
 def test_a_fresh_decoder_and_adapters_exclude_each_other(tmp_path):

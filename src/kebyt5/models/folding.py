@@ -171,7 +171,11 @@ class TableKernel:
         )
 
     def choose(self) -> Tensor:
-        """The softmax over blocks at every byte, (B, L, M); even where nothing counts."""
+        """The softmax over blocks at every byte, (B, L, M); even where nothing counts.
+
+        Raises:
+            MemoryError: There is none for it, as in `mix`.
+        """
         # Not `torch.empty`, whose dtype and device may be others by default.
         choices = self._kept[0].new_empty(*self._ids.shape, self._structure.choices)
         self._call("choose_blocks", choices)

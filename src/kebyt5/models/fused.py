@@ -26,7 +26,8 @@ class FastPath:
             scores (with `attn_implementation="blockwise"`, the default).
         folded: GBST reads tables where its weights and the byte embedding are constant.
         onednn: oneDNN computes the products of linear layers in float32.
-        kernels: Compiled functions (`csrc`) do the small steps of a decoder pass.
+        kernels: Compiled functions (`csrc`) do a decoder pass, and at inference GBST and a block
+            of an encoder.
     """
 
     fused: bool = True

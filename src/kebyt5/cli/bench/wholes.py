@@ -123,6 +123,7 @@ def quality(
 
     ```bash
     KEBYT5_DATA=... kebyt5 bench quality
+    KEBYT5_DATA=... kebyt5 bench quality --available --tables "Pretrained or not"
     kebyt5 bench quality mine.yaml --runs runs/mine --output results
     ```
 

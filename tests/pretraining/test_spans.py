@@ -1,13 +1,17 @@
 """Span corruption: what is taken out can be put back, and is as much as it should be."""
 
+import os
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from kebyt5.models.fused import fast_path
+from kebyt5.models.native import is_compiled
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
-from kebyt5.pretraining.randomness import mix
-from kebyt5.pretraining.spans import MAX_SPANS, SpanCorruption, draw_spans, mask_spans
+from kebyt5.pretraining.randomness import mix, permute
+from kebyt5.pretraining.spans import MAX_SPANS, SpanCorruption, Spans, draw_spans, mask_spans
 
 EOS = 1
 corruptions = st.builds(
@@ -90,6 +94,57 @@ def test_an_example_does_not_depend_on_its_batch(sources, seed):
         _, alone = corrupt(SpanCorruption(), [source], seed + number, begin=2, **widths)
         assert np.array_equal(alone.input_ids[0], batch.input_ids[number])
         assert np.array_equal(alone.labels[0], batch.labels[number])
+
+
+@pytest.fixture
+def without_kernels(monkeypatch):
+    """Calls a function once more without the compiled functions, which have to be there."""
+    if not is_compiled() and "CI" not in os.environ:
+        pytest.skip("kebyt5 was installed without a C compiler, or this is no Linux on x86-64")
+    assert is_compiled()
+
+    def call(function, *arguments, **options):
+        with monkeypatch.context() as patch:
+            patch.setattr(fast_path, "kernels", False)
+            return function(*arguments, **options)
+
+    return call
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts, corruptions, st.integers(0, 2**40), st.integers(0, 5))
+def test_compiled_functions_draw_and_mask_the_same(
+    without_kernels, sources, corruption, seed, begin
+):
+    sources = [text.encode() for text in sources]
+    compiled = corrupt(corruption, sources, seed, begin)
+    plain = without_kernels(corrupt, corruption, sources, seed, begin)
+    for ours, expected in zip((*compiled[0], *compiled[1]), (*plain[0], *plain[1]), strict=True):
+        assert np.array_equal(ours, expected)
+        assert ours.dtype == expected.dtype == np.int64
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.integers(1, 2**40), min_size=1), st.integers(0, 2**64 - 1))
+def test_compiled_functions_permute_the_same(without_kernels, sizes, secret):
+    sizes = np.array(sizes, np.uint64)
+    given = (mix(sizes) % sizes, sizes, mix(sizes ^ np.uint64(secret)))
+    assert np.array_equal(permute(*given), without_kernels(permute, *given))
+
+
+def test_a_text_without_spans_is_to_be_copied(without_kernels):
+    rows = np.frombuffer("하늘이 맑다 하늘이 맑다.".encode(), np.uint8).reshape(2, -1)[:, ::-1]
+    begins, sizes = np.array([1, 0]), np.array([5, 9])
+    nothing, one = np.zeros((2, MAX_SPANS), int), np.zeros((2, MAX_SPANS), int)
+    nothing[1, 0], one[1, 0] = 2, 4
+    arguments = rows, begins, sizes, Spans(nothing, one, np.array([0, 1]))
+    for batch in (mask_spans(*arguments), without_kernels(mask_spans, *arguments)):
+        copied = [*(rows[0, 1:6] + 3).tolist(), EOS]
+        assert batch.input_ids[0].tolist() == [*copied, 0, 0, 0]
+        assert batch.labels[0].tolist() == copied
+        masked = (rows[1, :9] + 3).tolist()
+        assert batch.input_ids[1].tolist() == [*masked[:2], 258, *masked[4:], EOS]
+        assert batch.labels[1].tolist() == [258, *masked[2:4], EOS, -100, -100]
 
 
 def test_the_published_lengths():

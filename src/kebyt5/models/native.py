@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -68,10 +69,15 @@ def _processor_flags() -> set[str]:
     return set()
 
 
+def is_compiled() -> bool:
+    """Whether there are compiled functions for this processor, and they are switched on."""
+    return fast_path.kernels and library() is not None
+
+
 def use_native(*tensors: Tensor) -> bool:
     """Whether the functions below can compute on these: float32 on a CPU, no gradient to come."""
     return (
-        fast_path.kernels
+        is_compiled()
         and not torch.is_grad_enabled()
         and all(
             # Not what has no memory of its own, such as a FakeTensor.
@@ -80,7 +86,6 @@ def use_native(*tensors: Tensor) -> bool:
         )
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
-        and library() is not None
     )
 
 
@@ -162,15 +167,17 @@ def scale_rows(x: Tensor, scales: Tensor) -> Tensor:
     return x
 
 
-def call(function: str, *arguments: Tensor | ctypes.Structure | int) -> int:
+def call(function: str, *arguments: Tensor | np.ndarray | ctypes.Structure | int) -> int:
     """Calls it with addresses and numbers, and the threads of PyTorch."""
     given = [_as_argument(each) for each in arguments]
     return int(getattr(library(), function)(*given, c_int64(torch.get_num_threads())))
 
 
-def _as_argument(value: Tensor | ctypes.Structure | int) -> Any:
+def _as_argument(value: Tensor | np.ndarray | ctypes.Structure | int) -> Any:
     if isinstance(value, Tensor):
         return c_void_p(value.data_ptr())
+    if isinstance(value, np.ndarray):
+        return c_void_p(value.__array_interface__["data"][0])  # `.ctypes` takes longer
     return byref(value) if isinstance(value, ctypes.Structure) else c_int64(value)
 
 
@@ -179,6 +186,7 @@ __all__ = [
     "PanelsStructure",
     "call",
     "gate_rows",
+    "is_compiled",
     "library",
     "open_library",
     "round_rows",

@@ -21,8 +21,8 @@ from kebyt5.pretraining.spans import (
     PAD,
     Batch,
     SpanCorruption,
+    Spans,
     draw_spans,
-    encode_bytes,
     mask_spans,
 )
 
@@ -245,24 +245,24 @@ class Examples:
         spans = draw_spans(self.corruption, sizes, keys, rows)
         if self.salient:
             spans = self.salient.replace(spans, rows, sizes, keys, self.corruption.density)
+        is_copy = uniform(mix(self._copy_key ^ mix(numbers)), 1)[:, 0] < self.copies.at(indices)
+        if is_copy.any():
+            texts = np.where(is_copy, _between_characters(rows, copies, -1), texts)
+            spans = Spans(*(np.where(is_copy, 0, part.T).T for part in spans))
         batch = mask_spans(
             rows, begins, texts - begins, spans, self.input_length, self.target_length
         )
-        is_copy = uniform(mix(self._copy_key ^ mix(numbers)), 1)[:, 0] < self.copies.at(indices)
-        others = {}
-        ends = _between_characters(rows, copies, -1)
-        for row in np.flatnonzero(is_copy).tolist():
-            text = encode_bytes(rows[row, begins[row] : ends[row]])
-            others[row] = text, text
         shares = self.lookups.at(indices)
-        if shares.any():
-            draws = uniform(mix(self._lookup_key ^ mix(numbers)), 1 + NUMBERS)
-            ends = np.minimum(texts, begins + self._longest_lookup)
-            ends = _between_characters(rows, ends, -1)
-            for row in np.flatnonzero(~is_copy & (draws[:, 0] < shares)).tolist():
-                pair = lookup_example(rows[row, begins[row] : ends[row]], draws[row, 1:])
-                if pair is not None:
-                    others[row] = pair
+        if not shares.any():
+            return batch
+        others = {}
+        draws = uniform(mix(self._lookup_key ^ mix(numbers)), 1 + NUMBERS)
+        ends = np.minimum(texts, begins + self._longest_lookup)
+        ends = _between_characters(rows, ends, -1)
+        for row in np.flatnonzero(~is_copy & (draws[:, 0] < shares)).tolist():
+            pair = lookup_example(rows[row, begins[row] : ends[row]], draws[row, 1:])
+            if pair is not None:
+                others[row] = pair
         return _replaced(batch, others) if others else batch
 
     def _shortened(
@@ -306,9 +306,11 @@ def _replaced(batch: Batch, others: Mapping[int, tuple[np.ndarray, np.ndarray]])
 
 
 def _left_aligned(rows: np.ndarray, begins: np.ndarray) -> np.ndarray:
-    """Rows moved so that what begins at `begins` begins at 0."""
-    columns = begins[:, None] + np.arange(rows.shape[1])
-    return np.take_along_axis(rows, np.minimum(columns, rows.shape[1] - 1), axis=1)
+    """Moves what begins at `begins` in rows to 0, in place."""
+    for moved in range(1, _MOST_MOVED + 1):
+        which = begins == moved
+        rows[which, :-moved] = rows[which, moved:]
+    return rows
 
 
 __all__ = ["Chunks", "Examples", "Share"]

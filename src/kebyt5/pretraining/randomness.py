@@ -6,6 +6,8 @@ index) is simply there.
 
 import numpy as np
 
+from kebyt5.models.native import call, is_compiled
+
 Uint64 = np.ndarray[tuple[int, ...], np.dtype[np.uint64]]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -49,6 +51,11 @@ def permute(indices: Uint64, sizes: Uint64, keys: Uint64) -> Uint64:
     """
     a = np.ceil(np.sqrt(sizes)).astype(np.uint64)
     b = (sizes + a - np.uint64(1)) // a
+    if is_compiled():
+        result: Uint64 = np.empty(len(indices), np.uint64)
+        given = (np.ascontiguousarray(each, np.uint64) for each in (indices, sizes, keys, a, b))
+        call("permute", *given, result, len(result))
+        return result
     result = indices.astype(np.uint64)
     waiting = np.arange(len(result))
     while len(waiting):

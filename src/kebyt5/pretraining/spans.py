@@ -9,12 +9,12 @@ Of a chunk, spans are taken out and replaced by one sentinel each; the target sa
 Sentinel i is id 258 - i. Only the first 11 of them are no bytes of UTF-8 text, hence the limit.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from kebyt5.models.native import call, is_compiled
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 from kebyt5.pretraining.randomness import Uint64, uniform
 
@@ -24,7 +24,6 @@ IGNORED = -100
 
 PAD = 0
 _EOS, _OFFSET = 1, 3
-_FIRST_SENTINEL = ByteTokenizer.pretraining_sentinel_id(0) - _OFFSET  # as a byte
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,8 @@ class SpanCorruption:
 class Spans(NamedTuple):
     """Where the masked spans of a batch are: byte offsets, int64 (rows, 11), and their number.
 
-    Unused places hold the size of what spans were drawn in, in both.
+    Unused places hold the size of what spans were drawn in, in both. A text that is to be copied
+    has no spans.
     """
 
     starts: np.ndarray
@@ -142,6 +142,16 @@ def _draw(
     corruption: SpanCorruption, units: np.ndarray, sizes: np.ndarray, row_keys: Uint64
 ) -> Spans:
     noise, counts = corruption.counts(units, sizes)
+    if is_compiled():
+        starts, ends = np.empty((2, len(units), MAX_SPANS), np.int64)
+        given = (
+            noise,
+            np.ascontiguousarray(units),
+            counts,
+            np.ascontiguousarray(row_keys, np.uint64),
+        )
+        call("draw_spans", *given, starts, ends, len(units))
+        return Spans(starts, ends, counts)
     numbers = uniform(row_keys, 2 * (MAX_SPANS - 1)).reshape(-1, MAX_SPANS - 1)
     totals = np.stack([noise, units - noise], axis=1).reshape(-1)
     lengths = _divide(totals, np.repeat(counts, 2), numbers).reshape(len(units), 2, MAX_SPANS)
@@ -189,75 +199,64 @@ def mask_spans(
 ) -> Batch:
     """Makes input and target ids of texts and the spans to be masked in them.
 
+    A text without spans is to be copied: input and target are all of it.
+
     Args:
-        rows: Bytes, uint8 (rows, width), contiguous.
+        rows: Bytes, uint8 (rows, width).
         begins: Where in its row each text begins, int64 (rows,).
         sizes: Bytes of each text, int64 (rows,).
-        spans: Offsets from where the text begins. At least one byte is kept before each of them.
+        spans: Offsets from where the text begins.
         input_length: Width of the inputs; that of the longest where not given.
         target_length: Width of the targets, likewise.
 
     Raises:
         ValueError: A row does not fit into the given width.
     """
-    count = len(rows)
-    masked = (spans.ends - spans.starts).sum(1)
-    input_sizes, target_sizes = sizes - masked + spans.counts, masked + spans.counts
+    target_sizes = (spans.ends - spans.starts).sum(1) + spans.counts
+    input_sizes = sizes - target_sizes + 2 * spans.counts
+    target_sizes = np.where(spans.counts, target_sizes, sizes)
     widths = []
     for given, needed in ((input_length, input_sizes), (target_length, target_sizes)):
         longest = int(needed.max()) + 1
         if given is not None and longest > given:
             raise ValueError(f"{longest} ids do not fit into {given}")
         widths.append(given or longest)
+    batch = Batch(*(np.empty((len(rows), width), np.int64) for width in widths))
+    if is_compiled():
+        numbers = map(np.ascontiguousarray, (begins, sizes, *spans))
+        call("mask_spans", np.ascontiguousarray(rows), *numbers, *batch, *rows.shape, *widths)
+    else:
+        for each in zip(rows, begins, sizes, *spans, *batch, strict=True):
+            _mask_row(*each)
+    return batch
 
-    # Both sequences are what is left of a row when some of its bytes are dropped: of a span, the
-    # input keeps the first byte and the target all and the byte before, and that odd byte is
-    # overwritten by the sentinel. Slots behind the text become `</s>` and padding.
-    stops = begins + sizes
-    slots = [widths[0] - input_sizes, widths[1] - target_sizes]
-    width = int((stops + np.maximum(*slots)).max())
-    if rows.shape[1] < width:
-        rows = np.pad(rows, ((0, 0), (0, width - rows.shape[1])))
-    width = rows.shape[1]
-    flat = rows.reshape(-1)
-    row_begins = np.arange(count)[:, None] * width
-    is_used = spans.starts < spans.ends
-    starts, ends = (edge + begins[:, None] for edge in (spans.starts, spans.ends))
-    sentinels = np.broadcast_to(_FIRST_SENTINEL - np.arange(MAX_SPANS), starts.shape)[is_used]
-    first = (starts + row_begins)[is_used]
 
-    def ids(kept: Callable[[], np.ndarray], overwrite: np.ndarray, last: np.ndarray) -> np.ndarray:
-        """What is kept of the rows while sentinels overwrite bytes, as ids."""
-        original = flat[overwrite]
-        flat[overwrite] = sentinels
-        result = kept().reshape(count, -1).astype(np.int64)
-        flat[overwrite] = original
-        result += _OFFSET
-        result[np.arange(count), last] = _EOS
-        return result
-
-    def most() -> np.ndarray:
-        edges = np.empty((count, 2 * MAX_SPANS + 3), np.int64)
-        edges[:, 0], edges[:, -1] = begins, width
-        edges[:, 1:-2:2], edges[:, 2:-2:2], edges[:, -2] = starts + is_used, ends, stops + slots[0]
-        runs = np.diff(edges, axis=1, prepend=0)
-        pattern = np.zeros(runs.shape, bool)
-        pattern[:, 1::2] = True
-        return flat[np.repeat(pattern.reshape(-1), runs.reshape(-1))]
-
-    def few() -> np.ndarray:
-        lengths = np.column_stack([ends - starts + is_used, slots[1]]).reshape(-1)
-        froms = np.column_stack([starts - is_used, stops]) + row_begins
-        shifts = froms.reshape(-1) - np.cumsum(lengths) + lengths
-        return flat[np.repeat(shifts, lengths) + np.arange(count * widths[1])]
-
-    inputs = ids(most, first, input_sizes)
-    labels = ids(few, first - 1, target_sizes)
-    for result, used, pad in ((inputs, input_sizes, PAD), (labels, target_sizes, IGNORED)):
-        rest = result.shape[1] - 1 - used
-        behind = np.cumsum(rest) - rest - (np.arange(count) * result.shape[1] + used + 1)
-        result.reshape(-1)[np.arange(rest.sum()) - np.repeat(behind, rest)] = pad
-    return Batch(inputs, labels)
+def _mask_row(
+    row: np.ndarray,
+    begin: int,
+    size: int,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    count: int,
+    input_ids: np.ndarray,
+    labels: np.ndarray,
+) -> None:
+    """The same as the compiled function does for a row."""
+    ids = encode_bytes(row[begin : begin + size])
+    inputs: list[np.ndarray] = []
+    targets: list[np.ndarray] = []
+    last = 0
+    for span, (start, end) in enumerate(zip(starts[:count], ends[:count], strict=True)):
+        sentinel = np.array([ByteTokenizer.pretraining_sentinel_id(span)])
+        inputs += [ids[last:start], sentinel]
+        targets += [sentinel, ids[start:end]]
+        last = end
+    inputs.append(ids[last:])
+    targets.append(ids[-1:] if count else ids)
+    input_ids[:], labels[:] = PAD, IGNORED
+    for out, parts in ((input_ids, inputs), (labels, targets)):
+        joined = np.concatenate(parts)
+        out[: len(joined)] = joined
 
 
 __all__ = [

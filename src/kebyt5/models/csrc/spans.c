@@ -1,0 +1,99 @@
+/* Training examples: which chunks are read, which spans are drawn, and the ids of both; see
+ * pretraining/randomness.py and pretraining/spans.py, which compute the same numbers. */
+#include <stdint.h>
+
+enum { PAD = 0, EOS = 1, OFFSET = 3, FIRST_SENTINEL = 258, IGNORED = -100, MAX_SPANS = 11 };
+
+static const uint64_t GOLDEN = 0x9E3779B97F4A7C15u;
+
+static uint64_t mix(uint64_t value) {
+    value += GOLDEN;
+    value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9u;
+    value = (value ^ (value >> 27)) * 0x94D049BB133111EBu;
+    return value ^ (value >> 31);
+}
+
+void permute(const uint64_t* indices, const uint64_t* sizes, const uint64_t* keys,
+             const uint64_t* rows, const uint64_t* columns, uint64_t* out, int64_t count) {
+    for (int64_t i = 0; i < count; i++) {
+        uint64_t at = indices[i];
+        do {
+            uint64_t x = at / columns[i], y = at % columns[i], key = keys[i];
+            for (int round = 0; round < 2; round++) {
+                x = (x + mix((key = mix(key)) ^ y) % rows[i]) % rows[i];
+                y = (y + mix((key = mix(key)) ^ x) % columns[i]) % columns[i];
+            }
+            at = x * columns[i] + y;
+        } while (at >= sizes[i]);
+        out[i] = at;
+    }
+}
+
+/* Divides a total into parts, zeros behind them, by the random numbers of a key from `first` on. */
+static void divide(int64_t total, int64_t parts, uint64_t key, int first, int64_t* lengths) {
+    int64_t cuts[MAX_SPANS];
+    for (int64_t i = 1; i < parts; i++) {
+        const int64_t last = total - parts + i;
+        const double number = (mix(key + (first + i) * GOLDEN) >> 11) * 0x1p-53;
+        int64_t cut = 1 + (int64_t)(number * last), place = i - 1;
+        for (int64_t j = 0; j < i - 1; j++)
+            if (cuts[j] == cut) cut = last;
+        for (; place > 0 && cuts[place - 1] > cut; place--) cuts[place] = cuts[place - 1];
+        cuts[place] = cut;
+    }
+    cuts[parts - 1] = total;
+    for (int64_t i = 0, before = 0; i < MAX_SPANS; i++) {
+        lengths[i] = i < parts ? cuts[i] - before : 0;
+        before += lengths[i];
+    }
+}
+
+/* Of `sizes` units `noise` are masked, in counts[i] spans of (count, MAX_SPANS). */
+void draw_spans(const int64_t* noise, const int64_t* sizes, const int64_t* counts,
+                const uint64_t* keys, int64_t* starts, int64_t* ends, int64_t count) {
+    for (int64_t row = 0; row < count; row++, starts += MAX_SPANS, ends += MAX_SPANS) {
+        int64_t masked[MAX_SPANS], kept[MAX_SPANS];
+        divide(noise[row], counts[row], keys[row], 0, masked);
+        divide(sizes[row] - noise[row], counts[row], keys[row], MAX_SPANS - 1, kept);
+        for (int64_t i = 0, at = 0; i < MAX_SPANS; i++) {
+            starts[i] = at + kept[i];
+            ends[i] = at = starts[i] + masked[i];
+        }
+    }
+}
+
+static int64_t* write_bytes(const uint8_t* restrict first, const uint8_t* last,
+                            int64_t* restrict ids) {
+    const int64_t size = last - first;
+    for (int64_t i = 0; i < size; i++) ids[i] = first[i] + OFFSET;
+    return ids + size;
+}
+
+static void finish(int64_t* ids, const int64_t* end, int64_t pad) {
+    *ids++ = EOS;
+    while (ids < end) *ids++ = pad;
+}
+
+/* Texts begin at begins[i] of rows (count, width); of their spans, (count, MAX_SPANS), counts[i]
+ * are used. The ids, (count, input_width) and (count, target_width), have room for all. */
+void mask_spans(const uint8_t* rows, const int64_t* begins, const int64_t* sizes,
+                const int64_t* starts, const int64_t* ends, const int64_t* counts, int64_t* inputs,
+                int64_t* labels, int64_t count, int64_t width, int64_t input_width,
+                int64_t target_width) {
+    for (int64_t row = 0; row < count; row++, starts += MAX_SPANS, ends += MAX_SPANS) {
+        const uint8_t *text = rows + row * width + begins[row], *rest = text;
+        const uint8_t* end = text + sizes[row];
+        int64_t *input = inputs + row * input_width, *label = labels + row * target_width;
+        const int64_t *input_end = input + input_width, *label_end = label + target_width;
+        for (int64_t span = 0; span < counts[row]; span++) {
+            input = write_bytes(rest, text + starts[span], input);
+            *input++ = *label++ = FIRST_SENTINEL - span;
+            rest = text + ends[span];
+            label = write_bytes(text + starts[span], rest, label);
+        }
+        input = write_bytes(rest, end, input);
+        if (counts[row] == 0) label = write_bytes(text, end, label);
+        finish(input, input_end, PAD);
+        finish(label, label_end, IGNORED);
+    }
+}

@@ -107,6 +107,7 @@ def test_lora_writes_an_adapter_that_loads_as_a_model(config):
     [
         {"bf16": True, "gradient_checkpointing": True},
         {"optimizer": "adafactor", "freeze": "none", "dropout": 0.1, "eval_steps": 2},
+        {"fresh_decoder": True},
     ],
     ids=str,
 )
@@ -114,6 +115,8 @@ def test_other_ways_to_train(config, options):
     for name, value in (options | {"epochs": 1.0}).items():
         setattr(config, name, value)
     assert finetune(config)["training"]["steps"] == 3
+    card = (config.output / "README.md").read_text()
+    assert ("the decoder began anew" in card) == config.fresh_decoder
 
 
 def test_resumed_epochs_draw_what_they_would_have_drawn(config):

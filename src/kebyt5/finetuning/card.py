@@ -33,7 +33,7 @@ In percent; `unparsed` is a number of answers.
 | | |
 |---|---|
 | data | {train}: {train_examples} examples |
-| base checkpoint | `{base}` |
+| base checkpoint | `{base}`{kept} |
 | trained parameters | {trained:,} of {parameters:,} |
 | seconds since start or resume | {seconds:.0f} |
 | date | {date} |
@@ -74,6 +74,7 @@ def model_card(
         tags=", ".join(task.name for task in tasks),
         base=settings["checkpoint"],
         base_as_yaml=json.dumps(settings["checkpoint"], ensure_ascii=False),
+        kept=", its encoder alone: the decoder began anew" if settings["fresh_decoder"] else "",
         text=_text_option(tasks[0]),
         folder=shlex.quote(settings["output"]),
         scores="".join(_score_table(task, metrics) for task, metrics in results),

@@ -8,7 +8,7 @@ NAMES = ["transformers-eager", "kebyt5", "naive-gbst", "kebyt5-gbst"]
 
 
 def test_curves_of_what_computes_the_same_overlay():
-    curves = train_alternatives("tiny", NAMES, steps=6)
+    curves = train_alternatives("tiny", NAMES, steps=6, batch_size=2)
     assert set(curves.pairs()) == {("transformers-eager", "kebyt5"), ("naive-gbst", "kebyt5-gbst")}
     for name, other in curves.pairs():
         assert curves.losses[name][-1] < 0.8 * curves.losses[name][0]
@@ -23,7 +23,7 @@ def test_a_wrong_gradient_shows(monkeypatch):
         return 0.9 * gate, value, None
 
     monkeypatch.setattr(GatedGELU, "backward", staticmethod(wrong))
-    curves = train_alternatives("tiny", ["transformers-sdpa", "kebyt5"], steps=6)
+    curves = train_alternatives("tiny", ["transformers-sdpa", "kebyt5"], steps=6, batch_size=2)
     assert max(curves.apart("transformers-sdpa", "kebyt5")) > 1e-4
 
 

@@ -3,9 +3,10 @@
 import errno
 import json
 import os
-import subprocess
-import sys
+import resource
+import signal
 import time
+from itertools import count
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from kebyt5.corpus.shards import Shard, Shards, ShardWriter
 from kebyt5.errors import InputError
+from processes import Process
 
 documents = st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), max_size=20)
 
@@ -168,22 +170,16 @@ def test_an_error_leaves_only_whole_shards(tmp_path):
     assert len(list(tmp_path.iterdir())) == 6
 
 
-def test_a_full_disk_is_one_clear_line(tmp_path):
+def write_on_a_small_disk(folder):
     """The kernel's limit of a file's size stands for the disk's."""
-    code = (
-        "import resource, signal, sys\n"
-        "from kebyt5.corpus.shards import ShardWriter\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
-        "with ShardWriter(sys.argv[1], '0', max_bytes=15_000) as writer:\n"
-        "    writer.write('가' * 4_000)\n"
-        "    writer.write('나' * 9_000)\n"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True
-    )
-    assert "InputError" in result.stderr
-    assert f"{tmp_path}: cannot be written: {os.strerror(errno.EFBIG)}" in result.stderr
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+    write(folder, ["가" * 4_000, "나" * 9_000], max_bytes=15_000)
+
+
+def test_a_full_disk_is_one_clear_line(tmp_path):
+    said = Process(write_on_a_small_disk, tmp_path).output()
+    assert f"InputError: {tmp_path}: cannot be written: {os.strerror(errno.EFBIG)}" in said
     # The shard before is whole, and of the other nothing is left.
     assert [list(shard) for shard in Shards(tmp_path)] == [["가" * 4_000]]
     assert len(list(tmp_path.iterdir())) == 3
@@ -198,15 +194,12 @@ def test_no_room_at_all_says_what_to_do(tmp_path, monkeypatch):
         write(tmp_path, ["가"])
 
 
+def write_without_end(folder):
+    write(folder, (f"{number} " + "가" * 1_000 for number in count()), max_bytes=50_000)
+
+
 def test_a_killed_writer_leaves_nothing_that_looks_whole(tmp_path):
-    code = (
-        "import itertools, sys\n"
-        "from kebyt5.corpus.shards import ShardWriter\n"
-        "with ShardWriter(sys.argv[1], '0', max_bytes=50_000) as writer:\n"
-        "    for number in itertools.count():\n"
-        "        writer.write(f'{number} ' + '가' * 1_000)\n"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
+    process = Process(write_without_end, tmp_path)
     deadline = time.monotonic() + 60
     while len(list(tmp_path.glob("*.json"))) < 20:
         assert process.poll() is None

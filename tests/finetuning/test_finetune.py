@@ -1,9 +1,6 @@
 """A fine-tuning run leaves a folder that holds all about it, also when it was killed."""
 
 import json
-import os
-import signal
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -17,12 +14,15 @@ from safetensors.torch import load_file
 from transformers import TrainerState
 
 import kebyt5
+from kebyt5.cli import main
 from kebyt5.finetuning.config import FinetuneConfig
 from kebyt5.finetuning.data import LengthGroupedSampler, TaskDataset
 from kebyt5.finetuning.finetune import finetune
 from kebyt5.finetuning.repeat import finetune_repeatedly
 from kebyt5.finetuning.trainer import ChooseEpoch
 from kebyt5.tasks import get_task
+from kebyt5.tasks.ner import NER
+from processes import Process
 
 SHORT = {"max_input_bytes": 60, "max_target_bytes": 60, "eval_examples": 2, "epochs": 2.0}
 
@@ -187,25 +187,21 @@ def test_seeds_and_folds_give_mean_and_deviation(config, label_file):
     assert changed == {names[2]}
 
 
-def run_in_a_process(config: FinetuneConfig, *options: str) -> subprocess.Popen[bytes]:
-    code = (
-        "from kebyt5.tasks.ner import NER\n"
-        "NER.max_target_bytes = lambda self, example: 12\n"
-        "from kebyt5.cli import main\n"
-        "main()"
-    )
-    arguments = [
+def finetune_with_short_targets(*arguments: str) -> None:
+    """`kebyt5 finetune` on so short targets that evaluation takes no time."""
+    NER.max_target_bytes = lambda self, example: 12
+    sys.argv = ["kebyt5", *arguments]
+    main()
+
+
+def run_in_a_process(config: FinetuneConfig, *options: str) -> Process:
+    return Process(
+        finetune_with_short_targets,
         "finetune", "--task", "ner", "--train", str(config.train[0]), "--dev", str(config.dev[0]),
         "--checkpoint", config.checkpoint, "--output", str(config.output), "--dropout", "0.1",
         "--learning-rate", "1e-2", "--batch-size", "4", "--device-batch-size", "4",
         "--eval-examples", "2", "--eval-steps", "3", "--epochs", "3", *options,
-    ]  # fmt: skip
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+    )  # fmt: skip
 
 
 def test_a_killed_run_resumes_to_the_same_weights(config, tmp_path):
@@ -215,19 +211,18 @@ def test_a_killed_run_resumes_to_the_same_weights(config, tmp_path):
     killed = run_in_a_process(config)
     deadline = time.monotonic() + 120
     while not list(config.output.glob("checkpoint-*/trainer_state.json")):
-        assert killed.poll() is None, killed.communicate()[0].decode()
+        assert killed.poll() is None, killed.output()
         assert time.monotonic() < deadline, "no checkpoint in two minutes"
         time.sleep(0.02)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
+    killed.kill()
+    killed.wait()
     assert not (config.output / "model.safetensors").exists()
     # A checkpoint that a kill cut off has no trainer state yet.
     (config.output / "checkpoint-999").mkdir()
 
     resumed = run_in_a_process(config, "--resume")
     for process in (whole, resumed):
-        log = process.communicate()[0].decode()
-        assert process.returncode == 0, log
+        assert process.wait() == 0, process.output()
     first, second = (
         load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed")
     )

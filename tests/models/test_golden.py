@@ -72,7 +72,8 @@ def test_right_padding_of_any_size_changes_nothing(golden):
         ids = expected[f"{i}.input_ids"]
         labels = expected[f"{i}.labels"]
         alone = model(input_ids=ids, labels=labels)
-        for padding in range(1, 41):
+        # Twice the largest block, and more.
+        for padding in (*range(1, 19), 40):
             padded = F.pad(ids, (0, padding))
             output = model(
                 input_ids=padded,

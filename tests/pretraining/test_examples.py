@@ -1,5 +1,7 @@
 """Examples over shards: chunks, random access, ranks."""
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -29,6 +31,15 @@ def corpus(folder, documents, max_bytes=10_000):
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory):
     return corpus(tmp_path_factory.mktemp("corpus"), {"film": 30, "law": 60})
+
+
+def test_processes_that_do_not_fork_get_files_by_their_names(shards):
+    examples = Examples(shards)
+    before = examples.batch(range(8))  # files are mapped now
+    pickled = pickle.dumps(examples)
+    assert len(pickled) < sum(shard.bytes for shard in shards) / 4
+    again = pickle.loads(pickled).batch(range(8))
+    assert all(map(np.array_equal, before, again))
 
 
 def whole_text(source):

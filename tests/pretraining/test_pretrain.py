@@ -25,6 +25,7 @@ from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.history import read_history
 from kebyt5.pretraining.pretrain import pretrain, training_examples
 from kebyt5.pretraining.validation import Validation
+from processes import command
 
 
 @pytest.fixture
@@ -97,32 +98,39 @@ def assert_same_run(first: Path, second: Path) -> None:
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
-def run_in_a_process(config, *options, launcher=(), program=("-m", "kebyt5"), **environment):
-    """The command line with the settings of `config`, in a process of its own."""
+def written(config):
+    """The settings as a file for the command line."""
     preset = config.output.with_suffix(".yaml")
     preset.write_text(config.resolved())
-    arguments = [*program, "pretrain", "--config", str(preset), *options]
-    return subprocess.Popen(
-        [sys.executable, *launcher, *arguments],
-        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    return preset
+
+
+def run_in_a_process(config, *options):
+    """The command line with the settings of `config`, in a process of its own."""
+    return command("pretrain", "--config", written(config), *options, session=True)
 
 
 def finished(process, code=0):
-    log, _ = process.communicate(timeout=300)
-    assert process.returncode == code, log
-    return log
+    assert process.wait() == code, process.output()
+    return process.output()
+
+
+def run_launched(config, *launcher, **environment):
+    """The same by a launcher of several processes; returns what they wrote."""
+    done = subprocess.run(
+        [sys.executable, "-m", *launcher, "pretrain", "--config", str(written(config))],
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    return done.stdout
 
 
 def wait_for_step(process, output, step):
     deadline = time.monotonic() + 200
     while not any(entry["step"] >= step for entry in read_history(output / "history.jsonl")):
-        assert process.poll() is None, process.communicate()[0]
+        assert process.poll() is None, process.output()
         assert time.monotonic() < deadline, "that step never came"
         time.sleep(0.01)
 
@@ -135,8 +143,8 @@ def test_a_killed_run_resumes_to_the_same_losses_and_weights(config, tmp_path):
     for step in (random.SystemRandom().randrange(1, 7), random.SystemRandom().randrange(8, 30)):
         killed = run_in_a_process(config, "--resume")
         wait_for_step(killed, config.output, step)
-        killed.send_signal(signal.SIGKILL)
-        killed.communicate()
+        killed.kill()
+        killed.wait()
         assert not (config.output / "model.safetensors").exists(), f"killed after step {step}"
     # What a kill in the midst of writing leaves.
     (config.output / "checkpoint-999").mkdir()
@@ -179,9 +187,9 @@ def test_two_processes_train_as_one(config, tmp_path):
     config.steps, config.save_steps, config.output = 20, 100, tmp_path / "one"
     one = run_in_a_process(config)
     config.output = tmp_path / "two"
-    launcher = ["-m", "accelerate.commands.accelerate_cli", "launch", "--multi_gpu"]
+    launcher = ["accelerate.commands.accelerate_cli", "launch", "--multi_gpu"]
     launcher += ["--num-processes", "2", "--main_process_port", "0"]
-    finished(run_in_a_process(config, launcher=launcher))
+    run_launched(config, *launcher, "-m", "kebyt5")
     finished(one)
     curves, bits = [], []
     for output in (tmp_path / "one", tmp_path / "two"):
@@ -202,14 +210,13 @@ def test_sharded_over_two_processes_a_run_is_the_same(config, tmp_path, shape):
     config.output = tmp_path / "one"
     pretrain(config)
     config.output = tmp_path / "two"
-    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d"]
-    launcher += ["--rdzv-endpoint", "localhost:0"]
-    process = run_in_a_process(
-        config, launcher=launcher, program=[str(Path(__file__).with_name("fsdp_on_cpu.py"))],
+    launcher = ["torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d"]
+    launcher += ["--rdzv-endpoint", "localhost:0", str(Path(__file__).with_name("fsdp_on_cpu.py"))]
+    log = run_launched(
+        config, *launcher,
         ACCELERATE_USE_FSDP="true", FSDP_VERSION="2", FSDP_CPU_RAM_EFFICIENT_LOADING="false",
         FSDP_AUTO_WRAP_POLICY="TRANSFORMER_BASED_WRAP", FSDP_TRANSFORMER_CLS_TO_WRAP="T5Block",
     )  # fmt: skip
-    log = finished(process)
     assert "sharded by FSDP" in log
     losses = [
         [e["loss"] for e in read_history(tmp_path / name / "history.jsonl") if "loss" in e]

@@ -1,11 +1,8 @@
 """Servers for tests: in this process, and in a process of their own."""
 
 import json
-import os
 import random
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +16,7 @@ from transformers import PreTrainedModel
 from kebyt5.serving.app import create_app
 from kebyt5.serving.options import ServeOptions
 from kebyt5.serving.service import LocalService
+from processes import command, program
 
 SENTENCES = (
     "김하늘 씨는 서울에서 부산까지 갔다.",
@@ -55,12 +53,8 @@ class Server:
             self.port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.log_file = folder / f"serve-{self.port}.log"
-        command = [sys.executable, "-m", "kebyt5", "serve", "--port", self.port, *arguments]
-        self.process = subprocess.Popen(
-            list(map(str, command)),
-            stderr=self.log_file.open("w"),
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )
+        start = program if "--ray" in arguments else command
+        self.process = start("serve", "--port", self.port, *arguments, log=self.log_file)
         self.wait_for(self._is_ready)
 
     def wait_for(self, condition: Callable[[], bool]) -> None:

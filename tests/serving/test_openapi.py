@@ -11,7 +11,7 @@ SETTINGS = Path(__file__).with_name("schemathesis.toml")
 
 
 def check(folder, examples):
-    options = ("--deadline", 5)
+    options = ("--deadline", 5, "--no-playground")
     with running(folder, *options) as server:
         command = [
             sys.executable, "-m", "schemathesis.cli", "--config-file", SETTINGS,

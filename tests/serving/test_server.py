@@ -14,7 +14,7 @@ from kebyt5.client import Client, GenerateRequest
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    options = ("--slots", 2, "--queue", 2, "--max-texts", 4, "--body-seconds", 2)
+    options = ("--slots", 2, "--queue", 2, "--max-texts", 4, "--body-seconds", 2, "--no-playground")
     with running(tmp_path_factory.mktemp("server"), *options) as server:
         yield server
 

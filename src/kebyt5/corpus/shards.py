@@ -205,6 +205,12 @@ class Shard:
         """Where documents begin, and the end, uint64 (documents + 1,), mapped into memory."""
         return _mapped(self._file(_INDEX), _INDEX_TYPE)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For processes that do not fork, which map the files themselves."""
+        return {
+            name: value for name, value in vars(self).items() if name not in ("data", "offsets")
+        }
+
     def __len__(self) -> int:
         return self.documents
 

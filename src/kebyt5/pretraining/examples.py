@@ -6,6 +6,8 @@ devices and shuffling anew for every pass over the corpus are arithmetic.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +51,6 @@ class Chunks:
     def __init__(self, shards: Sequence[Shard], size: int) -> None:
         self.shards = shards
         self.size = size
-        self._views = [shard.data.data for shard in shards]
         self._bytes = np.array([shard.bytes for shard in shards], np.int64)
         # Among four successive places there is one between characters, so that with three bytes
         # in common no gap can open between two chunks.
@@ -57,6 +58,15 @@ class Chunks:
         self._steps = -(-np.maximum(self._bytes - size, 0) // step)
         self._last = np.cumsum(self._steps + 1)
         self.counts = self._steps + 1
+
+    @cached_property
+    def _views(self) -> list[memoryview]:
+        """Of each shard; slices of them cost a third of those of arrays."""
+        return [shard.data.data for shard in self.shards]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For a loader's processes where these do not fork."""
+        return {name: value for name, value in vars(self).items() if name != "_views"}
 
     def __len__(self) -> int:
         return int(self._last[-1])
@@ -82,7 +92,6 @@ class Chunks:
         low = number * (total - self.size) // np.maximum(steps, 1)
         # With the byte behind the end, which tells whether the end cuts a character.
         high = np.minimum(low + self.row_size, total)
-        # Slices of memory views cost a third of those of arrays.
         target, place = rows.reshape(-1).data, 0
         for which, first, last in zip(shard.tolist(), low.tolist(), high.tolist(), strict=True):
             target[place : place + last - first] = self._views[which][first:last]

@@ -9,6 +9,7 @@ Of a chunk, spans are taken out and replaced by one sentinel each; the target sa
 Sentinel i is id 258 - i. Only the first 11 of them are no bytes of UTF-8 text, hence the limit.
 """
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -77,9 +78,11 @@ class SpanCorruption:
         Raises:
             ValueError: `input_length` is too short for two bytes.
         """
-        size = max(2, input_length - 2)
-        while self.lengths(size + 1)[0] <= input_length:
-            size += 1
+        # Of so many bytes this much is kept, and an input grows with its text.
+        most = int((input_length + 1) / (1 - self.density)) + 1
+        sizes = range(2, max(most, 3) + 1)
+        fitting = bisect_right(sizes, input_length, key=lambda size: self.lengths(size)[0])
+        size = max(2, 1 + fitting)
         if self.lengths(size)[0] > input_length:
             raise ValueError(f"an input of {input_length} ids is too short for anything")
         return size

@@ -6,6 +6,7 @@ KEBYT5_PLAYGROUND names, divided by colons; the shipped one where it is not set.
 
 import os
 import shutil
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -68,22 +69,33 @@ def address(models):
     page.close()
 
 
-@pytest.fixture
-def open_page(browser, address):
-    """Opens the page; at the end nothing may have failed in it or been asked of other servers."""
-    contexts, problems = [], []
+@pytest.fixture(scope="module")
+def context_of(browser):
+    """Windows of one kind of person, which share what has been loaded: it takes seconds."""
 
-    def open_(locale="ko-KR", scheme="light", url=address, **size):
+    @cache
+    def make(locale, scheme, height, sharpness):
+        return browser.new_context(
+            locale=locale,
+            color_scheme=scheme,
+            viewport={"width": 1240, "height": height},
+            device_scale_factor=sharpness,
+        )
+
+    return make
+
+
+@pytest.fixture
+def open_page(context_of, address):
+    """Opens the page; at the end nothing may have failed in it or been asked of other servers."""
+    pages, problems = [], []
+
+    def open_(locale="ko-KR", scheme="light", url=address, height=820, sharpness=1):
         def is_local(request):
             return request.url.startswith((url, "data:", "blob:"))
 
-        context = browser.new_context(
-            locale=locale,
-            color_scheme=scheme,
-            **{"viewport": {"width": 1240, "height": 820}} | size,
-        )
-        contexts.append(context)
-        page = context.new_page()
+        page = context_of(locale, scheme, height, sharpness).new_page()
+        pages.append(page)
         page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("request", lambda request: is_local(request) or problems.append(request.url))
@@ -93,8 +105,9 @@ def open_page(browser, address):
         return page
 
     yield open_
-    for context in contexts:
-        context.close()
+    for page in pages:
+        page.evaluate("() => { localStorage.clear(); sessionStorage.clear(); }")
+        page.close()
     assert problems == []
 
 
@@ -355,7 +368,7 @@ def test_nothing_sticks_out_on_a_telephone(open_page):
 # Pictures
 
 
-PICTURE = {"viewport": {"width": 1240, "height": 560}, "device_scale_factor": 1.5}
+PICTURE = {"height": 560, "sharpness": 1.5}
 
 
 def choose_model(page, models, task):

@@ -1,7 +1,7 @@
 """Compiles `kebyt5/models/csrc` when the package is built or installed from its sources.
 
-The package works without: where there is no compiler, or no Linux on x86-64, PyTorch does what the
-kernels would do.
+The package works without: where there is no compiler, or no Linux on x86-64, PyTorch and NumPy do
+what the kernels would do.
 """
 
 import hashlib
@@ -51,7 +51,7 @@ def compile_kernels(folder: Path, variant: str) -> Path | None:
     wanted = [os.environ["CC"]] if "CC" in os.environ else ["gcc", "cc"]
     compiler = next(filter(None, map(shutil.which, wanted)), None)
     if compiler is None:
-        print("no C compiler: kebyt5 will compute with PyTorch alone", file=sys.stderr)
+        print("no C compiler: kebyt5 will compute with PyTorch and NumPy alone", file=sys.stderr)
         return None
     unfinished = library.with_suffix(f".{os.getpid()}")
     sources = sorted(path.relative_to(folder).as_posix() for path in folder.glob("csrc/*.c"))
@@ -59,7 +59,7 @@ def compile_kernels(folder: Path, variant: str) -> Path | None:
     command = [compiler, *flags, *sources, "-lm", "-o", unfinished.name]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if done.returncode:
-        print(f"kebyt5 will compute with PyTorch alone:\n{done.stderr}", file=sys.stderr)
+        print(f"kebyt5 will compute with PyTorch and NumPy alone:\n{done.stderr}", file=sys.stderr)
         unfinished.unlink(missing_ok=True)
         return None
     return unfinished.rename(library)

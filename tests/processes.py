@@ -4,12 +4,14 @@ Each begins as a copy of a server that has imported everything once: importing P
 Transformers takes a process of its own ten seconds, and some thirty tests need one.
 """
 
+import atexit
 import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from itertools import count
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
@@ -18,7 +20,16 @@ import torch
 from kebyt5.cli import main
 
 _CONTEXT: ForkServerContext = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["processes", "kebyt5.pretraining.pretrain", "kebyt5.serving.app"])
+_CONTEXT.set_forkserver_preload(
+    [
+        "kebyt5.cli",
+        "kebyt5.finetuning.finetune",
+        "kebyt5.pretraining.pretrain",
+        "kebyt5.serving.server",
+    ]
+)
+_NUMBERS = count()
+_LOGS = tempfile.TemporaryDirectory(prefix="kebyt5-tests-")
 
 
 class Process:
@@ -38,13 +49,10 @@ class Process:
         log: Path | None = None,
         session: bool = False,
     ) -> None:
-        if log is None:
-            handle, name = tempfile.mkstemp(suffix=".log")
-            os.close(handle)
-            log = Path(name)
-        self.log = log
-        self._process = _CONTEXT.Process(target=_begin, args=(target, arguments, log, session))
+        self.log = log or Path(_LOGS.name, f"{next(_NUMBERS)}.log")
+        self._process = _CONTEXT.Process(target=_begin, args=(target, arguments, self.log, session))
         self._process.start()
+        atexit.register(self._process.kill)  # or pytest would wait for it
         assert self._process.pid is not None
         self.pid = self._process.pid
 

@@ -76,8 +76,8 @@ def write(recipe, path):
 
 def test_every_run_is_made_once(recipe, tmp_path, capsys):
     path, folder = write(recipe, tmp_path / "recipe.yaml"), tmp_path / "runs"
-    command = ("quality", path, "--runs", folder, "--jobs", 2, "--output", tmp_path / "results")
-    run(*command)
+    command = ("quality", path, "--runs", folder, "--output", tmp_path / "results")
+    run(*command, "--jobs", 2)
     assert "0 runs are there, 8 are to be made" in capsys.readouterr().out
     files = sorted((folder / "runs").glob("*.json"))
     # Two rows of two seeds of YNAT and one of NER, and two seeds frozen.
@@ -103,7 +103,7 @@ def test_every_run_is_made_once(recipe, tmp_path, capsys):
     (folder / f".run-{lost.stem}" / "checkpoint-1").mkdir(parents=True)
     shutil.rmtree(tmp_path / "results")
     write(recipe, path)
-    run(*command)
+    run(*command, "--jobs", 1)
     assert "5 runs are there, 3 are to be made" in capsys.readouterr().out
     assert not list(folder.glob(".run-*"))
 

@@ -233,6 +233,13 @@ def test_gates(variant, monkeypatch):
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
+@torch.no_grad()
+def test_compilers_trace_what_pytorch_does_in_its_place():
+    gate = torch.randn(3, 8)
+    compiled = torch.compile(gate_values, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(gate, gate), gate_values(gate, gate))
+
+
 def test_tensors_without_memory_are_left_to_pytorch():
     with FakeTensorMode(), torch.inference_mode():
         gate = torch.empty(3, 8)

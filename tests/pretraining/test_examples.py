@@ -42,6 +42,17 @@ def test_processes_that_do_not_fork_get_files_by_their_names(shards):
     assert all(map(np.array_equal, before, again))
 
 
+@pytest.mark.parametrize("density", [0.15, 0.6, 0.9])
+def test_a_copy_is_no_longer_than_an_input(shards, density):
+    examples = Examples(shards, 64, SpanCorruption(density), copies=Share(0.5))
+    batch = examples.batch(range(64))
+    is_copy = (batch.input_ids < 248).all(axis=1)
+    assert 16 < is_copy.sum() < 48
+    assert batch.input_ids.shape == (64, 64)
+    for inputs, labels in zip(batch.input_ids[is_copy], batch.labels[is_copy], strict=True):
+        assert inputs[inputs > 0].tolist() == labels[labels > 0].tolist()
+
+
 def whole_text(source):
     return "".join(f"{document}\n" for shard in source for document in shard)
 

@@ -147,6 +147,25 @@ def test_a_text_without_spans_is_to_be_copied(without_kernels):
         assert batch.labels[1].tolist() == [258, *masked[2:4], EOS, -100, -100]
 
 
+def test_other_integers_do_and_a_text_outside_its_row_does_not(without_kernels):
+    sources = [b"x" * 300, b"y" * 40]
+    rows, begins = np.zeros((2, 300), np.int32), np.zeros(2, np.int32)
+    sizes, keys = np.array([300, 40], np.int32), mix(np.arange(2, dtype=np.uint64))
+    for row, source in zip(rows, sources, strict=True):
+        row[: len(source)] = list(source)
+    spans = draw_spans(SpanCorruption(), sizes, keys, rows)
+    assert np.array_equal(
+        spans.starts, without_kernels(draw_spans, SpanCorruption(), sizes, keys, rows).starts
+    )
+    for call in (lambda f, *x: f(*x), without_kernels):
+        batch = call(mask_spans, rows, begins, sizes, spans)
+        assert [
+            reconstruct(*map(np.ndarray.tolist, pair)) for pair in zip(*batch, strict=True)
+        ] == sources
+        with pytest.raises(ValueError, match="not within its row of 300"):
+            call(mask_spans, rows, begins + 1, sizes, spans)
+
+
 def test_the_published_lengths():
     corruption = SpanCorruption()
     assert corruption.raw_length(1024) == 1193

@@ -1,4 +1,4 @@
-"""The compiled functions of `csrc`, and those of them that work on rows of any number."""
+"""The compiled functions of `csrc`: whether they are there, how to call them, those for rows."""
 
 import ctypes
 import hashlib
@@ -49,8 +49,8 @@ def open_library(path: Path) -> ctypes.CDLL | None:
     if not sources or (hasattr(opened, "digest") and digest == _text(opened, "digest")):
         return opened
     warnings.warn(
-        f"{path} was compiled from other sources than those beside it, so PyTorch computes in its"
-        " place; install kebyt5 again (`pip install -e .` in a checkout)",
+        f"{path} was compiled from other sources than those beside it, so PyTorch and NumPy"
+        " compute in its place; install kebyt5 again (`pip install -e .` in a checkout)",
         stacklevel=2,
     )
     return None
@@ -77,7 +77,7 @@ def is_compiled() -> bool:
 def use_native(*tensors: Tensor) -> bool:
     """Whether the functions below can compute on these: float32 on a CPU, no gradient to come."""
     return (
-        is_compiled()
+        fast_path.kernels
         and not torch.is_grad_enabled()
         and all(
             # Not what has no memory of its own, such as a FakeTensor.
@@ -86,6 +86,7 @@ def use_native(*tensors: Tensor) -> bool:
         )
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
+        and library() is not None  # last, as torch.compile cannot trace it
     )
 
 

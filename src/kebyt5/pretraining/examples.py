@@ -196,7 +196,7 @@ class Examples:
         self.input_length = input_length if has_fixed_length else None
         target_length = self.corruption.lengths(self.raw_length)[1]
         self.target_length = target_length if has_fixed_length else None
-        self._longest_copy = target_length - 1
+        self._longest_copy = min(target_length, input_length) - 1
         self._longest_short = input_length - 1
         self._longest_lookup = input_length - 1 - MAX_SPANS
         self.sources = list(shards.sources)

@@ -91,8 +91,8 @@ class SpanCorruption:
 class Spans(NamedTuple):
     """Where the masked spans of a batch are: byte offsets, int64 (rows, 11), and their number.
 
-    Unused places hold the size of what spans were drawn in, in both. A text that is to be copied
-    has no spans.
+    Unused places hold the size of what spans were drawn in, in both; 0 in a text that is to be
+    copied, which has no spans.
     """
 
     starts: np.ndarray
@@ -147,13 +147,9 @@ def _draw(
     noise, counts = corruption.counts(units, sizes)
     if is_compiled():
         starts, ends = np.empty((2, len(units), MAX_SPANS), np.int64)
-        given = (
-            noise,
-            np.ascontiguousarray(units),
-            counts,
-            np.ascontiguousarray(row_keys, np.uint64),
-        )
-        call("draw_spans", *given, starts, ends, len(units))
+        given = (np.ascontiguousarray(each, np.int64) for each in (noise, units, counts))
+        keys = np.ascontiguousarray(row_keys, np.uint64)
+        call("draw_spans", *given, keys, starts, ends, len(units))
         return Spans(starts, ends, counts)
     numbers = uniform(row_keys, 2 * (MAX_SPANS - 1)).reshape(-1, MAX_SPANS - 1)
     totals = np.stack([noise, units - noise], axis=1).reshape(-1)
@@ -213,8 +209,10 @@ def mask_spans(
         target_length: Width of the targets, likewise.
 
     Raises:
-        ValueError: A row does not fit into the given width.
+        ValueError: A text is not within its row, or does not fit into the given width.
     """
+    if (begins < 0).any() or (begins + sizes > rows.shape[1]).any():
+        raise ValueError(f"a text is not within its row of {rows.shape[1]} bytes")
     target_sizes = (spans.ends - spans.starts).sum(1) + spans.counts
     input_sizes = sizes - target_sizes + 2 * spans.counts
     target_sizes = np.where(spans.counts, target_sizes, sizes)
@@ -226,8 +224,9 @@ def mask_spans(
         widths.append(given or longest)
     batch = Batch(*(np.empty((len(rows), width), np.int64) for width in widths))
     if is_compiled():
-        numbers = map(np.ascontiguousarray, (begins, sizes, *spans))
-        call("mask_spans", np.ascontiguousarray(rows), *numbers, *batch, *rows.shape, *widths)
+        rows = np.ascontiguousarray(rows, np.uint8)
+        numbers = (np.ascontiguousarray(each, np.int64) for each in (begins, sizes, *spans))
+        call("mask_spans", rows, *numbers, *batch, *rows.shape, *widths)
     else:
         for each in zip(rows, begins, sizes, *spans, *batch, strict=True):
             _mask_row(*each)

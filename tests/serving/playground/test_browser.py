@@ -106,8 +106,11 @@ def open_page(context_of, address):
 
     yield open_
     for page in pages:
-        page.evaluate("() => { localStorage.clear(); sessionStorage.clear(); }")
-        page.close()
+        page.context.clear_cookies()
+        try:
+            page.evaluate("() => { localStorage.clear(); sessionStorage.clear(); }")
+        finally:
+            page.close()
     assert problems == []
 
 

@@ -14,7 +14,9 @@ static uint64_t mix(uint64_t value) {
 }
 
 void permute(const uint64_t* indices, const uint64_t* sizes, const uint64_t* keys,
-             const uint64_t* rows, const uint64_t* columns, uint64_t* out, int64_t count) {
+             const uint64_t* rows, const uint64_t* columns, uint64_t* out, int64_t count,
+             int64_t threads) {
+    (void)threads; /* each of these is over before others would have begun */
     for (int64_t i = 0; i < count; i++) {
         uint64_t at = indices[i];
         do {
@@ -41,7 +43,7 @@ static void divide(int64_t total, int64_t parts, uint64_t key, int first, int64_
         for (; place > 0 && cuts[place - 1] > cut; place--) cuts[place] = cuts[place - 1];
         cuts[place] = cut;
     }
-    cuts[parts - 1] = total;
+    if (parts > 0) cuts[parts - 1] = total;
     for (int64_t i = 0, before = 0; i < MAX_SPANS; i++) {
         lengths[i] = i < parts ? cuts[i] - before : 0;
         before += lengths[i];
@@ -50,7 +52,9 @@ static void divide(int64_t total, int64_t parts, uint64_t key, int first, int64_
 
 /* Of `sizes` units `noise` are masked, in counts[i] spans of (count, MAX_SPANS). */
 void draw_spans(const int64_t* noise, const int64_t* sizes, const int64_t* counts,
-                const uint64_t* keys, int64_t* starts, int64_t* ends, int64_t count) {
+                const uint64_t* keys, int64_t* starts, int64_t* ends, int64_t count,
+                int64_t threads) {
+    (void)threads;
     for (int64_t row = 0; row < count; row++, starts += MAX_SPANS, ends += MAX_SPANS) {
         int64_t masked[MAX_SPANS], kept[MAX_SPANS];
         divide(noise[row], counts[row], keys[row], 0, masked);
@@ -79,7 +83,8 @@ static void finish(int64_t* ids, const int64_t* end, int64_t pad) {
 void mask_spans(const uint8_t* rows, const int64_t* begins, const int64_t* sizes,
                 const int64_t* starts, const int64_t* ends, const int64_t* counts, int64_t* inputs,
                 int64_t* labels, int64_t count, int64_t width, int64_t input_width,
-                int64_t target_width) {
+                int64_t target_width, int64_t threads) {
+    (void)threads;
     for (int64_t row = 0; row < count; row++, starts += MAX_SPANS, ends += MAX_SPANS) {
         const uint8_t *text = rows + row * width + begins[row], *rest = text;
         const uint8_t* end = text + sizes[row];

@@ -10,6 +10,7 @@ from test_spans import reconstruct
 
 from kebyt5.corpus.shards import Shards, ShardWriter
 from kebyt5.errors import InputError
+from kebyt5.models.fused import fast_path
 from kebyt5.pretraining.examples import Chunks, Examples, Share
 from kebyt5.pretraining.mixture import BLOCK
 from kebyt5.pretraining.salient import SalientSpans
@@ -73,6 +74,11 @@ def test_chunks_divide_a_text_between_characters(tmp_path_factory, documents, si
     chunks = Chunks(source, size)
     rows = np.zeros((len(chunks), chunks.row_size), np.uint8)
     begins, ends = chunks.read(np.arange(len(chunks)), rows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fast_path, "kernels", False)
+        again = np.zeros_like(rows)
+        assert np.array_equal(chunks.read(np.arange(len(chunks)), again), (begins, ends))
+        assert np.array_equal(again, rows)
     # No byte is left out: each chunk begins where the one before ended, or a little earlier.
     whole = "".join(f"{document}\n" for document in documents).encode()
     covered = 0

@@ -1,6 +1,7 @@
 /* Training examples: which chunks are read, which spans are drawn, and the ids of both; see
  * pretraining/randomness.py and pretraining/spans.py, which compute the same numbers. */
 #include <stdint.h>
+#include <string.h>
 
 enum { PAD = 0, EOS = 1, OFFSET = 3, FIRST_SENTINEL = 258, IGNORED = -100, MAX_SPANS = 11 };
 
@@ -29,6 +30,13 @@ void permute(const uint64_t* indices, const uint64_t* sizes, const uint64_t* key
         } while (at >= sizes[i]);
         out[i] = at;
     }
+}
+
+/* Copies texts that lie anywhere in memory to the beginnings of rows (count, width). */
+void read_chunks(const uint8_t* const* texts, const int64_t* sizes, uint8_t* rows, int64_t count,
+                 int64_t width, int64_t threads) {
+    (void)threads;
+    for (int64_t i = 0; i < count; i++) memcpy(rows + i * width, texts[i], sizes[i]);
 }
 
 /* Divides a total into parts, zeros behind them, by the random numbers of a key from `first` on. */

@@ -25,6 +25,7 @@ from kebyt5.serving.problems import (
     install_handlers,
     problem_of,
 )
+from kebyt5.serving.protocol import Event, Service
 from kebyt5.serving.schemas import (
     EmbedRequest,
     EmbedResponse,
@@ -43,7 +44,7 @@ from kebyt5.serving.schemas import (
     TextEnd,
     TextPiece,
 )
-from kebyt5.serving.service import Event, LocalService, Service
+from kebyt5.serving.service import LocalService
 from kebyt5.serving.tasks import REQUESTS, RESPONSES
 from kebyt5.tasks import TASKS, get_task
 

@@ -12,7 +12,8 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from kebyt5.serving.service import LocalService, Service
+from kebyt5.serving.protocol import Service
+from kebyt5.serving.service import LocalService
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60, 120)
 

@@ -26,6 +26,7 @@ from kebyt5.serving.app import create_app
 from kebyt5.serving.logs import configure, log
 from kebyt5.serving.options import ServeOptions
 from kebyt5.serving.problems import Problem
+from kebyt5.serving.protocol import Event
 from kebyt5.serving.replica import Replica
 from kebyt5.serving.schemas import (
     EmbedRequest,
@@ -41,7 +42,6 @@ from kebyt5.serving.schemas import (
     TextEnd,
     TextPiece,
 )
-from kebyt5.serving.service import Event
 from kebyt5.serving.tasks import RESPONSES, TaskRequest, TaskResponse
 
 APPLICATION = "kebyt5"

@@ -22,7 +22,7 @@ from kebyt5.serving.admission import Admission
 from kebyt5.serving.constraints import requested_constraint
 from kebyt5.serving.options import ServeOptions
 from kebyt5.serving.problems import Problem
-from kebyt5.serving.protocol import Event, Service
+from kebyt5.serving.protocol import Event
 from kebyt5.serving.schemas import (
     ByteCounts,
     EmbedRequest,
@@ -400,4 +400,4 @@ def _seconds_until(deadline: float) -> float:
     return max(0.0, deadline - asyncio.get_running_loop().time())
 
 
-__all__ = ["Event", "LocalService", "Predicted", "Service"]
+__all__ = ["LocalService", "Predicted"]

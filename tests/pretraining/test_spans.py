@@ -162,8 +162,9 @@ def test_other_integers_do_and_a_text_outside_its_row_does_not(without_kernels):
         assert [
             reconstruct(*map(np.ndarray.tolist, pair)) for pair in zip(*batch, strict=True)
         ] == sources
-        with pytest.raises(ValueError, match="not within its row of 300"):
-            call(mask_spans, rows, begins + 1, sizes, spans)
+        for moved in (begins + 1, begins - 1):
+            with pytest.raises(ValueError, match="not within its row of 300"):
+                call(mask_spans, rows, moved, sizes, spans)
 
 
 def test_the_published_lengths():

@@ -1,5 +1,5 @@
 /* Training examples: which chunks are read, which spans are drawn, and the ids of both; see
- * pretraining/randomness.py and pretraining/spans.py, which compute the same numbers. */
+ * examples.py, randomness.py and spans.py of kebyt5.pretraining, which compute the same numbers. */
 #include <stdint.h>
 #include <string.h>
 

@@ -20,6 +20,7 @@ from kebyt5.finetuning.data import LengthGroupedSampler, TaskDataset
 from kebyt5.finetuning.finetune import finetune
 from kebyt5.finetuning.repeat import finetune_repeatedly
 from kebyt5.finetuning.trainer import ChooseEpoch
+from kebyt5.pretraining import flops
 from kebyt5.tasks import get_task
 from kebyt5.tasks.ner import NER
 from processes import Process
@@ -117,6 +118,13 @@ def test_other_ways_to_train(config, options):
     assert finetune(config)["training"]["steps"] == 3
     card = (config.output / "README.md").read_text()
     assert ("the decoder began anew" in card) == config.fresh_decoder
+
+
+def test_bfloat16_is_told_where_it_is_slow(config, monkeypatch):
+    monkeypatch.setattr(flops, "measured_peak", lambda device, dtype: dtype.itemsize)
+    config.bf16, config.epochs = True, 1.0
+    with pytest.warns(UserWarning, match="without --bf16"):
+        finetune(config)
 
 
 def test_resumed_epochs_draw_what_they_would_have_drawn(config):

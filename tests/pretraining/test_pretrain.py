@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ import kebyt5
 from kebyt5.corpus.shards import Shards, ShardWriter
 from kebyt5.errors import InputError
 from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
+from kebyt5.pretraining import flops
 from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.history import read_history
 from kebyt5.pretraining.pretrain import pretrain, training_examples
@@ -252,6 +254,16 @@ def test_other_ways_to_train(config, options):
     for name, value in options.items():
         setattr(config, name, value)
     assert pretrain(config).step == 6
+
+
+def test_bfloat16_is_told_where_it_is_slow(config, monkeypatch):
+    monkeypatch.setattr(flops, "measured_peak", lambda device, dtype: dtype.itemsize)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pretrain(config)
+    config.output, config.bf16 = config.output.with_name("bf16"), True
+    with pytest.warns(UserWarning, match="without --bf16"):
+        pretrain(config)
 
 
 def test_sources_are_drawn_as_the_recipe_of_the_corpus_says(config, corpus, tmp_path):

@@ -24,6 +24,7 @@ from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 from kebyt5.output import make_output_folder, provenance, whole_folder, write_json, write_text
 from kebyt5.pretraining.checkpoints import last_checkpoint
 from kebyt5.pretraining.devices import divide_batch, this_process
+from kebyt5.pretraining.flops import warn_of_slow_bfloat16
 from kebyt5.tasks import get_task
 
 
@@ -85,6 +86,8 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
         output = make_output_folder(config.output, may_continue=config.resume)
         write_text(output / "config.yaml", to_yaml(config))
     trainer = FinetuneTrainer(config, model, data, dataset)
+    if config.bf16 and this_process().is_main_process:
+        warn_of_slow_bfloat16(trainer.args.device)
     seconds = time.monotonic()
     _, checkpoint = last_checkpoint(config.output) if config.resume else (0, None)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

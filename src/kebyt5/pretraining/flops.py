@@ -1,6 +1,7 @@
 """How many floating-point operations an example takes, and how many a device can do."""
 
 import time
+import warnings
 
 import torch
 from transformers import PreTrainedModel
@@ -60,4 +61,20 @@ def measured_peak(device: torch.device, dtype: torch.dtype) -> float:
     return 2 * size**3 / best
 
 
-__all__ = ["measured_peak", "training_flops"]
+def warn_of_slow_bfloat16(device: torch.device) -> None:
+    """Warns where products in bfloat16 are slower than in float32, as is measured.
+
+    Processors without instructions for it (x86-64 without AMX or AVX-512 BF16, say) compute it
+    all the same, at a fraction of their speed.
+    """
+    ours = measured_peak(device, torch.bfloat16)
+    usual = measured_peak(device, torch.float32)
+    if ours < usual:
+        warnings.warn(
+            f"this device multiplies in bfloat16 at {ours / usual:.0%} of its speed in float32;"
+            " a run without --bf16 is faster here",
+            stacklevel=2,
+        )
+
+
+__all__ = ["measured_peak", "training_flops", "warn_of_slow_bfloat16"]

@@ -26,7 +26,7 @@ from kebyt5.pretraining.checkpoints import check_resume, last_checkpoint
 from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.devices import divide_batch, keep_tied_embeddings_together, this_process
 from kebyt5.pretraining.examples import Examples, Share
-from kebyt5.pretraining.flops import measured_peak, training_flops
+from kebyt5.pretraining.flops import measured_peak, training_flops, warn_of_slow_bfloat16
 from kebyt5.pretraining.history import History, read_history
 from kebyt5.pretraining.mixture import recorded_weights, require_recorded
 from kebyt5.pretraining.optimizer import slow_down_queries
@@ -204,6 +204,8 @@ def pretrain(config: PretrainConfig, names: NameFinder | None = None) -> Outcome
     steer = Steer(config)
     trainer.add_callback(steer)
     trainer.add_callback(show_progress(config, trainer, examples))
+    if config.bf16 and state.is_main_process:
+        warn_of_slow_bfloat16(trainer.args.device)
     before = signal.signal(signal.SIGTERM, steer.terminate)
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

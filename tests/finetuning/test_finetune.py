@@ -120,11 +120,12 @@ def test_other_ways_to_train(config, options):
     assert ("the decoder began anew" in card) == config.fresh_decoder
 
 
-def test_bfloat16_is_told_where_it_is_slow(config, monkeypatch):
+@pytest.mark.parametrize("bf16", [False, True])
+def test_bfloat16_is_told_where_it_is_slow(config, monkeypatch, recwarn, bf16):
     monkeypatch.setattr(flops, "measured_peak", lambda device, dtype: dtype.itemsize)
-    config.bf16, config.epochs = True, 1.0
-    with pytest.warns(UserWarning, match="without --bf16"):
-        finetune(config)
+    config.bf16, config.epochs = bf16, 1.0
+    finetune(config)
+    assert any("without --bf16" in str(warning.message) for warning in recwarn) == bf16
 
 
 def test_resumed_epochs_draw_what_they_would_have_drawn(config):

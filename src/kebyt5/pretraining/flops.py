@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from functools import cache
 
 import torch
 from transformers import PreTrainedModel
@@ -48,6 +49,7 @@ def training_flops(model: PreTrainedModel, input_length: int, target_length: int
     return 3 * 2 * products
 
 
+@cache
 def measured_peak(device: torch.device, dtype: torch.dtype) -> float:
     """Operations per second of a large square matrix product, the best of several."""
     size = 1024 if device.type == "cpu" else 8192
@@ -67,11 +69,10 @@ def warn_of_slow_bfloat16(device: torch.device) -> None:
     Processors without instructions for it (x86-64 without AMX or AVX-512 BF16, say) compute it
     all the same, at a fraction of their speed.
     """
-    ours = measured_peak(device, torch.bfloat16)
-    usual = measured_peak(device, torch.float32)
-    if ours < usual:
+    share = measured_peak(device, torch.bfloat16) / measured_peak(device, torch.float32)
+    if share < 1:
         warnings.warn(
-            f"this device multiplies in bfloat16 at {ours / usual:.0%} of its speed in float32;"
+            f"this device multiplies in bfloat16 at {share:.0%} of its speed in float32;"
             " a run without --bf16 is faster here",
             stacklevel=2,
         )

@@ -24,8 +24,8 @@ pretrain gbst-kebyt5-tiny-fourth gbst-tiny-4
 pretrain gbst-kebyt5-tiny gbst-tiny-5
 pretrain kebyt5-tiny plain-tiny
 # Beside the twin: as many steps, and as many as take the time of its 1,200.
-pretrain gbst-kebyt5-tiny-short gbst-tiny --steps 1200 --short 0.5
-pretrain gbst-kebyt5-tiny-equal-time gbst-tiny --steps 1960 --short 0.5
+pretrain gbst-kebyt5-tiny-short gbst-tiny --steps 1200 --short 0.5 --no-bf16
+pretrain gbst-kebyt5-tiny-equal-time gbst-tiny --steps 1960 --short 0.5 --no-bf16
 kebyt5 bench pretrained runs/kebyt5-tiny runs/gbst-kebyt5-tiny{-short,-equal-time,} \
     --corpus "$corpus" --output docs/results
 kebyt5 bench quality scripts/quality.yaml "$@"

@@ -289,6 +289,22 @@ def test_so_does_a_layer_that_is_loaded_alone(name):
 
 
 @KINDS
+def test_after_hidden_states_were_asked_for_blocks_are_one_call_again(kind, monkeypatch):
+    encoder, embedded = encoder_of(kind, num_layers=2), torch.randn(1, 20, 64)
+
+    def hidden_states():
+        with torch.inference_mode():
+            return encoder(inputs_embeds=embedded, output_hidden_states=True).hidden_states
+
+    first, called = hidden_states(), calls_of(monkeypatch)
+    states_of(encoder, embedded, [20])
+    assert not called
+    again = hidden_states()
+    assert len(again) == 3
+    assert all(map(torch.equal, again, first))
+
+
+@KINDS
 def test_a_hook_that_leaves_again_costs_no_other_kernel(kind):
     encoder, embedded = encoder_of(kind), torch.randn(1, 20, 64)
     states_of(encoder, embedded, [20])

@@ -6,6 +6,7 @@ such a function has no place (a compiler that fuses on its own, mostly half prec
 of Transformers runs.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -162,9 +163,20 @@ def is_hooked(module: nn.Module) -> bool:
     """Whether anything waits for this module to run, or has replaced its forward."""
     everywhere = torch.nn.modules.module
     return bool(
-        module._forward_hooks
+        (module._forward_hooks and any(map(_is_awake, module._forward_hooks.values())))
         or module._forward_pre_hooks
         or everywhere._global_forward_hooks
         or everywhere._global_forward_pre_hooks
         or "forward" in vars(module)
     )
+
+
+def _is_awake(hook: Callable[..., Any]) -> bool:
+    """Whether a hook may do anything now.
+
+    Those with which Transformers collects hidden states and attentions stay on a model from the
+    first call on that returns any, and sleep in all others; what they look at by that name, which
+    is not public, tells. Without it they count as awake.
+    """
+    collector = getattr(hook, "__globals__", {}).get("_active_collector")
+    return collector is None or bool(collector.get())

@@ -1,7 +1,8 @@
 """Settings from files, as dataclasses; needs pydantic, which the extras that read any bring."""
 
-from dataclasses import fields
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, get_type_hints
 
 import pydantic
 
@@ -11,13 +12,14 @@ STRICT = pydantic.ConfigDict(extra="forbid")
 """For `__pydantic_config__`: options that are unknown are refused instead of ignored."""
 
 
-def validated(kind: Any, content: Any, place: str) -> Any:
+def validated(kind: Any, content: Any, place: str, also: Sequence[str] = ()) -> Any:
     """Makes a dataclass of a mapping, of which every value has to have the type of its field.
 
     Args:
         kind: The dataclass.
         content: What a YAML file holds, for example.
         place: Where it stands, for messages.
+        also: Options of the same place that are validated elsewhere, for messages.
 
     Raises:
         InputError: An option is missing, unknown or of another type, or the dataclass refuses it.
@@ -28,10 +30,25 @@ def validated(kind: Any, content: Any, place: str) -> Any:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-            known = ", ".join(item.name for item in fields(kind))
+            inner = _inner(kind, first["loc"][:-1])
+            known = ", ".join([*(also if inner is kind else ()), *_names(inner)])
             raise InputError(f"{place}: unknown option {where!r}; known: {known}") from error
         cause = first["msg"].removeprefix("Value error, ")
         raise InputError(": ".join(filter(None, (place, where, cause)))) from error
+
+
+def _inner(kind: Any, path: Sequence[int | str]) -> Any:
+    """The dataclass of a field of a field; the outer one where these are not dataclasses."""
+    for name in path:
+        found = get_type_hints(kind).get(str(name))
+        if not is_dataclass(found):
+            return kind
+        kind = found
+    return kind
+
+
+def _names(kind: Any) -> list[str]:
+    return [item.name for item in fields(kind)]
 
 
 __all__ = ["STRICT", "validated"]

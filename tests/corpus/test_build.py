@@ -55,6 +55,16 @@ def documents(corpus, split="train"):
     }
 
 
+def test_files_may_have_names_in_cp949(build, tmp_path):
+    folder = os.fsencode(tmp_path) + "/원천데이터".encode("cp949")
+    os.mkdir(folder)
+    with open(folder + "/신문.txt".encode("cp949"), "w", encoding="utf-8") as file:
+        file.write("\n\n".join([*LONG, "짧은 글"]))
+    corpus = build(sources=[{"name": "texts", "paths": str(tmp_path)}], rejects=True)
+    found = documents(corpus)["texts"] + documents(corpus, "validation").get("texts", [])
+    assert sorted(found) == sorted(LONG)
+
+
 def test_every_document_is_in_a_shard_or_counted(build, sources, tmp_path):
     corpus = build(sources=sources, rejects=True)
     train, validation = documents(corpus), documents(corpus, "validation")

@@ -36,6 +36,7 @@ from kebyt5.corpus.config import CorpusConfig, dump_config
 from kebyt5.corpus.dedup import CharacterSignature, exact_config, minhash_config
 from kebyt5.corpus.executors import Stage, run_stages
 from kebyt5.corpus.filters import Keep
+from kebyt5.corpus.readers.files import legible
 from kebyt5.corpus.report import CorpusReport, write_report
 from kebyt5.corpus.shards import CORPUS_MANIFEST, CORPUS_WORK
 from kebyt5.corpus.steps import ReadSources, SourceFile, StoredDocuments, WriteShards
@@ -178,7 +179,7 @@ def _begin(config: CorpusConfig, files: list[SourceFile], work: Path) -> None:
     same = recipe | {"executor": {"tasks": config.executor.tasks}}
     inputs = {
         "recipe": {name: value for name, value in same.items() if name != "output"},
-        "files": [[unit.source, unit.file, _size(unit.file)] for unit in files],
+        "files": [[unit.source, legible(unit.file), _size(unit.file)] for unit in files],
     }
     mark = work / "inputs.json"
     # A disk without any room may have taken the folder, but not the mark.

@@ -216,11 +216,13 @@ def _source(content: Any, place: str) -> Source:
     options = {name: value for name, value in content.items() if name not in common}
     if isinstance(values.get("paths"), str):
         values["paths"] = [values["paths"]]
+    if "paths" in values and (not values["paths"] or "" in values["paths"]):
+        raise InputError(f"{place}: paths: empty; name files, folders or patterns")
     try:
         kind = get_reader(str(options.pop("reader", "text")))
     except InputError as error:
         raise InputError(f"{place}: {error}") from error
-    reader = validated(kind, options, place)
+    reader = validated(kind, options, place, also=sorted(common | {"reader"}))
     return validated(Source, values | {"reader": reader}, place)
 
 

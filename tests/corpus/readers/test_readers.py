@@ -275,6 +275,47 @@ def test_archives_without_json_are_not_passed_over(tmp_path):
     )
 
 
+def test_data_in_archives_that_is_no_json_is_not_passed_over(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("sample.json", '[{"text": "강가에 집이 있다."}]')
+        archive.writestr("readme.txt", "읽어 보세요")
+        archive.writestr("TS.ZIP", b"PK")
+        archive.writestr("more.jsonl", '{"text": "강가에 집이 있다."}')
+    assert read("aihub", tmp_path / "a.zip") == (
+        ["강가에 집이 있다."],
+        [
+            (f"a.zip/{name}", "data in an archive that is not .json")
+            for name in ("TS.ZIP", "more.jsonl")
+        ],
+    )
+
+
+@pytest.mark.parametrize(
+    ("documents", "missing"),
+    [
+        ("data[].paragraphs[]", 2),
+        ("data[].paragraphs[].context", 3),
+        ("data[*].paragraphs[*].context[]", 3),
+        ("data[?paragraphs].paragraphs[].context", 1),
+        ("by_name.*.context", 1),
+    ],
+)
+def test_parts_that_are_missing_on_the_way_are_counted(tmp_path, documents, missing):
+    a, b = {"context": {"text": "하나"}}, {"context": None}
+    content = {
+        "data": [{"paragraphs": [a, b]}, {"title": "x"}, {"paragraphs": None}, {"paragraphs": [a]}],
+        "by_name": {"a": a, "b": b},
+    }
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(content))
+    (counted,) = (
+        document.metadata["detail"]
+        for document in get_reader("json")(documents=documents).read(str(path))
+        if document.metadata.get("defect") == f"parts without documents at {documents}"
+    )
+    assert counted == str(missing)
+
+
 def test_documents_that_are_missing_are_counted(tmp_path):
     path = tmp_path / "a.json"
     path.write_text(json.dumps({"data": [{"body": {"text": "하나"}}, {}, None]}))
@@ -299,11 +340,17 @@ def test_tables_have_a_line_of_column_names(tmp_path):
     long = "비, 그리고 바람" * 20_000
     path.write_bytes(f'text,label\n"{long}",1\n비\r바람,2\n'.encode())
     assert read("table", path, delimiter=",") == ([long], [("ratings.txt:3", "not CSV")])
-    # A cell with a line break, which is in two lines here.
-    path.write_text('label,text\n1,"첫 줄은 짧고\n둘째 줄이 길다"\n2,하나\n')
+    # A cell with line breaks, of which no line is one, also where it looks like a row.
+    path.write_text('text,label\n"첫 줄은 짧고\n둘째 줄, 3\n셋째 줄이 길다",1\n하나,2\n')
     assert read("table", path, delimiter=",") == (
         ["하나"],
-        [("ratings.txt:2", "not CSV"), ("ratings.txt:3", "row with another number of columns")],
+        [(f"ratings.txt:{line}", "not CSV") for line in (2, 3, 4)],
+    )
+    # A row that is too long to be read at once, whose last part looks like a row.
+    path.write_text("text\tlabel\n" + "강" * 500 + "\t1\n하나\t2\n")
+    assert read("table", path, max_bytes=1024) == (
+        ["하나"],
+        [("ratings.txt:2", "row over 1,024 bytes")] * 2,
     )
     with pytest.raises(InputError, match="delimiter ', ': has to be one character"):
         get_reader("table")(delimiter=", ")
@@ -317,6 +364,9 @@ def test_parquet(tmp_path):
         ["하나", ""],
         [("a.parquet:2", "no text at content")],
     )
+    damaged = pyarrow.array(["하나".encode(), b"\xff\xfe"], pyarrow.binary()).view(pyarrow.string())
+    parquet.write_table(pyarrow.table({"text": damaged}), tmp_path / "b.parquet")
+    assert read("parquet", tmp_path / "b.parquet") == (["하나"], [("b.parquet:2", "not utf-8")])
     with pytest.raises(InputError, match="no column 'text' among content, n"):
         read("parquet", path)
     path.write_bytes(path.read_bytes()[:-9])

@@ -2,7 +2,10 @@
 
 import bz2
 import gzip
+import io
 import lzma
+import os
+import tarfile
 import tracemalloc
 import zipfile
 
@@ -31,6 +34,8 @@ def test_paths_are_files_folders_or_patterns(tmp_path):
     assert find_files(str(tmp_path)) == names
     assert find_files(f"{tmp_path}/*.txt") == names[:2]
     assert find_files(f"{tmp_path}/**/*.txt") == names
+    (tmp_path / ".hidden.txt").touch()
+    assert find_files(f"{tmp_path}/*") == find_files(f"{tmp_path}/**") == names
     assert find_files(names[1]) == names[1:2]
     assert find_files(f"{tmp_path}/sub/.hidden") == [f"{tmp_path}/sub/.hidden"]
     for nothing in ("none.txt", "*.json"):
@@ -81,6 +86,46 @@ def test_compressed_files_are_read_whole_or_refused(tmp_path, suffix):
     path.write_bytes(packed[:-20])
     with pytest.raises(InputError, match=f"a.{suffix}: (damaged|cannot be read)"):
         read(path)
+
+
+@pytest.mark.parametrize(
+    "suffix", ["tar", "TAR", "tar.gz", "tgz", "tbz2", "txz", "tar.zst", "TZST"]
+)
+def test_archives_are_read_whatever_their_compression(tmp_path, suffix):
+    tar = io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w", encoding="cp949") as archive:
+        entry = tarfile.TarInfo("원천/나.txt")
+        entry.size = len(SENTENCES.encode())
+        archive.addfile(entry, io.BytesIO(SENTENCES.encode()))
+    kinds = {"gz": "gz", "tgz": "gz", "tbz2": "bz2", "txz": "xz", "zst": "zst", "tzst": "zst"}
+    pack = PACKED.get(kinds.get(suffix.lower().split(".")[-1], ""), lambda data: data)
+    path = tmp_path / f"a.{suffix}"
+    path.write_bytes(pack(tar.getvalue()))
+    documents = list(get_reader("text")().read(str(path)))
+    assert [each.text for each in documents] == SENTENCES.split("\n\n")
+    assert [each.id for each in documents] == [f"{path}/원천/나.txt:{line}" for line in (1, 3)]
+
+
+@pytest.mark.parametrize("suffix", ["GZ", "ZIP"])
+def test_endings_may_be_in_capitals(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "GZ":
+        path.write_bytes(gzip.compress(SENTENCES.encode()))
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a.txt", SENTENCES)
+    assert read(path) == SENTENCES.split("\n\n")
+
+
+def test_names_may_be_cp949(tmp_path):
+    path = os.fsencode(tmp_path) + "/원천.txt".encode("cp949")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(SENTENCES)
+    (found,) = find_files(str(tmp_path))
+    assert os.fsencode(found) == path
+    documents = list(get_reader("text")().read(found))
+    assert [each.text for each in documents] == SENTENCES.split("\n\n")
+    assert documents[0].id == f"{tmp_path}/원천.txt:1"
 
 
 def test_a_damaged_xz_file_is_named(tmp_path):
@@ -169,6 +214,10 @@ def test_utf8_in_a_source_of_cp949_is_named_too(tmp_path):
     path.write_text("".join(chr(code) for code in range(0xAC00, 0xAC40)))
     with pytest.raises(InputError, match="UTF-8, not cp949; set `encoding: utf-8`"):
         read(path, encoding="cp949")
+    path.write_text("최고\n정말 재미있는 영화였다\n")  # the first line has a meaning in CP949, too
+    assert "최고".encode().decode("cp949")
+    with pytest.raises(InputError, match=r"a.txt:2: UTF-8, not cp949"):
+        read(path, encoding="cp949", documents="line")
 
 
 def test_utf16_is_refused_with_a_remedy(tmp_path):

@@ -4,6 +4,7 @@ import codecs
 import gzip
 import io
 import lzma
+import posixpath
 import re
 import tarfile
 import zipfile
@@ -13,11 +14,12 @@ from contextlib import contextmanager
 from typing import BinaryIO, cast
 
 import fsspec
+from fsspec import AbstractFileSystem
 from fsspec.core import has_magic, url_to_fs
 
 from kebyt5.errors import InputError
 
-_TAR = re.compile(r"\.(tar|tar\.gz|tgz|tar\.bz2|tar\.xz)$")
+_TAR = re.compile(r"\.(tar|tar\.(gz|bz2|xz|zst)|tgz|tbz2?|txz|tzst)$", re.IGNORECASE)
 _DAMAGED = (
     EOFError,
     zlib.error,
@@ -31,6 +33,8 @@ _DAMAGED = (
 def find_files(path: str) -> list[str]:
     """Files at a path, in a folder or matching a pattern, sorted; also on S3 or the hub.
 
+    Folders that match a pattern count with all that is in them. Hidden files are left out.
+
     Raises:
         InputError: Nothing there.
     """
@@ -38,15 +42,22 @@ def find_files(path: str) -> list[str]:
     if filesystem.isfile(name):  # asked first, as brackets in a name look like a pattern
         names = [name]
     elif filesystem.isdir(name):
-        names = [n for n in filesystem.find(name) if "/." not in n.removeprefix(name)]
+        names = _files_in(filesystem, name)
     elif has_magic(name):
-        names = [found for found in filesystem.glob(name) if filesystem.isfile(found)]
+        found = [each for each in filesystem.glob(name) if posixpath.basename(each)[:1] != "."]
+        names = [each for each in found if filesystem.isfile(each)]
+        folders = (each for each in found if filesystem.isdir(each))
+        names += [inner for folder in folders for inner in _files_in(filesystem, folder)]
     else:
         names = []
     if not names:
         raise InputError(f"{path}: no such file, or a pattern that matches none")
     local = "file" in filesystem.protocol
-    return [found if local else filesystem.unstrip_protocol(found) for found in sorted(names)]
+    return [found if local else filesystem.unstrip_protocol(found) for found in sorted(set(names))]
+
+
+def _files_in(filesystem: AbstractFileSystem, folder: str) -> list[str]:
+    return [name for name in filesystem.find(folder) if "/." not in name.removeprefix(folder)]
 
 
 def open_members(file: str) -> Iterator[tuple[str, BinaryIO]]:
@@ -58,13 +69,15 @@ def open_members(file: str) -> Iterator[tuple[str, BinaryIO]]:
         InputError: A member of a `.zip` needs a password, or a compression that is not known.
     """
     with fsspec.open(file, "rb") as raw:
-        if file.endswith(".zip"):
+        if file.lower().endswith(".zip"):
             yield from _zip_members(file, raw)
         elif _TAR.search(file):
-            with tarfile.open(fileobj=raw, mode="r|*") as archive:
+            # Python 3.11 knows all compressions of an archive but this one.
+            packed = _decompressed(file, raw) if file.lower().endswith("zst") else raw
+            with tarfile.open(fileobj=packed, mode="r|*") as archive:
                 for entry in archive:
                     if content := archive.extractfile(entry):
-                        yield f"{file}/{entry.name}", cast(BinaryIO, content)
+                        yield f"{file}/{legible(entry.name)}", cast(BinaryIO, content)
         else:
             with _decompressed(file, raw) as stream:
                 yield file, stream
@@ -100,16 +113,23 @@ def readable(file: str) -> Iterator[None]:
 
 
 def _decompressed(file: str, raw: BinaryIO) -> BinaryIO:
-    if file.endswith(".zst"):
+    ending = file.lower()
+    if ending.endswith("zst"):
         import pyarrow
 
         # Python's own `zstandard` takes a file that was cut off for a whole one.
         stream = pyarrow.CompressedInputStream(pyarrow.PythonFile(raw), "zstd")
         return io.BufferedReader(stream, 1 << 20)
     for suffix, compression in ((".gz", "gzip"), (".bz2", "bz2"), (".xz", "xz")):
-        if file.endswith(suffix):
+        if ending.endswith(suffix):
             return fsspec.compression.compr[compression](raw, mode="rb")
     return raw
+
+
+def legible(name: str) -> str:
+    """The name of a file as text; what is no UTF-8 is read as CP949, as Korean names often are."""
+    data = name.encode("utf-8", "surrogateescape")
+    return name if reads_as_utf8(data) else data.decode("cp949", "backslashreplace")
 
 
 def read_lines(stream: BinaryIO, limit: int) -> Iterator[tuple[int, bytes, bool]]:
@@ -152,7 +172,7 @@ def decode(data: bytes, encoding: str, place: str) -> str:
             raise InputError(
                 f"{place}: not UTF-8 but CP949 (EUC-KR); set `encoding: cp949` for this source"
             ) from error
-        if _name(encoding) != "utf-8" and _is_utf8(data):
+        if _name(encoding) != "utf-8" and reads_as_utf8(data):
             raise InputError(
                 f"{place}: UTF-8, not {encoding}; set `encoding: utf-8` for this source"
             ) from error
@@ -164,7 +184,8 @@ def _name(encoding: str) -> str:
     return codecs.lookup(encoding).name
 
 
-def _is_utf8(data: bytes) -> bool:
+def reads_as_utf8(data: bytes) -> bool:
+    """Whether bytes are UTF-8."""
     try:
         data.decode()
     except UnicodeDecodeError:
@@ -191,4 +212,13 @@ def _is_cp949(data: bytes) -> bool:
     return common > len(foreign) / 2 and kept.count("\ufffd") > len(kept) / 2
 
 
-__all__ = ["NotText", "decode", "find_files", "open_members", "read_lines", "readable"]
+__all__ = [
+    "NotText",
+    "decode",
+    "find_files",
+    "legible",
+    "open_members",
+    "read_lines",
+    "readable",
+    "reads_as_utf8",
+]

@@ -6,6 +6,7 @@ are. For `{"data": [{"paragraphs": [{"context": …}, …]}, …]}` these are `d
 """
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +17,15 @@ from kebyt5.corpus.readers.files import NotText, decode, open_members
 from kebyt5.corpus.readers.reader import Reader, defect
 from kebyt5.corpus.readers.values import check_path, find, parse, text_at
 
+_DATA = re.compile(r"\.(zip|7z|rar|tar|t?gz|t?bz2|t?xz|t?zst|jsonl|ndjson|part\d+)$", re.IGNORECASE)
+_REMEDY = "unpack it first, or make it a source of its own"
+
 
 @dataclass(kw_only=True)
 class JSONReader(Reader):
     """JSON files. In archives, files with other endings than `.json` are passed over.
 
-    An archive without any of them is a defect.
+    An archive without any of them is a defect, and so is each archive or `.jsonl` within one.
     """
 
     max_bytes: int = 1 << 30
@@ -43,6 +47,8 @@ class JSONReader(Reader):
         names = []
         for name, stream in open_members(file):
             if name != file and not name.lower().endswith(".json"):
+                if _DATA.search(name):
+                    yield defect("data in an archive that is not .json", name, _REMEDY)
                 continue
             names.append(name)
             value = self._parsed(stream.read(self.max_bytes + 1), name)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import fsspec
 from datatrove.data import Document
@@ -9,6 +10,9 @@ from datatrove.data import Document
 from kebyt5.corpus.readers.reader import Reader, defect, document
 from kebyt5.corpus.readers.values import as_text
 from kebyt5.errors import InputError
+
+if TYPE_CHECKING:
+    import pyarrow
 
 
 @dataclass(kw_only=True)
@@ -31,16 +35,19 @@ class ParquetReader(Reader):
                     found = ", ".join(names)[:100]
                     raise InputError(f"{file}: no column {self.column!r} among {found}")
                 for batch in table.iter_batches(1000, columns=[self.column]):
-                    for value in batch.column(0).to_pylist():
+                    for value in batch.column(0):
                         row += 1
-                        text = as_text(value)
-                        if text is None:
-                            yield defect(f"no text at {self.column}", f"{file}:{row}")
-                        else:
-                            yield document(text, f"{file}:{row}")
+                        yield self._document(value, f"{file}:{row}")
         except (pyarrow.ArrowException, OSError) as error:
             cause = str(error).splitlines()[0]
             raise InputError(f"{file}: {cause}; expected a whole Parquet file") from error
+
+    def _document(self, value: "pyarrow.Scalar", place: str) -> Document:
+        try:
+            text = as_text(value.as_py())
+        except UnicodeDecodeError as error:  # Parquet does not look at what it calls a string
+            return defect("not utf-8", place, str(error))
+        return defect(f"no text at {self.column}", place) if text is None else document(text, place)
 
 
 __all__ = ["ParquetReader"]

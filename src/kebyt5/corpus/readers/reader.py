@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from datatrove.data import Document
 
-from kebyt5.corpus.readers.files import find_files, readable
+from kebyt5.corpus.readers.files import find_files, legible, readable
 from kebyt5.errors import InputError
 from kebyt5.settings import STRICT
 
@@ -67,7 +67,7 @@ class Reader(ABC):
 
 def document(text: str, place: str) -> Document:
     """A document and where it comes from, `file:line`."""
-    return Document(text=text, id=place)
+    return Document(text=text, id=legible(place))
 
 
 def defect(
@@ -85,7 +85,7 @@ def defect(
     if size is None:
         size = len(text.encode(errors="surrogatepass"))
     metadata = {"defect": reason, "detail": detail, "size": size}
-    return Document(text=text[:1000], id=place, metadata=metadata)
+    return Document(text=text[:1000], id=legible(place), metadata=metadata)
 
 
 __all__ = ["Reader", "defect", "document"]

@@ -13,7 +13,7 @@ from kebyt5.errors import InputError
 
 @dataclass(kw_only=True)
 class TableReader(LinesReader):
-    """A column of a table. A row is a line: quoted line breaks are not known."""
+    """A column of a table. A row is a line; those of a row with quoted line breaks are defects."""
 
     column: str = "text"
     """Name of the column with the text."""
@@ -29,14 +29,22 @@ class TableReader(LinesReader):
     def _read(self, file: str) -> Iterator[Document]:
         csv.field_size_limit(max(csv.field_size_limit(), self.max_bytes))
         last, columns, wanted = "", 0, 0
+        continues = is_quoted = False
         for name, number, line, goes_on in self.lines(file):
             place = f"{name}:{number}"
+            is_part, continues = continues or goes_on, goes_on
+            is_quoted = is_quoted and name == last
             if isinstance(line, Document):
                 yield line
+                continue
+            if is_quoted:
+                is_quoted = line.count('"') % 2 == 0
+                yield defect("not CSV", place, "a cell of several lines", line)
                 continue
             try:
                 row = self._row(line)
             except csv.Error as error:
+                is_quoted = line.count('"') % 2 == 1 and not is_part
                 yield defect("not CSV", place, str(error), line)
                 continue
             if name != last:
@@ -48,7 +56,9 @@ class TableReader(LinesReader):
                 continue
             if not line.strip():
                 yield document("", place)
-            elif len(row) != columns or goes_on:
+            elif is_part:
+                yield defect(f"row over {self.max_bytes:,} bytes", place, "", line)
+            elif len(row) != columns:
                 yield defect("row with another number of columns", place, str(len(row)), line)
             else:
                 yield document(row[wanted], place)

@@ -8,7 +8,13 @@ from typing import Literal
 
 from datatrove.data import Document
 
-from kebyt5.corpus.readers.files import NotText, decode, open_members, read_lines
+from kebyt5.corpus.readers.files import (
+    NotText,
+    decode,
+    open_members,
+    read_lines,
+    reads_as_utf8,
+)
 from kebyt5.corpus.readers.reader import Reader, defect, document
 from kebyt5.errors import InputError
 
@@ -42,7 +48,9 @@ class LinesReader(Reader):
                             raise NotText(str(error)) from error
                     else:
                         text = decode(data, self.encoding, place)
-                    has_text = has_text or not text.isascii()
+                    # By chance a short line of UTF-8 is text in another encoding, too.
+                    is_chance = not is_utf8 and reads_as_utf8(data)
+                    has_text = has_text or not (text.isascii() or is_chance)
                     yield name, number, text, goes_on
                 except (NotText, InputError) as error:
                     if isinstance(error, InputError) and not has_text:

@@ -57,7 +57,7 @@ def find(path: str, value: Any) -> tuple[Any, int]:
 
 
 class _Interpreter(TreeInterpreter):
-    """Counts the parts that a projection, such as `paragraphs[].text`, finds nothing in.
+    """Counts the parts in which projections, as in `data[].paragraphs[].text`, find nothing.
 
     JMESPath passes over them without a word.
     """
@@ -67,11 +67,25 @@ class _Interpreter(TreeInterpreter):
 
     def visit_projection(self, node: Any, value: Any) -> list[Any] | None:
         parts = self.visit(node["children"][0], value)
+        return self._each(node, parts) if isinstance(parts, list) else None
+
+    def visit_value_projection(self, node: Any, value: Any) -> list[Any] | None:
+        parts = self.visit(node["children"][0], value)
+        return self._each(node, list(parts.values())) if isinstance(parts, dict) else None
+
+    def visit_filter_projection(self, node: Any, value: Any) -> list[Any] | None:
+        parts = self.visit(node["children"][0], value)
         if not isinstance(parts, list):
             return None
+        before = self.missing
+        passing = [part for part in parts if self._is_true(self.visit(node["children"][2], part))]
+        self.missing = before  # what a condition looks for may be missing
+        return self._each(node, passing)
+
+    def _each(self, node: Any, parts: list[Any]) -> list[Any]:
         found = [self.visit(node["children"][1], part) for part in parts]
         self.projected = [value for value in found if value is not None]
-        self.missing = len(found) - len(self.projected)
+        self.missing += len(found) - len(self.projected)
         return self.projected
 
 

@@ -17,8 +17,8 @@ Mean ± standard deviation over {seeds} seeds of each task's main score in perce
 examples; the last weights count, none are chosen by them. In brackets how far a row is from the
 first, in standard errors of the difference."""
 
-SECONDS_NOTE = """Processor seconds of a run, all cores together: training and evaluation, mean. They are of the
-machine as it was at the time: what else runs on it can multiply them."""
+SECONDS_NOTE = """Processor seconds of a run, all cores together: training and evaluation, mean.
+What else the machine did at the time can multiply them."""
 
 
 def report_quality(recipe: Recipe, results: Results, left_out: Sequence[str] = ()) -> str:

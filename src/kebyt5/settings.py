@@ -31,7 +31,8 @@ def validated(kind: Any, content: Any, place: str, also: Sequence[str] = ()) -> 
         where = ".".join(map(str, first["loc"]))
         if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
             inner = _inner(kind, first["loc"][:-1])
-            known = ", ".join([*(also if inner is kind else ()), *_names(inner)])
+            names = [*(also if inner is kind else ()), *(item.name for item in fields(inner))]
+            known = ", ".join(names)
             raise InputError(f"{place}: unknown option {where!r}; known: {known}") from error
         cause = first["msg"].removeprefix("Value error, ")
         raise InputError(": ".join(filter(None, (place, where, cause)))) from error
@@ -45,10 +46,6 @@ def _inner(kind: Any, path: Sequence[int | str]) -> Any:
             return kind
         kind = found
     return kind
-
-
-def _names(kind: Any) -> list[str]:
-    return [item.name for item in fields(kind)]
 
 
 __all__ = ["STRICT", "validated"]

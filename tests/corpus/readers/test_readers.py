@@ -297,6 +297,7 @@ def test_data_in_archives_that_is_no_json_is_not_passed_over(tmp_path):
         ("data[].paragraphs[].context", 3),
         ("data[*].paragraphs[*].context[]", 3),
         ("data[?paragraphs].paragraphs[].context", 1),
+        ("data[?paragraphs[].context].paragraphs[].context", 1),
         ("by_name.*.context", 1),
     ],
 )
@@ -345,6 +346,14 @@ def test_tables_have_a_line_of_column_names(tmp_path):
     assert read("table", path, delimiter=",") == (
         ["하나"],
         [(f"ratings.txt:{line}", "not CSV") for line in (2, 3, 4)],
+    )
+    # What one table leaves open does not reach into the next.
+    with zipfile.ZipFile(tmp_path / "two.zip", "w") as archive:
+        archive.writestr("a.csv", 'text,label\n"하나,1\n')
+        archive.writestr("b.csv", "text,label\n둘,2\n")
+    assert read("table", tmp_path / "two.zip", delimiter=",") == (
+        ["둘"],
+        [("two.zip/a.csv:2", "not CSV")],
     )
     # A row that is too long to be read at once, whose last part looks like a row.
     path.write_text("text\tlabel\n" + "강" * 500 + "\t1\n하나\t2\n")

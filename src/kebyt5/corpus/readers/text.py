@@ -48,9 +48,9 @@ class LinesReader(Reader):
                             raise NotText(str(error)) from error
                     else:
                         text = decode(data, self.encoding, place)
-                    # By chance a short line of UTF-8 is text in another encoding, too.
-                    is_chance = not is_utf8 and reads_as_utf8(data)
-                    has_text = has_text or not (text.isascii() or is_chance)
+                    if not has_text and not text.isascii():
+                        # By chance a short line of UTF-8 is text in another encoding, too.
+                        has_text = is_utf8 or not reads_as_utf8(data)
                     yield name, number, text, goes_on
                 except (NotText, InputError) as error:
                     if isinstance(error, InputError) and not has_text:

@@ -55,6 +55,8 @@ SOURCE = "output: a\nsources: [{name: a, paths: a.txt}]\n"
     [
         ("", "no recipe"),
         ("a: [", ":1: no YAML file with a recipe"),
+        (SOURCE + "sources: []", ":3: .*'sources' is given twice"),
+        ("? [a]\n: b", ":1: no YAML file with a recipe: found unhashable key"),
         ("output: a", "no list of `sources`"),
         ("output: a\nsources: [3]", r"sources\[0\]: 3; expected name, reader and paths"),
         ("output: ${NO_SUCH_NAME}\nsources: []", "variable NO_SUCH_NAME is not set"),

@@ -20,18 +20,21 @@ _SAYINGS: dict[str, tuple[str, str]] = {
     "blocks": ("GBST가 읽는 방식", "How GBST reads it"),
     "attention": ("모델이 보는 곳", "Where the model looks"),
     "nothing yet": (
-        "위에 글을 쓰고 ‘물어보기’를 누르세요.",
+        "위에 글을 입력하고 ‘물어보기’를 누르세요.",
         "Type something above and press “Ask the model”.",
     ),
     "not fine-tuned": (
-        "어떤 과제로 미세조정했는지 적혀 있지 않은 체크포인트입니다. 답에 뜻이 없을 수 있습니다.",
+        "어떤 과제로 미세조정했는지 기록되지 않은 체크포인트입니다. 답이 무의미할 수 있습니다.",
         "This checkpoint does not say what it was fine-tuned for; its answers may mean nothing.",
     ),
     # What cannot be asked.
-    "empty": ("‘{field}’ 칸이 비어 있습니다. 글을 쓰세요.", "“{field}” is empty; type something."),
+    "empty": (
+        "‘{field}’ 칸이 비어 있습니다. 내용을 입력하세요.",
+        "“{field}” is empty; type something.",
+    ),
     "huge": (
-        "입력이 {size:,}바이트입니다. 여기서는 {limit:,}바이트까지 받습니다. 글을 줄이거나"
-        " `kebyt5 predict`로 처리하세요.",
+        "입력이 {size:,}바이트입니다. 이 화면에서는 {limit:,}바이트까지 입력할 수 있습니다. 글을"
+        " 줄이거나 `kebyt5 predict`를 사용하세요.",
         "The input has {size:,} bytes, and this page takes {limit:,}. Shorten it, or use"
         " `kebyt5 predict`.",
     ),
@@ -74,52 +77,52 @@ _SAYINGS: dict[str, tuple[str, str]] = {
         "모델은 지문에 답이 없다고 합니다.",
         "The model says that the passage has no answer.",
     ),
-    "no text": ("(빈 글)", "(no text)"),
+    "no text": ("(내용 없음)", "(no text)"),
     "no arc": (
-        "{count}개 어절의 지배소를 읽을 수 없습니다.",
+        "어절 {count}개의 지배소를 읽지 못했습니다.",
         "The heads of {count} words could not be read.",
     ),
     "imperfect": (
-        "모델이 쓴 글이 정해진 형식과 달라 최선으로 읽었습니다: {reason}",
+        "모델의 출력이 정해진 형식과 달라 읽을 수 있는 만큼 해석했습니다: {reason}",
         "What the model wrote is not in the expected form and was read as well as it can be:"
         " {reason}",
     ),
     "wrote": ("모델이 쓴 그대로", "What the model wrote, as it is"),
     "likelihood": ("로그 가능도 {value:.2f}", "log likelihood {value:.2f}"),
-    "other labels": ("그 밖의 {count}개 라벨", "{count} other labels"),
+    "other labels": ("그 밖의 라벨 {count}개", "{count} other labels"),
     "windows": (
-        "지문을 {count}개 창으로 나누어 읽었습니다. 아래 그림은 첫 창입니다.",
+        "지문을 {count}개 구간으로 나누어 읽었습니다. 다른 탭의 그림은 첫 구간만 나타냅니다.",
         "The passage is read in {count} windows; what follows shows the first.",
     ),
     # GBST.
     "no gbst": (
-        "이 모델에는 GBST가 없습니다. 바이트 하나가 인코더의 한 자리입니다.",
+        "이 모델에는 GBST가 없습니다. 바이트 하나가 인코더의 한 위치입니다.",
         "This model has no GBST: each byte is one position of its encoder.",
     ),
     "about blocks": (
-        "GBST는 바이트마다 크기가 다른 블록의 평균을 섞습니다. 칸이 진할수록 그 블록의 무게가 "
-        "큽니다. 한 블록에 속하는 칸은 이어져 있습니다.",
+        "GBST는 바이트마다 여러 크기의 블록에서 구한 평균을 섞습니다. 칸이 진할수록 그 블록의"
+        " 가중치가 큽니다. 한 블록에 속하는 칸은 이어져 있습니다.",
         "At each byte GBST mixes the means of blocks of several sizes. The darker a cell, the more"
         " that block weighs; cells of one block hang together.",
     ),
-    "before": ("합의 전: 바이트가 혼자 고른 것", "Before consensus: each byte's own choice"),
-    "after": ("합의 후: 모델이 실제로 섞는 것", "After consensus: what the model mixes by"),
+    "before": ("합의 전: 바이트마다 따로 고른 가중치", "Before consensus: each byte's own choice"),
+    "after": ("합의 후: 모델이 실제로 섞는 가중치", "After consensus: what the model mixes by"),
     "block": ("{size}바이트", "{size} bytes"),
     "one byte": ("1바이트", "1 byte"),
     "segments": ("분절", "segments"),
     "bytes": ("바이트", "bytes"),
-    "mean": ("평균 무게", "mean weight"),
-    "scale": ("무게", "weight"),
+    "mean": ("평균 가중치", "mean weight"),
+    "scale": ("가중치", "weight"),
     "about segments": (
-        "맨 아래 줄은 무게의 합이 가장 큰 분절입니다. 바이트의 {agreement:.0%}가 이 분절의 블록을"
-        " 고르는 셈이며, 고르게 섞을 때는 {chance:.0%}, 바이트마다 따로 고를 때는 최대"
-        " {most:.0%}입니다.",
+        "맨 아래 줄은 가중치의 합이 가장 큰 분절입니다. 바이트의 {agreement:.0%}가 이 분절의 블록을"
+        " 고르는 셈입니다. 이 비율은 모든 블록의 가중치가 같다면 {chance:.0%}이고, 바이트마다 가장"
+        " 선호하는 블록을 고를 수 있다 해도 최대 {most:.0%}입니다.",
         "The last row is the segmentation of the largest total weight. {agreement:.0%} of the"
         " bytes, so to speak, choose its blocks; {chance:.0%} would if all blocks weighed the"
         " same, and {most:.0%} at most if each byte had its favourite.",
     ),
     "positions": (
-        "{length}바이트가 인코더의 {count}자리가 됩니다({factor}바이트에 한 자리).",
+        "{length}바이트가 인코더 위치 {count}개로 모입니다({factor}바이트에 하나).",
         "{length} bytes become {count} encoder positions, one for {factor} bytes.",
     ),
     "beginning": (
@@ -128,8 +131,8 @@ _SAYINGS: dict[str, tuple[str, str]] = {
     ),
     # Cross-attention.
     "about attention": (
-        "아래 출력에서 글자를 고르면, 그 글자를 쓸 때 디코더가 입력의 어디를 보았는지 보입니다."
-        " 모든 층과 헤드의 평균이며, 한 자리에 모인 바이트는 그 무게를 똑같이 나눕니다.",
+        "아래 출력에서 글자를 고르면, 그 글자를 쓸 때 디코더가 입력의 어디를 보았는지 표시됩니다."
+        " 모든 층과 헤드의 평균이며, 한 위치로 모인 바이트는 그 가중치를 똑같이 나눕니다.",
         "Choose a character of the output to see where in the input the decoder looked while it"
         " wrote it: the mean of all layers and heads. Bytes pooled to one position share its"
         " weight equally.",
@@ -137,7 +140,7 @@ _SAYINGS: dict[str, tuple[str, str]] = {
     "output": ("출력", "Output"),
     "input": ("입력", "Input"),
     "too long to attend": (
-        "출력은 처음 {output:,}바이트, 입력은 처음 {input:,}바이트까지만 보입니다.",
+        "출력은 처음 {output:,}바이트, 입력은 처음 {input:,}바이트까지만 표시됩니다.",
         "Only the first {output:,} bytes of the output and {input:,} of the input are shown.",
     ),
 }
@@ -145,16 +148,16 @@ _SAYINGS: dict[str, tuple[str, str]] = {
 _FIELDS: dict[str, tuple[str, str]] = {
     "sentence": ("문장", "Sentence"),
     "words": (
-        "어절 | 형태소 | 품사 (한 줄에 하나, 비우면 분석 없이)",
+        "어절 | 형태소 | 품사 (한 줄에 한 어절, 비우면 분석 없이 처리)",
         "Word | lemmas | tags (one a line; blank for none)",
     ),
     "question": ("질문", "Question"),
     "context": ("지문", "Passage"),
     "dialogue": ("대화", "Dialogue"),
-    "subject": ("주어", "Subject"),
-    "subject_type": ("주어 유형", "Subject type"),
-    "object": ("목적어", "Object"),
-    "object_type": ("목적어 유형", "Object type"),
+    "subject": ("주체", "Subject"),
+    "subject_type": ("주체 유형", "Subject type"),
+    "object": ("객체", "Object"),
+    "object_type": ("객체 유형", "Object type"),
     "premise": ("전제", "Premise"),
     "hypothesis": ("가설", "Hypothesis"),
     "sentence1": ("문장 1", "Sentence 1"),
@@ -170,15 +173,15 @@ _TASKS: dict[str, tuple[str, str]] = {
     "ynat": ("기사 주제 분류", "Topic of a headline"),
     "ner": ("개체명 인식", "Named entities"),
     "dp": ("의존 구문 분석", "Dependency parsing"),
-    "mrc": ("기계 독해 (답 없음 포함)", "Reading comprehension (may be unanswerable)"),
+    "mrc": ("기계 독해 (답이 없을 수 있음)", "Reading comprehension (may be unanswerable)"),
     "wos": ("대화 상태 추적", "Dialogue state"),
     "re": ("관계 추출", "Relation of two entities"),
     "nli": ("자연어 추론", "Natural language inference"),
     "sts": ("문장 유사도", "Similarity of two sentences"),
-    "nsmc": ("영화 평 감성", "Sentiment of a film review"),
-    "pawsx": ("바꿔 쓴 문장 찾기", "Paraphrase detection"),
+    "nsmc": ("영화 평 감성 분석", "Sentiment of a film review"),
+    "pawsx": ("바꿔 쓴 문장 판별", "Paraphrase detection"),
     "korquad": ("기계 독해", "Reading comprehension"),
-    "seq2seq": ("자유로운 변환", "Free text to text"),
+    "seq2seq": ("자유 형식 변환", "Free text to text"),
 }
 
 _ENTITY_TYPES: dict[str, tuple[str, str]] = {
@@ -199,11 +202,11 @@ _REASONS: dict[str, str] = {
     "too few arcs": "의존 관계가 모자람",
     "too many arcs": "의존 관계가 너무 많음",
     "unreadable arc": "읽을 수 없는 의존 관계",
-    "unknown label": "모르는 라벨",
+    "unknown label": "알 수 없는 라벨",
     "no verdict": "판정이 없음",
-    "no number": "수가 없음",
-    "not a pair: ": "짝이 아님: ",
-    "no ": "빠진 말: ",
+    "no number": "숫자가 없음",
+    "not a pair: ": "슬롯과 값의 쌍이 아님: ",
+    "no ": "빠진 표현: ",
 }
 """Why an answer is not as it should be, in Korean; the rest follows where one ends in a blank."""
 

@@ -27,8 +27,8 @@ class FastPath:
             scores (with `attn_implementation="blockwise"`, the default).
         folded: GBST reads tables where its weights and the byte embedding are constant.
         onednn: oneDNN computes the products of linear layers in float32.
-        kernels: Compiled functions (`csrc`) do a decoder pass, and at inference GBST and a block
-            of an encoder.
+        kernels: Compiled functions (`csrc`) do a decoder pass, at inference GBST and a block of an
+            encoder, and make examples for pretraining.
     """
 
     fused: bool = True

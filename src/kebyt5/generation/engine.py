@@ -39,7 +39,6 @@ from kebyt5.generation.request import (
 from kebyt5.generation.sampling import Scores
 from kebyt5.generation.slot import Slot
 
-
 _LOOKING = 0.05
 """Share of the time that may go into asking whether what waits is still wanted; a whole test set
 waits in `generate`."""

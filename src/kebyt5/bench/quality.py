@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import shutil
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -27,6 +26,7 @@ from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.pretrain import pretrain
 from kebyt5.settings import STRICT, validated
 from kebyt5.tasks import get_task
+from kebyt5.workers import end_with_parent
 from kebyt5.yaml_files import load_yaml
 
 _FORMAT = (
@@ -267,20 +267,12 @@ def _pretrained(settings: Mapping[str, Any], output: Path) -> Path:
 
 def _begin_worker(threads: int, output: Path) -> None:
     """Gives a worker its share of the cores, and what it says a file."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     torch.set_num_threads(threads)
     keep_memory()
     torch.set_flush_denormal(True)
     log = open(output / "logs" / f"{os.getpid()}.txt", "a", encoding="utf-8")  # noqa: SIM115
     sys.stdout = sys.stderr = log
-
-
-def _end_with_parent() -> None:
-    """A call that is killed must not leave a run behind that its repetition makes too."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
 
 
 def _run(config: FinetuneConfig, path: Path) -> str:

@@ -1,9 +1,19 @@
 """Outputs are whole or absent."""
 
+from pathlib import Path
+
 import pytest
+from matplotlib.figure import Figure
 
 from kebyt5.errors import InputError
-from kebyt5.output import make_output_folder, provenance, whole_folder, write_json, write_text
+from kebyt5.output import (
+    make_output_folder,
+    provenance,
+    save_figure,
+    whole_folder,
+    write_json,
+    write_text,
+)
 
 
 def test_a_file_is_replaced_only_by_a_whole_one(tmp_path):
@@ -13,6 +23,25 @@ def test_a_file_is_replaced_only_by_a_whole_one(tmp_path):
         write_text(path, "new \ud800")
     assert path.read_text() == "old"
     assert [item.name for item in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_picture_is_replaced_only_by_a_whole_one(tmp_path):
+    path = tmp_path / "plot.png"
+    save_figure(Figure(), path)
+    whole = path.read_bytes()
+    assert whole.startswith(b"\x89PNG")
+
+    class Broken(Figure):
+        def savefig(self, file, **options):
+            Path(file).write_bytes(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        save_figure(Broken(), path)
+    assert path.read_bytes() == whole
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(InputError, match=r"none/plot\.png: cannot be written"):
+        save_figure(Figure(), tmp_path / "none" / "plot.png")
 
 
 def test_a_folder_gets_its_files_when_all_are_written(tmp_path):

@@ -16,13 +16,12 @@ import torch
 from transformers import PreTrainedModel
 
 from kebyt5.models.gbst import GBST
-from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
+from kebyt5.models.tokenization_kebyt5 import EOS, LAST_BYTE, LAST_SENTINEL, OFFSET, PAD
 
 Blocks = Sequence[tuple[int, int]]
 """Candidate blocks: pairs of size and offset, as in `GBSWT5Config.blocks`."""
 
-_OFFSET = 3
-_NAMES = {0: "<pad>", 1: "</s>", 2: "<unk>"}
+_NAMES = {PAD: "<pad>", EOS: "</s>", 2: "<unk>"}
 
 
 class Unit(NamedTuple):
@@ -75,16 +74,15 @@ def units(ids: Sequence[int]) -> list[Unit]:
 
 def _read_unit(ids: Sequence[int]) -> tuple[str, int]:
     first = ids[0]
-    sentinel = 258 - first
-    if 0 <= sentinel < ByteTokenizer.NUM_PRETRAINING_SENTINELS:
-        return f"<extra_id_{sentinel}>", 1
-    if not _OFFSET <= first <= 258:
-        return _NAMES.get(first, f"<extra_id_{first - 259}>"), 1
+    if LAST_SENTINEL <= first <= LAST_BYTE:
+        return f"<extra_id_{LAST_BYTE - first}>", 1
+    if not OFFSET <= first <= LAST_BYTE:
+        return _NAMES.get(first, f"<extra_id_{first - LAST_BYTE - 1}>"), 1
     for size in range(1, len(ids) + 1):
-        if not _OFFSET <= ids[size - 1] <= 258:
+        if not OFFSET <= ids[size - 1] <= LAST_BYTE:
             break
         try:
-            return bytes(i - _OFFSET for i in ids[:size]).decode(), size
+            return bytes(i - OFFSET for i in ids[:size]).decode(), size
         except UnicodeDecodeError:
             pass
     return "\ufffd", 1

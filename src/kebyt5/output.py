@@ -13,9 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kebyt5.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -24,15 +27,8 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     Raises:
         InputError: The folder does not exist or cannot be written to.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.incomplete")
-    try:
+    with _whole_file(Path(path)) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
-        temporary.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
@@ -56,6 +52,29 @@ def make_output_folder(path: str | os.PathLike[str], may_continue: bool = False)
     if not may_continue and any(path.iterdir()):
         raise InputError(f"{path}: the output folder is not empty; name another one or empty it")
     return path
+
+
+def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
+    """Writes a picture as PNG, whole or not at all.
+
+    Raises:
+        InputError: The folder does not exist or cannot be written to.
+    """
+    with _whole_file(Path(path)) as temporary:
+        figure.savefig(temporary, format="png", dpi=150)
+
+
+@contextmanager
+def _whole_file(path: Path) -> Iterator[Path]:
+    """Yields a temporary name of a file that is renamed when the block ends without error."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.incomplete")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -116,4 +135,11 @@ def _processor() -> str:
     return names[0] if names else platform.processor()
 
 
-__all__ = ["make_output_folder", "provenance", "whole_folder", "write_json", "write_text"]
+__all__ = [
+    "make_output_folder",
+    "provenance",
+    "save_figure",
+    "whole_folder",
+    "write_json",
+    "write_text",
+]

@@ -195,7 +195,7 @@ def test_the_recipe_of_the_project_is_one(klue_data, monkeypatch):
     assert [len(recipe.seeds(first, task)) for task in ("ner", "dp")] == [3, 1]
     assert isinstance(recipe, Recipe)
     monkeypatch.delenv("KEBYT5_DATA")
-    with pytest.raises(InputError, match="set that environment variable"):
+    with pytest.raises(InputError, match="variable KEBYT5_DATA is not set"):
         read_recipe(PROJECT / "scripts" / "quality.yaml")
 
 
@@ -215,6 +215,9 @@ def test_the_recipe_of_the_project_is_one(klue_data, monkeypatch):
         ({"finetune": {"epochs": 0}}, "--epochs 0", InputError),
         ({"tables": [{"title": "T", "tasks": ["ner"], "rows": {"a": {"checkpoint": "./no"}}}]},
          r"\./no: no such folder", CheckpointError),
+        ({"tables": [{"title": "T", "tasks": ["ner"],
+                      "rows": {"a": {"checkpoint": "${NO_SUCH_NAME}/a"}}}]},
+         "variable NO_SUCH_NAME is not set", InputError),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told_before_the_first_run(recipe, tmp_path, change, problem, kind):

@@ -264,6 +264,8 @@ def test_malformed_settings_name_file_and_line(run, tmp_path):
     path = tmp_path / "settings.yaml"
     path.write_text("finetune:\n  task: [ner\n")
     refused(run("finetune", "--config", path), f"{path}:3")
+    path.write_text("finetune:\n  epochs: 3\n  epochs: 4\n")
+    refused(run("finetune", "--config", path), f"{path}:3", "'epochs' is given twice")
     path.write_bytes(b"\xff")
     refused(run("finetune", "--config", path), path)
 

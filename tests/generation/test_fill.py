@@ -10,9 +10,8 @@ import kebyt5
 from kebyt5.cli import app
 from kebyt5.errors import InputError
 from kebyt5.generation import Engine
-from kebyt5.generation.constraints.constraint import EOS
 from kebyt5.generation.fill import MAX_BLANKS, Filling, SpanGrammar, fill
-from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
+from kebyt5.models.tokenization_kebyt5 import EOS, ByteTokenizer
 
 TEXT = "오늘 <extra_id_0>에 비가 <extra_id_1>."
 

@@ -51,12 +51,12 @@ def test_scores_that_differ_and_scores_that_need_more_are_told(write_result, tmp
     assert differences(result) == ({"exact_match": 0, "rouge_w": 0}, ["auprc"])
 
 
-def test_the_data_is_named_by_the_metrics_or_the_settings(write_result, headlines, tmp_path):
+def test_the_data_is_named_where_it_is_a_file_and_not_a_fold(write_result, headlines, tmp_path):
     write_result(tmp_path / "a", "ynat", headlines, ["사회"] * 3, data="dev.json")
-    write_result(tmp_path / "b", "ynat", headlines, ["사회"] * 3)
-    (tmp_path / "b" / "config.yaml").write_text("finetune:\n  dev: other.json\n")
+    write_result(tmp_path / "b", "ynat", headlines, ["사회"] * 3, data=None)
+    (tmp_path / "b" / "config.yaml").write_text("finetune:\n  dev: []\n  folds: 5\n")
     runs = read_runs([tmp_path / "a", tmp_path / "b"])
-    assert [result.data for result in runs.results] == ["dev.json", "other.json"]
+    assert [result.data for result in runs.results] == ["dev.json", None]
 
 
 def test_scores_without_predictions_or_targets_are_results_too(write_result, headlines, tmp_path):

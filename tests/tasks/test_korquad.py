@@ -42,7 +42,7 @@ def test_the_score_is_the_best_over_the_gold_answers() -> None:
         "f1": pytest.approx(100 * (0.8 + 1 + 0) / 3),
         "unparsed": 1,
     }
-    with pytest.raises(ValueError, match="no gold answers"):
+    with pytest.raises(ValueError, match="no gold for the question"):
         korquad.score([korquad.example(question="어디에?", context="")], [""])
 
 

@@ -226,7 +226,7 @@ def test_the_baseline_is_the_most_frequent_label() -> None:
 
 
 def test_scores_want_gold_and_as_many_texts() -> None:
-    with pytest.raises(ValueError, match="no gold label"):
+    with pytest.raises(ValueError, match="no gold for the document"):
         nsmc.score([nsmc.example(document="좋다")], ["positive"])
     with pytest.raises(ValueError, match="zip"):
         nsmc.score(made(nsmc, "positive"), [])

@@ -164,7 +164,7 @@ def test_the_score_is_the_best_over_the_gold_answers() -> None:
         "rouge_w": pytest.approx(200 / 3),
         "unparsed": 1,
     }
-    with pytest.raises(ValueError, match="no gold answers for the question '몇 개"):
+    with pytest.raises(ValueError, match="no gold for the question '몇 개"):
         mrc.score([mrc.example(question="몇 개?", context="")], [""])
 
 

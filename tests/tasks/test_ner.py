@@ -254,7 +254,7 @@ def test_the_score_counts_what_was_found_and_what_could_not_be_read() -> None:
 def test_the_score_wants_one_text_and_gold_for_each_example() -> None:
     with pytest.raises(ValueError, match="zip"):
         ner.score([MEAL, TRIP], [""])
-    with pytest.raises(ValueError, match="no gold tags for the sentence '제주'"):
+    with pytest.raises(ValueError, match="no gold for the sentence '제주'"):
         ner.score([ner.example(sentence="제주")], ["제주"])
 
 

@@ -19,7 +19,7 @@ PAIR = Example("s", {"text": "제주 바다 에"}, "제주 바다에")
 def test_texts_are_the_columns() -> None:
     assert seq2seq.input_text(PAIR) == "제주 바다 에"
     assert seq2seq.target_text(PAIR) == "제주 바다에"
-    with pytest.raises(ValueError, match="no target for the text '가'"):
+    with pytest.raises(ValueError, match="no gold for the text '가'"):
         seq2seq.target_text(seq2seq.example(text="가"))
 
 

@@ -101,7 +101,7 @@ def test_the_score_counts_what_could_not_be_read() -> None:
     assert sts.score(examples, ["1.0", "2.9", "3.0"])["f1"] == pytest.approx(200 / 3)
     assert sts.baseline(examples, examples) == ["3.0"] * 3
     assert sts.score(examples, ["3.0"] * 3)["pearson"] == 0
-    with pytest.raises(ValueError, match="no gold score"):
+    with pytest.raises(ValueError, match="no gold for the sentence1"):
         sts.score([sts.example(**PAIR)], ["1.0"])
 
 

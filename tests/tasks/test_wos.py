@@ -115,7 +115,7 @@ def test_every_real_target_reads_back_as_its_gold(klue_data: Path, split: str) -
 def test_the_score_counts_what_could_not_be_read() -> None:
     result = wos.score([DINNER, turn("")], ["식당-종류=한식▁식당-지역=강북", "글쎄요"])
     assert result == {"jga": 50, "slot_f1": 75, "unparsed": 1}
-    with pytest.raises(ValueError, match="no gold state"):
+    with pytest.raises(ValueError, match="no gold for the dialogue"):
         wos.score([wos.example(dialogue="사용자: 안녕")], ["없음"])
 
 

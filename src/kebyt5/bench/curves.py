@@ -13,6 +13,7 @@ from kebyt5.bench.measure import interleave
 from kebyt5.corpus.shards import Shards
 from kebyt5.errors import InputError
 from kebyt5.models.presets import PRESETS
+from kebyt5.models.tokenization_kebyt5 import PAD
 from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.history import read_history
 from kebyt5.pretraining.pretrain import training_examples
@@ -135,7 +136,7 @@ def training_step(
         )
         for input_ids, targets in parts:
             with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
-                mask = input_ids.ne(0).long()
+                mask = input_ids.ne(PAD).long()
                 loss = model(input_ids=input_ids, attention_mask=mask, labels=targets).loss
             (loss * len(input_ids) / config.batch_size).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)

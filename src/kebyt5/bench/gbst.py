@@ -14,6 +14,7 @@ from torch import Tensor
 from kebyt5.bench.measure import Ratio, in_fresh_process, interleave, memory_of, ratio
 from kebyt5.bench.naive_gbst import naive_gbst
 from kebyt5.models.gbst import GBST
+from kebyt5.models.tokenization_kebyt5 import LAST_BYTE, OFFSET, VOCABULARY
 
 BATCH = 4
 D_MODEL = 1536
@@ -24,8 +25,8 @@ DOWNSAMPLE = 3
 def make_case(which: str, length: int, backward: bool) -> Callable[[], Tensor]:
     """Makes a function that runs one forward pass of the base shape, or forward and backward."""
     torch.manual_seed(0)
-    gbst = GBST(384, D_MODEL, BLOCKS, DOWNSAMPLE)
-    ids = torch.randint(3, 259, (BATCH, length))
+    gbst = GBST(VOCABULARY, D_MODEL, BLOCKS, DOWNSAMPLE)
+    ids = torch.randint(OFFSET, LAST_BYTE + 1, (BATCH, length))
     mask = torch.ones_like(ids)
 
     def run() -> Tensor:

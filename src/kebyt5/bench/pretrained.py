@@ -16,15 +16,12 @@ from kebyt5.bench.ppm import PPM
 from kebyt5.corpus.shards import Shards, ShardWriter
 from kebyt5.errors import InputError
 from kebyt5.models.loading import load
-from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
+from kebyt5.models.tokenization_kebyt5 import EOS, LAST_SENTINEL, OFFSET, PAD
 from kebyt5.pretraining.validation import Validation
 from kebyt5.tasks.files import read_text
 
 LENGTHS = ((1, 3), (4, 9), (10, 20), (21, None))
 """Bytes of the spans that are counted together; a Korean syllable has 3."""
-
-_EOS, _OFFSET = 1, 3
-_LAST_SENTINEL = ByteTokenizer.pretraining_sentinel_id(ByteTokenizer.NUM_PRETRAINING_SENTINELS - 1)
 
 
 @dataclass
@@ -167,7 +164,7 @@ def infill(model: PreTrainedModel, validation: Validation, title: str) -> Infill
         input_ids = torch.from_numpy(inputs).to(model.device)
         written = model.generate(
             input_ids=input_ids,
-            attention_mask=input_ids.ne(0).long(),
+            attention_mask=input_ids.ne(PAD).long(),
             max_new_tokens=labels.shape[1],
             do_sample=False,
             num_beams=1,
@@ -188,12 +185,12 @@ def texts_of(validation: Validation) -> Iterator[str]:
 
 def spans_of(target: np.ndarray) -> Iterator[tuple[int, bytes]]:
     """Sentinel and bytes of every span of a target (T,), of a model's too; `</s>` ends it."""
-    ends = np.flatnonzero(target == _EOS)
+    ends = np.flatnonzero(target == EOS)
     ids = target[: ends[0]] if len(ends) else target
-    starts = np.flatnonzero(ids >= _LAST_SENTINEL)
+    starts = np.flatnonzero(ids >= LAST_SENTINEL)
     for span in np.split(ids, starts)[1:]:
-        content = span[1:][span[1:] >= _OFFSET]
-        yield int(span[0]), (content - _OFFSET).astype(np.uint8).tobytes()
+        content = span[1:][span[1:] >= OFFSET]
+        yield int(span[0]), (content - OFFSET).astype(np.uint8).tobytes()
 
 
 def masked_text(inputs: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -206,14 +203,14 @@ def masked_text(inputs: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.
     Returns:
         Its bytes, uint8 (n,), and the places of those that are masked, (m,).
     """
-    ids = inputs[inputs >= _OFFSET]
-    first, *rest = np.split(ids, np.flatnonzero(ids >= _LAST_SENTINEL))
+    ids = inputs[inputs >= OFFSET]
+    first, *rest = np.split(ids, np.flatnonzero(ids >= LAST_SENTINEL))
     parts, masks = [first], [np.zeros(len(first), bool)]
     for (_, span), kept in zip(spans_of(labels), rest, strict=True):
-        masked = np.frombuffer(span, np.uint8).astype(np.int64) + _OFFSET
+        masked = np.frombuffer(span, np.uint8).astype(np.int64) + OFFSET
         parts += [masked, kept[1:]]
         masks += [np.ones(len(masked), bool), np.zeros(len(kept) - 1, bool)]
-    text = np.concatenate(parts) - _OFFSET
+    text = np.concatenate(parts) - OFFSET
     return text.astype(np.uint8), np.flatnonzero(np.concatenate(masks))
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from kebyt5.bench.blanks import BEAMS, TOP, Filled
 from kebyt5.bench.curves import Curve, reference
 from kebyt5.bench.pretrained import LENGTHS, Infilling, Pretrained
-from kebyt5.bench.report import made_with, save_figure, table
+from kebyt5.bench.report import made_with, table
+from kebyt5.output import save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import shutil
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from pydantic import PositiveInt
 
 from kebyt5.allocator import keep_memory
@@ -28,6 +26,8 @@ from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.pretrain import pretrain
 from kebyt5.settings import STRICT, validated
 from kebyt5.tasks import get_task
+from kebyt5.workers import end_with_parent
+from kebyt5.yaml_files import load_yaml
 
 _FORMAT = (
     "expected `finetune:`, `tasks:` and `tables:`, as in scripts/quality.yaml of the repository"
@@ -100,12 +100,7 @@ def read_recipe(path: Path) -> Recipe:
         InputError: It cannot be read, names a task or a variable that there is not, or lacks a
             part.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        content = yaml.safe_load(os.path.expandvars(text))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        cause = getattr(error, "strerror", None) or getattr(error, "problem", None) or error
-        raise InputError(f"{path}: no YAML file with a recipe: {cause}") from error
+    content = load_yaml(path, "a recipe", variables=True)
     if not isinstance(content, dict):
         raise InputError(f"{path}: no recipe of a quality table; {_FORMAT}")
     recipe: Recipe = validated(Recipe, content, str(path))
@@ -115,11 +110,8 @@ def read_recipe(path: Path) -> Recipe:
     for task in recipe.tasks:
         get_task(task)
         for name in ("train", "dev"):
-            file = recipe.tasks[task].get(name)
-            if file is None:
+            if recipe.tasks[task].get(name) is None:
                 raise InputError(f"{path}: tasks.{task} has no `{name}:`; give it a file")
-            if "$" in str(file):
-                raise InputError(f"{path}: {file}: set that environment variable, as KEBYT5_DATA")
     return recipe
 
 
@@ -254,8 +246,8 @@ def _pretraining(settings: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     if "config" in values:
         preset = Path(values.pop("config"))
         try:
-            values = yaml.safe_load(preset.read_text(encoding="utf-8"))["pretrain"] | values
-        except (OSError, yaml.YAMLError, LookupError, TypeError) as error:
+            values = load_yaml(preset, "settings of a pretraining run")["pretrain"] | values
+        except (LookupError, TypeError) as error:
             raise InputError(f"{preset}: no settings of a pretraining run: {error}") from error
     return values, f"{values.get('model', 'model')}-{_hash(values)}"
 
@@ -275,20 +267,12 @@ def _pretrained(settings: Mapping[str, Any], output: Path) -> Path:
 
 def _begin_worker(threads: int, output: Path) -> None:
     """Gives a worker its share of the cores, and what it says a file."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     torch.set_num_threads(threads)
     keep_memory()
     torch.set_flush_denormal(True)
     log = open(output / "logs" / f"{os.getpid()}.txt", "a", encoding="utf-8")  # noqa: SIM115
     sys.stdout = sys.stderr = log
-
-
-def _end_with_parent() -> None:
-    """A call that is killed must not leave a run behind that its repetition makes too."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
 
 
 def _run(config: FinetuneConfig, path: Path) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from kebyt5.bench.quality import Cell, Recipe, Table
-from kebyt5.bench.report import made_with, save_figure, table
+from kebyt5.bench.report import made_with, table
+from kebyt5.output import save_figure
 from kebyt5.tasks import get_task
 
 Results = Mapping[Cell, Mapping[str, Any]]

@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib.metadata
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,11 +13,10 @@ from kebyt5.bench.losses import LossCurves
 from kebyt5.bench.measure import ratio
 from kebyt5.bench.mrc import GBST, PLAIN, PUBLISHED, Efficiency
 from kebyt5.bench.speed import Case, Result, Speed
-from kebyt5.output import provenance
+from kebyt5.output import provenance, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 GIB = 2**30
 REFERENCES = {
@@ -227,13 +225,6 @@ def plot_speed(speed: Speed, path: Path) -> None:
     save_figure(figure, path)
 
 
-def save_figure(figure: "Figure", path: Path) -> None:
-    """Writes a PNG, whole or not at all."""
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.incomplete.png")
-    figure.savefig(temporary, dpi=150)
-    temporary.replace(path)
-
-
 def report_mrc(size: str, results: Sequence[Efficiency], rounds: int) -> str:
     """The efficiency table of the model card on this machine, beside the card's ratios."""
     lines = [
@@ -392,6 +383,5 @@ __all__ = [
     "report_losses",
     "report_mrc",
     "report_speed",
-    "save_figure",
     "table",
 ]

@@ -33,6 +33,7 @@ from kebyt5.client import AsyncClient, GenerateRequest, ServerError, TextEnd, Te
 from kebyt5.errors import InputError
 from kebyt5.generation.request import encode_input
 from kebyt5.models.loading import load
+from kebyt5.models.tokenization_kebyt5 import OFFSET
 from kebyt5.serving.options import ServeOptions
 from kebyt5.tasks import get_task
 
@@ -214,7 +215,7 @@ def _greedy(model: PreTrainedModel, request: GenerateRequest) -> str:
         do_sample=False,
         num_beams=1,
     )[0, 1:].tolist()
-    data = bytes(i - 3 for i in generated if i >= 3)
+    data = bytes(i - OFFSET for i in generated if i >= OFFSET)
     ends = generated[-1] == model.generation_config.eos_token_id
     # Half a character at the limit is dropped; elsewhere it stands as U+FFFD.
     return codecs.getincrementaldecoder("utf-8")("replace").decode(data, ends)

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from kebyt5.bench.report import made_with, save_figure, table
+from kebyt5.bench.report import made_with, table
 from kebyt5.bench.serve import Answers, Endurance
+from kebyt5.output import save_figure
 
 MIB = 2**20
 

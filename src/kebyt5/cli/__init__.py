@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import torch
-import yaml
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 from rich.text import Text
@@ -30,6 +29,7 @@ from kebyt5.cli.serve import serve
 from kebyt5.cli.tasks import tasks
 from kebyt5.errors import InputError
 from kebyt5.models.loading import CheckpointError
+from kebyt5.yaml_files import load_yaml
 
 app = App(
     name="kebyt5",
@@ -72,13 +72,7 @@ def launch(
             command line win over it.
     """
     if config is not None:
-        try:
-            yaml.safe_load(config.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            mark = getattr(error, "problem_mark", None)
-            place = f"{config}:{mark.line + 1}" if mark else str(config)
-            cause = getattr(error, "problem", None) or getattr(error, "strerror", None) or error
-            raise InputError(f"{place}: no YAML file with options: {cause}") from error
+        load_yaml(config, "options")  # cyclopts, which reads it again, says nothing of the place
         app.config = (Preset(config, must_exist=True),)
     app(tokens, exit_on_error=False, print_error=False)
 

@@ -10,11 +10,10 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from kebyt5.corpus.readers import READERS, Reader, get_reader
 from kebyt5.errors import InputError
 from kebyt5.settings import STRICT, validated
+from kebyt5.yaml_files import load_yaml
 
 
 @dataclass(kw_only=True)
@@ -168,21 +167,6 @@ class CorpusConfig:
     """Where the work is done."""
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """Refuses a key that is given twice, of which YAML would keep the last without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue
-            if key.value in keys:
-                cause = f"{key.value!r} is given twice"
-                raise yaml.MarkedYAMLError(problem=cause, problem_mark=key.start_mark)
-            keys.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
 def load_config(path: str | os.PathLike[str]) -> CorpusConfig:
     """Reads a recipe. `${NAME}` in it stands for the environment variable NAME.
 
@@ -190,16 +174,9 @@ def load_config(path: str | os.PathLike[str]) -> CorpusConfig:
         InputError: It cannot be read, or a value is not what it has to be.
     """
     path = Path(path)
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{path}:{mark.line + 1}" if mark else str(path)
-        cause = getattr(error, "problem", None) or getattr(error, "strerror", None) or error
-        raise InputError(f"{place}: no YAML file with a recipe: {cause}") from error
+    content = load_yaml(path, "a recipe", variables=True)
     if not isinstance(content, dict):
         raise InputError(f"{path}: no recipe; expected `output:` and `sources:`")
-    content = _with_variables(content, path)
     sources = content.get("sources")
     if not isinstance(sources, list) or not sources:
         raise InputError(f"{path}: no list of `sources`; expected at least one")
@@ -239,24 +216,6 @@ def _source(content: Any, place: str) -> Source:
         raise InputError(f"{place}: {error}") from error
     reader = validated(kind, options, place, also=sorted(common | {"reader"}))
     return validated(Source, values | {"reader": reader}, place)
-
-
-_VARIABLE = re.compile(r"\$\{(\w+)\}")
-
-
-def _with_variables(value: Any, path: Path) -> Any:
-    """Puts in environment variables."""
-
-    def variable(match: re.Match[str]) -> str:
-        if match[1] not in os.environ:
-            raise InputError(f"{path}: the environment variable {match[1]} is not set; set it")
-        return os.environ[match[1]]
-
-    if isinstance(value, dict):
-        return {key: _with_variables(item, path) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_with_variables(item, path) for item in value]
-    return _VARIABLE.sub(variable, value) if isinstance(value, str) else value
 
 
 def _check(config: CorpusConfig, path: Path) -> None:

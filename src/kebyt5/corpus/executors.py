@@ -28,6 +28,7 @@ from datatrove.utils.stats import PipelineStats
 from kebyt5.corpus.config import Executor
 from kebyt5.errors import InputError
 from kebyt5.output import write_json
+from kebyt5.workers import end_with_parent
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class _Local(_Reporting, LocalPipelineExecutor):
         # Workers are forked from a process that has imported everything once for all of them.
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["kebyt5.corpus.build"])
-        with ProcessPoolExecutor(self.workers, context, _end_with_parent) as pool:
+        with ProcessPoolExecutor(self.workers, context, end_with_parent) as pool:
             try:
                 for task in as_completed([pool.submit(_run_task, self, rank) for rank in ranks]):
                     task.result()
@@ -96,18 +97,6 @@ class _Local(_Reporting, LocalPipelineExecutor):
 
 def _run_task(executor: _Local, rank: int) -> None:
     executor._run_for_rank(rank)
-
-
-def _end_with_parent() -> None:
-    """Has a worker end with the build, so that it does not write beside the next one."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def follow() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
 
 
 class _Ray(_Reporting, RayPipelineExecutor):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from kebyt5.corpus.tally import Counts
+from kebyt5.output import save_figure
 
 KOREAN_FONTS = ("Noto Sans CJK KR", "Noto Sans KR", "NanumGothic", "Malgun Gothic", "AppleGothic")
 
@@ -106,9 +107,7 @@ def _save(figure: Any, path: Path) -> None:
     fonts = ["DejaVu Sans", *(font for font in KOREAN_FONTS if font in get_font_names())]
     for text in figure.findobj(Text):
         text.set_family(fonts)
-    temporary = path.with_suffix(".incomplete.png")
-    figure.savefig(temporary, dpi=120)
-    temporary.replace(path)
+    save_figure(figure, path)
 
 
 __all__ = ["plot_bytes", "plot_drops", "plot_lengths", "plot_scripts"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from kebyt5.corpus.plots import plot_bytes, plot_drops, plot_lengths, plot_scripts
-from kebyt5.corpus.shards import CORPUS_MANIFEST, Shards
+from kebyt5.corpus.shards import CORPUS_MANIFEST, SPLITS, Shards
 from kebyt5.corpus.statistics import SCRIPTS, Statistics
 from kebyt5.corpus.tally import Counts, read_tallies
 from kebyt5.errors import InputError
@@ -91,7 +91,7 @@ class CorpusReport:
         folder = Path(folder)
         expected = cls.of_manifest(folder)
         report = cls({}, expected.read, expected.rejected)
-        found = {path.name: Shards(path) for path in sorted(folder.iterdir()) if _is_split(path)}
+        found = {name: Shards(folder / name) for name in SPLITS if (folder / name).is_dir()}
         with Progress(console=Console(stderr=True)) as progress:
             bar = progress.add_task("bytes", total=sum(shards.bytes for shards in found.values()))
             for split, shards in found.items():
@@ -282,10 +282,6 @@ def _html(parts: Sequence[Section], made: str) -> str:
             body.append(f"<tr>{cells}</tr>")
         body.append("</table>")
     return _PAGE.format(body="\n".join(body), made=html.escape(made))
-
-
-def _is_split(path: Path) -> bool:
-    return path.is_dir() and not path.name.startswith(".") and path.name in ("train", "validation")
 
 
 __all__ = ["CorpusReport", "Section", "sections", "write_report"]

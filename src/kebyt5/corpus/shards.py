@@ -37,6 +37,7 @@ SEPARATOR = b"\n"
 """What follows every document. Documents have lines of their own, so that a model sees no
 difference between the end of a document and that of a line."""
 
+SPLITS = ("train", "validation")
 FORMAT = "kebyt5 byte shard 1"
 MAX_BYTES = 256 << 20
 _BYTES, _INDEX, _MANIFEST = ".bytes", ".index", ".manifest.json"
@@ -360,6 +361,7 @@ __all__ = [
     "CORPUS_WORK",
     "MAX_BYTES",
     "SEPARATOR",
+    "SPLITS",
     "Shard",
     "ShardWriter",
     "Shards",

@@ -13,13 +13,11 @@ from datatrove.pipeline.base import PipelineStep
 from datatrove.pipeline.readers.jsonl import JsonlReader
 
 from kebyt5.corpus.config import Source
-from kebyt5.corpus.shards import Shard, ShardWriter
+from kebyt5.corpus.shards import SPLITS, Shard, ShardWriter
 from kebyt5.corpus.statistics import Statistics
 from kebyt5.corpus.tally import Tally
 from kebyt5.errors import InputError
 from kebyt5.output import write_json
-
-SPLITS = ("train", "validation")
 
 
 @dataclass(frozen=True)
@@ -155,4 +153,4 @@ def split_of(text: str, validation: float) -> str:
     return SPLITS[int.from_bytes(digest) < validation * 2**64]
 
 
-__all__ = ["SPLITS", "ReadSources", "SourceFile", "StoredDocuments", "WriteShards", "split_of"]
+__all__ = ["ReadSources", "SourceFile", "StoredDocuments", "WriteShards", "split_of"]

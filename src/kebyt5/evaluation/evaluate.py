@@ -11,10 +11,10 @@ from transformers import PreTrainedModel
 
 from kebyt5.evaluation.noise import add_noise
 from kebyt5.evaluation.options import PredictOptions
-from kebyt5.evaluation.plots import plot_robustness
+from kebyt5.evaluation.plots import robustness_curves
 from kebyt5.evaluation.predict import Predictions, predict
 from kebyt5.evaluation.predictions import write_predictions
-from kebyt5.output import provenance, write_json
+from kebyt5.output import provenance, save_figure, write_json
 from kebyt5.tasks import Example, Task
 from kebyt5.tasks.fitting import size
 
@@ -105,7 +105,8 @@ def write_result(
 ) -> None:
     """Writes `metrics.json`, `predictions.jsonl` and, where there is a curve, its plot."""
     write_predictions(folder / "predictions.jsonl", task, predictions)
-    plot_robustness(metrics, task.main_score, folder / "robustness.png")
+    if figure := robustness_curves(metrics, task.main_score):
+        save_figure(figure, folder / "robustness.png")
     write_json(folder / "metrics.json", metrics)
 
 

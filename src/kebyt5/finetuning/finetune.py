@@ -9,11 +9,11 @@ from transformers import set_seed
 
 from kebyt5.errors import InputError
 from kebyt5.evaluation.evaluate import describe, mean_main_score, write_result
+from kebyt5.evaluation.plots import learning_curves
 from kebyt5.evaluation.predict import fit_inputs, predict
 from kebyt5.finetuning.card import model_card
 from kebyt5.finetuning.config import FinetuneConfig, to_settings, to_yaml
 from kebyt5.finetuning.data import TaskData, TaskDataset, hold_out
-from kebyt5.finetuning.plots import plot_history
 from kebyt5.finetuning.trainer import (
     FinetuneTrainer,
     devices,
@@ -21,7 +21,14 @@ from kebyt5.finetuning.trainer import (
     prepare_model,
 )
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
-from kebyt5.output import make_output_folder, provenance, whole_folder, write_json, write_text
+from kebyt5.output import (
+    make_output_folder,
+    provenance,
+    save_figure,
+    whole_folder,
+    write_json,
+    write_text,
+)
 from kebyt5.pretraining.checkpoints import last_checkpoint
 from kebyt5.pretraining.devices import divide_batch, this_process
 from kebyt5.pretraining.flops import warn_of_slow_bfloat16
@@ -142,8 +149,8 @@ def finish(
         trainer.model.save_pretrained(folder)
         ByteTokenizer().save_pretrained(folder)
         write_json(folder / "history.json", history)
-        names = [task.main_score for task, _ in results] if len(data) == 1 else ["main_score"]
-        plot_history(history, names[0], folder / "training.png")
+        main_scores = {task.name: task.main_score for task, _ in results}
+        save_figure(learning_curves(history, main_scores), folder / "training.png")
         write_text(folder / "README.md", model_card(results, to_settings(config), training))
     return metrics
 

@@ -10,10 +10,10 @@ from rich.progress import track
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from kebyt5.generation.constraints.constraint import EOS, Constraint
+from kebyt5.generation.constraints.constraint import Constraint
 from kebyt5.generation.engine import Engine
 from kebyt5.generation.request import GenerationOptions, Statistics, TextStream
-from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
+from kebyt5.models.tokenization_kebyt5 import EOS, ByteTokenizer
 
 
 def generate_texts(

@@ -12,7 +12,8 @@ import numpy as np
 from torch import Tensor
 
 from kebyt5.generation.cache import SlotCache
-from kebyt5.generation.constraints.constraint import EOS, Constraint
+from kebyt5.generation.constraints.constraint import Constraint
+from kebyt5.models.tokenization_kebyt5 import EOS
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ number of bytes that were right.
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from kebyt5.generation.constraints.constraint import OFFSET
+from kebyt5.models.tokenization_kebyt5 import LAST_BYTE, OFFSET
 
 LENGTHS = (3, 7, 15, 31)
 """Bytes in a guess: with the byte before it, they make up as many rows as products like."""
@@ -188,7 +188,7 @@ class CopyDraft:
 
 
 def _as_bytes(ids: list[int]) -> bytes:
-    return bytes(i - OFFSET if OFFSET <= i < OFFSET + 255 else _NOT_TEXT for i in ids)
+    return bytes(i - OFFSET if OFFSET <= i < LAST_BYTE else _NOT_TEXT for i in ids)
 
 
 __all__ = ["CopyDraft", "Habits", "Price"]

@@ -10,15 +10,9 @@ from transformers import PreTrainedModel
 
 from kebyt5.errors import InputError
 from kebyt5.generation.constraints import UTF8
-from kebyt5.generation.constraints.constraint import (
-    EOS,
-    OFFSET,
-    Constraint,
-    byte_ids,
-    mask_of,
-)
+from kebyt5.generation.constraints.constraint import Constraint, byte_ids, mask_of
 from kebyt5.generation.engine import Engine
-from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
+from kebyt5.models.tokenization_kebyt5 import EOS, OFFSET, ByteTokenizer
 
 MAX_BLANKS = ByteTokenizer.NUM_PRETRAINING_SENTINELS
 _BLANK = re.compile(r"<extra_id_(0|[1-9][0-9]?)>")

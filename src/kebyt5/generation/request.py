@@ -13,7 +13,13 @@ from typing import Literal
 import numpy as np
 
 from kebyt5.generation.constraints.constraint import Constraint
-from kebyt5.models.tokenization_kebyt5 import ByteTokenizer, Sentinels
+from kebyt5.models.tokenization_kebyt5 import (
+    LAST_BYTE,
+    LAST_SENTINEL,
+    OFFSET,
+    ByteTokenizer,
+    Sentinels,
+)
 
 Finish = Literal["eos", "length", "stop", "cancelled", "deadline"]
 
@@ -292,10 +298,10 @@ class TextStream:
     def _bytes(self, ids: Sequence[int]) -> bytes:
         parts = []
         for i in ids:
-            if self.sentinels == "pretraining" and 248 <= i <= 258:
-                parts.append(b"<extra_id_%d>" % (258 - i))
-            elif 3 <= i <= 258:
-                parts.append(bytes([i - 3]))
+            if self.sentinels == "pretraining" and LAST_SENTINEL <= i <= LAST_BYTE:
+                parts.append(b"<extra_id_%d>" % (LAST_BYTE - i))
+            elif OFFSET <= i <= LAST_BYTE:
+                parts.append(bytes([i - OFFSET]))
         return b"".join(parts)
 
 

@@ -8,10 +8,11 @@ import numpy as np
 from transformers import PreTrainedConfig
 
 from kebyt5.generation.cache import SlotCache
-from kebyt5.generation.constraints.constraint import EOS, ConstraintError, forced
+from kebyt5.generation.constraints.constraint import ConstraintError, forced
 from kebyt5.generation.drafts import CopyDraft, Habits, Price
 from kebyt5.generation.request import Finish, Generated, Generation, Statistics, TextStream
 from kebyt5.generation.sampling import DOUBT, TIE, Scores, best, draw
+from kebyt5.models.tokenization_kebyt5 import EOS
 
 
 class Slot:

@@ -10,6 +10,7 @@ from transformers import PreTrainedConfig, PreTrainedModel, T5ForConditionalGene
 
 from .modeling_gbswt5 import GBSWT5ForConditionalGeneration
 from .modeling_kebyt5 import KEByT5ForConditionalGeneration
+from .tokenization_kebyt5 import VOCABULARY
 
 ARCHITECTURES: dict[str, type[T5ForConditionalGeneration]] = {
     "gbswt5": GBSWT5ForConditionalGeneration,
@@ -21,7 +22,6 @@ SHIPPED = {"tiny": Path(__file__).parents[1] / "assets" / "tiny"}
 """Checkpoints that come with the package, by name."""
 
 
-BYTE_VOCABULARY = 384
 LARGEST_VOCABULARY = 1024
 """Beyond it a vocabulary holds more than bytes and some extra ids."""
 
@@ -122,7 +122,7 @@ def _architecture(
             f"{source}: a checkpoint of architecture {model_type!r}, which is none of"
             f" {', '.join(ARCHITECTURES)}; kebyt5 loads ByT5, KEByT5 and GBST-KEByT5 models"
         )
-    if config.get("vocab_size", BYTE_VOCABULARY) > LARGEST_VOCABULARY:
+    if config.get("vocab_size", VOCABULARY) > LARGEST_VOCABULARY:
         raise CheckpointError(
             f"{source}: a T5 with a vocabulary of {config['vocab_size']} subwords; kebyt5 loads"
             " models that read bytes"

@@ -5,6 +5,7 @@ from typing import Any
 from transformers import T5Config
 
 from .configuration_gbswt5 import GBSWT5Config
+from .tokenization_kebyt5 import VOCABULARY
 
 _SMALL = {"d_model": 1472, "d_ff": 3584, "num_heads": 6, "num_layers": 12, "num_decoder_layers": 4}
 _BASE = {"d_model": 1536, "d_ff": 3968, "num_heads": 12, "num_layers": 18, "num_decoder_layers": 6}
@@ -45,7 +46,7 @@ def preset_config(name: str, **changes: Any) -> Any:
     shape = PRESETS[name]
     config_class = GBSWT5Config if "downsample_factor" in shape else T5Config
     common = {
-        "vocab_size": 384,
+        "vocab_size": VOCABULARY,
         "d_kv": 64,
         "feed_forward_proj": "gated-gelu",
         "tie_word_embeddings": False,

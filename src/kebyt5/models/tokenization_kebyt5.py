@@ -26,12 +26,14 @@ from .offsets import byte_to_char, char_to_byte, truncate
 
 Sentinels = Literal["huggingface", "pretraining"]
 
-_OFFSET = 3
-_LAST_BYTE_ID = _OFFSET + 255
+VOCABULARY, PAD, EOS = 384, 0, 1
+OFFSET = 3  # id = byte + OFFSET
+LAST_BYTE = OFFSET + 255  # of 0xFF, which is also the first sentinel of pretraining
+LAST_SENTINEL = 248  # of pretraining; the ids below are bytes of UTF-8
 # Ids below 256 as bytes. Those that are not text wrap to bytes that never occur in UTF-8, so that
 # names can be put in their place: pad, eos, unk are 0xFD-0xFF, the sentinels 0xF5-0xFC.
-_ID_TO_BYTE = bytes((i - _OFFSET) % 256 for i in range(256))
-_OUTSIDE_UTF8 = (0, 1, 2, *range(248, 256))
+_ID_TO_BYTE = bytes((i - OFFSET) % 256 for i in range(256))
+_OUTSIDE_UTF8 = (0, 1, 2, *range(LAST_SENTINEL, 256))
 _EXTRA_ID = re.compile(rb"<extra_id_(\d+)>")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -74,7 +76,7 @@ class ByteTokenizer(ByT5Tokenizer):
         '한<extra_id_0></s>'
     """
 
-    NUM_PRETRAINING_SENTINELS = 11
+    NUM_PRETRAINING_SENTINELS = LAST_BYTE - LAST_SENTINEL + 1
 
     def __init__(self, *, errors: Literal["replace", "strict"] = "replace", **kwargs: Any) -> None:
         if errors not in ("replace", "strict"):
@@ -94,7 +96,7 @@ class ByteTokenizer(ByT5Tokenizer):
                 f"there is no pretraining sentinel {index}: only 0 to 10 (ids 258 to 248) never "
                 "collide with text, the ids below them are bytes of UTF-8; use at most 11 blanks"
             )
-        return _LAST_BYTE_ID - index
+        return LAST_BYTE - index
 
     char_to_byte = staticmethod(char_to_byte)
     byte_to_char = staticmethod(byte_to_char)
@@ -226,7 +228,7 @@ class ByteTokenizer(ByT5Tokenizer):
             return added[token]
 
         if not self._added_are_bracketed:
-            ids = [added_id(t) if t in added else ord(t) + _OFFSET for t in self.tokenize(text)]
+            ids = [added_id(t) if t in added else ord(t) + OFFSET for t in self.tokenize(text)]
             return np.array(ids, np.int64)
 
         text = self._utf8(text).decode()  # surrogates are dealt with here
@@ -276,7 +278,7 @@ class ByteTokenizer(ByT5Tokenizer):
             re.fullmatch(r"<[^<>]+>", token.content) and not token.single_word
             for token in added.values()
         )
-        self._added_are_bytes = any(_OFFSET <= i <= _LAST_BYTE_ID for i in added)
+        self._added_are_bytes = any(OFFSET <= i <= LAST_BYTE for i in added)
         self._added_names = {i: token.content.encode() for i, token in added.items()}
 
     def _encode_plus(self, text: Any, text_pair: Any = None, **options: Any) -> BatchEncoding:
@@ -371,7 +373,7 @@ def _check_convention(sentinels: str) -> None:
 
 
 def _bytes_to_ids(pieces: Sequence[bytes]) -> np.ndarray:
-    return np.frombuffer(b"".join(pieces), np.uint8) + np.int64(_OFFSET)
+    return np.frombuffer(b"".join(pieces), np.uint8) + np.int64(OFFSET)
 
 
 def _narrow(ids: Any) -> np.ndarray:
@@ -382,9 +384,9 @@ def _narrow(ids: Any) -> np.ndarray:
 
 
 def _decode_with_names(ids: np.ndarray, names: Mapping[int, bytes]) -> str:
-    kept = [i for i in (*range(_LAST_BYTE_ID + 1), *names) if names.get(i) != b""]
+    kept = [i for i in (*range(LAST_BYTE + 1), *names) if names.get(i) != b""]
     ids = np.atleast_1d(ids)[np.isin(ids, kept).reshape(-1)]
-    raw = (ids - _OFFSET).astype(np.uint8).tobytes()
+    raw = (ids - OFFSET).astype(np.uint8).tobytes()
     parts, start = [], 0
     for i in np.flatnonzero(np.isin(ids, list(names))).tolist():
         parts += [raw[start:i], names[int(ids[i])]]
@@ -392,4 +394,4 @@ def _decode_with_names(ids: np.ndarray, names: Mapping[int, bytes]) -> str:
     return b"".join([*parts, raw[start:]]).decode(errors="replace")
 
 
-__all__ = ["ByteTokenizer"]
+__all__ = ["EOS", "LAST_BYTE", "LAST_SENTINEL", "OFFSET", "PAD", "VOCABULARY", "ByteTokenizer"]

@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from kebyt5.output import save_figure
 
 
 def plot_history(history: Sequence[dict[str, Any]], path: str | os.PathLike[str]) -> None:
@@ -37,9 +38,7 @@ def plot_history(history: Sequence[dict[str, Any]], path: str | os.PathLike[str]
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize="x-small")
-    temporary = Path(path).with_suffix(".incomplete.png")
-    figure.savefig(temporary, dpi=150)
-    temporary.replace(path)
+    save_figure(figure, path)
 
 
 __all__ = ["plot_history"]

@@ -16,15 +16,12 @@ from typing import NamedTuple
 import numpy as np
 
 from kebyt5.models.native import call, is_compiled
-from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
+from kebyt5.models.tokenization_kebyt5 import EOS, OFFSET, PAD, ByteTokenizer
 from kebyt5.pretraining.randomness import Uint64, uniform
 
 MAX_SPANS = ByteTokenizer.NUM_PRETRAINING_SENTINELS
 IGNORED = -100
 """What labels are padded with."""
-
-PAD = 0
-_EOS, _OFFSET = 1, 3
 
 
 @dataclass(frozen=True)
@@ -185,7 +182,7 @@ def _divide(totals: np.ndarray, parts: np.ndarray, numbers: np.ndarray) -> np.nd
 
 def encode_bytes(text: np.ndarray) -> np.ndarray:
     """The ids of bytes, uint8 (n,), with `</s>` behind: int64 (n + 1,)."""
-    return np.append(text.astype(np.int64) + _OFFSET, _EOS)
+    return np.append(text.astype(np.int64) + OFFSET, EOS)
 
 
 def mask_spans(
@@ -264,7 +261,6 @@ def _mask_row(
 __all__ = [
     "IGNORED",
     "MAX_SPANS",
-    "PAD",
     "Batch",
     "SpanCorruption",
     "Spans",

@@ -9,12 +9,9 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 
 from kebyt5.corpus.shards import Shards
-from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
+from kebyt5.models.tokenization_kebyt5 import LAST_SENTINEL, OFFSET, PAD
 from kebyt5.pretraining.examples import Examples
 from kebyt5.pretraining.spans import IGNORED, SpanCorruption
-
-_FIRST_BYTE = 3
-_LAST_SENTINEL = ByteTokenizer.pretraining_sentinel_id(ByteTokenizer.NUM_PRETRAINING_SENTINELS - 1)
 
 
 class Validation:
@@ -81,13 +78,13 @@ class Validation:
                 torch.from_numpy(ids).to(device) for ids in self.examples.of_source(name, numbers)
             )
             logits = model(
-                input_ids=inputs, attention_mask=inputs.ne(0).long(), labels=labels
+                input_ids=inputs, attention_mask=inputs.ne(PAD).long(), labels=labels
             ).logits.float()
             if place < len(self.batches):
                 nats = F.cross_entropy(
                     logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum"
                 )
-                masked = ((labels >= _FIRST_BYTE) & (labels < _LAST_SENTINEL)).sum()
+                masked = ((labels >= OFFSET) & (labels < LAST_SENTINEL)).sum()
                 sums[names.index(name)] += torch.tensor([nats.item(), masked.item()]).double()
         model.train(was_training)
         if accelerator is not None:

@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from rich.progress import track
 
+from kebyt5.evaluation.plots import learning_curves
 from kebyt5.output import write_text
 from kebyt5.reporting import markdown, plots
 from kebyt5.reporting.confusion import Confusion, confusion
@@ -66,7 +67,7 @@ def write_report(runs: Runs, folder: Path, made: Mapping[str, Any]) -> None:
         Picture(
             f"Learning curves of {history.name}",
             f"curves-{number}.png",
-            plots.learning_curves(history.entries, _main_scores(runs, history)),
+            plots.png(learning_curves(history.entries, _main_scores(runs, history))),
         )
         for number, history in enumerate(runs.histories, 1)
     ]

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from kebyt5.errors import InputError
 from kebyt5.tasks import Example, Task, get_task
-from kebyt5.tasks.files import read_json, read_lines, read_text
+from kebyt5.tasks.files import read_json, read_lines
 
 _SAME = 1e-6
 """Up to this many points two scores are one; the order of a sum may change the last digits."""
@@ -45,7 +43,7 @@ class Result:
         metrics: The content of `metrics.json`.
         predicted: The lines of `predictions.jsonl`; None where there is no such file, or it has no
             targets.
-        data: The file that was scored, where the run says so.
+        data: The file that was scored; None where the run held a part of its training data out.
     """
 
     name: str
@@ -156,7 +154,7 @@ def _result(path: Path, name: str, metrics: dict[str, Any]) -> Result:
         raise InputError(f"{path}: {error}") from error
     predictions = path.with_name("predictions.jsonl")
     predicted = _read_predicted(predictions, task) if predictions.is_file() else None
-    return Result(name, task, metrics, predicted, metrics.get("data") or _dev_file(path.parent))
+    return Result(name, task, metrics, predicted, metrics.get("data"))
 
 
 def _summary(path: Path, name: str, summary: Any) -> Summary:
@@ -173,17 +171,6 @@ def _summary(path: Path, name: str, summary: Any) -> Summary:
         raise InputError(
             f"{path}: 'summary' is no mean and std by task and score; make it again"
         ) from error
-
-
-def _dev_file(folder: Path) -> str | None:
-    """The validation data of a fine-tuning run, out of its settings."""
-    path = folder / "config.yaml"
-    if not path.is_file():
-        return None
-    try:
-        return str(yaml.safe_load(read_text(path))["finetune"]["dev"])
-    except (yaml.YAMLError, LookupError, TypeError):
-        return None
 
 
 def _read_predicted(path: Path, task: Task) -> list[Predicted] | None:

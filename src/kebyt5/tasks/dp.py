@@ -68,7 +68,7 @@ class DP(Task):
 
     def target_text(self, example: Example) -> str:
         """The arcs of all words, each with the number and the length of its word."""
-        return "".join(_pieces(_words(example), _gold(example)))
+        return "".join(_pieces(_words(example), self.gold(example)))
 
     def parse(self, text: str, example: Example) -> Parsed:
         """Reads one arc for each word of the sentence, as the published evaluation does.
@@ -96,20 +96,16 @@ class DP(Task):
             return Parsed(tuple(arcs), "unknown label" if unknown else None)
         return Parsed((*arcs, *missing), reason)
 
-    def score(
-        self, examples: Sequence[Example], generated_texts: Sequence[str]
-    ) -> dict[str, float]:
-        """The scores of `metrics.dp.scores` and `unparsed`."""
-        parsed = [self.parse(t, e) for e, t in zip(examples, generated_texts, strict=True)]
-        result = scores([_gold(example) for example in examples], [p.value for p in parsed])
-        return {**result, "unparsed": float(sum(p.reason is not None for p in parsed))}
+    def score_values(self, examples: Sequence[Example], values: Sequence[Any]) -> dict[str, float]:
+        """The scores of `metrics.dp.scores`."""
+        return scores([self.gold(example) for example in examples], values)
 
     def label_scores(
         self, examples: Sequence[Example], generated_texts: Sequence[str]
     ) -> list[LabelScore]:
         """Of the classes of labels that are scored."""
         parsed = [self.parse(t, e).value for e, t in zip(examples, generated_texts, strict=True)]
-        return arc_label_scores([_gold(example) for example in examples], parsed)
+        return arc_label_scores([self.gold(example) for example in examples], parsed)
 
     def split_texts(self, lines: Sequence[str], count: int) -> list[str]:
         r"""The texts in the lines of a plain predictions file: those with arcs.
@@ -181,12 +177,6 @@ class DP(Task):
             f"{word} → {heads.get(head, head)} ({label})"
             for word, (head, label) in zip(words, parsed.value, strict=True)
         )
-
-
-def _gold(example: Example) -> Sequence[Arc]:
-    if example.gold is None:
-        raise ValueError(f"no gold arcs for the sentence {example.inputs['sentence']!r}")
-    return example.gold
 
 
 def _pieces(words: Sequence[Sequence[str]], arcs: Sequence[Arc]) -> list[str]:

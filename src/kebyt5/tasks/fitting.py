@@ -2,7 +2,10 @@
 
 from bisect import bisect_right
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import accumulate
+
+from kebyt5.tasks.task import Example, Task
 
 
 def size(text: str) -> int:
@@ -33,6 +36,14 @@ def shorten_longest(fields: Mapping[str, str], excess: int) -> dict[str, str]:
     return {
         name: cut(text, limit) if sizes[name] > limit else text for name, text in fields.items()
     }
+
+
+def shortened(task: Task, example: Example, max_bytes: int) -> Example:
+    """An example whose longest input fields are cut, so that something of each stays."""
+    excess = size(task.input_text(example)) - max_bytes
+    if excess <= 0:
+        return example
+    return replace(example, inputs=shorten_longest(example.inputs, excess))
 
 
 def windows(text: str, max_bytes: int, stride: int) -> list[tuple[int, int]]:

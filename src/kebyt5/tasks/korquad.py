@@ -2,23 +2,21 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from kebyt5.errors import InputError
 from kebyt5.tasks.metrics.korquad import scores
-from kebyt5.tasks.squad import Answers, context_windows, gold_answers, read_questions
-from kebyt5.tasks.task import Example, Parsed, Task
+from kebyt5.tasks.squad import QuestionTask, read_questions
+from kebyt5.tasks.task import Example, Parsed
 
 
-class KorQuAD(Task):
+class KorQuAD(QuestionTask):
     """KorQuAD 1.0: a question about a context, gold the `Answers` of which each is right."""
 
     name: ClassVar[str] = "korquad"
     title: ClassVar[str] = "Machine reading comprehension (KorQuAD 1.0)"
     formats: ClassVar[str] = "KorQuAD json, parquet"
-    input_fields: ClassVar[tuple[str, ...]] = ("question", "context")
     main_score: ClassVar[str] = "f1"
-    max_input_bytes: ClassVar[int] = 6144
 
     def read(self, path: str | Path) -> list[Example]:
         """Reads a KorQuAD 1.0 (SQuAD 1.1) JSON file, or a Parquet file with questions as rows."""
@@ -38,37 +36,16 @@ class KorQuAD(Task):
 
     def target_text(self, example: Example) -> str:
         """The first gold answer."""
-        return gold_answers(example).texts[0]
+        return self.gold(example).texts[0]
 
     def parse(self, text: str, example: Example) -> Parsed:
         """Takes the text as it is for the answer."""
         return Parsed(text, None if text.strip() else "empty")
 
-    def score(
-        self, examples: Sequence[Example], generated_texts: Sequence[str]
-    ) -> dict[str, float]:
-        """The scores of `metrics.korquad.scores` and `unparsed`."""
-        parsed = [self.parse(t, e) for e, t in zip(examples, generated_texts, strict=True)]
-        gold = [gold_answers(example).texts for example in examples]
-        unparsed = sum(p.reason is not None for p in parsed)
-        return {**scores(gold, [p.value for p in parsed]), "unparsed": float(unparsed)}
-
-    def gold_of_target(self, target: str, example: Example) -> Answers:
-        """The one right answer that the target gives; the data may have more."""
-        return Answers((self.parse(target, example).value,))
+    def score_values(self, examples: Sequence[Example], values: Sequence[Any]) -> dict[str, float]:
+        """The scores of `metrics.korquad.scores`."""
+        return scores([self.gold(example).texts for example in examples], values)
 
     def max_target_bytes(self, example: Example) -> int:
         """More than any sensible answer has."""
         return 384
-
-    def answer(self, parsed: Parsed, example: Example) -> str:
-        """The answer."""
-        return parsed.value
-
-    def group(self, example: Example) -> str:
-        """The context, about which there are several questions."""
-        return example.inputs["context"]
-
-    def fit(self, example: Example, max_bytes: int, stride: int | None = None) -> list[Example]:
-        """Windows over the context; those without an answer have no gold."""
-        return context_windows(self, example, max_bytes, stride)

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,7 +9,7 @@ from rapidfuzz import fuzz, process
 
 from kebyt5.errors import InputError
 from kebyt5.tasks.files import Record, read_records
-from kebyt5.tasks.fitting import shorten_longest, size
+from kebyt5.tasks.fitting import shortened
 from kebyt5.tasks.metrics.classification import LabelScore, accuracy, label_scores
 from kebyt5.tasks.task import Example, Parsed, Task
 
@@ -43,7 +42,7 @@ class LabelTask(Task):
         columns divided by tabs below a line of their names.
         """
         return [
-            Example(record.id, self.inputs(record), self.gold(record), record.place)
+            Example(record.id, self.inputs(record), self.label(record), record.place)
             for record in read_records(path)
         ]
 
@@ -54,7 +53,7 @@ class LabelTask(Task):
     def _columns(self, field: str) -> tuple[str, ...]:
         return (field, self.columns[field]) if field in self.columns else (field,)
 
-    def gold(self, record: Record) -> str:
+    def label(self, record: Record) -> str:
         """The label of a record."""
         value = record.get(*self.label_columns)
         if label := self._label(value):
@@ -73,16 +72,11 @@ class LabelTask(Task):
 
     def fit(self, example: Example, max_bytes: int, stride: int | None = None) -> list[Example]:
         """Shortens the longest input fields, so that something of each stays."""
-        excess = size(self.input_text(example)) - max_bytes
-        if excess <= 0:
-            return [example]
-        return [replace(example, inputs=shorten_longest(example.inputs, excess))]
+        return [shortened(self, example, max_bytes)]
 
     def target_text(self, example: Example) -> str:
         """The label."""
-        if example.gold is None:
-            raise ValueError(f"no gold label for {dict(example.inputs)}")
-        return example.gold
+        return self.gold(example)
 
     def parse(self, text: str, example: Example) -> Parsed:
         """The label that the text means, or the one most similar to it, the first of equals."""
@@ -91,20 +85,15 @@ class LabelTask(Task):
         nearest = process.extractOne(text, self.labels, scorer=fuzz.ratio)
         return Parsed(nearest[0], "repaired" if text.strip() else "empty")
 
-    def score(
-        self, examples: Sequence[Example], generated_texts: Sequence[str]
-    ) -> dict[str, float]:
-        """The scores of `metrics` and `unparsed`, the number of texts that are not a label."""
-        gold = [self.target_text(example) for example in examples]
-        parsed = [self.parse(t, e) for e, t in zip(examples, generated_texts, strict=True)]
-        unparsed = sum(p.reason is not None for p in parsed)
-        return {**self.metrics(gold, [p.value for p in parsed]), "unparsed": float(unparsed)}
+    def score_values(self, examples: Sequence[Example], values: Sequence[Any]) -> dict[str, float]:
+        """The scores of `metrics`."""
+        return self.metrics([self.gold(example) for example in examples], values)
 
     def label_scores(
         self, examples: Sequence[Example], generated_texts: Sequence[str]
     ) -> list[LabelScore]:
         """Of every label."""
-        gold = [self.target_text(example) for example in examples]
+        gold = [self.gold(example) for example in examples]
         parsed = [self.parse(t, e).value for e, t in zip(examples, generated_texts, strict=True)]
         return label_scores(gold, parsed, dict(zip(self.labels, self.labels, strict=True)))
 
@@ -122,7 +111,7 @@ class LabelTask(Task):
 
     def baseline(self, train: Sequence[Example], examples: Sequence[Example]) -> list[str]:
         """The most frequent label of the training set."""
-        ((label, _),) = Counter(self.target_text(example) for example in train).most_common(1)
+        ((label, _),) = Counter(self.gold(example) for example in train).most_common(1)
         return [label] * len(examples)
 
 

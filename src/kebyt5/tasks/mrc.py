@@ -4,13 +4,13 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from kebyt5.tasks.metrics.mrc import normalize, scores
-from kebyt5.tasks.squad import Answers, context_windows, gold_answers, read_questions
-from kebyt5.tasks.task import Example, Parsed, Task
+from kebyt5.tasks.squad import Answers, QuestionTask, read_questions
+from kebyt5.tasks.task import Example, Parsed
 
 UNKNOWN = "[알 수 없음]"
 """The answer to a question that the context does not answer."""
@@ -21,7 +21,7 @@ _CORRECTION = f"\n{_WRONG}{_INSTEAD}"
 _DIGITS = "0123456789"
 
 
-class MRC(Task):
+class MRC(QuestionTask):
     """KLUE-MRC: a question about a context, gold the `Answers` of which each is right.
 
     Reading back what `target_text` wrote gives the first gold answer again, whatever lines it has;
@@ -31,11 +31,9 @@ class MRC(Task):
     name: ClassVar[str] = "mrc"
     title: ClassVar[str] = "Machine reading comprehension (KLUE-MRC)"
     formats: ClassVar[str] = "KLUE-MRC json, parquet"
-    input_fields: ClassVar[tuple[str, ...]] = ("question", "context")
     main_score: ClassVar[str] = "rouge_w"
 
     rivals: ClassVar[tuple[str, ...]] = (f"{_SAYS}{UNKNOWN}{_FINAL}",)
-    max_input_bytes: ClassVar[int] = 6144
 
     corrupted_share: ClassVar[float] = 0.03
     corrupted_numeric_share: ClassVar[float] = 0.10
@@ -62,7 +60,7 @@ class MRC(Task):
 
     def target_text(self, example: Example) -> str:
         """The first gold answer, judged right."""
-        return f"{_SAYS}{gold_answers(example).texts[0]}{_FINAL}"
+        return f"{_SAYS}{self.gold(example).texts[0]}{_FINAL}"
 
     def training_pair(self, example: Example, seed: int) -> tuple[str, str]:
         """A share of the targets gives a wrong answer first, and corrects it.
@@ -73,10 +71,11 @@ class MRC(Task):
         """
         # With the example in it, one seed for all examples is as good as one for each.
         rng = random.Random(f"{seed} {example.id} {example.inputs['question']}")
-        wrong = _wrong_answer(gold_answers(example), rng)
+        gold = self.gold(example)
+        wrong = _wrong_answer(gold, rng)
         target = self.target_text(example)
         if wrong is not None:
-            target = f"{_SAYS}{wrong}{_CORRECTION}{gold_answers(example).texts[0]}"
+            target = f"{_SAYS}{wrong}{_CORRECTION}{gold.texts[0]}"
         return self.input_text(example), target
 
     def parse(self, text: str, example: Example) -> Parsed:
@@ -104,39 +103,21 @@ class MRC(Task):
             return Parsed("", "empty")
         return Parsed(answer, reason or "no verdict")
 
-    def score(
-        self, examples: Sequence[Example], generated_texts: Sequence[str]
-    ) -> dict[str, float]:
-        """The scores of `metrics.mrc.scores` and `unparsed`."""
-        parsed = [self.parse(t, e) for e, t in zip(examples, generated_texts, strict=True)]
-        gold = [gold_answers(example).texts for example in examples]
-        unparsed = sum(p.reason is not None for p in parsed)
-        return {**scores(gold, [p.value for p in parsed]), "unparsed": float(unparsed)}
-
-    def gold_of_target(self, target: str, example: Example) -> Answers:
-        """The one right answer that the target gives; the data may have more."""
-        return Answers((self.parse(target, example).value,))
+    def score_values(self, examples: Sequence[Example], values: Sequence[Any]) -> dict[str, float]:
+        """The scores of `metrics.mrc.scores`."""
+        return scores([self.gold(example).texts for example in examples], values)
 
     def max_target_bytes(self, example: Example) -> int:
         """Room for two answers of 350 bytes; the longest of the data has 228."""
         return 768
 
-    def answer(self, parsed: Parsed, example: Example) -> str:
-        """The answer."""
-        return parsed.value
-
-    def group(self, example: Example) -> str:
-        """The context, about which there are several questions."""
-        return example.inputs["context"]
-
     def fit(self, example: Example, max_bytes: int, stride: int | None = None) -> list[Example]:
         """Windows over the context; those without an answer are to be called unanswerable."""
-        parts = context_windows(self, example, max_bytes, stride)
+        parts = super().fit(example, max_bytes, stride)
         if example.gold is None or parts == [example]:
             return parts
-        return [
-            part if part.gold else replace(part, gold=_unknown(part, example)) for part in parts
-        ]
+        gold = self.gold(example)
+        return [part if part.gold else replace(part, gold=_unknown(part, gold)) for part in parts]
 
     def choose(self, example: Example, texts: Sequence[str], log_likelihoods: np.ndarray) -> str:
         """The likeliest answer of a window, or none where every window would rather have none.
@@ -169,10 +150,10 @@ class MRC(Task):
         return [text.rstrip("\n") for text in texts]
 
 
-def _unknown(part: Example, whole: Example) -> Answers:
+def _unknown(part: Example, gold: Answers) -> Answers:
     """The gold of a window without an answer: none, with the plausible ones that it shows."""
-    plausible = gold_answers(whole).plausible
-    return Answers((UNKNOWN,), tuple(text for text in plausible if text in part.inputs["context"]))
+    shown = tuple(text for text in gold.plausible if text in part.inputs["context"])
+    return Answers((UNKNOWN,), shown)
 
 
 def _wrong_answer(gold: Answers, rng: random.Random) -> str | None:

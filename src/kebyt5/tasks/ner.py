@@ -94,7 +94,7 @@ class NER(Task):
 
     def target_text(self, example: Example) -> str:
         """The sentence with the gold entities marked."""
-        return _mark(example.inputs["sentence"], entities(_gold(example)))
+        return _mark(example.inputs["sentence"], entities(self.gold(example)))
 
     def parse(self, text: str, example: Example) -> Parsed:
         """Reads the tags, one for each character of the example's sentence, off a generated text.
@@ -109,20 +109,25 @@ class NER(Task):
             found, reason = _align(text, sentence)
         return Parsed(to_tags(found, len(sentence)), reason)
 
-    def score(
-        self, examples: Sequence[Example], generated_texts: Sequence[str]
-    ) -> dict[str, float]:
-        """The scores of `metrics.ner.scores` and `unparsed`."""
-        parsed = [self.parse(t, e) for e, t in zip(examples, generated_texts, strict=True)]
-        unparsed = sum(p.reason is not None for p in parsed)
-        return {**scores(*_scored_tags(examples, parsed)), "unparsed": float(unparsed)}
+    def score_values(self, examples: Sequence[Example], values: Sequence[Any]) -> dict[str, float]:
+        """The scores of `metrics.ner.scores`."""
+        return scores(*self._scored_tags(examples, values))
 
     def label_scores(
         self, examples: Sequence[Example], generated_texts: Sequence[str]
     ) -> list[LabelScore]:
         """Of the types of entities."""
-        parsed = [self.parse(t, e) for e, t in zip(examples, generated_texts, strict=True)]
-        return entity_type_scores(*_scored_tags(examples, parsed))
+        parsed = [self.parse(t, e).value for e, t in zip(examples, generated_texts, strict=True)]
+        return entity_type_scores(*self._scored_tags(examples, parsed))
+
+    def _scored_tags(
+        self, examples: Sequence[Example], values: Sequence[Sequence[str]]
+    ) -> tuple[list[list[str]], list[list[str]]]:
+        """The tags that count, of the gold and of the answers."""
+        sentences = [example.inputs["sentence"] for example in examples]
+        gold = [without_blanks(s, self.gold(e)) for s, e in zip(sentences, examples, strict=True)]
+        given = [without_blanks(s, tags) for s, tags in zip(sentences, values, strict=True)]
+        return gold, given
 
     def fit(self, example: Example, max_bytes: int, stride: int | None = None) -> list[Example]:
         """Leaves out the end of the sentence, so that what is to be copied is what is seen."""
@@ -160,7 +165,7 @@ class NER(Task):
 
     def baseline(self, train: Sequence[Example], examples: Sequence[Example]) -> list[str]:
         """What a look-up of the training entities would write."""
-        lexicon = Lexicon([(example.inputs["sentence"], _gold(example)) for example in train])
+        lexicon = Lexicon([(example.inputs["sentence"], self.gold(example)) for example in train])
         sentences = [example.inputs["sentence"] for example in examples]
         return [_mark(sentence, lexicon.find(sentence)) for sentence in sentences]
 
@@ -232,22 +237,6 @@ def _read_row(line: str, place: str, hint: str) -> tuple[str, str]:
     else:
         return character, tag
     raise InputError(f"{place}: {problem}; expected {_ROW}{hint}")
-
-
-def _gold(example: Example) -> Sequence[str]:
-    if example.gold is None:
-        raise ValueError(f"no gold tags for the sentence {example.inputs['sentence']!r}")
-    return example.gold
-
-
-def _scored_tags(
-    examples: Sequence[Example], parsed: Sequence[Parsed]
-) -> tuple[list[list[str]], list[list[str]]]:
-    """The tags that count, of the gold and of the answers."""
-    sentences = [example.inputs["sentence"] for example in examples]
-    gold = [without_blanks(s, _gold(e)) for s, e in zip(sentences, examples, strict=True)]
-    given = [without_blanks(s, p.value) for s, p in zip(sentences, parsed, strict=True)]
-    return gold, given
 
 
 def _units(sentence: str, boundaries: Collection[int] = ()) -> Iterator[tuple[int, int]]:

@@ -95,7 +95,7 @@ class RE(LabelTask):
         # The likeliest label is always finite; the others may be impossible.
         weights = np.exp(log_likelihoods - log_likelihoods.max(1, keepdims=True, initial=-np.inf))
         probabilities = weights / weights.sum(1, keepdims=True)
-        gold = [RELATIONS.index(self.target_text(example)) for example in examples]
+        gold = [RELATIONS.index(self.gold(example)) for example in examples]
         return {
             **found,
             "auprc": auprc(probabilities, gold),

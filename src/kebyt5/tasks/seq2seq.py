@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from kebyt5.errors import InputError
 from kebyt5.tasks.files import Record, read_records, read_text
@@ -53,20 +53,15 @@ class Seq2Seq(Task):
 
     def target_text(self, example: Example) -> str:
         """The target as it is."""
-        if example.gold is None:
-            raise ValueError(f"no target for the text {example.inputs['text']!r}")
-        return example.gold
+        return self.gold(example)
 
     def parse(self, text: str, example: Example) -> Parsed:
         """Takes the text as it is."""
         return Parsed(text, None if text.strip() else "empty")
 
-    def score(
-        self, examples: Sequence[Example], generated_texts: Sequence[str]
-    ) -> dict[str, float]:
-        """The scores of `metrics.seq2seq.scores` and `unparsed`, the number of empty texts."""
-        result = scores([self.target_text(example) for example in examples], generated_texts)
-        return {**result, "unparsed": float(sum(not text.strip() for text in generated_texts))}
+    def score_values(self, examples: Sequence[Example], values: Sequence[Any]) -> dict[str, float]:
+        """The scores of `metrics.seq2seq.scores`."""
+        return scores([self.gold(example) for example in examples], values)
 
     def max_target_bytes(self, example: Example) -> int:
         """Twice the text and some more."""

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from kebyt5.errors import InputError
 from kebyt5.tasks.files import Record, read_json, read_records, read_text
 from kebyt5.tasks.fitting import size, windows
-from kebyt5.tasks.task import Example, Task
+from kebyt5.tasks.task import Example, Parsed, Task
 
 _LEAST_ROOM = 8
 """Bytes of a context: a character, and half of them too, the least stride, without a gap."""
@@ -78,61 +78,63 @@ def read_questions(path: str | Path) -> list[Question]:
     return questions
 
 
-def gold_answers(example: Example) -> Answers:
-    """The gold of an example that has to have it."""
-    if not isinstance(example.gold, Answers):
-        raise ValueError(f"no gold answers for the question {example.inputs['question']!r}")
-    return example.gold
+class QuestionTask(Task):
+    """A question about a context, gold the `Answers` of which each is right."""
+
+    input_fields: ClassVar[tuple[str, ...]] = ("question", "context")
+    max_input_bytes: ClassVar[int] = 6144
+
+    def gold_of_target(self, target: str, example: Example) -> Answers:
+        """The one right answer that the target gives; the data may have more."""
+        return Answers((self.parse(target, example).value,))
+
+    def answer(self, parsed: Parsed, example: Example) -> str:
+        """The answer."""
+        return parsed.value
+
+    def group(self, example: Example) -> str:
+        """The context, about which there are several questions."""
+        return example.inputs["context"]
+
+    def fit(self, example: Example, max_bytes: int, stride: int | None = None) -> list[Example]:
+        """Windows over the context, each under the whole question.
+
+        A window's gold is what of the gold it shows; None where it shows none of the answers. A
+        stride longer than what the question leaves room for is taken for that.
+
+        Raises:
+            InputError: The question leaves no room for a context.
+        """
+        context = example.inputs["context"]
+        frame = replace(example, inputs={**example.inputs, "context": ""})
+        room = max_bytes - size(self.input_text(frame))
+        if size(context) <= room:
+            return [example]
+        if room < _LEAST_ROOM:
+            raise InputError(
+                f"{example.place or example.id}: the question leaves no room for the context within"
+                f" {max_bytes} bytes; shorten it, or raise the limit"
+            )
+        parts = []
+        for start, end in windows(context, room, min(stride or room // 2, room)):
+            inputs = {**example.inputs, "context": context[start:end]}
+            gold = None if example.gold is None else _shown(example.gold, context, start, end)
+            parts.append(replace(example, inputs=inputs, gold=gold))
+        return parts
 
 
-def context_windows(
-    task: Task, example: Example, max_bytes: int, stride: int | None
-) -> list[Example]:
-    """Windows over the context, each under the whole question.
-
-    A window's gold is what of the gold it shows; None where it shows none of the answers.
-
-    Args:
-        task: Whose input text has to fit.
-        example: An example with a context.
-        max_bytes: What the input text may have.
-        stride: From the beginning of a window to that of the next, in bytes; not more than the
-            question leaves room for is taken, and half of that where it is None.
-
-    Raises:
-        InputError: The question leaves no room for a context.
-    """
-    context = example.inputs["context"]
-    frame = replace(example, inputs={**example.inputs, "context": ""})
-    room = max_bytes - size(task.input_text(frame))
-    if size(context) <= room:
-        return [example]
-    if room < _LEAST_ROOM:
-        raise InputError(
-            f"{example.place or example.id}: the question leaves no room for the context within"
-            f" {max_bytes} bytes; shorten it, or raise the limit"
-        )
-    shown = []
-    for start, end in windows(context, room, min(stride or room // 2, room)):
-        inputs = {**example.inputs, "context": context[start:end]}
-        gold = None
-        if example.gold is not None:
-            texts = [
-                text for text in gold_answers(example).texts if _shows(example, text, start, end)
-            ]
-            gold = Answers(tuple(texts), gold_answers(example).plausible) if texts else None
-        shown.append(replace(example, inputs=inputs, gold=gold))
-    return shown
-
-
-def _shows(example: Example, answer: str, start: int, end: int) -> bool:
-    """Whether the context from `start` to `end` has an answer, where the data says it is."""
-    context = example.inputs["context"]
-    starts = gold_answers(example).starts.get(answer, ())
-    known = [place for place in starts if context.startswith(answer, place)]
-    if not known:
-        return answer in context[start:end]
-    return any(start <= place and place + len(answer) <= end for place in known)
+def _shown(gold: Answers, context: str, start: int, end: int) -> Answers | None:
+    """What of the gold the context from `start` to `end` shows, where the data says it is."""
+    texts = []
+    for text in gold.texts:
+        places = [place for place in gold.starts.get(text, ()) if context.startswith(text, place)]
+        if places:
+            is_shown = any(start <= place and place + len(text) <= end for place in places)
+        else:
+            is_shown = text in context[start:end]
+        if is_shown:
+            texts.append(text)
+    return Answers(tuple(texts), gold.plausible) if texts else None
 
 
 def _question(record: Record, context: str, place: str) -> Question:

@@ -2,13 +2,12 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from kebyt5.errors import InputError
 from kebyt5.tasks.files import Record, read_records
-from kebyt5.tasks.fitting import shorten_longest, size
+from kebyt5.tasks.fitting import shortened
 from kebyt5.tasks.metrics.sts import paraphrase_f1, pearson
 from kebyt5.tasks.task import Example, Parsed, Task
 
@@ -51,16 +50,11 @@ class STS(Task):
 
     def fit(self, example: Example, max_bytes: int, stride: int | None = None) -> list[Example]:
         """Shortens the longer sentence first, so that something of each stays."""
-        excess = size(self.input_text(example)) - max_bytes
-        if excess <= 0:
-            return [example]
-        return [replace(example, inputs=shorten_longest(example.inputs, excess))]
+        return [shortened(self, example, max_bytes)]
 
     def target_text(self, example: Example) -> str:
         """The score with one decimal."""
-        if example.gold is None:
-            raise ValueError(f"no gold score for {dict(example.inputs)}")
-        return f"{example.gold:.1f}"
+        return f"{self.gold(example):.1f}"
 
     def parse(self, text: str, example: Example) -> Parsed:
         """The score that the text is, or else the first number in it, at most 5; else 0."""
@@ -70,18 +64,10 @@ class STS(Task):
             return Parsed(min(float(match[0]), _MOST), "repaired")
         return Parsed(0.0, "no number" if text.strip() else "empty")
 
-    def score(
-        self, examples: Sequence[Example], generated_texts: Sequence[str]
-    ) -> dict[str, float]:
-        """Pearson's r and F1 of the paraphrases, both official, and `unparsed`."""
+    def score_values(self, examples: Sequence[Example], values: Sequence[Any]) -> dict[str, float]:
+        """Pearson's r and F1 of the paraphrases, both official."""
         gold = [float(self.target_text(example)) for example in examples]
-        parsed = [self.parse(t, e) for e, t in zip(examples, generated_texts, strict=True)]
-        predicted = [p.value for p in parsed]
-        return {
-            "pearson": pearson(gold, predicted),
-            "f1": paraphrase_f1(gold, predicted),
-            "unparsed": float(sum(p.reason is not None for p in parsed)),
-        }
+        return {"pearson": pearson(gold, values), "f1": paraphrase_f1(gold, values)}
 
     def max_target_bytes(self, example: Example) -> int:
         """Three bytes, and a few more that show an answer to be none."""

@@ -132,11 +132,38 @@ class Task(ABC):
     def parse(self, text: str, example: Example) -> Parsed:
         """Reads any string as an answer to `example`. Never raises."""
 
-    @abstractmethod
+    def gold(self, example: Example) -> Any:
+        """The gold of an example that has to have it.
+
+        Raises:
+            ValueError: It has none.
+        """
+        if example.gold is None:
+            field = self.input_fields[0]
+            raise ValueError(f"no gold for the {field} {example.inputs[field]!r}")
+        return example.gold
+
     def score(
         self, examples: Sequence[Example], generated_texts: Sequence[str]
     ) -> dict[str, float]:
-        """The official metrics in percent, and `unparsed`, the number of unreadable texts."""
+        """The official metrics in percent, and `unparsed`, the number of unreadable texts.
+
+        Raises:
+            ValueError: An example has no gold, or there is another number of texts.
+        """
+        parsed = [self.parse(t, e) for e, t in zip(examples, generated_texts, strict=True)]
+        found = self.score_values(examples, [value for value, _ in parsed])
+        unparsed = sum(reason is not None for _, reason in parsed)
+        return {**found, "unparsed": float(unparsed)}
+
+    @abstractmethod
+    def score_values(self, examples: Sequence[Example], values: Sequence[Any]) -> dict[str, float]:
+        """The official metrics in percent.
+
+        Args:
+            examples: With gold.
+            values: `Parsed.value` of the answer to each.
+        """
 
     def label_scores(
         self, examples: Sequence[Example], generated_texts: Sequence[str]

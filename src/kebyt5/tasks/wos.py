@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from kebyt5.errors import InputError
 from kebyt5.tasks.files import Record, read_records
@@ -44,7 +44,7 @@ class WOS(Task):
 
     def target_text(self, example: Example) -> str:
         """The sorted pairs of the state."""
-        return _write(_gold(example))
+        return _write(self.gold(example))
 
     def parse(self, text: str, example: Example) -> Parsed:
         """Reads the pairs of a state, passing over what is none."""
@@ -56,14 +56,9 @@ class WOS(Task):
         reason = f"not a pair: {wrong[0][:20]!r}" if wrong else None
         return Parsed(pairs, reason if text.strip() else "empty")
 
-    def score(
-        self, examples: Sequence[Example], generated_texts: Sequence[str]
-    ) -> dict[str, float]:
-        """The scores of `metrics.wos.scores` and `unparsed`."""
-        parsed = [self.parse(t, e) for e, t in zip(examples, generated_texts, strict=True)]
-        unparsed = sum(p.reason is not None for p in parsed)
-        result = scores([_gold(example) for example in examples], [p.value for p in parsed])
-        return {**result, "unparsed": float(unparsed)}
+    def score_values(self, examples: Sequence[Example], values: Sequence[Any]) -> dict[str, float]:
+        """The scores of `metrics.wos.scores`."""
+        return scores([self.gold(example) for example in examples], values)
 
     def max_target_bytes(self, example: Example) -> int:
         """Twice the longest state of the data at hand."""
@@ -153,12 +148,6 @@ def _state(turn: Record) -> frozenset[str]:
             raise InputError(f"{turn.place}: state {pair!r}; expected 'domain-slot-value'")
         state.add("{}-{}={}".format(*parts))
     return frozenset(state)
-
-
-def _gold(example: Example) -> frozenset[str]:
-    if example.gold is None:
-        raise ValueError(f"no gold state for the dialogue {example.inputs['dialogue']!r}")
-    return example.gold
 
 
 def _write(state: frozenset[str]) -> str:

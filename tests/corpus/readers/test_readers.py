@@ -169,6 +169,18 @@ def test_jsonl_counts_broken_and_endless_lines(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("end", ["", "\n", '\n{"text": "좋다"}\n'])
+def test_what_is_over_the_limit_counts_with_all_its_bytes(end, tmp_path):
+    long = json.dumps([{"text": "가" * 2000}])
+    for name in ("jsonl", "json"):
+        path = tmp_path / f"a.{name}"
+        path.write_text(long + end)
+        first, *_ = get_reader(name)(max_bytes=1024).read(str(path))
+        assert first.metadata["defect"].endswith("over 1,024 bytes")
+        assert first.metadata["size"] == len(long) + len(end.encode()) * (name == "json")
+        assert first.text == long[:1000]
+
+
 def test_paths_that_miss_some_texts_leave_a_defect_beside_the_rest(tmp_path):
     records = [
         {"s": [{"form": "하나"}, {"form": None}, {}, {"form": "둘"}]},

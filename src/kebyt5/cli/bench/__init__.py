@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 from cyclopts import App
 from cyclopts.types import PositiveInt
 
-from kebyt5.cli.bench.pages import Several, Size, publish
-from kebyt5.cli.bench.parts import gbst, kernels, make_examples, passes, queue, tokenizer
+from kebyt5.cli.bench.common import Several, Size, publish
+from kebyt5.cli.bench.components import gbst, kernels, make_examples, passes, queue, tokenizer
+from kebyt5.cli.bench.end_to_end import losses, pretrained, quality, serve
 from kebyt5.cli.bench.speed import Choice, copy, encode, generate, train
-from kebyt5.cli.bench.wholes import losses, pretrained, quality, serve
 from kebyt5.errors import InputError
 
 bench = App(

@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.types import NonNegativeFloat, PositiveInt
 
-from kebyt5.cli.bench.pages import Several, Size, chosen_alternatives, publish
+from kebyt5.cli.bench.common import Several, Size, chosen_alternatives, publish
 
 
 @Parameter(name="*")

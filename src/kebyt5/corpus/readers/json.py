@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 from datatrove.data import Document
 
@@ -51,7 +51,7 @@ class JSONReader(Reader):
                     yield defect("data in an archive that is not .json", name, _REMEDY)
                 continue
             names.append(name)
-            value = self._parsed(stream.read(self.max_bytes + 1), name)
+            value = self._parsed(stream, name)
             if isinstance(value, Document):
                 yield value
                 continue
@@ -69,13 +69,13 @@ class JSONReader(Reader):
         if not names:
             yield defect("no .json in this archive", f"{file}:1")
 
-    def _parsed(self, data: bytes, name: str) -> Any:
+    def _parsed(self, stream: BinaryIO, name: str) -> Any:
         """The content of a file, or what stands for it."""
+        data = stream.read(self.max_bytes + 1)
         shown = data[:1000].decode(self.encoding, "replace")
         if len(data) > self.max_bytes:
-            return defect(
-                f"file over {self.max_bytes:,} bytes", f"{name}:1", text=shown, size=len(data)
-            )
+            size = len(data) + sum(map(len, iter(lambda: stream.read(1 << 20), b"")))
+            return defect(f"file over {self.max_bytes:,} bytes", f"{name}:1", text=shown, size=size)
         try:
             return parse(decode(data, self.encoding, f"{name}:1"))
         except NotText as error:

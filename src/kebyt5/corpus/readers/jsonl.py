@@ -24,14 +24,15 @@ class JSONLinesReader(Reader):
 
     def _read(self, file: str) -> Iterator[Document]:
         for name, stream in open_members(file):
-            skipping = False
+            begins, size = b"", 0
             for number, data, goes_on in read_lines(stream, self.max_bytes):
-                if goes_on or skipping:
-                    if not skipping:
+                if goes_on or size:
+                    begins, size = begins or data[:1000], size + len(data)
+                    if not goes_on:
                         reason = f"line over {self.max_bytes:,} bytes"
-                        shown = data[:1000].decode(self.encoding, "replace")
-                        yield defect(reason, f"{name}:{number}", text=shown, size=len(data))
-                    skipping = goes_on
+                        shown = begins.decode(self.encoding, "replace")
+                        yield defect(reason, f"{name}:{number}", text=shown, size=size)
+                        begins, size = b"", 0
                 elif data.strip():
                     yield from self._documents(data, f"{name}:{number}")
 

@@ -7,10 +7,7 @@ from typing import Any
 
 import numpy as np
 
-VOCABULARY = 384
-EOS = 1
-OFFSET = 3
-"""id = byte + OFFSET"""
+from kebyt5.models.tokenization_kebyt5 import EOS, OFFSET, VOCABULARY
 
 
 class ConstraintError(ValueError):
@@ -75,4 +72,4 @@ def byte_ids(text: str) -> list[int]:
     return [byte + OFFSET for byte in re.sub("[\ud800-\udfff]", "\ufffd", text).encode()]
 
 
-__all__ = ["EOS", "OFFSET", "VOCABULARY", "Constraint", "ConstraintError"]
+__all__ = ["EOS", "Constraint", "ConstraintError", "byte_ids", "mask_of"]

@@ -4,13 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kebyt5.generation.constraints.constraint import (
-    EOS,
-    OFFSET,
-    VOCABULARY,
-    Constraint,
-    byte_ids,
-)
+from kebyt5.generation.constraints.constraint import Constraint, byte_ids
+from kebyt5.models.tokenization_kebyt5 import EOS, OFFSET, VOCABULARY
 
 _OUTSIDE, _OPENED, _INSIDE = -3, -2, -1
 _OPEN = ord("<") + OFFSET

@@ -9,15 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kebyt5.generation.constraints.constraint import (
-    EOS,
-    OFFSET,
-    VOCABULARY,
-    Constraint,
-    ConstraintError,
-    mask_of,
-)
+from kebyt5.generation.constraints.constraint import Constraint, ConstraintError, mask_of
 from kebyt5.generation.constraints.emptiness import is_empty_schema, with_optional_terminals
+from kebyt5.models.tokenization_kebyt5 import EOS, LAST_BYTE, OFFSET, VOCABULARY
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
@@ -246,9 +240,9 @@ class _Bytes:
     tokens = (
         *(b"<pad>", b"</s>", b"<unk>"),
         *(bytes([byte]) for byte in range(256)),
-        *(b"<extra_id_%d>" % i for i in range(VOCABULARY - OFFSET - 256)),
+        *(b"<extra_id_%d>" % i for i in range(VOCABULARY - LAST_BYTE - 1)),
     )
-    special_token_ids = (*range(OFFSET), *range(OFFSET + 256, VOCABULARY))
+    special_token_ids = (*range(OFFSET), *range(LAST_BYTE + 1, VOCABULARY))
 
     def __call__(self, text: bytes) -> list[int]:
         return [byte + OFFSET for byte in text]

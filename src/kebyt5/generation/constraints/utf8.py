@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from kebyt5.generation.constraints.constraint import EOS, OFFSET, Constraint, mask_of
+from kebyt5.generation.constraints.constraint import Constraint, mask_of
+from kebyt5.models.tokenization_kebyt5 import EOS, OFFSET
 
 _BOUNDARY = "boundary"
 # What may follow in each state: ranges of bytes, and the state behind them. RFC 3629, section 4:

@@ -9,6 +9,7 @@ import numpy as np
 
 from kebyt5 import inspection
 from kebyt5.inspection import Blocks, Unit
+from kebyt5.models.tokenization_kebyt5 import LAST_BYTE, OFFSET
 from kebyt5.serving.playground.asking import MAX_SEEN_INPUT, MAX_SEEN_OUTPUT, Look
 from kebyt5.serving.playground.drawing import note
 from kebyt5.serving.playground.wording import Language, say
@@ -97,7 +98,7 @@ def _line(
     # Encoder positions alternate in shade.
     numbers = "".join(
         f"<tt{' class=even' if place // factor % 2 == 0 else ''}>"
-        + (f"{ids[place] - 3:02X}" if 3 <= ids[place] < 259 else "·")
+        + (f"{ids[place] - OFFSET:02X}" if OFFSET <= ids[place] <= LAST_BYTE else "·")
         + "</tt>"
         for place in range(start, end)
     )

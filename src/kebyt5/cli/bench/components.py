@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts.types import PositiveInt
 
-from kebyt5.cli.bench.pages import Several, Size, chosen_alternatives, report
+from kebyt5.cli.bench.common import Several, Size, chosen_alternatives, report
 
 
 def tokenizer(*, rounds: PositiveInt = 5, output: Path | None = None) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from kebyt5.cli.bench.pages import Several, Size, chosen_alternatives, publish
+from kebyt5.cli.bench.common import Several, Size, chosen_alternatives, publish
 from kebyt5.errors import InputError
 
 

@@ -1,0 +1,64 @@
+"""Settings and recipes in YAML, on a strict reading."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kebyt5.errors import InputError
+
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses a key that is given twice, of which YAML would keep the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in keys:
+                cause = f"{key.value!r} is given twice"
+                raise yaml.MarkedYAMLError(problem=cause, problem_mark=key.start_mark)
+            keys.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def load_yaml(path: Path, holding: str, variables: bool = False) -> Any:
+    """Reads a YAML file.
+
+    Args:
+        path: The file.
+        holding: What it should hold, for messages: "a recipe".
+        variables: Whether `${NAME}` in a text stands for the environment variable NAME.
+
+    Raises:
+        InputError: It cannot be read, gives a key twice, or names a variable that is not set.
+    """
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}:{mark.line + 1}" if mark else str(path)
+        cause = getattr(error, "problem", None) or getattr(error, "strerror", None) or error
+        raise InputError(f"{place}: no YAML file with {holding}: {cause}") from error
+    return _with_variables(content, path) if variables else content
+
+
+def _with_variables(value: Any, path: Path) -> Any:
+    def variable(match: re.Match[str]) -> str:
+        if match[1] not in os.environ:
+            raise InputError(f"{path}: the environment variable {match[1]} is not set; set it")
+        return os.environ[match[1]]
+
+    if isinstance(value, dict):
+        return {key: _with_variables(item, path) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_variables(item, path) for item in value]
+    return _VARIABLE.sub(variable, value) if isinstance(value, str) else value
+
+
+__all__ = ["load_yaml"]

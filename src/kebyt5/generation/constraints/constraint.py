@@ -12,6 +12,9 @@ EOS = 1
 OFFSET = 3
 """id = byte + OFFSET"""
 
+LONGEST_GUESS = 31
+"""Ids that are guessed at a time, at most."""
+
 
 class ConstraintError(ValueError):
     """A constraint cannot be had or leaves nothing to generate; the message gives the reason."""
@@ -40,7 +43,10 @@ class Constraint(ABC):
         """The state after one more id, which has to be allowed."""
 
     def likely(self, state: Any) -> Sequence[int]:
-        """Ids that the constraint expects to come next, as a draft; none unless it knows better."""
+        """Ids that the constraint expects to come next, as a draft; none unless it knows better.
+
+        It is asked before every pass, and no more than `LONGEST_GUESS` of them are used.
+        """
         return ()
 
     def __and__(self, other: "Constraint") -> "Constraint":

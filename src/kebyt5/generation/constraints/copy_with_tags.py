@@ -6,6 +6,7 @@ import numpy as np
 
 from kebyt5.generation.constraints.constraint import (
     EOS,
+    LONGEST_GUESS,
     OFFSET,
     VOCABULARY,
     Constraint,
@@ -64,11 +65,12 @@ class CopyWithTags(Constraint):
         """The rest of the source, behind the rest of a tag."""
         copying = [copied for copied, where, _ in state if where <= _INSIDE]
         if copying:
-            return self._source[max(copying) :]
+            copied = max(copying)
+            return self._source[copied : copied + LONGEST_GUESS]
         copied, tag, written = min(state)
         if written == 1:
             tag = self._tag_of.get(self._character_before(copied), 0)
-        return self._closes[tag][written:] + self._source[copied:]
+        return self._closes[tag][written:] + self._source[copied : copied + LONGEST_GUESS]
 
     def _character_before(self, copied: int) -> str:
         last = bytes(byte_id - OFFSET for byte_id in self._source[max(0, copied - 4) : copied])

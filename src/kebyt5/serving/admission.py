@@ -82,7 +82,7 @@ class Admission:
         options: The limits.
 
     Attributes:
-        places: How much of what is accepted is taken.
+        places: Those that texts wait and are decoded in.
     """
 
     def __init__(self, options: ServeOptions) -> None:

@@ -115,8 +115,8 @@ class Admission:
                 f"the inputs are read in {len(inputs)} windows, more than the"
                 f" {self.places.total} there is room for; send fewer or shorter ones",
             )
-        seconds = min(request.deadline or self._options.deadline, self._options.deadline)
         with self.places.take(len(inputs)):
+            seconds = self._options.seconds_for(request.deadline)
             yield asyncio.get_running_loop().time() + seconds
 
     def check_size(self, texts: Iterable[str]) -> None:

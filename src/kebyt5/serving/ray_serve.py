@@ -155,8 +155,7 @@ class _Patience:
 
     def __init__(self, request: ModelRequest, options: ServeOptions) -> None:
         self._request = request
-        seconds = min(request.deadline or options.deadline, options.deadline)
-        self._due = time.monotonic() + seconds
+        self._due = time.monotonic() + options.seconds_for(request.deadline)
 
     def body(self) -> str:
         """The request, with the time that it has left.

@@ -291,7 +291,10 @@ def _retry_after(response: httpx2.Response, give_up: float) -> float | None:
     """How long to wait before trying again; None where there is no need to, or no time."""
     if response.status_code != _BUSY:
         return None
-    wait = float(response.headers.get("retry-after", 1))
+    try:
+        wait = float(response.headers.get("retry-after", 1))
+    except ValueError:  # some proxy answered, which may give a date
+        wait = 1.0
     return wait if time.monotonic() + wait <= give_up else None
 
 

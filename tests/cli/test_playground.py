@@ -1,5 +1,6 @@
 """The playground starts, and says in one line why where it does not."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -9,6 +10,8 @@ from functools import partial
 
 import kebyt5
 import kebyt5.serving
+from kebyt5.allocator import KERNEL_CACHES
+from kebyt5.errors import InputError
 
 
 def free_port():
@@ -52,7 +55,33 @@ def test_a_port_that_is_taken(run, checkpoint):
 def test_a_port_that_is_none(run):
     code, _, error = run("playground", "--port", 70_000)
     assert code == 2
-    assert error == "error: --port 70000: from 0, for any, to 65535\n"
+    assert error.startswith("error: ")
+    assert "70000" in error
+    assert "--port" in error
+
+
+def test_checkpoints_have_names_and_share_what_is_equal(run, checkpoint, monkeypatch):
+    for name in KERNEL_CACHES:
+        monkeypatch.setenv(name, "")  # so that it is put back at the end
+        monkeypatch.delenv(name)
+    shown = {}
+
+    def build(services):
+        shown.update(services)
+        raise InputError("seen")
+
+    monkeypatch.setattr("kebyt5.serving.playground.build", build)
+    code, _, error = run("playground", f"one={checkpoint}", f"two={checkpoint}")
+    assert (code, error) == (2, "error: seen\n")
+    one, two = (shown[name].model.shared.weight for name in ("one", "two"))
+    assert one.data_ptr() == two.data_ptr()
+    assert all(int(os.environ[name]) < 100 for name in KERNEL_CACHES)
+
+
+def test_two_checkpoints_of_one_name(run, checkpoint):
+    code, _, error = run("playground", checkpoint, f"{checkpoint.name}=tiny")
+    assert code == 2
+    assert f"the name {checkpoint.name} is taken" in error
 
 
 def test_no_such_checkpoint(run, tmp_path):

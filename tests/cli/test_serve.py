@@ -32,7 +32,7 @@ def test_help_has_every_option(run):
         (["/no/such/folder", "--port", "0"], ["no such folder"]),
         (["a=tiny", "a=tiny"], ["taken by tiny"]),
         (["개체=tiny"], ["cannot be a name"]),
-        (["--port", "70000"], ["--port 70000"]),
+        (["--port", "70000"], ["--port", "70000"]),
         (["--slots", "0"], ["0"]),
         (["--deadline", "inf"], ["--deadline inf", "finite"]),
         (["--slots", "2", "--queue", "2"], ["--max-texts 64", "raise --queue"]),

@@ -6,11 +6,11 @@ import pytest
 
 from kebyt5.errors import InputError
 from kebyt5.evaluation.options import PredictOptions
-from kebyt5.evaluation.predict import fit, predict
+from kebyt5.evaluation.predict import Windows, fit, predict
 from kebyt5.evaluation.predictions import write_predictions
 from kebyt5.generation.batch import generate_texts
 from kebyt5.generation.likelihood import log_likelihoods
-from kebyt5.tasks import get_task
+from kebyt5.tasks import Example, get_task
 
 
 @pytest.fixture(autouse=True)
@@ -132,3 +132,17 @@ def test_of_the_windows_of_a_long_context_the_likeliest_answer_counts(tiny_model
         assert found[row] == pytest.approx(likely[0], abs=1e-4)
     with pytest.raises(InputError, match="over the limit of 300"):
         predict(model, task, [long], PredictOptions(max_input_bytes=300, strict=True))
+
+
+def test_of_the_windows_of_an_example_the_one_surest_of_its_label_counts(monkeypatch):
+    monkeypatch.setattr(
+        "kebyt5.tasks.nsmc.NSMC.fit", lambda self, example, *_: [example] * int(example.id)
+    )
+    task = get_task("nsmc")
+    examples = [Example(count, {"document": "재밌다"}) for count in ("2", "1", "3")]
+    windows = Windows(task, examples)
+    assert len(windows.inputs) == len(windows.shown) == 6
+    assert windows.shortened == [True, False, True]
+    rows = [[-2.0, -1.0], [-0.5, -3.0], [-9.0, -8.0], [-4.0, -5.0], [-4.0, -3.0], [-7.0, -6.0]]
+    assert windows.surest(rows).tolist() == [rows[1], rows[2], rows[4]]
+    assert Windows(task, []).surest([]).shape == (0, 2)

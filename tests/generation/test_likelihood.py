@@ -48,6 +48,13 @@ def test_long_candidates_are_decoded_few_at_a_time_in_linear_memory(tiny_model, 
     assert all(rows == 1 or rows * size <= most for rows, size in passes)
 
 
+def test_no_tokenizer_is_made_for_a_batch(tiny_model, monkeypatch):
+    model = tiny_model()
+    log_likelihoods(model, ["가"], [["나"]])
+    monkeypatch.setattr(ByteTokenizer, "__init__", lambda self: pytest.fail("takes 4 ms"))
+    log_likelihoods(model, INPUTS, [TARGETS] * 3, batch_size=1)
+
+
 def test_all_continuations_have_probability_one_together(tiny_model):
     model = tiny_model()
     # Every text of at most one byte, and what is left for longer ones.

@@ -1,6 +1,8 @@
 """The client against a server in a process of its own."""
 
 import asyncio
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from pydantic import ValidationError
@@ -126,3 +128,27 @@ def test_a_busy_server_is_asked_again(server, greedy, streams):
     before = server.metric(refused)
     assert asyncio.run(scenario()) == [greedy(LONG, 300)] * 8
     assert server.metric(refused) > before
+
+
+class Proxy(BaseHTTPRequestHandler):
+    """Is busy at first, and says until when as a date."""
+
+    asked = 0
+
+    def do_POST(self):
+        Proxy.asked += 1
+        self.send_response(429 if Proxy.asked == 1 else 404)
+        self.send_header("Retry-After", "Wed, 21 Oct 2015 07:28:00 GMT")
+        self.end_headers()
+
+
+def test_a_proxy_may_say_when_to_ask_again_as_a_date():
+    with HTTPServer(("127.0.0.1", 0), Proxy) as proxy:
+        answering = threading.Thread(target=lambda: [proxy.handle_request() for _ in range(2)])
+        answering.start()
+        with (
+            Client(f"http://127.0.0.1:{proxy.server_port}") as client,
+            pytest.raises(ServerError, match="404"),
+        ):
+            client.generate(GenerateRequest(input="가"))
+        answering.join()

@@ -20,7 +20,7 @@ from kebyt5.client import Client, ConstraintSpec, GenerateRequest, ServerError, 
 from kebyt5.errors import InputError
 from kebyt5.serving import ray_serve
 from kebyt5.serving.options import ServeOptions
-from kebyt5.serving.ray_serve import RemoteService, run
+from kebyt5.serving.ray_serve import RemoteService, deploy, run
 
 
 @pytest.fixture(scope="module")
@@ -204,9 +204,27 @@ def test_sigterm_answers_what_is_accepted_and_leaves_what_others_serve(server, g
 
 def test_what_cannot_be_deployed():
     with pytest.raises(InputError, match="fewer than"):
-        run({"tiny": "tiny"}, ServeOptions(), "127.0.0.1", 8000, 2, 1)
+        run({"tiny": "tiny"}, ServeOptions(), "127.0.0.1", 8000, 2, 1, 1)
     with pytest.raises(InputError, match="--port 0"):
-        run({"tiny": "tiny"}, ServeOptions(), "127.0.0.1", 0, 1, 1)
+        run({"tiny": "tiny"}, ServeOptions(), "127.0.0.1", 0, 1, 1, 1)
+
+
+def test_a_replica_reserves_the_cores_that_it_computes_with(monkeypatch):
+    reserved, given = [], []
+
+    def deployment(_, ray_actor_options, **others):
+        reserved.append(ray_actor_options)
+        return SimpleNamespace(bind=lambda *arguments: given.append(arguments))
+
+    monkeypatch.setattr(
+        ray_serve, "serve",
+        SimpleNamespace(
+            deployment=deployment, ingress=lambda _: lambda: None, run=lambda *_, **__: None
+        ),
+    )  # fmt: skip
+    deploy({"tiny": "tiny"}, ServeOptions(), 1, 1, cores=3)
+    assert reserved == [{"num_cpus": 3}, {"num_cpus": 0}]  # the ingress computes nothing
+    assert given[0] == ("tiny", "tiny", ServeOptions(), 3)
 
 
 def test_a_request_that_no_replica_takes_ends_soon_after_its_deadline(monkeypatch):

@@ -1,7 +1,10 @@
 """One thread runs a model; coroutines ask it for texts and other work, and may give up."""
 
 import asyncio
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -230,6 +233,35 @@ def test_when_the_thread_dies_nobody_waits_for_ever(model, monkeypatch):
         assert not worker.is_alive
 
     run(model, scenario)
+
+
+def test_nothing_that_arrives_while_the_thread_dies_is_forgotten(model, monkeypatch):
+    """Asked from several threads without a pause, of which each change may come anywhere."""
+    monkeypatch.setattr(worker_module, "log", lambda *_: None)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+
+    async def ask(worker):
+        for _ in range(20):
+            texts = [worker.generate("가", SHORT) for _ in range(5)]
+            asked = asyncio.gather(*texts, worker.call(id), return_exceptions=True)
+            assert {type(each) for each in await asyncio.wait_for(asked, 20)} == {ZeroDivisionError}
+
+    def dies_when_asked(worker):
+        while not worker._arrived:
+            pass
+        1 / 0  # noqa: B018
+
+    try:
+        for _ in range(40):
+            worker = Worker(model, 4, "test")
+            monkeypatch.setattr(worker.engine, "step", partial(dies_when_asked, worker))
+            worker.start()
+            with ThreadPoolExecutor(4) as threads:
+                list(threads.map(asyncio.run, [ask(worker) for _ in range(4)]))
+            worker._thread.join()
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_a_worker_that_hangs_does_not_count_as_alive(model, monkeypatch):

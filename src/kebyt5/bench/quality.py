@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from pydantic import PositiveInt
 
-from kebyt5.allocator import keep_memory
+from kebyt5.allocator import prepare_process
 from kebyt5.errors import InputError
 from kebyt5.finetuning.config import RANDOM, FinetuneConfig, to_settings
 from kebyt5.finetuning.finetune import finetune, read_data
@@ -269,8 +269,7 @@ def _begin_worker(threads: int, output: Path) -> None:
     """Gives a worker its share of the cores, and what it says a file."""
     end_with_parent()
     torch.set_num_threads(threads)
-    keep_memory()
-    torch.set_flush_denormal(True)
+    prepare_process()
     log = open(output / "logs" / f"{os.getpid()}.txt", "a", encoding="utf-8")  # noqa: SIM115
     sys.stdout = sys.stderr = log
 

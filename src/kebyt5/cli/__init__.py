@@ -4,13 +4,12 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import torch
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 from rich.text import Text
 from transformers.utils.logging import disable_progress_bar
 
-from kebyt5.allocator import keep_memory
+from kebyt5.allocator import prepare_process
 from kebyt5.cli.bench import bench
 from kebyt5.cli.convert import convert
 from kebyt5.cli.corpus import corpus
@@ -79,10 +78,7 @@ def launch(
 
 def main() -> None:
     """Runs the command line; any mistake in the input is one line on stderr and exit code 2."""
-    keep_memory()
-    # Attention weights next to zero are denormal numbers, which take a processor ten times as
-    # long; threads that are made later inherit this.
-    torch.set_flush_denormal(True)
+    prepare_process()
     disable_progress_bar()  # those of loading and saving weights, which come between messages
     try:
         app.meta(exit_on_error=False, print_error=False)

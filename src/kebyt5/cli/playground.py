@@ -3,8 +3,9 @@
 from typing import Annotated
 
 from cyclopts import Parameter
-from cyclopts.types import NonNegativeInt
+from cyclopts.types import Port
 
+from kebyt5.allocator import limit_kernel_caches
 from kebyt5.errors import InputError
 
 _DEADLINE = 3600.0
@@ -14,36 +15,36 @@ _DEADLINE = 3600.0
 def playground(
     *checkpoints: Annotated[str, Parameter(negative="")],
     host: str = "127.0.0.1",
-    port: NonNegativeInt = 7860,
+    port: Port = 7860,
 ) -> None:
     r"""Open a page on which to ask checkpoints and see what they do.
 
     ```bash
     kebyt5 playground
-    kebyt5 playground runs/ner runs/mrc --port 8000
+    kebyt5 playground runs/ner mrc=runs/mrc-lora --port 8000
     ```
 
     Args:
-        checkpoints: Folders or names on the hub; `tiny`, the model that kebyt5 ships, where none
-            is given.
+        checkpoints: Folders or names on the hub, also LoRA adapters, each with a name if you like:
+            NAME=CHECKPOINT. `tiny`, the model that kebyt5 ships, where none is given.
         host: The address to listen on; 0.0.0.0 lets other machines in.
         port: The port to listen on, 0 for any that is free.
     """
-    if port > 65_535:
-        raise InputError(f"--port {port}: from 0, for any, to 65535")
+    limit_kernel_caches()
     try:
         from kebyt5.serving.playground import build
         from kebyt5.serving.service import LocalService
     except ModuleNotFoundError as error:
         raise InputError(f"{error}; pip install 'kebyt5[serve]'") from error
-    from kebyt5.models.loading import load
     from kebyt5.serving.options import ServeOptions
+    from kebyt5.serving.registry import load_models, parse_checkpoints
     from kebyt5.serving.threads import leave_cores_to_workers
 
     options = ServeOptions(deadline=_DEADLINE)
-    names = dict.fromkeys(checkpoints or ("tiny",))
-    threads = leave_cores_to_workers(len(names))
-    services = {name: LocalService(name, load(name), options, threads) for name in names}
+    named = parse_checkpoints(checkpoints)
+    threads = leave_cores_to_workers(len(named))
+    models = load_models(named)
+    services = {name: LocalService(name, model, options, threads) for name, model in models.items()}
     page = build(services)
     for service in services.values():
         service.start()

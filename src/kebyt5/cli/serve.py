@@ -4,7 +4,7 @@ from importlib.util import find_spec
 from typing import Annotated
 
 from cyclopts import Parameter
-from cyclopts.types import PositiveInt
+from cyclopts.types import Port, PositiveInt
 
 from kebyt5.allocator import limit_kernel_caches
 from kebyt5.errors import InputError
@@ -14,11 +14,12 @@ from kebyt5.serving.options import ServeOptions
 def serve(
     *checkpoints: str,
     host: str = "127.0.0.1",
-    port: int = 8000,
+    port: Port = 8000,
     playground: bool = True,
     ray: bool = False,
     replicas: PositiveInt = 1,
     max_replicas: PositiveInt | None = None,
+    cores: PositiveInt = 1,
     options: Annotated[ServeOptions | None, Parameter(name="*")] = None,
 ) -> None:
     r"""Serve checkpoints over HTTP, with the documentation of the interface at /docs.
@@ -41,6 +42,7 @@ def serve(
         replicas: Ray: of each model, at least.
         max_replicas: Ray: of each model, at most, as load asks for; as many as at least where not
             given.
+        cores: Ray: of each replica, which reserves as many and computes with no more.
         options: Limits and keys.
     """
     limit_kernel_caches()
@@ -52,12 +54,10 @@ def serve(
     options = options or ServeOptions()
     options.read_api_keys()  # refused now rather than in a process far away
     named = parse_checkpoints(checkpoints)
-    if not 0 <= port < 65_536:
-        raise InputError(f"--port {port}: from 0, for any, to 65535")
     if ray:
         from kebyt5.serving.ray_serve import run as run_on_ray
 
-        run_on_ray(named, options, host, port, replicas, max_replicas or replicas)
+        run_on_ray(named, options, host, port, replicas, max_replicas or replicas, cores)
         return
     from kebyt5.serving.server import bind, run
     from kebyt5.serving.threads import leave_cores_to_workers

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 from transformers import PreTrainedModel
 
 from kebyt5.errors import InputError
@@ -15,6 +16,8 @@ from kebyt5.generation.likelihood import log_likelihoods
 from kebyt5.generation.request import Statistics
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 from kebyt5.tasks import Example, Task
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -85,46 +88,30 @@ def predict(
         InputError: With `strict`, an input is over the limit.
     """
     options = options or PredictOptions()
-    inputs: list[str] = []
-    shown: list[Example] = []
-    limits: list[int] = []
-    windows: list[slice] = []
-    truncated = 0
-    for example in examples:
-        texts, parts, was_cut = fit_inputs(
-            task, example, options.max_input_bytes, options.stride, options.strict
-        )
-        windows.append(slice(len(inputs), len(inputs) + len(texts)))
-        inputs += texts
-        shown += parts
-        limits += [task.max_target_bytes(part) for part in parts]
-        truncated += was_cut
-
+    windows = Windows(task, examples, options.max_input_bytes, options.stride, options.strict)
+    inputs, truncated = windows.inputs, sum(windows.shortened)
     if task.labels and options.decoding == "likelihood":
         labels = [task.labels] * len(inputs)
         rows = log_likelihoods(model, inputs, labels, options.batch_size, progress)
-        # Of several windows, the one that is surest of its label.
-        best = [max(rows[window], key=np.max) for window in windows]
-        table = np.array(best).reshape(-1, len(task.labels))
+        table = windows.surest(rows)
         return Predictions(examples, [task.labels[i] for i in table.argmax(1)], truncated, table)
     statistics: list[Statistics] = []
     texts = generate_texts(
         model,
         inputs,
-        limits,
+        [task.max_target_bytes(part) for part in windows.shown],
         options.batch_size,
         options.num_beams,
         progress,
-        task_constraints(task, shown) if options.constrain else None,
+        task_constraints(task, windows.shown) if options.constrain else None,
         statistics,
     )
-    chosen = choose_answers(model, task, examples, inputs, texts, windows, options)
     return Predictions(
         examples,
-        chosen,
+        windows.choose(model, texts, options.batch_size),
         truncated,
         constrained=options.constrain,
-        statistics=[sum_of(statistics[w]) for w in windows] if options.num_beams == 1 else None,
+        statistics=list(map(sum_of, windows.of(statistics))) if options.num_beams == 1 else None,
     )
 
 
@@ -136,46 +123,84 @@ def sum_of(statistics: Iterable[Statistics]) -> Statistics:
     return total
 
 
-def choose_answers(
-    model: PreTrainedModel,
-    task: Task,
-    examples: Sequence[Example],
-    inputs: Sequence[str],
-    texts: Sequence[str],
-    windows: Sequence[slice],
-    options: PredictOptions,
-) -> list[str]:
-    """Of the texts generated for the windows of each example, the one that `Task.choose` takes.
+class Windows:
+    """What a model reads of some examples, each at once or in several windows.
 
     Args:
-        model: Says how likely the texts are; asked only where there are several windows.
         task: What the examples belong to.
-        examples: The whole examples.
+        examples: With or without gold.
+        max_bytes: As for `fit_inputs`, as are the others.
+        stride: From window to window.
+        strict: Refuses examples that the model would not see as a whole.
+
+    Attributes:
         inputs: The input texts of all windows.
-        texts: What was generated for them.
-        windows: For each example its part of `inputs` and `texts`.
-        options: How answers are made.
+        shown: What of the examples they show.
+        shortened: Of each example, whether the model does not see the whole at once.
+
+    Raises:
+        InputError: As from `fit_inputs`.
     """
-    several = [i for window in windows if window.stop - window.start > 1 for i in _range(window)]
-    candidates = [[texts[i], *task.rivals] for i in several]
-    asked = [inputs[i] for i in several]
-    found = dict(
-        zip(
-            several,
-            log_likelihoods(model, asked, candidates, options.batch_size),
-            strict=True,
-        )
-    )
-    return [
-        texts[window.start]
-        if window.start not in found
-        else task.choose(example, texts[window], np.array([found[i] for i in _range(window)]))
-        for example, window in zip(examples, windows, strict=True)
-    ]
 
+    def __init__(
+        self,
+        task: Task,
+        examples: Sequence[Example],
+        max_bytes: int | None = None,
+        stride: int | None = None,
+        strict: bool = False,
+    ) -> None:
+        self.inputs: list[str] = []
+        self.shown: list[Example] = []
+        self.shortened: list[bool] = []
+        self._task = task
+        self._examples = examples
+        self._slices: list[slice] = []
+        for example in examples:
+            texts, parts, was_cut = fit_inputs(task, example, max_bytes, stride, strict)
+            self._slices.append(slice(len(self.inputs), len(self.inputs) + len(texts)))
+            self.inputs += texts
+            self.shown += parts
+            self.shortened.append(was_cut)
 
-def _range(window: slice) -> range:
-    return range(window.start, window.stop)
+    def of(self, values: Sequence[T]) -> list[Sequence[T]]:
+        """Values of all windows, divided among the examples."""
+        return [values[each] for each in self._slices]
+
+    def surest(self, rows: Sequence[ArrayLike]) -> np.ndarray:
+        """Of the windows of each example, the one that is surest of its label.
+
+        Args:
+            rows: For each window the log-likelihoods of the task's labels.
+
+        Returns:
+            Those of the windows that are chosen, shape (examples, labels).
+        """
+        best = [max(each, key=np.max) for each in self.of(rows)]
+        return np.array(best).reshape(-1, len(self._task.labels))
+
+    def choose(
+        self, model: PreTrainedModel, texts: Sequence[str], batch_size: int = 32
+    ) -> list[str]:
+        """Of the texts generated for the windows of each example, the one that its task takes.
+
+        Args:
+            model: Says how likely the texts are; asked only where there are several windows.
+            texts: What was generated for each window.
+            batch_size: As for `log_likelihoods`.
+        """
+        task, windows = self._task, self.of(range(len(self.inputs)))
+        several = [i for each in windows if len(each) > 1 for i in each]
+        candidates = [[texts[i], *task.rivals] for i in several]
+        asked = [self.inputs[i] for i in several]
+        rows = log_likelihoods(model, asked, candidates, batch_size)
+        found = dict(zip(several, rows, strict=True))
+        return [
+            texts[each[0]]
+            if len(each) == 1
+            else task.choose(example, [texts[i] for i in each], np.array([found[i] for i in each]))
+            for example, each in zip(self._examples, windows, strict=True)
+        ]
 
 
 def fit_inputs(
@@ -224,4 +249,4 @@ def fit(text: str, max_bytes: int, strict: bool, place: str) -> tuple[str, bool]
     return cut, cut != text
 
 
-__all__ = ["Predictions", "choose_answers", "fit", "fit_inputs", "predict"]
+__all__ = ["Predictions", "Windows", "fit", "fit_inputs", "predict"]

@@ -12,8 +12,8 @@ from transformers import PreTrainedModel
 
 from kebyt5.generation.constraints.constraint import Constraint
 from kebyt5.generation.engine import Engine
-from kebyt5.generation.request import GenerationOptions, Statistics, TextStream
-from kebyt5.models.tokenization_kebyt5 import EOS, ByteTokenizer
+from kebyt5.generation.request import GenerationOptions, Statistics, TextStream, tokenizer
+from kebyt5.models.tokenization_kebyt5 import EOS
 
 
 def generate_texts(
@@ -73,12 +73,11 @@ def _beam_search(
     constraints: Sequence[Constraint | None],
 ) -> list[str]:
     """Beam search by Transformers, in batches of inputs of like length."""
-    tokenizer = ByteTokenizer()
     by_length = sorted(range(len(inputs)), key=lambda i: len(inputs[i]), reverse=True)
     batches = [by_length[i : i + batch_size] for i in range(0, len(by_length), batch_size)]
     texts = [""] * len(inputs)
     for batch in track(batches, progress, disable=not progress, transient=True):
-        encoded = tokenizer([inputs[i] for i in batch], padding=True, return_tensors="pt")
+        encoded = tokenizer()([inputs[i] for i in batch], padding=True, return_tensors="pt")
         mine = [constraints[i] for i in batch]
         generated = model.generate(
             **encoded.to(model.device),

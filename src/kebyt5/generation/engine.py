@@ -23,7 +23,7 @@ from transformers import PreTrainedModel
 
 from kebyt5.generation.beams import Hypothesis, beam_search
 from kebyt5.generation.cache import SlotCache
-from kebyt5.generation.constraints.constraint import EOS, Constraint
+from kebyt5.generation.constraints.constraint import Constraint
 from kebyt5.generation.decoder import PackedDecoder
 from kebyt5.generation.drafts import Habits, Price
 from kebyt5.generation.encoding import batch_of_like_length, encode
@@ -38,6 +38,7 @@ from kebyt5.generation.request import (
 )
 from kebyt5.generation.sampling import Scores
 from kebyt5.generation.slot import Slot
+from kebyt5.models.tokenization_kebyt5 import EOS
 
 _LOOKING = 0.05
 """Share of the time that may go into asking whether what waits is still wanted; a whole test set

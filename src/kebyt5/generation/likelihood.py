@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
-from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
+from kebyt5.generation.request import tokenizer
 
 LARGEST_PASS = 8192
 """Positions of candidates and of the encoder states beside them that a pass of the decoder sees;
@@ -53,7 +53,7 @@ def log_likelihoods(
     batches = [by_length[i : i + batch_size] for i in range(0, len(by_length), batch_size)]
     for batch in track(batches, progress, disable=not progress, transient=True):
         pairs = [(row, i, j) for row, i in enumerate(batch) for j in range(len(candidates[i]))]
-        encoded = ByteTokenizer()([inputs[i] for i in batch], padding=True, return_tensors="pt")
+        encoded = tokenizer()([inputs[i] for i in batch], padding=True, return_tensors="pt")
         encoded = encoded.to(model.device)
         states = model.get_encoder()(**encoded).last_hidden_state
         sizes = [len(candidates[i][j].encode("utf-8", "replace")) + 1 for _, i, j in pairs]
@@ -89,7 +89,7 @@ def _passes(sizes: Sequence[int], states: int, most: int) -> Iterator[slice]:
 
 def _score(model: PreTrainedModel, states: Tensor, mask: Tensor, targets: list[str]) -> Tensor:
     """The log probability of each target after its encoder states (targets, n, D): (targets,)."""
-    labels = ByteTokenizer()(targets, padding=True, return_tensors="pt").to(model.device)
+    labels = tokenizer()(targets, padding=True, return_tensors="pt").to(model.device)
     logits = model(
         encoder_outputs=BaseModelOutput(states),
         attention_mask=mask,

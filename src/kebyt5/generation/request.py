@@ -313,12 +313,13 @@ def _overlap(text: str, word: str) -> int:
 
 def encode_input(text: str, sentinels: Sentinels) -> np.ndarray:
     """The ids of an input."""
-    return _tokenizer().encode_array(text, sentinels=sentinels)
+    return tokenizer().encode_array(text, sentinels=sentinels)
 
 
 @cache
-def _tokenizer() -> ByteTokenizer:
-    return ByteTokenizer()  # making one takes longer than encoding many a text
+def tokenizer() -> ByteTokenizer:
+    """The one that texts are encoded with; making another takes longer than encoding many."""
+    return ByteTokenizer()
 
 
 __all__ = [
@@ -329,4 +330,6 @@ __all__ = [
     "GenerationOptions",
     "Statistics",
     "TextStream",
+    "encode_input",
+    "tokenizer",
 ]

@@ -82,7 +82,7 @@ class Admission:
         options: The limits.
 
     Attributes:
-        places: How much of what is accepted is taken.
+        places: Those that texts wait and are decoded in.
     """
 
     def __init__(self, options: ServeOptions) -> None:
@@ -115,8 +115,8 @@ class Admission:
                 f"the inputs are read in {len(inputs)} windows, more than the"
                 f" {self.places.total} there is room for; send fewer or shorter ones",
             )
-        seconds = min(request.deadline or self._options.deadline, self._options.deadline)
         with self.places.take(len(inputs)):
+            seconds = self._options.seconds_for(request.deadline)
             yield asyncio.get_running_loop().time() + seconds
 
     def check_size(self, texts: Iterable[str]) -> None:

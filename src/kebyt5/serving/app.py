@@ -54,7 +54,6 @@ _REFUSALS = {
     400: "The body is no JSON.",
     401: "A key is missing.",
     404: "No such model.",
-    408: "The body took too long.",
     413: "The body is too large.",
     422: "Something asked for is not possible; the detail says what to do.",
     429: "Too much at once; Retry-After says when to try again.",
@@ -163,7 +162,7 @@ async def metrics(request: Request) -> Response:
 
 
 _models = APIRouter(prefix="/v1", tags=["models"])
-_ALL = _problems(*(status for status in _REFUSALS if status != 408))
+_ALL = _problems(*_REFUSALS)
 
 
 @_models.get("/models", responses=_problems(401))

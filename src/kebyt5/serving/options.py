@@ -62,6 +62,14 @@ class ServeOptions:
         """Texts of a model that are accepted and not answered yet, at most."""
         return self.slots + self.queue
 
+    def seconds_for(self, asked: float | None) -> float:
+        """That a request has to be done in.
+
+        Args:
+            asked: The seconds that it names itself, None where it names none.
+        """
+        return self.deadline if asked is None else min(asked, self.deadline)
+
     @property
     def drain_seconds(self) -> float:
         """After which a server that stops does not wait any more, though nothing should be left."""

@@ -155,8 +155,7 @@ class _Patience:
 
     def __init__(self, request: ModelRequest, options: ServeOptions) -> None:
         self._request = request
-        seconds = min(request.deadline or options.deadline, options.deadline)
-        self._due = time.monotonic() + seconds
+        self._due = time.monotonic() + options.seconds_for(request.deadline)
 
     def body(self) -> str:
         """The request, with the time that it has left.
@@ -206,7 +205,7 @@ class _Patience:
 
 
 def deploy(
-    named: Mapping[str, str], options: ServeOptions, replicas: int, max_replicas: int
+    named: Mapping[str, str], options: ServeOptions, replicas: int, max_replicas: int, cores: int
 ) -> None:
     """Begins to serve on the cluster that this process is connected to.
 
@@ -218,6 +217,7 @@ def deploy(
         options: Limits and keys.
         replicas: Of each model, at least.
         max_replicas: And at most.
+        cores: Of each replica, both reserved and computed with.
     """
     keys = options.read_api_keys()  # here, as other machines may not have the file
 
@@ -242,9 +242,10 @@ def deploy(
             },
             graceful_shutdown_timeout_s=options.drain_seconds,
             health_check_period_s=5,
-            ray_actor_options={"num_cpus": 1},
+            ray_actor_options={"num_cpus": cores},
         )
-        serve.run(model.bind(name, source, options), name=_application(name), route_prefix=None)
+        bound = model.bind(name, source, options, cores)
+        serve.run(bound, name=_application(name), route_prefix=None)
     front = deployment(
         serve.ingress(ingress)(),
         name="ingress",
@@ -283,6 +284,7 @@ def run(
     port: int,
     replicas: int,
     max_replicas: int,
+    cores: int,
 ) -> None:
     """Serves until SIGTERM or SIGINT, on the cluster at RAY_ADDRESS or a new one on this machine.
 
@@ -293,6 +295,7 @@ def run(
         port: Of the ingress.
         replicas: Of each model, at least.
         max_replicas: And at most.
+        cores: Of each replica.
 
     Raises:
         InputError: There are to be fewer replicas at most than at least, or any port.
@@ -307,7 +310,7 @@ def run(
     for number in (signal.SIGTERM, signal.SIGINT):  # after Ray, which puts an exit of its own there
         signal.signal(number, lambda *_: stop.set())
     serve.start(http_options={"host": host, "port": port})
-    deploy(named, options, replicas, max_replicas)
+    deploy(named, options, replicas, max_replicas, cores)
     log("serving on Ray", url=f"http://{host}:{port}", models=list(named))
     stop.wait()
     log("stopping")

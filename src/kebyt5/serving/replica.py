@@ -9,10 +9,10 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import wraps
 from typing import Any
 
-import torch
 from pydantic import BaseModel
 from ray.serve.metrics import Gauge
 
+from kebyt5.allocator import limit_kernel_caches, prepare_process
 from kebyt5.serving.logs import configure, log
 from kebyt5.serving.metrics import Engines
 from kebyt5.serving.options import ServeOptions
@@ -53,14 +53,16 @@ class Replica:
         name: Of the model.
         source: Its checkpoint.
         options: Limits.
+        cores: That it computes with.
     """
 
-    def __init__(self, name: str, source: str, options: ServeOptions) -> None:
+    def __init__(self, name: str, source: str, options: ServeOptions, cores: int) -> None:
         configure()
-        torch.set_flush_denormal(True)  # of this thread and those it starts, as the command does
-        threads = leave_cores_to_workers(1)
+        prepare_process()
+        limit_kernel_caches()
+        leave_cores_to_workers(1)
         model = load_models({name: source})[name]
-        self._service = LocalService(name, model, options, threads)
+        self._service = LocalService(name, model, options, cores)
         self._service.start()
         self._engines = Engines({name: self._service})
         self._gauges: dict[str, Gauge] = {}

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from kebyt5.evaluation.options import PredictOptions
-from kebyt5.evaluation.predict import choose_answers, fit_inputs
+from kebyt5.evaluation.predict import Windows
 from kebyt5.generation import Engine, Generated, GenerationOptions
+from kebyt5.generation.constraints import Constraint
 from kebyt5.generation.constraints.forms import task_constraints
 from kebyt5.generation.encoding import batch_of_like_length, encode
 from kebyt5.generation.fill import fill
@@ -77,7 +77,7 @@ class LocalService:
 
     Attributes:
         model: As given.
-        places: How much of what is accepted is taken.
+        places: Those that texts wait and are decoded in.
         worker: Runs the model.
     """
 
@@ -192,32 +192,20 @@ class LocalService:
         """
         for example in examples:
             self._admission.check_size(example.inputs.values())
-        inputs: list[str] = []
-        parts: list[Example] = []
-        windows: list[slice] = []
-        shortened: list[bool] = []
-        for example in examples:
-            texts, shown, was_cut = fit_inputs(task, example, None, None, strict=False)
-            windows.append(slice(len(inputs), len(inputs) + len(texts)))
-            inputs += texts
-            parts += shown
-            shortened.append(was_cut)
+        windows = Windows(task, examples)
+        inputs = windows.inputs
         with self._admission.admit(request, inputs, len(examples)) as deadline:
             async with asyncio.timeout_at(deadline):
+                found: Sequence[list[float] | None] = [None] * len(examples)
                 if by_likelihood:
                     rows = await self._log_likelihoods(inputs, [task.labels] * len(inputs))
-                    # Of several windows, the one that is surest of its label.
-                    best = [max(rows[window], key=max) for window in windows]
-                    chosen = [task.labels[row.index(max(row))] for row in best]
-                    found: Sequence[list[float] | None] = best
+                    table = windows.surest(rows)
+                    chosen, found = [task.labels[i] for i in table.argmax(1)], table.tolist()
                 else:
-                    found = [None] * len(examples)
-                    chosen = await self._answers(
-                        task, examples, inputs, parts, windows, constrained, deadline
-                    )
+                    chosen = await self._answers(task, windows, constrained, deadline)
         return [
-            Predicted(text, inputs[window], was_cut, row)
-            for text, window, was_cut, row in zip(chosen, windows, shortened, found, strict=True)
+            Predicted(*each)
+            for each in zip(chosen, windows.of(inputs), windows.shortened, found, strict=True)
         ]
 
     async def fill(self, request: FillRequest) -> FillResponse:
@@ -353,36 +341,28 @@ class LocalService:
         return rows
 
     async def _answers(
-        self,
-        task: Task,
-        examples: Sequence[Example],
-        inputs: Sequence[str],
-        parts: Sequence[Example],
-        windows: Sequence[slice],
-        constrained: bool,
-        deadline: float,
+        self, task: Task, windows: Windows, constrained: bool, deadline: float
     ) -> list[str]:
         """Generates texts for all windows and chooses one for each example."""
-        constraints = task_constraints(task, parts) if constrained else [None] * len(parts)
+        constraints: Sequence[Constraint | None] = [None] * len(windows.shown)
+        if constrained:
+            # That of a long parse takes a while, in which others are answered.
+            constraints = await asyncio.to_thread(task_constraints, task, windows.shown)
         options = [
             GenerationOptions(
                 max_new_bytes=min(task.max_target_bytes(part), self._options.max_new_bytes),
                 constraint=constraint,
                 deadline=_seconds_until(deadline),
             )
-            for part, constraint in zip(parts, constraints, strict=True)
+            for part, constraint in zip(windows.shown, constraints, strict=True)
         ]
-        generated = await self._generate_all(inputs, options)
+        generated = await self._generate_all(windows.inputs, options)
         if any(each.finish == "deadline" for each in generated):
             raise TimeoutError
         texts = [each.text for each in generated]
-
-        def choose(model: PreTrainedModel) -> list[str]:
-            return choose_answers(model, task, examples, inputs, texts, windows, PredictOptions())
-
-        if len(inputs) == len(examples):
+        if len(texts) == len(windows.shortened):  # one for each example
             return texts
-        return await self.worker.call(choose, is_long=True)
+        return await self.worker.call(lambda model: windows.choose(model, texts), is_long=True)
 
 
 def _is_long(input: str, candidates: Sequence[str]) -> bool:

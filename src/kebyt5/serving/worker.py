@@ -58,6 +58,7 @@ class Worker:
         self._prepared: Future[None] = Future()
         self._wake = threading.Event()
         self._stopping = False
+        self._ending = threading.Lock()
         self._ended: BaseException | None = None
         self._arrived: deque[_Ticket] = deque()  # here the threads meet,
         self._short: deque[_Call[Any]] = deque()  # here,
@@ -119,8 +120,7 @@ class Worker:
             is_long: Whether it takes many passes, between which others may run that do not.
         """
         call = _Call(function, is_long)
-        (self._long if is_long else self._short).append(call)
-        self._notify()
+        self._hand_over(call, self._long if is_long else self._short)
         try:
             return await asyncio.wrap_future(call.future)
         finally:
@@ -131,9 +131,8 @@ class Worker:
     ) -> AsyncGenerator[str | Generated]:
         generation = self.engine.submit(input, options)
         ticket = _Ticket(generation, streams)
-        self._arrived.append(ticket)
-        self._notify()
         try:
+            self._hand_over(ticket, self._arrived)
             while True:
                 event = await ticket.events.get()
                 if isinstance(event, BaseException):
@@ -145,10 +144,17 @@ class Worker:
             generation.cancel()
             self._wake.set()
 
-    def _notify(self) -> None:
+    def _hand_over(self, asked: T, place: deque[T]) -> None:
+        """Puts something where the worker's thread finds it.
+
+        Raises:
+            BaseException: What ended that thread.
+        """
+        with self._ending:  # either it is there before the thread ends, or this knows of the end
+            if self._ended:
+                raise self._ended
+            place.append(asked)
         self._wake.set()
-        if self._ended:  # looked at only now, or it might end in between
-            self._fail_all(self._ended)
 
     def _run(self) -> None:
         try:
@@ -168,16 +174,22 @@ class Worker:
                         break
                     self._next_pass_due = math.inf
                     self._wake.wait()
-            self._ended = RuntimeError("the worker is stopped")
         except BaseException as error:
-            self._ended = error
+            self._end(error)
             if self._prepared.done():
                 log("engine stopped", logging.ERROR, error)
             else:
                 self._prepared.set_exception(error)
-        finally:
-            assert self._ended is not None
-            self._fail_all(self._ended)
+        else:
+            self._end(RuntimeError("the worker is stopped"))
+
+    def _end(self, error: BaseException) -> None:
+        """Fails what was asked for and not answered; from now on nothing is handed over."""
+        with self._ending:
+            self._ended = error
+        _deliver((ticket, error) for ticket in (*self._open, *self._arrived))
+        for call in (*self._long, *self._short):
+            call.fail(error)
 
     def _turn(self) -> bool:
         """Lets the engine decode a pass and hands on what came of it."""
@@ -224,15 +236,6 @@ class Worker:
         finally:
             hook.remove()
             self._running, self.engine.between_passes = outer
-
-    def _fail_all(self, error: BaseException) -> None:
-        while self._arrived:
-            self._open.append(self._arrived.popleft())
-        _deliver((ticket, error) for ticket in self._open)
-        self._open = []
-        for calls in (self._long, self._short):
-            while calls:
-                calls.popleft().fail(error)
 
 
 class _Ticket:

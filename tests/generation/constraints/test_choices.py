@@ -1,7 +1,6 @@
 """One text of each part in turn and nothing else; the guess is one of them."""
 
-import gc
-import weakref
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 from kebyt5 import ByteTokenizer
 from kebyt5.generation.batch import generate_texts
 from kebyt5.generation.constraints import Choices, LabelTrie
+from kebyt5.generation.constraints.constraint import LONGEST_GUESS
 
 EOS = 1
 LABELS = ["가", "각", "", "나라", "가나", "😀", "😀😁", "per:date_of_birth", "한국", "한국"]
@@ -107,11 +107,22 @@ def test_generated_texts_are_labels(tiny_model, num_beams):
     assert set(texts) <= set(LABELS)
 
 
-def test_long_lists_of_texts_are_not_kept():
-    kept = [
-        weakref.ref(LabelTrie(labels)._tries[0]) for labels in (LABELS, ["가" * 500, "나" * 501])
-    ]
-    gc.collect()
-    short, long = kept
-    assert short() is not None
-    assert long() is None
+def test_parts_alike_take_memory_once():
+    parts = [[f"{head}, " for head in range(300)], ["NP)", "VP)"]] * 300
+
+    def taken(parts):
+        tracemalloc.start()
+        made = Choices(parts)
+        size, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        del made
+        return size
+
+    assert taken(parts) < 3 * taken(parts[:2])
+
+
+def test_not_much_more_is_likely_than_a_draft_takes():
+    constraint = Choices([["1, "], ["NP)", "VP)"]] * 1000)
+    likely = list(constraint.likely(constraint.start()))
+    assert LONGEST_GUESS <= len(likely) <= LONGEST_GUESS + len("1, ")
+    assert likely == ids("1, NP)" * 1000)[: len(likely)]

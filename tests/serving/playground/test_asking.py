@@ -236,7 +236,17 @@ def test_a_run_says_what_its_model_may_be_asked(config, tasks, served, tmp_path)
 
 
 @pytest.mark.parametrize(
-    "config", [None, "", "[1", "pretrain: {}", "finetune: 3", "finetune: {task: [gone]}"]
+    "config",
+    [
+        None,
+        "",
+        "[1",
+        "pretrain: {}",
+        "finetune: 3",
+        "finetune: {task: [gone]}",
+        "finetune: {task: }",
+        "finetune: {task: 3}",
+    ],
 )
 def test_any_other_model_may_be_asked_anything(config, served, tmp_path):
     if config is not None:

@@ -1,17 +1,16 @@
 """One of several texts, once or in turn: labels, rows of a parse."""
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
+from itertools import accumulate, chain
 
 import numpy as np
 
-from kebyt5.generation.constraints.constraint import EOS, Constraint, byte_ids
+from kebyt5.generation.constraints.constraint import LONGEST_GUESS, Constraint, byte_ids
 from kebyt5.generation.constraints.trie import Trie
+from kebyt5.models.tokenization_kebyt5 import EOS
 
 State = tuple[int, int]
-
-_SHARED = 1000
-"""Characters of texts whose trie is kept; it takes up to a MB."""
 
 
 class Choices(Constraint):
@@ -37,8 +36,11 @@ class Choices(Constraint):
             if text not in texts:
                 raise ValueError(f"the guess {text!r} is no text of its part")
         last = len(parts) - 1
-        self._tries = [_trie(tuple(texts), part == last) for part, texts in enumerate(parts)]
+        trie = cache(_trie)  # all words of a parse have the same heads and labels to choose from
+        self._tries = [trie(tuple(texts), part == last) for part, texts in enumerate(parts)]
         self._guess = [(*byte_ids(text), *[EOS] * (n == last)) for n, text in enumerate(guess)]
+        self._guessed = list(chain.from_iterable(self._guess))
+        self._behind = list(accumulate(map(len, self._guess)))  # where the guess of a part ends
 
     def start(self) -> State:
         """Part and node in its trie."""
@@ -62,7 +64,8 @@ class Choices(Constraint):
         """The rest of the guess; where another text was begun, of the first one like it."""
         part, node = state
         rest = self._tries[part].ending(node, self._guess[part])
-        return [*rest, *(byte_id for ids in self._guess[part + 1 :] for byte_id in ids)]
+        behind = self._behind[part]
+        return rest + self._guessed[behind : behind + LONGEST_GUESS]
 
     def _settle(self, part: int, node: int) -> State:
         """Goes on to the next part at the end of one, and over parts that are empty."""
@@ -87,14 +90,7 @@ class LabelTrie(Choices):
 
 def _trie(texts: tuple[str, ...], ends: bool) -> Trie:
     """The trie of some texts, each with the end of sequence where `ends`."""
-    return _shared_trie(texts, ends) if sum(map(len, texts)) <= _SHARED else _new_trie(texts, ends)
-
-
-def _new_trie(texts: tuple[str, ...], ends: bool) -> Trie:
     return Trie([*byte_ids(text), *[EOS] * ends] for text in texts)
-
-
-_shared_trie = lru_cache(maxsize=128)(_new_trie)
 
 
 __all__ = ["Choices", "LabelTrie"]

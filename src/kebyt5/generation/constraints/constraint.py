@@ -9,6 +9,9 @@ import numpy as np
 
 from kebyt5.models.tokenization_kebyt5 import EOS, OFFSET, VOCABULARY
 
+LONGEST_GUESS = 31
+"""Ids that are guessed at a time, at most."""
+
 
 class ConstraintError(ValueError):
     """A constraint cannot be had or leaves nothing to generate; the message gives the reason."""
@@ -37,7 +40,10 @@ class Constraint(ABC):
         """The state after one more id, which has to be allowed."""
 
     def likely(self, state: Any) -> Sequence[int]:
-        """Ids that the constraint expects to come next, as a draft; none unless it knows better."""
+        """Ids that the constraint expects to come next, as a draft; none unless it knows better.
+
+        It is asked before every pass, and no more than `LONGEST_GUESS` of them are used.
+        """
         return ()
 
     def __and__(self, other: "Constraint") -> "Constraint":
@@ -72,4 +78,4 @@ def byte_ids(text: str) -> list[int]:
     return [byte + OFFSET for byte in re.sub("[\ud800-\udfff]", "\ufffd", text).encode()]
 
 
-__all__ = ["EOS", "Constraint", "ConstraintError", "byte_ids", "mask_of"]
+__all__ = ["LONGEST_GUESS", "Constraint", "ConstraintError", "byte_ids", "mask_of"]

@@ -92,7 +92,7 @@ _SAYINGS: dict[str, tuple[str, str]] = {
     "other labels": ("그 밖의 라벨 {count}개", "{count} other labels"),
     "windows": (
         "지문을 {count}개 구간으로 나누어 읽었습니다. 다른 탭의 그림은 첫 구간만 나타냅니다.",
-        "The passage is read in {count} windows; what follows shows the first.",
+        "The passage is read in {count} windows; the other tabs show the first.",
     ),
     # GBST.
     "no gbst": (
@@ -102,8 +102,8 @@ _SAYINGS: dict[str, tuple[str, str]] = {
     "about blocks": (
         "GBST는 바이트마다 여러 크기의 블록에서 구한 평균을 섞습니다. 칸이 진할수록 그 블록의"
         " 가중치가 큽니다. 한 블록에 속하는 칸은 이어져 있습니다.",
-        "At each byte GBST mixes the means of blocks of several sizes. The darker a cell, the more"
-        " that block weighs; cells of one block hang together.",
+        "At each byte GBST mixes the means of blocks of several sizes. The stronger the colour of a"
+        " cell, the more that block weighs; cells of one block hang together.",
     ),
     "before": ("합의 전: 바이트마다 따로 고른 가중치", "Before consensus: each byte's own choice"),
     "after": ("합의 후: 모델이 실제로 섞는 가중치", "After consensus: what the model mixes by"),

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from kebyt5.finetuning.config import FinetuneConfig, to_yaml
-from kebyt5.finetuning.finetune import check_resume, finetune, read_data
+from kebyt5.finetuning.config import FREE_ON_RESUME, FinetuneConfig
+from kebyt5.finetuning.finetune import finetune, read_data
 from kebyt5.output import make_output_folder, provenance, write_json, write_text
 from kebyt5.pretraining.devices import this_process
+from kebyt5.pretraining.settings import resumes, to_yaml
 
 
 def finetune_repeatedly(config: FinetuneConfig) -> dict[str, Any]:
@@ -27,14 +28,14 @@ def finetune_repeatedly(config: FinetuneConfig) -> dict[str, Any]:
     Raises:
         InputError: As `finetune`.
     """
-    check_resume(config)
+    resumes("finetune", config, FREE_ON_RESUME)
     runs = dict(_runs(config))
     for run in runs.values():
         read_data(run)  # what is wrong with the last run is told before the first
     main_process = this_process().is_main_process
     if main_process:
         make_output_folder(config.output, may_continue=config.resume)
-        write_text(config.output / "config.yaml", to_yaml(config))
+        write_text(config.output / "config.yaml", to_yaml("finetune", config))
     for run in runs.values():
         if not (config.resume and (run.output / "metrics.json").exists()):
             finetune(run)

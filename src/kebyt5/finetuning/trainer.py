@@ -1,6 +1,7 @@
 """The trainer of a fine-tuning run: its order, its learning rate and its validation."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,9 +22,10 @@ from kebyt5.finetuning.data import LengthGroupedSampler, TaskData, TaskDataset, 
 from kebyt5.finetuning.freezing import freeze
 from kebyt5.finetuning.fresh_decoder import renew_decoder
 from kebyt5.models.loading import load_float
+from kebyt5.pretraining.arguments import shared_arguments
 from kebyt5.pretraining.devices import divide_batch, keep_tied_embeddings_together, this_process
-from kebyt5.pretraining.schedule import cosine_cycles_schedule
-from kebyt5.pretraining.start import random_model
+from kebyt5.pretraining.schedule import cosine_cycles
+from kebyt5.pretraining.start import random_model, set_dropout
 
 LORA_TARGETS = ["q", "k", "v", "o", "wi_0", "wi_1", "wo"]
 
@@ -109,14 +111,16 @@ class FinetuneTrainer(Trainer):
         """Creates the schedule of decaying cosine cycles."""
         self.lr_scheduler: LambdaLR | None
         if self.lr_scheduler is None:
-            self.lr_scheduler = cosine_cycles_schedule(
-                optimizer or self.optimizer,
-                num_training_steps,
-                self.config.cycles,
-                self.config.cycle_decay,
-                self.config.min_learning_rate / self.config.learning_rate,
-                self.config.warmup_steps,
+            config = self.config
+            rate = partial(
+                cosine_cycles,
+                steps=num_training_steps,
+                cycles=config.cycles,
+                decay=config.cycle_decay,
+                floor=config.min_learning_rate / config.learning_rate,
+                warmup=config.warmup_steps,
             )
+            self.lr_scheduler = LambdaLR(optimizer or self.optimizer, rate)
         return self.lr_scheduler
 
 
@@ -141,17 +145,9 @@ def training_arguments(config: FinetuneConfig) -> TrainingArguments:
     size, accumulation = divide_batch(config.batch_size, config.device_batch_size, devices())
     when = "steps" if config.eval_steps else "epoch"
     return TrainingArguments(
-        output_dir=str(config.output),
+        **shared_arguments(config, size, accumulation),
         num_train_epochs=config.epochs,
-        per_device_train_batch_size=size,
         per_device_eval_batch_size=size,
-        gradient_accumulation_steps=accumulation,
-        learning_rate=config.learning_rate,
-        weight_decay=config.weight_decay,
-        max_grad_norm=config.max_grad_norm,
-        optim="adafactor" if config.optimizer == "adafactor" else "adamw_torch_fused",
-        bf16=config.bf16,
-        use_cpu=not torch.accelerator.is_available(),
         eval_strategy=when,
         eval_steps=config.eval_steps,
         save_strategy=when,
@@ -163,10 +159,6 @@ def training_arguments(config: FinetuneConfig) -> TrainingArguments:
         prediction_loss_only=True,
         logging_steps=10,
         report_to=["tensorboard"],
-        remove_unused_columns=False,
-        label_names=["labels"],
-        dataloader_pin_memory=torch.cuda.is_available(),
-        seed=config.seed,
         disable_tqdm=False,
     )
 
@@ -185,11 +177,7 @@ def prepare_model(config: FinetuneConfig) -> PreTrainedModel:
         getattr(model, "activation_checkpointing_enable", old_name)({"use_reentrant": False})
     if config.dropout is not None:
         model.config.dropout_rate = config.dropout
-        for module in model.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = config.dropout
-            elif hasattr(module, "dropout") and isinstance(module.dropout, float):
-                module.dropout = config.dropout  # the attention's, applied as a function
+        set_dropout(model, config.dropout)
     if config.lora is None:
         freeze(model, config.freeze)
         return model.train()

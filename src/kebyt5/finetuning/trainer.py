@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from accelerate.utils import parse_flag_from_env
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import (
     PreTrainedModel,
@@ -14,6 +15,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from kebyt5.errors import InputError
 from kebyt5.evaluation.evaluate import mean_main_score
 from kebyt5.evaluation.options import PredictOptions
 from kebyt5.evaluation.predict import predict
@@ -23,7 +25,7 @@ from kebyt5.finetuning.freezing import freeze
 from kebyt5.finetuning.fresh_decoder import renew_decoder
 from kebyt5.models.loading import load_float
 from kebyt5.pretraining.arguments import shared_arguments
-from kebyt5.pretraining.devices import divide_batch, keep_tied_embeddings_together, this_process
+from kebyt5.pretraining.devices import divide_batch, this_process
 from kebyt5.pretraining.schedule import cosine_cycles
 from kebyt5.pretraining.start import random_model, set_dropout
 
@@ -78,8 +80,6 @@ class FinetuneTrainer(Trainer):
             data_collator=collate,
         )
         model.config.use_cache = True  # a trainer turns it off in what it will save
-        if self.is_fsdp_enabled:
-            keep_tied_embeddings_together(model)
         self.sampler = LengthGroupedSampler(dataset.lengths, config.batch_size, config.seed)
         self.add_callback(ChooseEpoch(self.sampler, dataset))
 
@@ -135,7 +135,17 @@ def predict_options(config: FinetuneConfig) -> PredictOptions:
 
 
 def devices() -> int:
-    """Over how many devices a batch is divided."""
+    """Over how many devices a batch is divided.
+
+    Raises:
+        InputError: The model is to be divided as well. Answers are generated between the steps,
+            for which a process needs all weights.
+    """
+    if parse_flag_from_env("ACCELERATE_USE_FSDP"):
+        raise InputError(
+            "FSDP is for pretraining: fine-tuning needs the whole model on every device; launch it"
+            " with --multi_gpu, and save memory with --bf16, --gradient-checkpointing or --lora"
+        )
     processes = this_process().num_processes
     return processes if processes > 1 else max(1, torch.cuda.device_count())
 

@@ -180,9 +180,9 @@ def _first_difference(one: _Architecture, other: _Architecture) -> str | None:
         if here != there:
             return f"tensor {name} is {here} here and {there} there"
     for name in sorted({*one.settings, *other.settings} - _MAY_DIFFER):
-        here, there = (each.settings.get(name) for each in (other, one))
-        if here != there:
-            return f"{name} of config.json is {here!r} here and {there!r} there"
+        setting, other_setting = (each.settings.get(name) for each in (one, other))
+        if setting != other_setting:
+            return f"{name} of config.json is {other_setting!r} here and {setting!r} there"
     return None
 
 

@@ -1,10 +1,11 @@
-"""Makes the small model that kebyt5 ships from the folder of its pretraining run.
+"""Makes the small model that kebyt5 ships from the folders of its pretraining runs.
 
-    python scripts/package_tiny.py runs/gbst-kebyt5-tiny-{first,second} runs/gbst-kebyt5-tiny
+    runs=runs/gbst-kebyt5-tiny
+    python scripts/package_tiny.py $runs-{first,second,third,fourth} $runs
 
-writes the weights of the last run, which goes on from the one before, in bfloat16 and a model card
-to `src/kebyt5/assets/tiny`. The same runs give the same bytes. They have to be on the corpus of
-`scripts/corpus/tiny.yaml`, whose sources are named here.
+writes the weights of the last of the runs, each of which goes on from the one before, in bfloat16
+and a model card to `src/kebyt5/assets/tiny`. The same runs give the same bytes. They have to be on
+the corpus of `scripts/corpus/tiny.yaml`, whose sources are named here.
 """
 
 import argparse

@@ -254,6 +254,8 @@ def test_resuming_what_is_no_run_or_another_one(run, checkpoint, train_file, dev
     precious.parent.mkdir(parents=True)
     precious.write_text("mine")
     refused(run(*finetune), tmp_path / "mine", "holds no run to resume")
+    (tmp_path / "mine" / "config.yaml").write_text("pretrain: {}")
+    refused(run(*finetune), tmp_path / "mine", "holds no run to resume")
     settings = {"finetune": {"task": ["ner"], "epochs": 9}}
     (tmp_path / "mine" / "config.yaml").write_text(yaml.safe_dump(settings))
     refused(run(*finetune), "other settings", "epochs")

@@ -1,14 +1,13 @@
 """`kebyt5 quantize`: a smaller checkpoint that scores as before, or none."""
 
 import json
-import re
 from functools import partial
 
 import pytest
 import torch
 
 import kebyt5
-from kebyt5.generation import Engine
+from kebyt5.errors import InputError
 from kebyt5.models.int8 import Int8Linear
 
 
@@ -18,13 +17,15 @@ def run(run):
 
 
 def test_writes_a_checkpoint_and_both_scores(run, checkpoint, dev_file, tmp_path):
-    code, out, error = run(checkpoint, tmp_path / "int8", "--check", "ner", dev_file, "--constrain")
+    options = ("--check", "ner", dev_file, "--constrain", "--max-drop", 5)
+    code, out, error = run(checkpoint, tmp_path / "int8", *options)
     assert (code, error) == (0, ""), error
     assert "entity_macro_f1" in out
     model = kebyt5.load(tmp_path / "int8")
     assert any(isinstance(module, Int8Linear) for module in model.decoder.modules())
     report = json.loads((tmp_path / "int8" / "quantization.json").read_text())
     assert report["check"]["before"].keys() == report["check"]["after"].keys()
+    assert report["check"]["max_drop"] == 5
     assert report["check"]["examples"] == report["check"]["calibrated_on"] == 6
     norms = [kebyt5.load(path).decoder.block[0].layer[0].layer_norm.weight
              for path in (checkpoint, tmp_path / "int8")]  # fmt: skip
@@ -34,33 +35,14 @@ def test_writes_a_checkpoint_and_both_scores(run, checkpoint, dev_file, tmp_path
     assert (tmp_path / "int8" / "tokenizer_config.json").exists()
 
 
-def test_refuses_where_the_score_drops(run, tmp_path):
-    # A weight that meets only zeros changes nothing, but takes all eight bits for itself.
-    model = kebyt5.load("tiny")
-    with torch.no_grad():
-        for block in model.decoder.block:
-            feed_forward = block.layer[-1]
-            feed_forward.layer_norm.weight[0] = 0
-            feed_forward.DenseReluDense.wi_0.weight[:, 0] = 1e4
-            feed_forward.DenseReluDense.wi_1.weight[:, 0] = 1e4
-    model.save_pretrained(tmp_path / "outlier")
-    texts = [f"task: NER\n\n### 입력\n{name}에 산다.\n" for name in ("서울", "김하늘 씨가 부산")]
-    data = tmp_path / "data.jsonl"
-    lines = [
-        json.dumps({"text": text, "target": said.text})
-        for text, said in zip(texts, Engine(model).generate(texts), strict=True)
-    ]
-    data.write_text("\n".join(lines))
-    check = ("--check", "seq2seq", data, "--constrain")
-    code, out, error = run(tmp_path / "outlier", tmp_path / "int8", *check)
-    assert code == 2, out
-    before, after = map(float, re.search(r"chrf ([0-9.]+) before, ([0-9.]+) after", error).groups())
-    assert before == 100 > after + 0.3
-    assert "more than 0.3 points lost; nothing is written" in error
+def test_where_it_is_refused_nothing_is_written(run, checkpoint, dev_file, tmp_path, monkeypatch):
+    def refuse(*arguments, **options):
+        raise InputError("too many points lost")
+
+    monkeypatch.setattr("kebyt5.evaluation.quantization.quantize_checked", refuse)
+    code, out, error = run(checkpoint, tmp_path / "int8", "--check", "ner", dev_file)
+    assert (code, out, error) == (2, "", "error: too many points lost\n")
     assert not (tmp_path / "int8").exists()
-    code, out, error = run(tmp_path / "outlier", tmp_path / "int8", *check, "--max-drop", 100)
-    assert code == 0, error
-    assert f"{before:.2f} before, {after:.2f} after" in out
 
 
 def test_how_to_check_needs_something_to_check(run, checkpoint, tmp_path):

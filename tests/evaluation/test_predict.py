@@ -6,7 +6,7 @@ import pytest
 
 from kebyt5.errors import InputError
 from kebyt5.evaluation.options import PredictOptions
-from kebyt5.evaluation.predict import Windows, fit, predict
+from kebyt5.evaluation.predict import Windows, predict, require_fit
 from kebyt5.evaluation.predictions import write_predictions
 from kebyt5.generation.batch import generate_texts
 from kebyt5.generation.likelihood import log_likelihoods
@@ -37,11 +37,10 @@ def test_predictions_keep_the_order_of_the_examples(tiny_model, dev_file, tmp_pa
     assert records[0]["target"] == task.target_text(examples[0])
 
 
-def test_texts_are_cut_between_characters_or_refused():
-    assert fit("가나다", 9, False, "here") == ("가나다", False)
-    assert fit("가나다", 8, False, "here") == ("가나", True)
-    with pytest.raises(InputError, match=r"here: 9 bytes, over the limit of 8"):
-        fit("가나다", 8, True, "here")
+def test_a_text_over_its_limit_is_refused_with_its_place():
+    require_fit("가나다", 9, "here")
+    with pytest.raises(InputError, match=r"here: 9 bytes, over the limit of 8; shorten it"):
+        require_fit("가나다", 8, "here")
 
 
 @pytest.mark.parametrize("decoding", ["likelihood", "generation"])

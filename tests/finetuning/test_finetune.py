@@ -1,9 +1,12 @@
 """A fine-tuning run leaves a folder that holds all about it, also when it was killed."""
 
 import json
+import os
+import socket
 import sys
 import time
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -11,10 +14,14 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from torch.distributed.distributed_c10d import _set_pg_timeout as set_pg_timeout
 from transformers import TrainerState
 
 import kebyt5
 from kebyt5.cli import main
+from kebyt5.errors import InputError
+from kebyt5.finetuning import finetune as finetune_module
+from kebyt5.finetuning import repeat
 from kebyt5.finetuning.config import FinetuneConfig
 from kebyt5.finetuning.data import LengthGroupedSampler, TaskDataset
 from kebyt5.finetuning.finetune import finetune
@@ -194,6 +201,50 @@ def test_seeds_and_folds_give_mean_and_deviation(config, label_file):
         if (config.output / name / "model.safetensors").stat().st_ino != weights[name]
     }
     assert changed == {names[2]}
+
+
+@pytest.mark.parametrize("options", [{}, {"seeds": 2}], ids=str)
+def test_a_sharded_model_is_refused_before_anything_is_written(config, monkeypatch, options):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    run = finetune_repeatedly if options else finetune
+    with pytest.raises(InputError, match="FSDP is for pretraining: fine-tuning needs the whole"):
+        run(replace(config, **options))
+    assert not config.output.exists()
+
+
+def finetune_on_two_processes(config: FinetuneConfig, rank: int, port: int) -> None:
+    """One of two processes, where the final scores take longer than collectives wait."""
+    NER.max_target_bytes = lambda self, example: 12
+    os.environ |= {
+        "RANK": f"{rank}", "LOCAL_RANK": f"{rank}", "WORLD_SIZE": "2",
+        "MASTER_ADDR": "localhost", "MASTER_PORT": f"{port}",
+    }  # fmt: skip
+    finish = finetune_module.finish
+
+    def finish_slowly(config, *rest):
+        if config.output.name == "seed-0":
+            time.sleep(15)
+        return finish(config, *rest)
+
+    def finetune_impatiently(config):
+        metrics = finetune(config)
+        set_pg_timeout(timedelta(seconds=10), torch.distributed.group.WORLD)
+        return metrics
+
+    finetune_module.finish = finish_slowly
+    repeat.finetune = finetune_impatiently
+    assert bool(finetune_repeatedly(config)) == (rank == 0)
+
+
+def test_other_processes_wait_for_the_scores_of_a_run_as_long_as_they_take(config):
+    config = replace(config, seeds=2, epochs=1.0)
+    with socket.create_server(("localhost", 0)) as server:
+        port = server.getsockname()[1]
+    processes = [Process(finetune_on_two_processes, config, rank, port) for rank in range(2)]
+    for process in processes:
+        assert process.wait() == 0, process.output()
+    metrics = json.loads((config.output / "metrics.json").read_text())
+    assert metrics["summary"]["runs"] == ["seed-0", "seed-1"]
 
 
 def finetune_with_short_targets(*arguments: str) -> None:

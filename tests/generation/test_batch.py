@@ -1,5 +1,7 @@
 """Generated texts do not depend on batches, and come back in the order of the inputs."""
 
+import pytest
+
 from kebyt5 import ByteTokenizer
 from kebyt5.generation.batch import generate_texts
 from kebyt5.generation.constraints import CopyWithTags, LabelTrie
@@ -51,6 +53,13 @@ def test_beams_are_cut_as_greedy_texts_are(tiny_model):
 def test_training_mode_is_left_as_it_was(tiny_model):
     model = tiny_model().train()
     generate_texts(model, ["가"], [2])
+    assert model.training
+    model = tiny_model(vocab_size=100).train()
+    with pytest.raises(ValueError, match="those from 0 to 99"):
+        generate_texts(model, ["가"], [2])
+    assert model.training
+    with pytest.raises(IndexError, match="not in a vocabulary of 100"):
+        generate_texts(model, ["가"], [2], num_beams=2)
     assert model.training
 
 

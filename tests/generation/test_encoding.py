@@ -6,7 +6,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kebyt5.generation.encoding import LARGEST_BATCH, LARGEST_WASTE, batch_of_like_length, encode
+from kebyt5.generation.encoding import (
+    FREE_WASTE,
+    LARGEST_BATCH,
+    LARGEST_WASTE,
+    batch_of_like_length,
+    encode,
+)
 
 LENGTHS = st.lists(st.integers(1, 6000), min_size=1, max_size=40)
 
@@ -17,7 +23,7 @@ def test_batches_waste_little(lengths):
     mine = [lengths[i] for i in chosen]
     assert 0 in chosen
     assert len(set(chosen)) == len(chosen)
-    assert max(mine) <= LARGEST_WASTE * min(mine) + 8
+    assert max(mine) <= LARGEST_WASTE * min(mine) + FREE_WASTE
     assert len(mine) == 1 or sum(mine) <= LARGEST_BATCH
 
 

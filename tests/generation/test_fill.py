@@ -75,6 +75,13 @@ def test_fillings_are_ranked_by_their_likelihood(tiny_model):
         assert filling.log_likelihood == pytest.approx(chosen.item(), abs=1e-3)
 
 
+def test_training_mode_is_left_as_it_was_where_filling_fails(tiny_model):
+    model = tiny_model(vocab_size=200).train()
+    with pytest.raises(ValueError, match="the model has those from 0 to 199"):
+        fill(model, TEXT)
+    assert model.training
+
+
 def likelihood(model, text, spans):
     inputs = ByteTokenizer().encode_array(text, sentinels="pretraining")[None]
     labels = torch.tensor(target_ids(spans))[None]

@@ -1,10 +1,14 @@
 """Merging gives the mean of the parts, or says why there is none."""
 
+import weakref
+
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
 import kebyt5
+from kebyt5.models import merging
+from kebyt5.models.loading import load_float
 from kebyt5.models.merging import base_of_adapter, merge, merge_card
 
 
@@ -47,6 +51,26 @@ def test_many_copies_of_a_checkpoint_give_it_again(save):
     part = save("part")
     merged = merge([part] * 100).state_dict()
     assert all(torch.equal(merged[n], t) for n, t in kebyt5.load(part).state_dict().items())
+
+
+def test_one_model_is_held_at_a_time_beside_the_sums(save, monkeypatch):
+    alive = weakref.WeakSet()
+
+    def load(checkpoint):
+        assert not alive, "another model is still there"
+        model = load_float(checkpoint)
+        alive.add(model)
+        return model
+
+    monkeypatch.setattr(merging, "load_float", load)
+    merged = merge([save(f"part-{seed}", seed) for seed in range(3)])
+    assert list(alive) == [merged]
+
+
+def test_all_but_the_weights_is_that_of_the_first(save):
+    merged = merge([save("one", z_loss=0.1), save("two", z_loss=0.2)])
+    assert merged.config.z_loss == 0.1
+    assert not merged.training
 
 
 def test_embeddings_that_are_one_stay_one_and_others_do_not(save):

@@ -25,6 +25,7 @@ from kebyt5.pretraining import flops
 from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.history import read_history
 from kebyt5.pretraining.pretrain import pretrain, training_examples
+from kebyt5.pretraining.settings import to_yaml
 from kebyt5.pretraining.validation import Validation
 from processes import command
 
@@ -102,7 +103,7 @@ def assert_same_run(first: Path, second: Path) -> None:
 def written(config):
     """The settings as a file for the command line."""
     preset = config.output.with_suffix(".yaml")
-    preset.write_text(config.resolved())
+    preset.write_text(to_yaml("pretrain", config))
     return preset
 
 

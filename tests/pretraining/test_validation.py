@@ -33,6 +33,13 @@ def test_all_ids_are_charged_to_the_masked_bytes(tmp_path, tiny_model):
     assert bits["all"] == pytest.approx(math.log2(384) * ids / masked)
 
 
+def test_training_mode_is_left_as_it_was_where_measuring_fails(tmp_path, tiny_model):
+    model = tiny_model(vocab_size=200).train()
+    with pytest.raises(IndexError):
+        Validation(shards(tmp_path), 3, 2, input_length=128).bits_per_byte(model)
+    assert model.training
+
+
 def test_a_measurement_does_not_depend_on_batches(tmp_path, tiny_model):
     part = shards(tmp_path)
     results = [

@@ -1,6 +1,7 @@
 """`kebyt5 quantize`."""
 
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -9,9 +10,6 @@ from cyclopts.types import PositiveInt
 
 from kebyt5.errors import InputError
 from kebyt5.evaluation.options import PredictOptions
-
-_CALIBRATION = 64  # examples
-_TARGET_BYTES = 1024
 
 
 def quantize(
@@ -41,12 +39,8 @@ def quantize(
         limit: Check on so many examples, the first ones.
         options: How answers are made.
     """
-    from torch.utils.data import DataLoader
-
-    from kebyt5.evaluation.predict import predict
-    from kebyt5.finetuning.data import TaskDataset, collate
-    from kebyt5.generation import quantization
-    from kebyt5.generation.smoothing import smooth
+    from kebyt5.evaluation.quantization import quantize_checked
+    from kebyt5.generation.quantization import quantize as round_weights
     from kebyt5.models.loading import load_float
     from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
     from kebyt5.output import make_output_folder, provenance, whole_folder, write_json
@@ -62,38 +56,17 @@ def quantize(
     make_output_folder(output)
 
     report: dict[str, object] = {"checkpoint": checkpoint, "check": None}
-    before = predict(model, task, examples, options, "Before").score(task) if task else {}
-    if task:
-        limits = options or PredictOptions()
-        shown = limits.max_input_bytes, _TARGET_BYTES, limits.stride
-        data = TaskDataset([(task, examples[:_CALIBRATION])], *shown, training=False)
-        smooth(model, DataLoader(data, 8, collate_fn=collate))
-    quantization.quantize(model)
     if task and check:
-        predictions = predict(model, task, examples, options, "After")
-        after = predictions.score(task)
-        name = task.main_score
-        drop = before[name] - after[name]
-        line = f"{name} {before[name]:.2f} before, {after[name]:.2f} after"
-        if not drop <= max_drop:  # as where a score is NaN
+        try:
+            found = quantize_checked(model, task, examples, max_drop, options, progress=True)
+        except InputError:
             with suppress(OSError):
                 output.rmdir()
-            raise InputError(
-                f"{checkpoint}: {line}, more than {max_drop} points lost; nothing is written. Use"
-                " the checkpoint as it is, or allow more with --max-drop"
-            )
-        report["check"] = {
-            "task": task.name,
-            "data": str(check[1]),
-            "examples": len(examples),
-            "max_drop": max_drop,
-            "calibrated_on": len(examples[:_CALIBRATION]),
-            "generation": predictions.generation(),
-            "before": before,
-            "after": after,
-        }
-        print(line)
+            raise
+        report["check"] = asdict(found) | {"data": str(check[1])}
+        print(found)
     else:
+        round_weights(model)
         print("Not checked: give --check TASK FILE to compare scores.")
     with whole_folder(output) as folder:
         model.save_pretrained(folder)

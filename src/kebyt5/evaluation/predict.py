@@ -15,7 +15,7 @@ from kebyt5.generation.constraints.forms import task_constraints
 from kebyt5.generation.likelihood import log_likelihoods
 from kebyt5.generation.request import Statistics
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
-from kebyt5.tasks import Example, Task
+from kebyt5.tasks import Example, Task, fitting
 
 T = TypeVar("T")
 
@@ -223,30 +223,25 @@ def fit_inputs(
     """
     max_bytes = max_bytes or task.max_input_bytes
     if strict:
-        fit(task.input_text(example), max_bytes, True, example.place or example.id)
+        require_fit(task.input_text(example), max_bytes, example.place or example.id)
     parts = task.fit(example, max_bytes, stride)
     texts = [task.input_text(part) for part in parts]
     shortened = [ByteTokenizer.truncate(text, max_bytes) for text in texts]
     return shortened, parts, shortened != texts or parts != [example]
 
 
-def fit(text: str, max_bytes: int, strict: bool, place: str) -> tuple[str, bool]:
-    """Cuts a text to at most `max_bytes` of UTF-8 at a character boundary.
-
-    Returns:
-        The text and whether it was cut.
+def require_fit(text: str, max_bytes: int, place: str) -> None:
+    """Refuses a text of more than `max_bytes` of UTF-8.
 
     Raises:
-        InputError: With `strict`, where it would have to be cut.
+        InputError: Names its place.
     """
-    cut = ByteTokenizer.truncate(text, max_bytes)
-    if strict and cut != text:
-        size = len(text.encode("utf-8", "replace"))
+    size = fitting.size(text)
+    if size > max_bytes:
         raise InputError(
-            f"{place}: {size} bytes, over the limit of {max_bytes}; shorten it, raise the limit,"
-            " or leave out --strict to have it cut"
+            f"{place}: {size} bytes, over the limit of {max_bytes}; shorten it, raise the"
+            " limit, or leave out --strict to have it cut"
         )
-    return cut, cut != text
 
 
-__all__ = ["Predictions", "Windows", "fit", "fit_inputs", "predict"]
+__all__ = ["Predictions", "Windows", "fit_inputs", "predict", "require_fit"]

@@ -1,16 +1,15 @@
 """The settings of a fine-tuning run; each field's docstring is its help on the command line."""
 
-import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-import yaml
 from cyclopts import Parameter
 
 from kebyt5.errors import InputError
 from kebyt5.evaluation.options import check_stride
 from kebyt5.finetuning.freezing import Freeze
+from kebyt5.pretraining.settings import check_ranges, to_settings
 
 POSITIVE = (
     "epochs",
@@ -29,6 +28,9 @@ POSITIVE = (
     "eval_steps",
 )
 NOT_NEGATIVE = ("warmup_steps", "cycle_decay", "min_learning_rate", "weight_decay")
+
+FREE_ON_RESUME = ("output",)
+"""Settings that change nothing about the result."""
 
 RANDOM = "random:"
 """What the name of a shape follows where there is no checkpoint to start from."""
@@ -174,33 +176,9 @@ class FinetuneConfig:
             raise InputError(
                 "--fresh-decoder with --lora: its weights would stay random; leave one"
             )
-        for name in POSITIVE + NOT_NEGATIVE:
-            value = getattr(self, name)
-            if value is None or (math.isfinite(value) and value > 0):
-                continue
-            if value != 0 or name in POSITIVE:
-                least = "more than 0" if name in POSITIVE else "0 or more"
-                raise InputError(f"--{name.replace('_', '-')} {value}: has to be {least}")
+        check_ranges(self, POSITIVE, NOT_NEGATIVE)
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise InputError(f"--dropout {self.dropout}: has to be 0 or more and less than 1")
-        if not 0 <= self.seed < 2**32:
-            raise InputError(f"--seed {self.seed}: has to be 0 or more and less than 2 to the 32nd")
 
 
-def to_settings(config: FinetuneConfig) -> dict[str, Any]:
-    """The settings as plain values, without whether the run is a resumed one."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, list):
-            return [plain(item) for item in value]
-        return str(value) if isinstance(value, Path) else value
-
-    return {name: plain(value) for name, value in (asdict(config) | {"resume": False}).items()}
-
-
-def to_yaml(config: FinetuneConfig) -> str:
-    """The settings in the form that `--config` takes."""
-    return yaml.safe_dump({"finetune": to_settings(config)}, allow_unicode=True, sort_keys=False)
-
-
-__all__ = ["RANDOM", "FinetuneConfig", "to_settings", "to_yaml"]
+__all__ = ["FREE_ON_RESUME", "RANDOM", "FinetuneConfig", "to_settings"]

@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike
 from torch.utils.data import Dataset, Sampler
 
 from kebyt5.errors import InputError
-from kebyt5.evaluation.predict import fit, fit_inputs
+from kebyt5.evaluation.predict import fit_inputs, require_fit
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
-from kebyt5.tasks import Example, Task
+from kebyt5.tasks import Example, Task, fitting
 
 
 class TaskData(NamedTuple):
@@ -68,8 +68,9 @@ class TaskDataset(Dataset[dict[str, list[int]]]):
             for example in examples:
                 _, shown, was_cut = fit_inputs(task, example, max_input_bytes, stride, strict)
                 target = task.target_text(example)
-                place = example.place or example.id
-                self.truncated += fit(target, max_target_bytes, strict, place)[1] or was_cut
+                if strict:
+                    require_fit(target, max_target_bytes, example.place or example.id)
+                self.truncated += was_cut or fitting.size(target) > max_target_bytes
                 self.items += [(task, part) for part in shown if part.gold is not None]
             self.sizes.append(len(self.items) - before)
         self.counts = mixture_counts(self.sizes, temperature)

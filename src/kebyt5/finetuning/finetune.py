@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import yaml
 from transformers import set_seed
 
 from kebyt5.errors import InputError
@@ -12,7 +11,7 @@ from kebyt5.evaluation.evaluate import describe, mean_main_score, write_result
 from kebyt5.evaluation.plots import learning_curves
 from kebyt5.evaluation.predict import fit_inputs, predict
 from kebyt5.finetuning.card import model_card
-from kebyt5.finetuning.config import FinetuneConfig, to_settings, to_yaml
+from kebyt5.finetuning.config import FREE_ON_RESUME, FinetuneConfig
 from kebyt5.finetuning.data import TaskData, TaskDataset, hold_out
 from kebyt5.finetuning.trainer import (
     FinetuneTrainer,
@@ -32,6 +31,7 @@ from kebyt5.output import (
 from kebyt5.pretraining.checkpoints import last_checkpoint
 from kebyt5.pretraining.devices import divide_batch, this_process
 from kebyt5.pretraining.flops import warn_of_slow_bfloat16
+from kebyt5.pretraining.settings import resumes, to_settings, to_yaml
 from kebyt5.tasks import get_task
 
 
@@ -72,7 +72,7 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
             for example in dev:
                 fit_inputs(task, example, config.max_input_bytes, config.stride, True)
     divide_batch(config.batch_size, config.device_batch_size, devices())
-    check_resume(config)
+    resumes("finetune", config, FREE_ON_RESUME)
     dataset = TaskDataset(
         [(part.task, part.train) for part in data],
         config.max_input_bytes,
@@ -91,7 +91,7 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
     model = prepare_model(config)
     if this_process().is_main_process:
         output = make_output_folder(config.output, may_continue=config.resume)
-        write_text(output / "config.yaml", to_yaml(config))
+        write_text(output / "config.yaml", to_yaml("finetune", config))
     trainer = FinetuneTrainer(config, model, data, dataset)
     if config.bf16 and this_process().is_main_process:
         warn_of_slow_bfloat16(trainer.args.device)
@@ -153,29 +153,6 @@ def finish(
         save_figure(learning_curves(history, main_scores), folder / "training.png")
         write_text(folder / "README.md", model_card(results, to_settings(config), training))
     return metrics
-
-
-def check_resume(config: FinetuneConfig) -> None:
-    """Refuses to go on in a folder that holds no run, or a run with other settings.
-
-    Raises:
-        InputError: Names what differs.
-    """
-    if not config.resume or not config.output.is_dir() or not any(config.output.iterdir()):
-        return
-    settings = config.output / "config.yaml"
-    if not settings.is_file():
-        raise InputError(f"{config.output}: holds no run to resume; name an empty folder")
-    before = yaml.safe_load(settings.read_text(encoding="utf-8"))["finetune"]
-    now = to_settings(config)
-    # A run of an earlier version lacks what there was not, which is as by default.
-    before = {name: getattr(FinetuneConfig, name, None) for name in now} | before
-    changed = [name for name in now if now[name] != before[name] and name != "output"]
-    if changed:
-        raise InputError(
-            f"{config.output}: --resume with other settings than the run began with:"
-            f" {', '.join(changed)}; begin a new run for these"
-        )
 
 
 __all__ = ["finetune", "read_data"]

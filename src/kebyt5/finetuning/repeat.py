@@ -3,15 +3,19 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from kebyt5.finetuning.config import FinetuneConfig, to_yaml
-from kebyt5.finetuning.finetune import check_resume, finetune, read_data
+from kebyt5.finetuning.config import FREE_ON_RESUME, FinetuneConfig
+from kebyt5.finetuning.finetune import finetune, read_data
+from kebyt5.finetuning.trainer import devices
 from kebyt5.output import make_output_folder, provenance, write_json, write_text
-from kebyt5.pretraining.devices import this_process
+from kebyt5.pretraining.devices import divide_batch, this_process
+from kebyt5.pretraining.settings import resumes, to_yaml
 
 
 def finetune_repeatedly(config: FinetuneConfig) -> dict[str, Any]:
@@ -27,18 +31,25 @@ def finetune_repeatedly(config: FinetuneConfig) -> dict[str, Any]:
     Raises:
         InputError: As `finetune`.
     """
-    check_resume(config)
+    resumes("finetune", config, FREE_ON_RESUME)
     runs = dict(_runs(config))
     for run in runs.values():
         read_data(run)  # what is wrong with the last run is told before the first
-    main_process = this_process().is_main_process
-    if main_process:
+    divide_batch(config.batch_size, config.device_batch_size, devices())
+    process = this_process()
+    group = None
+    if process.num_processes > 1:
+        # The first one scores a run alone, for longer than collectives of the next run would wait.
+        group = torch.distributed.new_group(timeout=timedelta(days=30), backend="gloo")
+    if process.is_main_process:
         make_output_folder(config.output, may_continue=config.resume)
-        write_text(config.output / "config.yaml", to_yaml(config))
+        write_text(config.output / "config.yaml", to_yaml("finetune", config))
     for run in runs.values():
         if not (config.resume and (run.output / "metrics.json").exists()):
             finetune(run)
-    if not main_process:
+        if group is not None:
+            torch.distributed.barrier(group)
+    if not process.is_main_process:
         return {}
     scores = [_scores(run.output / "metrics.json") for run in runs.values()]
     metrics = {"summary": {"runs": list(runs), "tasks": summarize(scores)}, "made": provenance()}

@@ -1,9 +1,11 @@
 """The trainer of a fine-tuning run: its order, its learning rate and its validation."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
+from accelerate.utils import parse_flag_from_env
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import (
     PreTrainedModel,
@@ -13,6 +15,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from kebyt5.errors import InputError
 from kebyt5.evaluation.evaluate import mean_main_score
 from kebyt5.evaluation.options import PredictOptions
 from kebyt5.evaluation.predict import predict
@@ -21,9 +24,10 @@ from kebyt5.finetuning.data import LengthGroupedSampler, TaskData, TaskDataset, 
 from kebyt5.finetuning.freezing import freeze
 from kebyt5.finetuning.fresh_decoder import renew_decoder
 from kebyt5.models.loading import load_float
-from kebyt5.pretraining.devices import divide_batch, keep_tied_embeddings_together, this_process
-from kebyt5.pretraining.schedule import cosine_cycles_schedule
-from kebyt5.pretraining.start import random_model
+from kebyt5.pretraining.arguments import shared_arguments
+from kebyt5.pretraining.devices import divide_batch, this_process
+from kebyt5.pretraining.schedule import cosine_cycles
+from kebyt5.pretraining.start import random_model, set_dropout
 
 LORA_TARGETS = ["q", "k", "v", "o", "wi_0", "wi_1", "wo"]
 
@@ -76,8 +80,6 @@ class FinetuneTrainer(Trainer):
             data_collator=collate,
         )
         model.config.use_cache = True  # a trainer turns it off in what it will save
-        if self.is_fsdp_enabled:
-            keep_tied_embeddings_together(model)
         self.sampler = LengthGroupedSampler(dataset.lengths, config.batch_size, config.seed)
         self.add_callback(ChooseEpoch(self.sampler, dataset))
 
@@ -109,14 +111,16 @@ class FinetuneTrainer(Trainer):
         """Creates the schedule of decaying cosine cycles."""
         self.lr_scheduler: LambdaLR | None
         if self.lr_scheduler is None:
-            self.lr_scheduler = cosine_cycles_schedule(
-                optimizer or self.optimizer,
-                num_training_steps,
-                self.config.cycles,
-                self.config.cycle_decay,
-                self.config.min_learning_rate / self.config.learning_rate,
-                self.config.warmup_steps,
+            config = self.config
+            rate = partial(
+                cosine_cycles,
+                steps=num_training_steps,
+                cycles=config.cycles,
+                decay=config.cycle_decay,
+                floor=config.min_learning_rate / config.learning_rate,
+                warmup=config.warmup_steps,
             )
+            self.lr_scheduler = LambdaLR(optimizer or self.optimizer, rate)
         return self.lr_scheduler
 
 
@@ -131,7 +135,17 @@ def predict_options(config: FinetuneConfig) -> PredictOptions:
 
 
 def devices() -> int:
-    """Over how many devices a batch is divided."""
+    """Over how many devices a batch is divided.
+
+    Raises:
+        InputError: The model is to be divided as well. Answers are generated between the steps,
+            for which a process needs all weights.
+    """
+    if parse_flag_from_env("ACCELERATE_USE_FSDP"):
+        raise InputError(
+            "FSDP is for pretraining: fine-tuning needs the whole model on every device; launch it"
+            " with --multi_gpu, and save memory with --bf16, --gradient-checkpointing or --lora"
+        )
     processes = this_process().num_processes
     return processes if processes > 1 else max(1, torch.cuda.device_count())
 
@@ -141,17 +155,9 @@ def training_arguments(config: FinetuneConfig) -> TrainingArguments:
     size, accumulation = divide_batch(config.batch_size, config.device_batch_size, devices())
     when = "steps" if config.eval_steps else "epoch"
     return TrainingArguments(
-        output_dir=str(config.output),
+        **shared_arguments(config, size, accumulation),
         num_train_epochs=config.epochs,
-        per_device_train_batch_size=size,
         per_device_eval_batch_size=size,
-        gradient_accumulation_steps=accumulation,
-        learning_rate=config.learning_rate,
-        weight_decay=config.weight_decay,
-        max_grad_norm=config.max_grad_norm,
-        optim="adafactor" if config.optimizer == "adafactor" else "adamw_torch_fused",
-        bf16=config.bf16,
-        use_cpu=not torch.accelerator.is_available(),
         eval_strategy=when,
         eval_steps=config.eval_steps,
         save_strategy=when,
@@ -163,10 +169,6 @@ def training_arguments(config: FinetuneConfig) -> TrainingArguments:
         prediction_loss_only=True,
         logging_steps=10,
         report_to=["tensorboard"],
-        remove_unused_columns=False,
-        label_names=["labels"],
-        dataloader_pin_memory=torch.cuda.is_available(),
-        seed=config.seed,
         disable_tqdm=False,
     )
 
@@ -185,11 +187,7 @@ def prepare_model(config: FinetuneConfig) -> PreTrainedModel:
         getattr(model, "activation_checkpointing_enable", old_name)({"use_reentrant": False})
     if config.dropout is not None:
         model.config.dropout_rate = config.dropout
-        for module in model.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = config.dropout
-            elif hasattr(module, "dropout") and isinstance(module.dropout, float):
-                module.dropout = config.dropout  # the attention's, applied as a function
+        set_dropout(model, config.dropout)
     if config.lora is None:
         freeze(model, config.freeze)
         return model.train()

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from kebyt5.generation.constraints.constraint import Constraint
 from kebyt5.generation.engine import Engine
 from kebyt5.generation.request import GenerationOptions, Statistics, TextStream, tokenizer
+from kebyt5.models.mode import evaluating
 from kebyt5.models.tokenization_kebyt5 import EOS
 
 
@@ -43,23 +44,20 @@ def generate_texts(
     """
     if constraint is None or isinstance(constraint, Constraint):
         constraint = [constraint] * len(inputs)
-    was_training = model.training
-    model.eval()
     if num_beams > 1:
-        texts = _beam_search(
-            model, inputs, max_new_bytes, batch_size, num_beams, progress, constraint
-        )
-    else:
-        options = [
-            GenerationOptions(max_new_bytes=limit, constraint=each)
-            for limit, each in zip(max_new_bytes, constraint, strict=True)
-        ]
+        with evaluating(model):
+            return _beam_search(
+                model, inputs, max_new_bytes, batch_size, num_beams, progress, constraint
+            )
+    options = [
+        GenerationOptions(max_new_bytes=limit, constraint=each)
+        for limit, each in zip(max_new_bytes, constraint, strict=True)
+    ]
+    with evaluating(model):
         generated = Engine(model, batch_size).generate(inputs, options, progress)
-        texts = [each.text for each in generated]
-        if statistics is not None:
-            statistics += [each.statistics for each in generated]
-    model.train(was_training)
-    return texts
+    if statistics is not None:
+        statistics += [each.statistics for each in generated]
+    return [each.text for each in generated]
 
 
 @torch.inference_mode()

@@ -19,6 +19,9 @@ LARGEST_BATCH = 4096
 LARGEST_WASTE = 1.5
 """How much longer than the shortest the longest of a batch may be, for GBST's sake."""
 
+FREE_WASTE = 8
+"""Bytes by which it may be longer beyond that, or hardly any of the shortest would go together."""
+
 
 def batch_of_like_length(lengths: Sequence[int]) -> list[int]:
     """Which inputs to encode together with the first one: those nearest to it in length.
@@ -33,7 +36,8 @@ def batch_of_like_length(lengths: Sequence[int]) -> list[int]:
     chosen = near[:1]
     for i in near[1:]:
         together = [lengths[j] for j in [*chosen, i]]
-        if max(together) > LARGEST_WASTE * min(together) + 8 or sum(together) > LARGEST_BATCH:
+        longest = LARGEST_WASTE * min(together) + FREE_WASTE
+        if max(together) > longest or sum(together) > LARGEST_BATCH:
             break
         chosen.append(i)
     return chosen

@@ -12,6 +12,7 @@ from kebyt5.errors import InputError
 from kebyt5.generation.constraints import UTF8
 from kebyt5.generation.constraints.constraint import Constraint, byte_ids, mask_of
 from kebyt5.generation.engine import Engine
+from kebyt5.models.mode import evaluating
 from kebyt5.models.tokenization_kebyt5 import EOS, OFFSET, ByteTokenizer
 
 MAX_BLANKS = ByteTokenizer.NUM_PRETRAINING_SENTINELS
@@ -141,9 +142,8 @@ def fill(
     if isinstance(model, Engine):
         found = model.search(*search)
     else:
-        was_training = model.training
-        found = Engine(model.eval()).search(*search)
-        model.train(was_training)
+        with evaluating(model):
+            found = Engine(model).search(*search)
     fillings = []
     for each in found[:results]:
         spans = _spans(each.ids)

@@ -66,8 +66,8 @@ class Slot:
         self._pending = [config.decoder_start_token_id]  # not in the cache yet
         self._draft: list[int] = []
         self._masks: Sequence[np.ndarray | None] = []
-        self._guessed = 0  # ids at its beginning that are a guess
-        self._sure = 0  # ids in it without a choice
+        self._guessed = 0  # ids at the beginning of the draft that are a guess
+        self._sure = 0  # ids of the draft without a choice
         self._said = 0  # ids of the output that were handed on
         self._piece = ""  # of the text, likewise waiting
         self._take_forced()

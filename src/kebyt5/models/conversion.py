@@ -105,7 +105,7 @@ def export(model: PreTrainedModel, directory: str | os.PathLike[str]) -> None:
 
     Args:
         model: What to write.
-        directory: An existing empty folder or one to make; see `kebyt5.cli` for checks.
+        directory: An empty folder (see `kebyt5.output.make_output_folder`) or one to make.
 
     Raises:
         ValueError: A plain model with weights of eight bits, which T5 of Transformers cannot have.

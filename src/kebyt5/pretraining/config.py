@@ -1,13 +1,11 @@
 """The settings of a pretraining run; each field's docstring is its help on the command line."""
 
-import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import yaml
-
 from kebyt5.errors import InputError
+from kebyt5.pretraining.settings import check_ranges
 
 POSITIVE = (
     "steps",
@@ -179,13 +177,7 @@ class PretrainConfig:
     """Go on where a stopped or killed run with the same settings and output folder left off."""
 
     def __post_init__(self) -> None:
-        for name in POSITIVE + NOT_NEGATIVE:
-            value = getattr(self, name)
-            if value is None or (math.isfinite(value) and value > 0):
-                continue
-            if value != 0 or name in POSITIVE:
-                least = "more than 0" if name in POSITIVE else "0 or more"
-                raise InputError(f"--{name.replace('_', '-')} {value}: has to be {least}")
+        check_ranges(self, POSITIVE, NOT_NEGATIVE)
         if not 0 < self.density < 1:
             raise InputError(f"--density {self.density}: has to be more than 0 and less than 1")
         if not 0 <= self.short <= 1:
@@ -212,16 +204,8 @@ class PretrainConfig:
             raise InputError(
                 f"--warmup-steps {self.warmup_steps}: has to be fewer than the {self.steps} steps"
             )
-        if not 0 <= self.seed < 2**32:
-            raise InputError(f"--seed {self.seed}: has to be 0 or more and less than 2 to the 32nd")
         if self.names and not self.salient:
             raise InputError("--names: is for --salient, which is not given")
-
-    def resolved(self) -> str:
-        """The settings as YAML, in the form that `--config` takes."""
-        values = asdict(self) | {"resume": False}
-        values = {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}
-        return yaml.safe_dump({"pretrain": values}, allow_unicode=True, sort_keys=False)
 
 
 __all__ = ["FREE_ON_RESUME", "PretrainConfig"]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from safetensors import SafetensorError
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset, SequentialSampler
@@ -21,6 +20,7 @@ from kebyt5.errors import InputError
 from kebyt5.models.configuration_gbswt5 import GBSWT5Config
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 from kebyt5.output import make_output_folder, provenance, whole_folder, write_json, write_text
+from kebyt5.pretraining.arguments import shared_arguments
 from kebyt5.pretraining.card import model_card
 from kebyt5.pretraining.checkpoints import check_resume, last_checkpoint
 from kebyt5.pretraining.config import PretrainConfig
@@ -34,6 +34,7 @@ from kebyt5.pretraining.plots import plot_history
 from kebyt5.pretraining.progress import ShowProgress
 from kebyt5.pretraining.salient import NameFinder, SalientSpans
 from kebyt5.pretraining.schedule import constant, cosine_cycles, inverse_square_root
+from kebyt5.pretraining.settings import to_settings, to_yaml
 from kebyt5.pretraining.spans import SpanCorruption
 from kebyt5.pretraining.start import starting_model
 from kebyt5.pretraining.stopping import Steer, begin_worker
@@ -60,10 +61,21 @@ class TrainingData(Dataset[dict[str, torch.Tensor]]):
 
 
 class PretrainTrainer(Trainer):
-    """A `Trainer` with the order, schedule, validation and history of a pretraining run."""
+    """A `Trainer` with the order, schedule, validation and history of a pretraining run.
+
+    Args:
+        config: The settings.
+        validation: Measures bits per byte, where there is text for that.
+        history: Is written by the main process alone; None in the others.
+        **kwargs: Of `Trainer`.
+    """
 
     def __init__(
-        self, config: PretrainConfig, validation: Validation | None, history: History, **kwargs: Any
+        self,
+        config: PretrainConfig,
+        validation: Validation | None,
+        history: History | None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(data_collator=lambda batch: batch, **kwargs)
         if self.is_fsdp_enabled:
@@ -71,7 +83,7 @@ class PretrainTrainer(Trainer):
         self.config = config
         self.validation = validation
         self.history = history
-        self.began = time.monotonic() - history.seconds
+        self.began = time.monotonic() - (history.seconds if history else 0.0)
         self.remove_callback(PrinterCallback)
         self.model.config.use_cache = True  # a trainer turns it off in what it will save
 
@@ -102,7 +114,7 @@ class PretrainTrainer(Trainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Writes to the history; the trainer's own would be written whole in every checkpoint."""
-        if "loss" in logs and self.is_world_process_zero():
+        if "loss" in logs:
             self._add(**{k: logs[k] for k in ("loss", "grad_norm", "learning_rate") if k in logs})
         self.callback_handler.on_log(self.args, self.state, self.control, logs)
 
@@ -112,14 +124,15 @@ class PretrainTrainer(Trainer):
             return {}
         with self.compute_loss_context_manager():
             bits = self.validation.bits_per_byte(self.model_wrapped, self.accelerator)
+        self._add(bits_per_byte=bits)
         if self.is_world_process_zero():
-            self._add(bits_per_byte=bits)
             print(f"step {self.state.global_step}: {bits['all']:.4f} bits per byte")
         return bits
 
     def _add(self, **entry: Any) -> None:
-        seconds = round(time.monotonic() - self.began, 3)
-        self.history.add(step=self.state.global_step, **entry, seconds=seconds)
+        if self.history is not None:
+            seconds = round(time.monotonic() - self.began, 3)
+            self.history.add(step=self.state.global_step, **entry, seconds=seconds)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
@@ -185,14 +198,13 @@ def pretrain(config: PretrainConfig, names: NameFinder | None = None) -> Outcome
     model = starting_model(config)
     step, checkpoint = last_checkpoint(config.output) if resumes else (0, None)
     state.wait_for_everyone()
+    history = None
     if state.is_main_process:
         output = make_output_folder(config.output, may_continue=config.resume)
-        write_text(output / "config.yaml", config.resolved())
+        write_text(output / "config.yaml", to_yaml("pretrain", config))
         write_json(output / "corpus.json", {"fingerprints": fingerprints})
         history = History(output / "history.jsonl", step)
     state.wait_for_everyone()
-    if not state.is_main_process:
-        history = _Unwritten()
     trainer = PretrainTrainer(
         config,
         validation,
@@ -264,31 +276,19 @@ def learning_rate(config: PretrainConfig) -> Callable[[int], float]:
 def training_arguments(config: PretrainConfig, size: int, accumulation: int) -> TrainingArguments:
     """What the settings are in the trainer's terms."""
     return TrainingArguments(
-        output_dir=str(config.output),
+        **shared_arguments(config, size, accumulation),
         max_steps=config.steps,
-        per_device_train_batch_size=size,
-        gradient_accumulation_steps=accumulation,
-        learning_rate=config.learning_rate,
-        weight_decay=config.weight_decay,
-        max_grad_norm=config.max_grad_norm,
-        optim="adafactor" if config.optimizer == "adafactor" else "adamw_torch_fused",
         adam_beta2=0.98,
-        bf16=config.bf16,
         activation_checkpointing=config.gradient_checkpointing,
         activation_checkpointing_kwargs={"use_reentrant": False},
-        use_cpu=not torch.accelerator.is_available(),
         save_strategy="steps",
         save_steps=config.save_steps,
         save_total_limit=config.keep_checkpoints,
         logging_steps=1,
         logging_nan_inf_filter=False,
         report_to=[],
-        remove_unused_columns=False,
-        label_names=["labels"],
         ddp_find_unused_parameters=False,
         dataloader_num_workers=config.workers,
-        dataloader_pin_memory=torch.cuda.is_available(),
-        seed=config.seed,
         disable_tqdm=True,
     )
 
@@ -339,14 +339,12 @@ def finish(
         },
         "made": provenance(),
     }
-    settings = yaml.safe_load(config.resolved())["pretrain"]
     with whole_folder(config.output) as folder:
         model.save_pretrained(folder, state_dict=tensors)
         ByteTokenizer().save_pretrained(folder)
         plot_history(entries, folder / "pretraining.png")
-        write_text(
-            folder / "README.md", model_card(config.output.resolve().name, settings, metrics)
-        )
+        card = model_card(config.output.resolve().name, to_settings(config), metrics)
+        write_text(folder / "README.md", card)
         write_json(folder / "metrics.json", metrics)
     return metrics
 
@@ -357,13 +355,6 @@ def _cannot_be_written(path: Path, error: Exception) -> InputError:
         f"{path}: the model cannot be written: {cause}; make room and go on from the last"
         " checkpoint with --resume"
     )
-
-
-class _Unwritten(History):
-    """What processes other than the main one have of the history."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
 
 
 __all__ = ["Outcome", "PretrainTrainer", "TrainingData", "pretrain", "training_examples"]

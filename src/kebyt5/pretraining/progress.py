@@ -10,7 +10,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState
 
 SECONDS_BETWEEN_LINES = 30.0
 _MEMORY = 0.95
-"""How much the last step's time counts less than a running mean of those before."""
+"""Weight of the running mean of step times against the last step's time."""
 
 
 class ShowProgress(TrainerCallback):

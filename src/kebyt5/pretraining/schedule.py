@@ -5,9 +5,6 @@ Pretraining and fine-tuning share the cosine cycles whose peaks decay, those of 
 
 import math
 
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
-
 
 def cosine_cycles(
     step: int, steps: int, cycles: int, decay: float, floor: float, warmup: int = 0
@@ -35,15 +32,6 @@ def cosine_cycles(
     return floor + (peak - floor) * (1 + math.cos(math.pi * phase)) / 2
 
 
-def cosine_cycles_schedule(
-    optimizer: Optimizer, steps: int, cycles: int, decay: float, floor: float, warmup: int = 0
-) -> LambdaLR:
-    """A scheduler for `cosine_cycles`; see there for the arguments."""
-    return LambdaLR(
-        optimizer, lambda step: cosine_cycles(step, steps, cycles, decay, floor, warmup)
-    )
-
-
 def constant(step: int, warmup: int = 0) -> float:
     """Linear growth over the warm-up, then the peak."""
     return (step + 1) / (warmup + 1) if step < warmup else 1.0
@@ -56,4 +44,4 @@ def inverse_square_root(step: int, warmup: int = 0) -> float:
     return math.sqrt((warmup + 1) / (step + 1))
 
 
-__all__ = ["constant", "cosine_cycles", "cosine_cycles_schedule", "inverse_square_root"]
+__all__ = ["constant", "cosine_cycles", "inverse_square_root"]

@@ -88,8 +88,8 @@ class SpanCorruption:
 class Spans(NamedTuple):
     """Where the masked spans of a batch are: byte offsets, int64 (rows, 11), and their number.
 
-    Unused places hold the size of what spans were drawn in, in both; 0 in a text that is to be
-    copied, which has no spans.
+    Behind the last span of a row, starts and ends are both the number of bytes that spans were
+    drawn in. A text that is to be copied has no spans, and zeros everywhere.
     """
 
     starts: np.ndarray

@@ -111,11 +111,16 @@ def near_first(attention: T5Attention) -> None:
 
 def without_dropout(model: PreTrainedModel) -> None:
     """Turns dropout off, in the modules alone: its configuration stays for fine-tuning."""
+    set_dropout(model, 0.0)
+
+
+def set_dropout(model: PreTrainedModel, rate: float) -> None:
+    """Sets the dropout of all modules, and leaves the configuration as it is."""
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
+            module.p = rate
         elif isinstance(getattr(module, "dropout", None), float):
-            module.dropout = 0.0  # the attention's, applied as a function
+            module.dropout = rate  # the attention's, applied as a function
 
 
-__all__ = ["near_first", "random_model", "starting_model", "without_dropout"]
+__all__ = ["near_first", "random_model", "set_dropout", "starting_model", "without_dropout"]

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 
 from kebyt5.corpus.shards import Shards
+from kebyt5.models.mode import evaluating
 from kebyt5.models.tokenization_kebyt5 import LAST_SENTINEL, OFFSET, PAD
 from kebyt5.pretraining.examples import Examples
 from kebyt5.pretraining.spans import IGNORED, SpanCorruption
@@ -66,10 +67,22 @@ class Validation:
                 accelerator.num_processes,
                 accelerator.device,
             )
+        with evaluating(model):
+            sums = self._sums(model, device, rank, world)
+        if accelerator is not None:
+            # MPS has no float64; 32 bits hold these sums well enough to add them up.
+            sums = accelerator.reduce(sums.float().to(device), "sum").double().cpu()
+        rates = sums[:, 0] / math.log(2) / sums[:, 1]
+        total = sums.sum(0)
+        result = dict(zip(self.examples.sources, rates.tolist(), strict=True))
+        return result | {"all": (total[0] / math.log(2) / total[1]).item()}
+
+    def _sums(
+        self, model: torch.nn.Module, device: torch.device, rank: int, world: int
+    ) -> torch.Tensor:
+        """What this device adds for each source: nats, and masked bytes (sources, 2)."""
         names = self.examples.sources
         sums = torch.zeros(len(names), 2, dtype=torch.float64)
-        was_training = model.training
-        model.eval()
         # All devices run as many batches, since a sharded model needs all of them at once.
         for number in range(-(-len(self.batches) // world)):
             place = number * world + rank
@@ -86,14 +99,7 @@ class Validation:
                 )
                 masked = ((labels >= OFFSET) & (labels < LAST_SENTINEL)).sum()
                 sums[names.index(name)] += torch.tensor([nats.item(), masked.item()]).double()
-        model.train(was_training)
-        if accelerator is not None:
-            # MPS has no float64; 32 bits hold these sums well enough to add them up.
-            sums = accelerator.reduce(sums.float().to(device), "sum").double().cpu()
-        rates = sums[:, 0] / math.log(2) / sums[:, 1]
-        total = sums.sum(0)
-        result = dict(zip(names, rates.tolist(), strict=True))
-        return result | {"all": (total[0] / math.log(2) / total[1]).item()}
+        return sums
 
 
 def validation_shards(corpus: Path) -> Shards | None:

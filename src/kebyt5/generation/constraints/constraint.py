@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kebyt5.models.tokenization_kebyt5 import EOS, OFFSET, VOCABULARY
+from kebyt5.models.tokenization_kebyt5 import OFFSET, VOCABULARY
 
 LONGEST_GUESS = 31
 """Ids that are guessed at a time, at most."""

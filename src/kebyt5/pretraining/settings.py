@@ -1,0 +1,116 @@
+"""What the settings of pretraining and of fine-tuning have in common: ranges, YAML, resuming."""
+
+import math
+from collections.abc import Collection
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+import yaml
+
+from kebyt5.errors import InputError
+
+BEGINNING = ("config.yaml", "corpus.json")
+"""What a run writes before anything else."""
+
+Command = Literal["pretrain", "finetune"]
+
+
+class RunSettings(Protocol):
+    """The settings that every training run has, with others in a dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+    output: Path
+    learning_rate: float
+    weight_decay: float
+    max_grad_norm: float
+    optimizer: Literal["adamw", "adafactor"]
+    bf16: bool
+    seed: int
+    resume: bool
+
+
+def check_ranges(
+    config: RunSettings, positive: Collection[str], not_negative: Collection[str]
+) -> None:
+    """Refuses numbers that are too small or none at all, and seeds that NumPy does not take.
+
+    Args:
+        config: The settings.
+        positive: Names of those that have to be more than 0 where they are given.
+        not_negative: Of those that may be 0 too.
+
+    Raises:
+        InputError: Names the option.
+    """
+    for name in (*positive, *not_negative):
+        value = getattr(config, name)
+        if value is None or (math.isfinite(value) and value > 0):
+            continue
+        if value != 0 or name in positive:
+            least = "more than 0" if name in positive else "0 or more"
+            raise InputError(f"--{name.replace('_', '-')} {value}: has to be {least}")
+    if not 0 <= config.seed < 2**32:
+        raise InputError(f"--seed {config.seed}: has to be 0 or more and less than 2 to the 32nd")
+
+
+def to_settings(config: RunSettings) -> dict[str, Any]:
+    """The settings as plain values, without whether the run is a resumed one."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return [plain(item) for item in value]
+        return str(value) if isinstance(value, Path) else value
+
+    return {name: plain(value) for name, value in (asdict(config) | {"resume": False}).items()}
+
+
+def to_yaml(command: Command, config: RunSettings) -> str:
+    """The settings in the form that `--config` takes."""
+    return yaml.safe_dump({command: to_settings(config)}, allow_unicode=True, sort_keys=False)
+
+
+def resumes(command: Command, config: RunSettings, free: Collection[str]) -> bool:
+    """Whether there is a run to go on with; refuses one with other settings.
+
+    A run of which nothing but its beginning or a part of that is there, because the disk was full
+    or it was killed, begins anew.
+
+    Args:
+        command: What runs.
+        config: Its settings now.
+        free: Those that may differ from what the run began with.
+
+    Raises:
+        InputError: The folder holds something else, or names what differs.
+    """
+    output = config.output
+    if not config.resume or not output.is_dir():
+        return False
+    if all(path.name in BEGINNING or path.name.startswith(".") for path in output.iterdir()):
+        return False
+    try:
+        before = dict(yaml.safe_load((output / "config.yaml").read_text(encoding="utf-8"))[command])
+    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError) as error:
+        raise InputError(f"{output}: holds no run to resume; name an empty folder") from error
+    now = to_settings(config)
+    # What there was no setting for when the run began was as it is by default.
+    before = {field.name: field.default for field in fields(config)} | before
+    changed = [name for name in now if now[name] != before[name] and name not in free]
+    if changed:
+        raise InputError(
+            f"{output}: --resume with other settings than the run began with:"
+            f" {', '.join(changed)}; begin a new run for these"
+        )
+    return True
+
+
+__all__ = [
+    "BEGINNING",
+    "Command",
+    "RunSettings",
+    "check_ranges",
+    "resumes",
+    "to_settings",
+    "to_yaml",
+]

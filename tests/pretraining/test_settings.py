@@ -1,0 +1,89 @@
+"""A run goes on in a folder of its own kind and settings, and in no other."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kebyt5.errors import InputError
+from kebyt5.finetuning.config import FinetuneConfig
+from kebyt5.pretraining.config import PretrainConfig
+from kebyt5.pretraining.settings import resumes, to_settings, to_yaml
+
+
+@pytest.fixture
+def configs(tmp_path):
+    """Settings of both kinds that resume in the same folder, by command."""
+    output = tmp_path / "run"
+    (output / "checkpoint-1").mkdir(parents=True)
+    return {
+        "pretrain": PretrainConfig(
+            corpus=tmp_path, output=output, weights={"law": 0.5}, min_learning_rate=1e-7,
+            resume=True,
+        ),
+        "finetune": FinetuneConfig(
+            task=["ner"], train=[tmp_path / "a"], dev=[tmp_path / "b"], output=output, resume=True
+        ),
+    }  # fmt: skip
+
+
+COMMANDS = pytest.mark.parametrize("command", ["pretrain", "finetune"])
+
+
+@COMMANDS
+def test_settings_in_yaml_are_those_of_the_run(configs, command):
+    settings = to_settings(configs[command])
+    assert yaml.safe_load(to_yaml(command, configs[command])) == {command: settings}
+    assert not settings["resume"]
+    assert settings["output"] == str(configs[command].output)
+
+
+@COMMANDS
+def test_a_run_goes_on_with_the_settings_it_began_with(configs, command):
+    config = configs[command]
+    began = config.output / "config.yaml"
+    began.write_text(to_yaml(command, config))
+    assert resumes(command, config, ())
+    settings = yaml.safe_load(began.read_text())[command]
+    del settings["warmup_steps"]  # before it was a setting
+    began.write_text(yaml.safe_dump({command: settings}))
+    assert resumes(command, config, ())
+    config.seed, config.bf16 = 7, True
+    with pytest.raises(InputError, match="than the run began with: bf16, seed; begin"):
+        resumes(command, config, ())
+    with pytest.raises(InputError, match="than the run began with: seed; begin"):
+        resumes(command, config, ("bf16",))
+    config.resume = False
+    assert not resumes(command, config, ())
+
+
+@COMMANDS
+@pytest.mark.parametrize(
+    "content", [None, "", "[]", "3", "other: {}", "{}", "pretrain:\nfinetune: 3", "a: [", "\xff"]
+)
+def test_what_is_no_run_of_the_command_is_refused_in_a_line(configs, command, content):
+    config = configs[command]
+    if content is not None:
+        (config.output / "config.yaml").write_text(content, encoding="latin-1")
+    with pytest.raises(InputError, match="run: holds no run to resume; name an empty folder"):
+        resumes(command, config, ())
+
+
+@COMMANDS
+def test_a_run_of_the_other_command_is_refused(configs, command):
+    (other,) = configs.keys() - {command}
+    (configs[command].output / "config.yaml").write_text(to_yaml(other, configs[other]))
+    with pytest.raises(InputError, match="holds no run to resume"):
+        resumes(command, configs[command], ())
+
+
+@COMMANDS
+@pytest.mark.parametrize("names", [[], ["config.yaml"], ["corpus.json", ".incomplete"]])
+def test_of_what_has_but_begun_nothing_is_left_to_go_on_with(configs, command, names):
+    config = configs[command]
+    (config.output / "checkpoint-1").rmdir()
+    for name in names:
+        (config.output / name).touch()
+    assert not resumes(command, config, ())
+    config.output = Path("nowhere")
+    assert not resumes(command, config, ())

@@ -82,7 +82,7 @@ class Admission:
         options: The limits.
 
     Attributes:
-        places: Those that texts wait and are decoded in.
+        places: Those of accepted texts, and how many of them are in use.
     """
 
     def __init__(self, options: ServeOptions) -> None:

@@ -77,7 +77,7 @@ class LocalService:
 
     Attributes:
         model: As given.
-        places: Those that texts wait and are decoded in.
+        places: Those of accepted texts, and how many of them are in use.
         worker: Runs the model.
     """
 

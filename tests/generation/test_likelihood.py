@@ -68,3 +68,13 @@ def test_nothing_to_judge(tiny_model):
     assert log_likelihoods(tiny_model(), ["가"], [[]])[0].shape == (0,)
     with pytest.raises(ValueError, match="1 inputs, but candidates for 0"):
         log_likelihoods(tiny_model(), ["가"], [])
+
+
+def test_training_mode_is_left_as_it_was(tiny_model, monkeypatch):
+    model = tiny_model().train()
+    log_likelihoods(model, ["가"], [["나"]])
+    assert model.training
+    monkeypatch.setattr(model, "get_encoder", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        log_likelihoods(model, ["가"], [["나"]])
+    assert model.training

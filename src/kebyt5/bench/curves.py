@@ -17,7 +17,7 @@ from kebyt5.models.tokenization_kebyt5 import PAD
 from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.history import read_history
 from kebyt5.pretraining.pretrain import training_examples
-from kebyt5.pretraining.start import without_dropout
+from kebyt5.pretraining.start import set_dropout
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def training_step(
     batch = training_examples(config, shards).batch(range(config.batch_size))
     inputs, labels = map(torch.from_numpy, batch)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True)
-    without_dropout(model)
+    set_dropout(model, 0.0)
     model.train()
 
     def step() -> None:

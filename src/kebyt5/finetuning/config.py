@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from kebyt5.errors import InputError
 from kebyt5.evaluation.options import check_stride
 from kebyt5.finetuning.freezing import Freeze
-from kebyt5.pretraining.settings import check_ranges, to_settings
+from kebyt5.pretraining.settings import check_ranges
 
 POSITIVE = (
     "epochs",
@@ -181,4 +181,4 @@ class FinetuneConfig:
             raise InputError(f"--dropout {self.dropout}: has to be 0 or more and less than 1")
 
 
-__all__ = ["FREE_ON_RESUME", "RANDOM", "FinetuneConfig", "to_settings"]
+__all__ = ["FREE_ON_RESUME", "RANDOM", "FinetuneConfig"]

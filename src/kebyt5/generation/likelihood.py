@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
 from kebyt5.generation.request import tokenizer
+from kebyt5.models.mode import evaluating
 
 LARGEST_PASS = 8192
 """Positions of candidates and of the encoder states beside them that a pass of the decoder sees;
@@ -44,27 +45,25 @@ def log_likelihoods(
     """
     if len(inputs) != len(candidates):
         raise ValueError(f"{len(inputs)} inputs, but candidates for {len(candidates)}")
-    was_training = model.training
-    model.eval()
     result = [np.zeros(len(texts)) for texts in candidates]
     by_length = sorted(
         (i for i in range(len(inputs)) if candidates[i]), key=lambda i: len(inputs[i]), reverse=True
     )
     batches = [by_length[i : i + batch_size] for i in range(0, len(by_length), batch_size)]
-    for batch in track(batches, progress, disable=not progress, transient=True):
-        pairs = [(row, i, j) for row, i in enumerate(batch) for j in range(len(candidates[i]))]
-        encoded = tokenizer()([inputs[i] for i in batch], padding=True, return_tensors="pt")
-        encoded = encoded.to(model.device)
-        states = model.get_encoder()(**encoded).last_hidden_state
-        sizes = [len(candidates[i][j].encode("utf-8", "replace")) + 1 for _, i, j in pairs]
-        for group in _passes(sizes, states.shape[1], batch_size):
-            part = pairs[group]
-            rows = torch.tensor([row for row, _, _ in part], device=model.device)
-            texts = [candidates[i][j] for _, i, j in part]
-            found = _score(model, states[rows], encoded.attention_mask[rows], texts)
-            for (_, i, j), value in zip(part, found.tolist(), strict=True):
-                result[i][j] = value
-    model.train(was_training)
+    with evaluating(model):
+        for batch in track(batches, progress, disable=not progress, transient=True):
+            pairs = [(row, i, j) for row, i in enumerate(batch) for j in range(len(candidates[i]))]
+            encoded = tokenizer()([inputs[i] for i in batch], padding=True, return_tensors="pt")
+            encoded = encoded.to(model.device)
+            states = model.get_encoder()(**encoded).last_hidden_state
+            sizes = [len(candidates[i][j].encode("utf-8", "replace")) + 1 for _, i, j in pairs]
+            for group in _passes(sizes, states.shape[1], batch_size):
+                part = pairs[group]
+                rows = torch.tensor([row for row, _, _ in part], device=model.device)
+                texts = [candidates[i][j] for _, i, j in part]
+                found = _score(model, states[rows], encoded.attention_mask[rows], texts)
+                for (_, i, j), value in zip(part, found.tolist(), strict=True):
+                    result[i][j] = value
     return result
 
 

@@ -44,7 +44,7 @@ def starting_model(config: PretrainConfig) -> PreTrainedModel:
             raise
         raise InputError(f"{config.model}: {error}") from error
     model.config.z_loss = config.z_loss
-    without_dropout(model)
+    set_dropout(model, 0.0)  # the configuration keeps its own for fine-tuning
     return model.train()
 
 
@@ -109,11 +109,6 @@ def near_first(attention: T5Attention) -> None:
         weight.copy_(-distances[:, None] * slopes)
 
 
-def without_dropout(model: PreTrainedModel) -> None:
-    """Turns dropout off, in the modules alone: its configuration stays for fine-tuning."""
-    set_dropout(model, 0.0)
-
-
 def set_dropout(model: PreTrainedModel, rate: float) -> None:
     """Sets the dropout of all modules, and leaves the configuration as it is."""
     for module in model.modules():
@@ -123,4 +118,4 @@ def set_dropout(model: PreTrainedModel, rate: float) -> None:
             module.dropout = rate  # the attention's, applied as a function
 
 
-__all__ = ["near_first", "random_model", "set_dropout", "starting_model", "without_dropout"]
+__all__ = ["near_first", "random_model", "set_dropout", "starting_model"]

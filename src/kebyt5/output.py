@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +99,7 @@ def provenance() -> dict[str, Any]:
     packages = ("kebyt5", "torch", "transformers")
     return {
         "command": shlex.join(["kebyt5", *sys.argv[1:]]),
-        "commit": _commit(),
+        "commit": source_commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {
             "processor": _processor(),
@@ -110,8 +111,13 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def _commit() -> str | None:
-    """The commit of the source tree this package runs from, None for an installed package."""
+@cache
+def source_commit() -> str | None:
+    """The commit of the source tree that this package runs from, None for an installed package.
+
+    It is looked up once, at best when the process starts: what runs is the code as it was then,
+    and another commit may follow while it does.
+    """
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(Path(__file__).parent), *arguments]
@@ -139,6 +145,7 @@ __all__ = [
     "make_output_folder",
     "provenance",
     "save_figure",
+    "source_commit",
     "whole_folder",
     "write_json",
     "write_text",

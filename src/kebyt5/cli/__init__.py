@@ -28,11 +28,12 @@ from kebyt5.cli.serve import serve
 from kebyt5.cli.tasks import tasks
 from kebyt5.errors import InputError
 from kebyt5.models.loading import CheckpointError
+from kebyt5.output import source_commit
 from kebyt5.yaml_files import load_yaml
 
 app = App(
     name="kebyt5",
-    help="""Korean token-free language models: fine-tune, evaluate, predict, convert.
+    help="""Korean token-free language models, from raw text to a running service.
 
     Start here, offline: `kebyt5 predict --help`, or `bash scripts/demo.sh` in the repository.
     """,
@@ -79,6 +80,7 @@ def launch(
 def main() -> None:
     """Runs the command line; any mistake in the input is one line on stderr and exit code 2."""
     prepare_process()
+    source_commit()  # for what the command will write, which may be hours later
     disable_progress_bar()  # those of loading and saving weights, which come between messages
     try:
         app.meta(exit_on_error=False, print_error=False)

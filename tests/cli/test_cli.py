@@ -11,6 +11,7 @@ import yaml
 import kebyt5
 from kebyt5.generation.quantization import quantize
 from kebyt5.models.loading import CheckpointError
+from kebyt5.output import source_commit
 from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.start import starting_model
 
@@ -32,6 +33,12 @@ def refused(result, *parts):
 
 
 # What works
+
+
+def test_the_commit_is_looked_up_before_a_command_begins(run):
+    source_commit.cache_clear()
+    assert run("tasks")[0] == 0
+    assert source_commit.cache_info().currsize == 1
 
 
 def test_help_names_every_command_and_its_use(run):

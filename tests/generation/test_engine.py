@@ -1,5 +1,6 @@
 """Whatever is generated beside it, a text is the one that plain generation gives."""
 
+import math
 import random
 import threading
 import time
@@ -15,7 +16,7 @@ import kebyt5
 from kebyt5 import ByteTokenizer
 from kebyt5.generation.constraints import UTF8, ConstraintError, CopyWithTags, Grammar, LabelTrie
 from kebyt5.generation.engine import Engine
-from kebyt5.generation.request import GenerationError, GenerationOptions
+from kebyt5.generation.request import Generation, GenerationError, GenerationOptions
 from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
 
 SHAPE = {
@@ -366,6 +367,44 @@ def test_a_deadline_ends_a_text_that_is_being_generated(model, monkeypatch):
     assert late.result().finish == "deadline"
     assert len(late.result().ids) == written > 0
     assert bytes(i - 3 for i in late.result().ids).decode("utf-8", "ignore") == late.result().text
+
+
+def test_what_waits_ends_when_it_is_cancelled_though_no_slot_is_free(model):
+    engine = Engine(model, 1)
+    busy = engine.submit("가", GenerationOptions(max_new_bytes=500, constraint=Endless()))
+    waiting = engine.submit("나")
+    engine.step()
+    waiting.cancel()
+    time.sleep(0.05)  # a text that waits is not asked at every pass
+    engine.step()
+    assert not busy.done
+    assert waiting.result(timeout=1).finish == "cancelled"
+
+
+def test_a_text_cancelled_since_it_was_last_asked_is_not_begun(model, monkeypatch):
+    engine = Engine(model, 1)
+    cancelled, next_one = (
+        engine.submit(text, GenerationOptions(max_new_bytes=1)) for text in "가나"
+    )
+    monkeypatch.setattr(engine, "_look_due", math.inf)
+    cancelled.cancel()
+    engine.step()
+    assert (cancelled.result().finish, cancelled.size) == ("cancelled", 0)
+    assert next_one.done
+
+
+def test_a_long_queue_is_not_asked_at_every_pass(model, monkeypatch):
+    asked = []
+    interruption = Generation.interruption
+    monkeypatch.setattr(
+        Generation, "interruption", lambda self: asked.append(self) or interruption(self)
+    )
+    engine, endless = Engine(model, 1), GenerationOptions(max_new_bytes=500, constraint=Endless())
+    for _ in range(5000):
+        engine.submit("가", endless)
+    for _ in range(20):
+        engine.step()
+    assert 5000 <= len(asked) < 10 * 5000
 
 
 def test_an_interrupted_call_leaves_nothing_behind(model, monkeypatch):

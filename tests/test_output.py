@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+import torch
 from matplotlib.figure import Figure
+from safetensors.torch import save_file
 
 from kebyt5.errors import InputError
 from kebyt5.output import (
@@ -59,6 +61,16 @@ def test_a_folder_gets_its_files_when_all_are_written(tmp_path):
         (folder / "b.txt").touch()
     assert sorted(item.name for item in tmp_path.iterdir()) == ["a.json", "b.txt"]
     assert '"가"' in (tmp_path / "a.json").read_text()
+
+
+def test_weights_may_be_read_by_whoever_may_read_other_files(tmp_path):
+    (tmp_path / "usual").touch()
+    with whole_folder(tmp_path) as folder:
+        save_file({"a": torch.zeros(2)}, folder / "model.safetensors")
+        (folder / "logs").mkdir()
+        (folder / "logs" / "private").touch(mode=0o600)
+    rights = {path.stat().st_mode for path in tmp_path.rglob("*") if path.is_file()}
+    assert rights == {(tmp_path / "usual").stat().st_mode}
 
 
 def test_output_folders_are_made_or_refused(tmp_path):

@@ -82,16 +82,30 @@ def _whole_file(path: Path) -> Iterator[Path]:
 def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields a temporary folder whose content moves to `path` when the block ends without error.
 
-    `metrics.json` moves last: where it stands, the rest does too.
+    `metrics.json` moves last: where it stands, the rest does too. All files may be read by whoever
+    may read a new file of this user's: safetensors keeps weights from everybody else, such as the
+    user of a container that is to serve them.
     """
     path = Path(path)
     with tempfile.TemporaryDirectory(dir=path, prefix=".incomplete-") as temporary:
         yield Path(temporary)
+        _give_usual_rights(Path(temporary))
         items = Path(temporary).iterdir()
         for item in sorted(items, key=lambda item: (item.name == "metrics.json", item.name)):
             if item.is_dir():  # a folder does not replace one that a killed run left
                 shutil.rmtree(path / item.name, ignore_errors=True)
             item.replace(path / item.name)
+
+
+def _give_usual_rights(folder: Path) -> None:
+    """Gives all files in a folder the rights that the user's umask leaves to a new one."""
+    with tempfile.TemporaryDirectory(dir=folder) as probe:
+        usual = Path(probe, "new")
+        usual.touch()
+        rights = usual.stat().st_mode
+    for file in folder.rglob("*"):
+        if file.is_file() and not file.is_symlink():
+            file.chmod(rights)
 
 
 def provenance() -> dict[str, Any]:

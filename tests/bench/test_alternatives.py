@@ -8,6 +8,7 @@ import torch
 from kebyt5.bench.alternatives import ALTERNATIVES
 from kebyt5.bench.weights import SIZES, Weights, gbst_config, plain_config
 from kebyt5.bench.workload import Batch, copying_batch, random_batch, sentence_of
+from kebyt5.models.loading import load
 from kebyt5.models.presets import preset_config
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 
@@ -75,6 +76,15 @@ def test_prompt_lookup_changes_no_byte(weights):
     names = ["transformers-sdpa", "transformers-lookup"]
     plain, guessed = (ALTERNATIVES[n](weights).generate(batch, 30, lambda: None) for n in names)
     assert plain == guessed
+
+
+def test_a_model_to_copy_with_is_the_one_that_is_named(tmp_path):
+    model = load("tiny")
+    with torch.no_grad():
+        model.shared.weight[7] += 1.0
+    model.save_pretrained(tmp_path)
+    found = Weights.copying("tiny", str(tmp_path)).tensors["shared.weight"]
+    torch.testing.assert_close(found, model.shared.weight)
 
 
 def test_engines_say_how_they_came_by_their_copies():

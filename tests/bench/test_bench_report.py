@@ -76,6 +76,11 @@ def test_a_page_has_medians_ranges_ratios_cold_runs_and_peaks(speed):
     assert theirs == ["Transformers, sdpa", "6 (4 to 8)", "1.00", "1.50", "9", "7.0"]
 
 
+def test_a_page_on_copies_names_the_model_that_copies():
+    page = report_speed(Speed("copy", checkpoint="runs/ner"), rounds=3, dropout=0.0)
+    assert "The GBST model is `runs/ner`, widened to this shape" in page
+
+
 def test_what_does_not_fit_is_reported_with_its_estimate(speed):
     page = report_speed(speed, rounds=3, dropout=0.0)
     cells = row(page, "Transformers, eager")

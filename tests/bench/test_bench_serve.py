@@ -58,8 +58,6 @@ def test_a_log_tells_how_long_refusals_took():
 def test_mistakes_are_told_before_anything_runs():
     with pytest.raises(InputError, match="at most 1"):
         run("serve", "--cancelled", 2)
-    with pytest.raises(InputError, match="only tiny can be widened; leave runs/ner out"):
-        run("serve", "runs/ner", "--preset", "base")
 
 
 def test_what_is_served_enlarged_answers_as_the_small_model_does():
@@ -74,3 +72,11 @@ def test_what_is_served_enlarged_answers_as_the_small_model_does():
         )  # fmt: skip
     with enlarged(None, "runs/ner") as served:
         assert served == "runs/ner"
+
+
+def test_a_model_of_another_shape_is_not_enlarged(checkpoint):
+    with (
+        pytest.raises(InputError, match="cannot be widened to base: its d_kv is 8, not 64; give"),
+        enlarged("base", str(checkpoint)),
+    ):
+        pass

@@ -10,6 +10,7 @@ from kebyt5.bench.speed import Case, bench_speed
 from kebyt5.cli.bench import bench
 from kebyt5.corpus.shards import ShardWriter
 from kebyt5.errors import InputError
+from kebyt5.models.loading import CheckpointError
 
 
 def run(*arguments):
@@ -50,6 +51,11 @@ def test_generate_compares_with_ctranslate2(tmp_path):
     page = (tmp_path / "bench-generate.md").read_text()
     assert "| CTranslate2, int8 |" in page
     assert "| ms per byte | total, s | bytes/s | times CTranslate2 int8 |" in page
+
+
+def test_a_model_to_copy_with_that_is_not_there_is_told_first():
+    with pytest.raises(CheckpointError, match="nowhere: no such folder"):
+        run("copy", "--presets", "tiny", "--checkpoint", "./nowhere")
 
 
 @pytest.mark.slow

@@ -31,9 +31,9 @@ def test_a_widened_model_computes_the_same(tiny_model):
 
 def test_a_smaller_or_different_shape_is_refused(tiny_model):
     small = tiny_model()
-    with pytest.raises(ValueError, match="d_ff is 4, below 48"):
+    with pytest.raises(ValueError, match="its d_ff is 48, above 4"):
         widened(small, small.config.__class__(**(small.config.to_dict() | {"d_ff": 4})))
-    with pytest.raises(ValueError, match="d_kv is 64, not 8"):
+    with pytest.raises(ValueError, match="its d_kv is 8, not 64"):
         widened(small, gbst_config("tiny"))
 
 

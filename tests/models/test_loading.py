@@ -265,6 +265,15 @@ def test_damaged_folders_are_refused_in_one_line(checkpoint, damage):
     assert "\n" not in str(error.value)
 
 
+def test_weights_that_the_user_may_not_read_are_named_with_the_remedy(checkpoint, monkeypatch):
+    folder, _ = checkpoint
+    weights = folder / "model.safetensors"
+    weights.write_bytes(b"")  # since root, who may run the tests, reads everything
+    monkeypatch.setattr("os.access", lambda path, _: Path(path) != weights)
+    with pytest.raises(CheckpointError, match=f"{weights}: this user may not read it; .* chmod"):
+        kebyt5.load(folder)
+
+
 @pytest.mark.parametrize("damage", ["no weights", "fewer weights", "itself as base"])
 def test_damaged_adapters_are_refused(checkpoint, tmp_path, damage):
     from peft import LoraConfig, get_peft_model

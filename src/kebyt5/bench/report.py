@@ -38,9 +38,9 @@ NOTES = {
     "encode": "CTranslate2 has no call that only encodes: it decodes one byte as well.",
     "generate": "Greedy; the end of sequence is ruled out. There is nothing to copy, and the engine"
     " makes no drafts: a pass of the decoder for every byte.",
-    "copy": "Greedy; the end of sequence is ruled out. The GBST model is the trained one of the"
-    " package, widened to this shape so that it computes the same: it copies what it reads, prompts"
-    " of the NER task with sentences written for this project. The plain model on these weights"
+    "copy": "Greedy; the end of sequence is ruled out. The GBST model is `{checkpoint}`, widened to"
+    " this shape so that it computes the same: it copies what it reads, prompts of the NER task"
+    " with sentences written for this project. The plain model on these weights"
     " says nothing useful and takes the time it always takes. `passes` are those of the decoder"
     " for one text, `copied` is the share of bytes that a draft had guessed right although others"
     " were possible, `forced` the share that the constraint left no choice about; `accepted` is how"
@@ -87,7 +87,7 @@ def report_speed(speed: Speed, rounds: int, dropout: float) -> str:
         " `torch.matmul` (oneDNN may be below); `first`"
         " and `peak` are the first run of a fresh process and all the memory it held."
         " docs/benchmarks.md has more on this.",
-        NOTES[speed.measure].format(dropout=dropout),
+        NOTES[speed.measure].format(dropout=dropout, checkpoint=speed.checkpoint),
     ]
     lines = [f"# {TITLES[speed.measure]}", "", " ".join(notes), ""]
     for case in dict.fromkeys(result.case for result in speed.results):

@@ -167,17 +167,21 @@ def bench_serve(
 
 @contextmanager
 def enlarged(size: str | None, checkpoint: str) -> Iterator[str]:
-    """The checkpoint to serve: that one, or where there is a size, the small model widened to it.
+    """The checkpoint to serve: that one, or where there is a size, that one widened to it.
 
     Args:
         size: One of `weights.SIZES`.
-        checkpoint: What to serve where there is none.
+        checkpoint: What to serve as it is where there is none.
+
+    Raises:
+        CheckpointError: It cannot be loaded.
+        InputError: It cannot be widened.
     """
     if size is None:
         yield checkpoint
         return
     with TemporaryDirectory(prefix="kebyt5-bench-") as folder:
-        Weights.copying(size).save_checkpoint(Path(folder))
+        Weights.copying(size, checkpoint).save_checkpoint(Path(folder))
         yield folder
 
 

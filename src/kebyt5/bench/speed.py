@@ -42,9 +42,8 @@ FLOORS = {"floor, plain": plain_config, "floor, GBST": gbst_config}
 
 Generate = Callable[[Batch, int, Callable[[], None]], list[list[int]]]
 
-WEIGHTS: dict[str, Callable[[str], Weights]] = {"copy": Weights.copying}
 BATCHES: dict[str, Callable[[int, int, int], Batch]] = {"copy": copying_batch}
-"""What a measure runs on, where that is not random."""
+"""What a measure reads, where that is not random."""
 
 
 class Case(NamedTuple):
@@ -92,12 +91,14 @@ class Speed:
         results: Case by case, alternative by alternative.
         machine: The rates found on the way.
         losses: In training, the first loss of each alternative, by case.
+        checkpoint: For copies, the small model that was widened.
     """
 
     measure: str
     results: list[Result] = field(default_factory=list)
     machine: Machine = field(default_factory=Machine)
     losses: dict[tuple[Case, str], float] = field(default_factory=dict)
+    checkpoint: str = "tiny"
 
 
 def bench_speed(
@@ -107,6 +108,7 @@ def bench_speed(
     rounds: int,
     dropout: float = 0.0,
     memory: int | None = None,
+    checkpoint: str = "tiny",
 ) -> Speed:
     """Measures alternatives and floors in every case.
 
@@ -117,10 +119,17 @@ def bench_speed(
         rounds: Interleaved rounds after one to warm up.
         dropout: The rate while training.
         memory: Bytes that may be used; what is free now if None.
+        checkpoint: For copies, the model to widen to each size.
+
+    Raises:
+        CheckpointError: It cannot be loaded.
+        InputError: It cannot be widened.
     """
     keep_memory()
     names = [name for name in names if measure in ALTERNATIVES[name].does]
-    speed = Speed(measure)
+    speed = Speed(measure, checkpoint=checkpoint)
+    copying = partial(Weights.copying, checkpoint=checkpoint)
+    make_weights = copying if measure == "copy" else Weights.draw
     with Progress(transient=True) as progress:
         runs = len(cases) * (len(names) * (rounds + 2) + len(FLOORS) * (rounds + 1))
         task = progress.add_task(measure, total=runs)
@@ -132,7 +141,7 @@ def bench_speed(
         for size in dict.fromkeys(case.size for case in cases):
             with tempfile.TemporaryDirectory(prefix="kebyt5-bench-") as folder:
                 file = Path(folder, "weights.safetensors")
-                WEIGHTS.get(measure, Weights.draw)(size).save(file)
+                make_weights(size).save(file)
                 return_freed_memory()
                 of_size = [case for case in cases if case.size == size]
                 room = MEMORY_SHARE * (available_memory() if memory is None else memory)

@@ -10,8 +10,9 @@ from transformers import T5Config
 from transformers import initialization as init
 
 from kebyt5.bench.widening import widened
+from kebyt5.errors import InputError
 from kebyt5.models.configuration_gbswt5 import GBSWT5Config
-from kebyt5.models.loading import load
+from kebyt5.models.loading import load_float
 from kebyt5.models.modeling_gbswt5 import GBSWT5ForConditionalGeneration
 from kebyt5.models.presets import PRESETS, preset_config
 
@@ -52,13 +53,29 @@ class Weights:
         return cls(size, model.state_dict(keep_vars=True))
 
     @classmethod
-    def copying(cls, size: str) -> "Weights":
-        """Weights of a model that copies: the trained one of the package, widened to that size."""
+    def copying(cls, size: str, checkpoint: str = "tiny") -> "Weights":
+        """Weights of a model that copies: a small trained one, widened to that size.
+
+        Args:
+            size: One of `SIZES`.
+            checkpoint: A GBST model of the shape that the package ships, fine-tuned or not.
+
+        Raises:
+            CheckpointError: It cannot be loaded.
+            InputError: It has another shape.
+        """
         config = gbst_config(size)
+        small = load_float(checkpoint)
         with init.no_init_weights():
             model = GBSWT5ForConditionalGeneration(config)
         names = model.state_dict(keep_vars=True)
-        values = widened(load("tiny"), config)
+        try:
+            values = widened(small, config)
+        except ValueError as error:
+            raise InputError(
+                f"{checkpoint}: cannot be widened to {size}: {error}; give a GBST model fine-tuned"
+                " from tiny"
+            ) from error
         parameters = {name: nn.Parameter(value) for name, value in values.items()}
         return cls(size, {name: parameters[_EMBEDDING if name in _TIED else name]
                           for name in names})  # fmt: skip

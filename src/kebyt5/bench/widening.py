@@ -38,10 +38,10 @@ def widened(model: PreTrainedModel, config: T5Config, seed: int = 0) -> dict[str
     small = model.config
     for name in ("d_model", "d_ff", "num_heads", "num_layers", "num_decoder_layers"):
         if getattr(config, name) < getattr(small, name):
-            raise ValueError(f"{name} is {getattr(config, name)}, below {getattr(small, name)}")
+            raise ValueError(f"its {name} is {getattr(small, name)}, above {getattr(config, name)}")
     for name in ("d_kv", "blocks", "downsample_factor", "feed_forward_proj", "vocab_size"):
-        if getattr(config, name) != getattr(small, name):
-            raise ValueError(f"{name} is {getattr(config, name)}, not {getattr(small, name)}")
+        if (own := getattr(small, name, None)) != (needed := getattr(config, name)):
+            raise ValueError(f"its {name} is {own}, not {needed}")
     torch.manual_seed(seed)
     with torch.no_grad():
         large = GBSWT5ForConditionalGeneration(config)

@@ -154,6 +154,10 @@ def _explain(source: str, is_local: bool, error: Exception) -> str:
         )
     cause = " ".join(f"{type(error).__name__}: {error}".split())
     if is_local:
+        # Some readers call a file that they may not read one that is not there.
+        for path in [Path(source), *sorted(Path(source).glob("*"))]:
+            if not os.access(path, os.R_OK):
+                return f"{path}: this user may not read it; let it, for example by chmod a+r"
         return f"{source}: cannot be loaded as a checkpoint: {cause}"
     return f"{source}: is no folder here and cannot be had from the hub: {cause}"
 

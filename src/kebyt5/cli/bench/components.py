@@ -89,7 +89,7 @@ def queue(
     output_bytes: tuple[PositiveInt, PositiveInt] = (16, 112),
     presets: Annotated[tuple[Size, ...], Several] = ("base",),
     alternatives: Annotated[tuple[str, ...], Several] = (
-        "kebyt5-gbst", "kebyt5-gbst-engine", "kebyt5-gbst-engine-int8",
+        "naive-gbst", "kebyt5-gbst", "kebyt5-gbst-engine", "kebyt5-gbst-engine-int8",
     ),
     rounds: PositiveInt = 3,
     output: Path | None = None,
@@ -97,8 +97,9 @@ def queue(
     """Compare how a queue of requests of all lengths is served.
 
     The engine takes all requests at once; other alternatives generate batches of 8 in the order of
-    arrival, until the longest text of each is there. With the base model a round takes ten minutes
-    on two cores, and with `transformers-sdpa` an hour.
+    arrival, until the longest text of each is there: `naive-gbst` is Transformers' T5 behind GBST
+    as published, `kebyt5-gbst` the model of this package, which leaves padding out. With the base
+    model a round takes half an hour on two cores, with `transformers-sdpa` an hour more.
 
     ```bash
     kebyt5 bench queue --presets tiny --alternatives kebyt5-gbst kebyt5-gbst-engine
@@ -109,7 +110,7 @@ def queue(
         lengths: Fewest and most input bytes; their logarithms are spread evenly.
         output_bytes: Fewest and most bytes that a request wants, spread evenly.
         presets: Sizes of the models.
-        alternatives: Names as in the documentation.
+        alternatives: Names as in the documentation; all are compared with the first two.
         rounds: Interleaved rounds after one to warm up.
         output: A Markdown file to write the table to.
     """

@@ -176,8 +176,8 @@ def serve(
 
     Args:
         checkpoint: A folder, a name on the hub, or `tiny`, the model that kebyt5 ships.
-        preset: Serve the model of the package widened to this size instead: it answers the same,
-            and works as one of that size has to.
+        preset: Widen it to this size before: it answers the same, and works as one of that size
+            has to. The checkpoint has to be `tiny` or fine-tuned from it.
         clients: At the same time.
         minutes: How long.
         cancelled: Share of the requests that are given up early.
@@ -190,12 +190,10 @@ def serve(
 
     if cancelled > 1:
         raise InputError(f"--cancelled {cancelled}: a share, at most 1")
-    if preset and checkpoint != "tiny":
-        raise InputError(f"--preset {preset}: only tiny can be widened; leave {checkpoint} out")
     folder = make_output_folder(output, may_continue=True) if output else None
     with enlarged(preset, checkpoint) as served:
         endurance = bench_serve(served, clients, 60 * minutes, cancelled, questions)
-    shown = f"tiny, widened to {preset}" if preset else checkpoint
+    shown = f"{checkpoint}, widened to {preset}" if preset else checkpoint
     text = report_serve(endurance, shown, clients, 60 * minutes, cancelled)
     name = f"bench-serve-{preset}" if preset else "bench-serve"
     if folder:

@@ -84,24 +84,27 @@ def generate(choice: Choice = Choice()) -> None:
     _speed("generate", choice, (1024,), (1, 8), 64)
 
 
-def copy(choice: Choice = Choice()) -> None:
-    """Compare greedy generation by a model that copies: the package's own, widened to the size.
+def copy(choice: Choice = Choice(), *, checkpoint: str = "tiny") -> None:
+    """Compare greedy generation by a model that copies: a small one, widened to the size.
 
     By default 64 bytes out of 1,024, batch 1 and 8, which takes an hour on two cores.
 
     ```bash
     kebyt5 bench copy --batch-sizes 1 --output docs/results
+    kebyt5 bench copy --checkpoint runs/ner --alternatives transformers-sdpa kebyt5-gbst-engine
     ```
 
     Args:
         choice: What to measure.
+        checkpoint: `tiny`, the model that kebyt5 ships, or a folder of a model fine-tuned from it,
+            which copies better.
     """
-    _speed("copy", choice, (1024,), (1, 8), 64)
+    _speed("copy", choice, (1024,), (1, 8), 64, checkpoint=checkpoint)
 
 
 def _speed(
     measure: str, choice: Choice, lengths: tuple[int, ...], batch_sizes: tuple[int, ...],
-    output_bytes: int, dropout: float = 0.0,
+    output_bytes: int, dropout: float = 0.0, checkpoint: str = "tiny",
 ) -> None:  # fmt: skip
     """Runs one measure, prints its page and writes it with its plot."""
     from kebyt5.bench.report import plot_speed, report_speed
@@ -117,7 +120,7 @@ def _speed(
         for length in sorted(set(choice.lengths or lengths))
     ]
     names = chosen_alternatives(choice.alternatives)
-    speed = bench_speed(measure, names, cases, choice.rounds, dropout)
+    speed = bench_speed(measure, names, cases, choice.rounds, dropout, checkpoint=checkpoint)
     text = report_speed(speed, choice.rounds, dropout)
     has_plot = folder and (measure == "generate" or len({case.length for case in cases}) > 1)
     picture = f"bench-{measure}.png" if has_plot else None

@@ -198,8 +198,8 @@ def test_attention_is_that_of_the_model_and_lies_on_the_bytes_of_its_positions(t
         expected = (query @ key.transpose(1, 2)).softmax(dim=-1)
     np.testing.assert_allclose(found[0], expected, atol=1e-5)
 
-    spread = spread_over_bytes(found, len(IDS))
     d = model.config.downsample_factor
+    spread = spread_over_bytes(found, len(IDS), d)
     np.testing.assert_allclose(spread.sum(axis=-1), 1, atol=1e-5)
     for j in range(n):
         pool = spread[..., j * d : (j + 1) * d]
@@ -215,3 +215,14 @@ def test_attention_of_a_step_does_not_know_what_is_written_later(tiny_model):
     short = cross_attention(model, IDS, IDS[:3])
     long = cross_attention(model, IDS, [*IDS[:3], 77, 88])
     np.testing.assert_allclose(short, long[:, :, :3], atol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [1, 3, 6])
+def test_attention_goes_to_the_bytes_that_a_position_pools_whatever_the_length(factor):
+    for length in range(1, 30):
+        positions = -(-length // factor)
+        spread = spread_over_bytes(np.eye(positions), length, factor)
+        assert spread.shape == (positions, length)
+        for position, row in enumerate(spread):
+            pooled = range(position * factor, min(length, (position + 1) * factor))
+            assert list(np.flatnonzero(row)) == list(pooled)

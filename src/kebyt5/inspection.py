@@ -190,7 +190,7 @@ def cross_attention(
     return torch.cat(output.cross_attentions).float().cpu().numpy()
 
 
-def spread_over_bytes(attention: np.ndarray, length: int) -> np.ndarray:
+def spread_over_bytes(attention: np.ndarray, length: int, factor: int) -> np.ndarray:
     """Divides what each encoder position gets equally among the bytes that it pools.
 
     What a position holds reaches a few bytes further, as blocks and the convolution do; those that
@@ -198,14 +198,13 @@ def spread_over_bytes(attention: np.ndarray, length: int) -> np.ndarray:
 
     Args:
         attention: (..., n).
-        length: L, the bytes of the input; n = ceil(L / d) for a whole d.
+        length: L, the bytes of the input; n = ceil(L / d).
+        factor: d, the bytes that a position pools, 1 where there is no GBST.
 
     Returns:
         (..., L), with the same sum.
     """
-    n = attention.shape[-1]
-    d = -(-length // n)
-    pooled = np.arange(length) // d
+    pooled = np.arange(length) // factor
     return attention[..., pooled] / np.bincount(pooled)[pooled]
 
 

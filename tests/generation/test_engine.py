@@ -15,6 +15,7 @@ from transformers import T5Config
 import kebyt5
 from kebyt5 import ByteTokenizer
 from kebyt5.generation.constraints import UTF8, ConstraintError, CopyWithTags, Grammar, LabelTrie
+from kebyt5.generation.constraints.grammar import _Walk
 from kebyt5.generation.engine import Engine
 from kebyt5.generation.request import Generation, GenerationError, GenerationOptions
 from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
@@ -531,6 +532,34 @@ def test_what_is_forced_costs_no_pass(model):
     (found,) = Engine(model).generate(["가"], only)
     assert (found.text, found.finish) == ("정답", "eos")
     assert (found.statistics.passes, found.statistics.forced) == (0, 7)
+
+
+def test_a_text_that_is_whole_at_the_limit_is_no_beginning(model):
+    for constraint in (LabelTrie(["abc"]), LabelTrie(["abc", "xyz"]), Grammar.regex("abc|xyz")):
+        asked = GenerationOptions(constraint=constraint, max_new_bytes=3)
+        (found,) = Engine(model).generate(["가"], asked)
+        assert (found.text in ("abc", "xyz"), found.finish) == (True, "eos")
+        assert (len(found.ids), found.ids[-1]) == (4, 1)
+    for constraint in (LabelTrie(["abcd"]), Grammar.regex("abcd?")):
+        asked = GenerationOptions(constraint=constraint, max_new_bytes=3)
+        (found,) = Engine(model).generate(["가"], asked)
+        assert (found.text, found.finish) == ("abc", "length")
+
+
+def test_a_grammar_does_not_read_again_what_a_draft_has_read(monkeypatch):
+    read = []
+    mask = _Walk._mask
+
+    def counted(walk, state):
+        read.append(state.before is not None and state.before is not walk._state)
+        return mask(walk, state)
+
+    monkeypatch.setattr(_Walk, "_mask", counted)
+    text = "task: NER\n\n### 입력\n오늘은 서울에서 부산까지 기차를 타고 갔다.\n"
+    asked = GenerationOptions(constraint=Grammar.regex(r"(.|\n)*"), max_new_bytes=200)
+    (found,) = Engine(kebyt5.load("tiny")).generate([text], asked)
+    assert found.statistics.copied > 50
+    assert sum(read) <= 2  # where a guess was wrong, and not in all passes that made one
 
 
 def test_nothing_to_generate_and_bad_requests(model):

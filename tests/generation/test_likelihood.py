@@ -63,6 +63,19 @@ def test_all_continuations_have_probability_one_together(tiny_model):
     assert 0 < found.sum() < 1
 
 
+def test_what_reads_like_a_special_token_is_text(tiny_model):
+    model = tiny_model()
+    texts = ["", "</s>", "a<s>b</s>", "<extra_id_0>", "<pad>"]
+    (found,) = log_likelihoods(model, ["가"], [texts])
+    for text, likelihood in zip(texts, found, strict=True):
+        labels = torch.tensor([[*(byte + 3 for byte in text.encode()), 1]])
+        ids = torch.from_numpy(ByteTokenizer().encode_array("가"))[None]
+        with torch.inference_mode():
+            logits = model(input_ids=ids, labels=labels).logits.log_softmax(-1)
+        expected = logits.gather(-1, labels[..., None]).sum()
+        np.testing.assert_allclose(likelihood, expected, rtol=1e-4)
+
+
 def test_nothing_to_judge(tiny_model):
     assert log_likelihoods(tiny_model(), [], []) == []
     assert log_likelihoods(tiny_model(), ["가"], [[]])[0].shape == (0,)

@@ -81,3 +81,26 @@ def test_a_client_that_does_not_read_is_given_up(monkeypatch):
             writer.close()
 
     asyncio.run(asyncio.wait_for(scenario(), 120))
+
+
+def test_a_client_that_reads_slowly_gets_everything(monkeypatch):
+    monkeypatch.setattr(ImpatientProtocol, "read_seconds", 0.3)
+    sockets, size = bind("127.0.0.1", 0), 16 * 2**20
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"a" * size})
+
+    async def scenario():
+        async with served(app, sockets):
+            address = sockets[0].getsockname()
+            reader, writer = await asyncio.open_connection(*address, limit=2**16)
+            writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            found = 0
+            while part := await reader.read(2**19):
+                found += part.count(b"a")
+                await asyncio.sleep(0.03)  # longer in all than a client has that takes nothing
+            writer.close()
+            return found
+
+    assert asyncio.run(asyncio.wait_for(scenario(), 120)) >= size

@@ -241,3 +241,8 @@ def test_a_request_that_no_replica_takes_ends_soon_after_its_deadline(monkeypatc
         assert waiting.cancelled()
 
     asyncio.run(scenario())
+
+
+def test_a_replica_is_given_no_longer_deadline_than_it_takes():
+    patience = ray_serve._Patience(GenerateRequest(input="가"), ServeOptions(deadline=7200))
+    assert GenerateRequest.model_validate_json(patience.body()).deadline == 3600

@@ -56,6 +56,14 @@ def test_a_client_that_leaves_frees_its_slot(server, stream):
     assert generate(server.url, 10).status_code == 200
 
 
+def test_a_client_that_leaves_before_its_body_is_there_is_counted_as_such(server):
+    name = 'kebyt5_requests_total{route="other",status="499"}'
+    before = server.metric(name)
+    sent(server, {"input": LONG}, length=9).close()
+    server.wait_for(lambda: server.metric(name) > before)
+    assert server.metric('kebyt5_requests_total{route="other",status="0"}') == 0
+
+
 def test_a_crowd_is_refused_and_the_queue_drains(server, greedy):
     answers = []
 

@@ -187,6 +187,12 @@ def test_windows_keep_the_question_and_cover_the_context() -> None:
     assert len(mrc.fit(example, frame + 100, 500)) == 7
     with pytest.raises(InputError, match="q: the question leaves no room"):
         mrc.fit(example, frame + 3, 50)
+    # Nor are there windows of a few bytes, each with all of a long question.
+    inputs = {"question": "".join(map(chr, range(0xAC00, 0xB400))), "context": "가나" * 2500}
+    endless = replace(example, inputs=inputs)
+    frame = size(mrc.input_text(replace(endless, inputs=inputs | {"context": ""})))
+    with pytest.raises(InputError, match="q: the question leaves no room"):
+        mrc.fit(endless, frame + 100)
 
 
 def test_a_window_is_to_be_answered_from_what_it_shows() -> None:

@@ -54,6 +54,7 @@ def playground(
             server_port=port or None,
             footer_links=[],
             run_history=False,
+            state_session_capacity=page.state_session_capacity,
             prevent_thread_lock=True,
             quiet=True,
         )

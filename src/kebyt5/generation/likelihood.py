@@ -9,8 +9,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
+from kebyt5.generation.constraints.constraint import byte_ids
 from kebyt5.generation.request import tokenizer
 from kebyt5.models.mode import evaluating
+from kebyt5.models.tokenization_kebyt5 import EOS
 
 LARGEST_PASS = 8192
 """Positions of candidates and of the encoder states beside them that a pass of the decoder sees;
@@ -32,7 +34,7 @@ def log_likelihoods(
     Args:
         model: A KEByT5, GBST-KEByT5 or ByT5 model.
         inputs: The texts that the model reads.
-        candidates: For each input the texts to judge.
+        candidates: For each input the texts to judge, byte for byte.
         batch_size: Inputs that are encoded, and candidates that are decoded, at a time; fewer of
             these where they or the inputs are long.
         progress: Title of a progress bar; none is shown where it is empty.
@@ -56,7 +58,7 @@ def log_likelihoods(
             encoded = tokenizer()([inputs[i] for i in batch], padding=True, return_tensors="pt")
             encoded = encoded.to(model.device)
             states = model.get_encoder()(**encoded).last_hidden_state
-            sizes = [len(candidates[i][j].encode("utf-8", "replace")) + 1 for _, i, j in pairs]
+            sizes = [len(byte_ids(candidates[i][j])) + 1 for _, i, j in pairs]
             for group in _passes(sizes, states.shape[1], batch_size):
                 part = pairs[group]
                 rows = torch.tensor([row for row, _, _ in part], device=model.device)
@@ -88,7 +90,9 @@ def _passes(sizes: Sequence[int], states: int, most: int) -> Iterator[slice]:
 
 def _score(model: PreTrainedModel, states: Tensor, mask: Tensor, targets: list[str]) -> Tensor:
     """The log probability of each target after its encoder states (targets, n, D): (targets,)."""
-    labels = tokenizer()(targets, padding=True, return_tensors="pt").to(model.device)
+    # Its bytes, also where it reads like a special token, as everywhere in generation.
+    ids = [[*byte_ids(text), EOS] for text in targets]
+    labels = tokenizer().pad({"input_ids": ids}, return_tensors="pt").to(model.device)
     logits = model(
         encoder_outputs=BaseModelOutput(states),
         attention_mask=mask,

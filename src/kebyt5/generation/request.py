@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from kebyt5.errors import InputError
 from kebyt5.generation.constraints.constraint import Constraint
 from kebyt5.models.tokenization_kebyt5 import (
     LAST_BYTE,
@@ -312,8 +313,15 @@ def _overlap(text: str, word: str) -> int:
 
 
 def encode_input(text: str, sentinels: Sentinels) -> np.ndarray:
-    """The ids of an input."""
-    return tokenizer().encode_array(text, sentinels=sentinels)
+    """The ids of an input.
+
+    Raises:
+        InputError: It has more blanks than the convention has ids for.
+    """
+    try:
+        return tokenizer().encode_array(text, sentinels=sentinels)
+    except ValueError as error:
+        raise InputError(str(error)) from error
 
 
 @cache

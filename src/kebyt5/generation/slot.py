@@ -1,6 +1,7 @@
 """One request while it is being generated."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Any
 
@@ -66,6 +67,7 @@ class Slot:
         self._pending = [config.decoder_start_token_id]  # not in the cache yet
         self._draft: list[int] = []
         self._masks: Sequence[np.ndarray | None] = []
+        self._ahead: list[Any] = []  # states of the constraint behind each id of the draft
         self._guessed = 0  # ids at the beginning of the draft that are a guess
         self._sure = 0  # ids of the draft without a choice
         self._said = 0  # ids of the output that were handed on
@@ -146,7 +148,7 @@ class Slot:
                 self.statistics.copied += 1
             else:
                 self.statistics.decided += 1
-            self._append(chosen)
+            self._append(chosen, self._ahead[row : row + 1] if guessed else ())
             if self.finish or not guessed:
                 break
             right += 1
@@ -155,7 +157,7 @@ class Slot:
             self._drafts.learn(self._guessed, min(right, self._guessed))
         if self.in_doubt:
             # The cache has all ids; only the choice that is open is left.
-            self._pending, self._draft, self._guessed = [], [], 0
+            self._pending, self._draft, self._ahead, self._guessed = [], [], [], 0
             self._masks = self._masks[right : right + 1]
         else:
             self._pending = self._output[-1:]
@@ -166,7 +168,7 @@ class Slot:
         """Makes the draft of a guess and of forced ids, as far as the constraint allows them."""
         constraint, state = self._constraint, self._state
         assert constraint is not None
-        self._draft, self._guessed, self._sure = [], 0, 0
+        self._draft, self._ahead, self._guessed, self._sure = [], [], 0, 0
         masks = [self._allowed(state)]
         guessed = iter(guess)
         # A dead end ahead is an error only if the model goes there.
@@ -191,6 +193,7 @@ class Slot:
             else:
                 guessed = iter(())
             self._draft.append(byte_id)
+            self._ahead.append(state)
             self._sure += only is not None
         self._masks = masks
 
@@ -217,17 +220,28 @@ class Slot:
         position = len(self._output)
         return draw(logits, options.temperature, options.top_p, options.seed, position)
 
-    def _append(self, byte_id: int) -> None:
+    def _append(self, byte_id: int, ahead: Sequence[Any] = ()) -> None:
+        """Adds an id to the output; `ahead` has the state behind it, where a draft knows it."""
         self._output.append(byte_id)
         self._piece += self._text.feed([byte_id])
         if self._text.stopped:
             self.finish = "stop"
         elif byte_id == EOS:
             self.finish = "eos"
-        elif len(self._output) == self._options.max_new_bytes:
-            self.finish = "length"
-        elif self._constraint:
-            self._state = self._constraint.advance(self._state, byte_id)
+        else:
+            if self._constraint:
+                # A grammar would have to find the way to an equal state anew.
+                (self._state,) = ahead or (self._constraint.advance(self._state, byte_id),)
+            if len(self._output) == self._options.max_new_bytes:
+                self.finish = "length"
+                self._end_if_whole()
+
+    def _end_if_whole(self) -> None:
+        """Ends a text at the limit as a whole one, where nothing could follow it anyway."""
+        if self._constraint:
+            with suppress(ConstraintError):
+                if forced(self._allowed(self._state)) == EOS:
+                    self._append_forced(EOS)
 
     def _take_forced(self) -> None:
         """Appends what the constraint leaves no choice about; the next pass decodes it."""
@@ -235,10 +249,13 @@ class Slot:
             only = forced(self._allowed(self._state))
             if only is None:
                 break
-            self._append(only)
-            self._pending.append(only)
-            self.statistics.forced += 1
-            self.statistics.proposed_forced += 1
+            self._append_forced(only)
+
+    def _append_forced(self, byte_id: int) -> None:
+        self._append(byte_id)
+        self._pending.append(byte_id)
+        self.statistics.forced += 1
+        self.statistics.proposed_forced += 1
 
     def _hand_on(self) -> None:
         """Tells the reader and the drafts what is new."""

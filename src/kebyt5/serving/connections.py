@@ -60,8 +60,7 @@ class ImpatientProtocol(H11Protocol):
     def pause_writing(self) -> None:
         """Begins to wait for the client to read."""
         super().pause_writing()
-        # Closed rather than aborted, the connection would wait for that as well.
-        self._read_timer = self.loop.call_later(self.read_seconds, self.transport.abort)
+        self._watch_reader()
 
     def resume_writing(self) -> None:
         """Stops waiting for that."""
@@ -91,6 +90,16 @@ class ImpatientProtocol(H11Protocol):
             self._stop_waiting()
         elif self._head_timer is None and not self.transport.is_closing():
             self._head_timer = self.loop.call_later(self.head_seconds, self.transport.close)
+
+    def _watch_reader(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        self._read_timer = self.loop.call_later(self.read_seconds, self._require_reading, left)
+
+    def _require_reading(self, before: int) -> None:
+        if self.transport.get_write_buffer_size() < before:
+            self._watch_reader()
+        else:
+            self.transport.abort()  # closed, it would wait for the client as well
 
     def _stop_waiting_for_reader(self) -> None:
         if self._read_timer is not None:

@@ -64,7 +64,7 @@ class RequestLog:
                 await internal_problem().response()(scope, receive, sending)
             status = 500
         finally:
-            if fields.pop("left", False):
+            if fields.pop("left", False) or not status:  # before there was anything to send
                 status = CLIENT_LEFT
             # Paths that are no route may be anything.
             route = getattr(scope.get("route"), "path", "") or "other"

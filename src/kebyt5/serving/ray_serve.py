@@ -29,6 +29,7 @@ from kebyt5.serving.problems import Problem
 from kebyt5.serving.protocol import Event
 from kebyt5.serving.replica import Replica
 from kebyt5.serving.schemas import (
+    MOST_SECONDS,
     EmbedRequest,
     EmbedResponse,
     FillRequest,
@@ -163,7 +164,8 @@ class _Patience:
         Raises:
             Problem: It cannot be written as JSON.
         """
-        left = max(0.1, self._due - time.monotonic())
+        # A replica takes no longer deadline, though the server's own may be one.
+        left = min(MOST_SECONDS, max(0.1, self._due - time.monotonic()))
         try:
             return self._request.model_copy(update={"deadline": left}).model_dump_json()
         except PydanticSerializationError as error:

@@ -11,6 +11,9 @@ from kebyt5.tasks.fitting import size, windows
 from kebyt5.tasks.task import Example, Parsed, Task
 
 _LEAST_ROOM = 8
+_LEAST_PART = 16
+"""As which a context has to have room in a window: windows of a few bytes each, every one with the
+whole question, would be many times as long as what they are made of."""
 """Bytes of a context: a character, and half of them too, the least stride, without a gap."""
 
 
@@ -110,7 +113,7 @@ class QuestionTask(Task):
         room = max_bytes - size(self.input_text(frame))
         if size(context) <= room:
             return [example]
-        if room < _LEAST_ROOM:
+        if room < max(_LEAST_ROOM, max_bytes // _LEAST_PART):
             raise InputError(
                 f"{example.place or example.id}: the question leaves no room for the context within"
                 f" {max_bytes} bytes; shorten it, or raise the limit"

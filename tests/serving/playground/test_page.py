@@ -4,6 +4,7 @@ import re
 import string
 from pathlib import Path
 
+import gradio
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -11,7 +12,7 @@ from fastapi.testclient import TestClient
 import kebyt5.serving.playground as playground
 from kebyt5.serving.playground import wording
 from kebyt5.serving.playground.asking import FILL, fields_of
-from kebyt5.serving.playground.page import build
+from kebyt5.serving.playground.page import KEPT_ANSWERS, build
 from kebyt5.serving.playground.wording import LANGUAGES
 from kebyt5.tasks import TASKS
 
@@ -133,3 +134,25 @@ def test_every_task_and_field_has_a_name(language):
         for field in fields_of(task):
             assert wording.field_label(field, language) != field
     assert wording.task_label("new", language) == "new"
+
+
+def test_answers_are_kept_for_so_many_pages_and_no_more(page):
+    app = FastAPI()
+    gradio.mount_gradio_app(app, page, path="/")
+    holder = app.routes[-1].app.state_holder
+    assert holder.capacity == KEPT_ANSWERS
+    for number in range(KEPT_ANSWERS + 5):
+        holder[str(number)]
+    assert len(holder.session_data) == KEPT_ANSWERS
+
+
+def test_the_page_is_mounted_as_the_documentation_shows():
+    text = (Path(__file__).parents[3] / "docs" / "playground.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (block,) = [block for block in blocks if "mount_gradio_app" in block]
+    names = {}
+    exec(block, names)
+    try:
+        assert "kebyt5" in TestClient(names["app"]).get("/").text
+    finally:
+        names["service"].worker.stop()

@@ -173,7 +173,8 @@ def look(
     has_gbst = isinstance(model.config, GBSWT5Config)
     written = inspection.units(output_ids[:MAX_SEEN_OUTPUT])
     found = inspection.cross_attention(model, input_ids, output_ids[:MAX_SEEN_OUTPUT])
-    on_bytes = inspection.spread_over_bytes(found.mean(axis=(0, 1)), len(input_ids))
+    factor = model.config.downsample_factor if has_gbst else 1
+    on_bytes = inspection.spread_over_bytes(found.mean(axis=(0, 1)), len(input_ids), factor)
     seen = inspection.units(input_ids[:MAX_SEEN_INPUT])
     on_characters = inspection.sum_over_units(on_bytes[:, : seen[-1].end], seen)
     sizes = np.array([unit.end - unit.start for unit in written])
@@ -181,7 +182,7 @@ def look(
     return Look(
         input_ids,
         inspection.block_choice(model, input_ids) if has_gbst else None,
-        model.config.downsample_factor if has_gbst else 1,
+        factor,
         written,
         seen,
         (attention / sizes[:, None]).astype(np.float32),

@@ -24,6 +24,9 @@ LINES = {"context": 7, "dialogue": 5, "words": 7, "blanks": 2, "sentence": 2, "t
 KEPT_SECONDS = 3600
 """How long an answer can be shown in the other language."""
 
+KEPT_ANSWERS = 100
+"""How many pages at most; an answer may take five megabytes."""
+
 _MOST_FIELDS = max(len(fields_of(task)) for task in (FILL, *TASKS))
 
 
@@ -60,6 +63,7 @@ def build(models: Mapping[str, LocalService]) -> gr.Blocks:
 
     with gr.Blocks(title="kebyt5", analytics_enabled=False) as page:
         parts = _lay_out(models)
+    page.state_session_capacity = KEPT_ANSWERS
 
     def speak(language: Language, model: str, task: str, answer: Any) -> Any:
         names, known = tasks_of(models[model])

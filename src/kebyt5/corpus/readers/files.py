@@ -193,6 +193,14 @@ def reads_as_utf8(data: bytes) -> bool:
     return True
 
 
+def shows_encoding(text: str, data: bytes, encoding: str) -> bool:
+    """Whether bytes that were read as text show that their file is in this encoding.
+
+    ASCII is the same in all, and by chance a short line of UTF-8 is text in another one, too.
+    """
+    return not text.isascii() and (_name(encoding) == "utf-8" or not reads_as_utf8(data))
+
+
 def _is_cp949(data: bytes) -> bool:
     """Whether bytes that are not UTF-8 make sense in CP949: mostly the Hangul of KS X 1001.
 
@@ -220,5 +228,5 @@ __all__ = [
     "open_members",
     "read_lines",
     "readable",
-    "reads_as_utf8",
+    "shows_encoding",
 ]

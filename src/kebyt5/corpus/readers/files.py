@@ -36,24 +36,38 @@ def find_files(path: str) -> list[str]:
     Folders that match a pattern count with all that is in them. Hidden files are left out.
 
     Raises:
-        InputError: Nothing there.
+        InputError: Nothing there, or it cannot be reached.
     """
-    filesystem, name = url_to_fs(path)
-    if filesystem.isfile(name):  # asked first, as brackets in a name look like a pattern
-        names = [name]
-    elif filesystem.isdir(name):
-        names = _files_in(filesystem, name)
-    elif has_magic(name):
-        found = [each for each in filesystem.glob(name) if posixpath.basename(each)[:1] != "."]
-        names = [each for each in found if filesystem.isfile(each)]
-        folders = (each for each in found if filesystem.isdir(each))
-        names += [inner for folder in folders for inner in _files_in(filesystem, folder)]
-    else:
-        names = []
+    try:
+        filesystem, name = url_to_fs(path)
+        names = _names_at(filesystem, name)
+    except ImportError as error:
+        remedy = "pip install s3fs for s3://, gcsfs for gs://"
+        raise InputError(f"{path}: {_cause(error)}; {remedy}") from error
+    except Exception as error:  # whatever the network and the file systems behind fsspec raise
+        remedy = "check the address, and whether it may be read"
+        raise InputError(f"{path}: cannot be reached: {_cause(error)}; {remedy}") from error
     if not names:
         raise InputError(f"{path}: no such file, or a pattern that matches none")
     local = "file" in filesystem.protocol
     return [found if local else filesystem.unstrip_protocol(found) for found in sorted(set(names))]
+
+
+def _cause(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _names_at(filesystem: AbstractFileSystem, name: str) -> list[str]:
+    if filesystem.isfile(name):  # asked first, as brackets in a name look like a pattern
+        return [name]
+    if filesystem.isdir(name):
+        return _files_in(filesystem, name)
+    if not has_magic(name):
+        return []
+    found = [each for each in filesystem.glob(name) if posixpath.basename(each)[:1] != "."]
+    names = [each for each in found if filesystem.isfile(each)]
+    folders = (each for each in found if filesystem.isdir(each))
+    return names + [inner for folder in folders for inner in _files_in(filesystem, folder)]
 
 
 def _files_in(filesystem: AbstractFileSystem, folder: str) -> list[str]:

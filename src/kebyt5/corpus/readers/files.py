@@ -10,7 +10,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO, cast
 
 import fsspec
@@ -20,6 +20,7 @@ from fsspec.core import has_magic, url_to_fs
 from kebyt5.errors import InputError
 
 _TAR = re.compile(r"\.(tar|tar\.(gz|bz2|xz|zst)|tgz|tbz2?|txz|tzst)$", re.IGNORECASE)
+_NAME_IS_UTF8 = 0x800
 _DAMAGED = (
     EOFError,
     zlib.error,
@@ -90,6 +91,8 @@ def open_members(file: str) -> Iterator[tuple[str, BinaryIO]]:
             packed = _decompressed(file, raw) if file.lower().endswith("zst") else raw
             with tarfile.open(fileobj=packed, mode="r|*") as archive:
                 for entry in archive:
+                    if entry.islnk() or entry.issym():
+                        continue  # to what is read in its own place, or is not in the archive
                     if content := archive.extractfile(entry):
                         yield f"{file}/{legible(entry.name)}", cast(BinaryIO, content)
         else:
@@ -103,11 +106,20 @@ def _zip_members(file: str, raw: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
         with zipfile.ZipFile(raw) as archive:
             for member in sorted(archive.infolist(), key=lambda member: member.filename):
                 if not member.is_dir() and "__MACOSX/" not in member.filename:
-                    name = f"{file}/{member.filename}"
+                    name = f"{file}/{_zip_name(member)}"
                     with archive.open(member) as stream:
                         yield name, cast(BinaryIO, stream)
     except RuntimeError as error:  # a password, or a compression that Python does not have
         raise InputError(f"{name}: {error}; unpack it with another program first") from error
+
+
+def _zip_name(member: zipfile.ZipInfo) -> str:
+    """The name of a member, which many programs write in an encoding that they do not name."""
+    if not member.flag_bits & _NAME_IS_UTF8:
+        for encoding in ("utf-8", "cp949"):
+            with suppress(UnicodeError):  # Python has read it as CP437
+                return member.filename.encode("cp437").decode(encoding)
+    return member.filename
 
 
 @contextmanager

@@ -310,6 +310,9 @@ def test_numbers_out_of_range(run, train_file, dev_file, tmp_path, option, value
 def test_unusable_block_sizes(run, checkpoint, tmp_path):
     refused(run("convert", checkpoint, tmp_path / "out", "--gbst"), "has GBST already")
     refused(run("convert", checkpoint, tmp_path / "out", "--gbst", "--blocks", "1,x"), "1,x")
+    for option in (("--blocks", "0,1"), ("--downsample", 2)):
+        refused(run("convert", checkpoint, tmp_path / "out", *option), option[0], "give --gbst")
+    assert not (tmp_path / "out").exists()
 
 
 def test_predictions_made_elsewhere_are_scored(run, dev_file, tmp_path):

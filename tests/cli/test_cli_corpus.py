@@ -36,6 +36,10 @@ def test_the_example_is_built_and_counted(run, tmp_path):
     assert counted.startswith(out.partition("Written")[0])
     assert (tmp_path / "report" / "report.html").exists()
 
+    code, _, error = run("stats", corpus, "--output", corpus / "corpus.json")
+    assert code == 2
+    assert "corpus.json: cannot be used as output folder" in error
+
 
 def test_mistakes_are_one_line(run, tmp_path):
     recipe = tmp_path / "recipe.yaml"

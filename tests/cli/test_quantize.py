@@ -58,6 +58,14 @@ def test_says_so_where_nothing_was_checked(run, checkpoint, tmp_path):
     assert "Not checked" in out
 
 
+@pytest.mark.usefixtures("no_stdout")
+def test_what_cannot_be_printed_is_written_all_the_same(run, checkpoint, tmp_path):
+    with pytest.raises(OSError, match="nothing can be printed"):
+        run(checkpoint, tmp_path / "int8")
+    assert (tmp_path / "int8" / "model.safetensors").exists()
+    assert (tmp_path / "int8" / "quantization.json").exists()
+
+
 @pytest.mark.parametrize("drop", ["nan", "-0.1"])
 def test_a_drop_is_a_number_from_zero_on(run, checkpoint, tmp_path, drop):
     code, _, error = run(checkpoint, tmp_path / "int8", "--max-drop", drop)

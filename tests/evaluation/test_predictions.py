@@ -74,6 +74,27 @@ def test_objects_come_a_line_or_in_a_list(ner, tmp_path, name):
     assert read_predictions(task, path, examples) == list("012345")
 
 
+def test_ids_may_be_numbers(tmp_path):
+    task = get_task("nsmc")
+    data = tmp_path / "a.jsonl"
+    records = [{"id": n, "document": "좋다", "label": "1", "text": "긍정"} for n in range(3)]
+    data.write_text("".join(json.dumps(record) + "\n" for record in records))
+    examples = task.read(data)
+    assert [example.id for example in examples] == ["0", "1", "2"]
+    assert read_predictions(task, data, examples) == ["긍정"] * 3
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])
+def test_predictions_may_be_for_the_first_examples_only(ner, tmp_path, name):
+    task, examples = ner
+    path = tmp_path / name
+    texts = [str(n) for n in range(6)]
+    for written in (texts[:2], texts):
+        lines = [json.dumps({"text": text}) for text in written] if name == "a.jsonl" else written
+        path.write_text("\n".join(lines))
+        assert read_predictions(task, path, examples, limit=2) == texts[:2]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

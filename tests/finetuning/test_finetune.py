@@ -212,6 +212,12 @@ def test_a_sharded_model_is_refused_before_anything_is_written(config, monkeypat
     assert not config.output.exists()
 
 
+def test_a_warmup_longer_than_the_run_is_refused_before_anything_is_written(config):
+    with pytest.raises(InputError, match="--warmup-steps 6: has to be fewer than the 6 steps"):
+        finetune(replace(config, warmup_steps=6))
+    assert not config.output.exists()
+
+
 def finetune_on_two_processes(config: FinetuneConfig, rank: int, port: int) -> None:
     """One of two processes, where the final scores take longer than collectives wait."""
     NER.max_target_bytes = lambda self, example: 12

@@ -43,7 +43,7 @@ def test_processes_that_do_not_fork_get_files_by_their_names(shards):
     assert all(map(np.array_equal, before, again))
 
 
-@pytest.mark.parametrize("density", [0.15, 0.6, 0.9])
+@pytest.mark.parametrize("density", [0.2, 0.6, 0.9])
 def test_a_copy_is_no_longer_than_an_input(shards, density):
     examples = Examples(shards, 64, SpanCorruption(density), copies=Share(0.5))
     batch = examples.batch(range(64))
@@ -278,3 +278,13 @@ def test_shortened_texts_of_any_shard_are_whole(tmp_path_factory, size, seed, de
 def test_too_short_an_input_is_refused(shards):
     with pytest.raises(InputError, match="input length 31"):
         Examples(shards, 31)
+
+
+@pytest.mark.parametrize(("length", "density"), [(64, 0.15), (1024, 0.01), (32, 0.3)])
+@pytest.mark.parametrize("copies", [Share(0.1), Share(0.0, early=0.5, examples=10)])
+def test_copies_of_hardly_any_text_are_refused(shards, length, density, copies):
+    with pytest.raises(
+        InputError, match=r"copies would have .*; raise --density or --input-length"
+    ):
+        Examples(shards, length, SpanCorruption(density), copies=copies)
+    Examples(shards, length, SpanCorruption(density))

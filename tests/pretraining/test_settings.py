@@ -1,5 +1,6 @@
 """A run goes on in a folder of its own kind and settings, and in no other."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,19 @@ def test_a_run_goes_on_with_the_settings_it_began_with(configs, command):
         resumes(command, config, ("bf16",))
     config.resume = False
     assert not resumes(command, config, ())
+
+
+@COMMANDS
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"min_learning_rate": 1.0}, "--min-learning-rate 1.0: is more than --learning-rate"),
+        ({"cycle_decay": 1.5}, "--cycle-decay 1.5: has to be no more than 1"),
+    ],
+)
+def test_schedules_without_sense_are_refused(configs, command, setting, message):
+    with pytest.raises(InputError, match=message):
+        replace(configs[command], **setting)
 
 
 @COMMANDS

@@ -26,6 +26,25 @@ def test_results_summaries_and_curves_are_found_below_a_folder(write_result, hea
     assert [(h.name, h.entries) for h in runs.histories] == [("run/seed-1", history)]
 
 
+def test_a_run_counts_once_however_often_its_folder_is_given(write_result, headlines, tmp_path):
+    for name in ("a", "b"):
+        write_result(tmp_path / "run" / name, "ynat", headlines, ["사회"] * 3)
+        (tmp_path / "run" / name / "history.json").write_text('[{"step": 10, "loss": 1.5}]')
+    runs = read_runs([tmp_path / "run", tmp_path / "run" / "a", tmp_path / "run"])
+    assert [r.name for r in runs.results] == ["run/a", "run/b"]
+    assert [h.name for h in runs.histories] == ["run/a", "run/b"]
+
+
+def test_what_a_killed_run_left_in_a_hidden_folder_is_no_result(write_result, headlines, tmp_path):
+    run = tmp_path / ".runs" / "a"  # only what is hidden below the given folder
+    write_result(run, "ynat", headlines, ["사회"] * 3)
+    write_result(run / ".incomplete-x", "ynat", headlines, ["사회"] * 3)
+    (run / ".incomplete-x" / "history.json").write_text("[]")
+    runs = read_runs([run])
+    assert [r.name for r in runs.results] == ["a"]
+    assert not runs.histories
+
+
 @pytest.mark.parametrize("name", ["ynat", "ner", "dp", "mrc", "wos", "re", "nli", "sts"])
 def test_predictions_give_the_scores_of_the_data_file(dev_examples, name, write_result, tmp_path):
     task = get_task(name)

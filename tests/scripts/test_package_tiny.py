@@ -36,7 +36,7 @@ def trained(folder, checkpoint, sources, **settings):
 
 
 def test_a_run_is_packaged_bit_for_bit_again(tmp_path, checkpoint):
-    copies = {"copy": 0.1, "early_copy": 0.6, "early_steps": 7}
+    copies = {"density": 0.2, "copy": 0.1, "early_copy": 0.6, "early_steps": 7}
     first = trained(tmp_path / "1", checkpoint, ["reviews", "statutes"], **copies)
     lookups = {"early_lookup": 0.5, "early_steps": 9}
     run = trained(tmp_path / "2", first, ["reviews", "statutes"], short=0.5, seed=1, **lookups)

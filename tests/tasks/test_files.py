@@ -46,6 +46,13 @@ def test_a_record_knows_its_name_and_place(tmp_path: Path) -> None:
     ]
 
 
+def test_a_name_is_text_or_a_number_or_where_there_is_none_the_place(tmp_path: Path) -> None:
+    named = [{"id": 0}, {"id": 1}, {"guid": "", "id": "b"}, {"guid": None, "id": 2.5}, {"id": ""}]
+    records = read_records(write(tmp_path, json.dumps(named), "data.json"))
+    assert [record.id for record in records] == ["0", "1", "b", "2.5", "5"]
+    assert [record.name for record in records] == ["0", "1", "b", "2.5", None]
+
+
 def test_only_line_feeds_end_a_line(tmp_path: Path) -> None:
     line = "가\u2028나\x85다\x0b라\x0c마\x1c바\r사"
     assert read_lines(write(tmp_path, f"{line}\r\n{line}")) == [(1, line), (2, line)]
@@ -87,6 +94,7 @@ def test_a_value_of_another_kind_is_told_with_its_place(tmp_path: Path) -> None:
     _, record = read_records(path)
     for wrong, problem in (
         (lambda: record.text("title"), "'title' is 3; expected text"),
+        (lambda: record.text("label", "title"), "'title' is 3; expected text"),
         (lambda: record.part("entity"), "'entity' is x; expected an object"),
         (lambda: record.get("label", "gold"), "no 'label' or 'gold' here; expected it beside"),
     ):

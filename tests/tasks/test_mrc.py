@@ -337,6 +337,11 @@ QAS = ("data", 0, "paragraphs", 0, "qas")
 SECOND = "data[0].paragraphs[0].qas[1]"
 
 
+def test_a_question_may_be_named_by_a_number(tmp_path: Path) -> None:
+    examples = mrc.read(write(tmp_path, broken(*QAS, 0, "guid", value=0)))
+    assert [example.id for example in examples] == ["0", "mrc_2"]
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -351,7 +356,7 @@ SECOND = "data[0].paragraphs[0].qas[1]"
         (broken(*QAS[:-1], "context"), "data[0].paragraphs[0]: no 'context' here"),
         (broken(*QAS, 1, "question"), f"{SECOND}: no 'question' here"),
         (broken(*QAS, 1, "guid"), f"{SECOND}: no 'guid' or 'id' here"),
-        (broken(*QAS, 1, "guid", value=7), f"{SECOND}: 'guid' is 7; expected text"),
+        (broken(*QAS, 1, "guid", value=[7]), f"{SECOND}: 'guid' is [7]; expected text"),
         (broken(*QAS, 1, "is_impossible"), f"{SECOND}: question mrc_2 has no answer"),
         (broken(*QAS, 0, "answers", value=[]), "question mrc_1 has no answer"),
         (broken(*QAS, 0, "answers", value="300"), "question mrc_1 has no answer"),

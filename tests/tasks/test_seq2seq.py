@@ -1,3 +1,4 @@
+import csv
 import json
 from pathlib import Path
 
@@ -75,6 +76,14 @@ def test_a_field_in_quotes_may_have_line_ends(tmp_path: Path) -> None:
         ("가\n나", f"{path}:2"),
         ("라", f"{path}:4"),
     ]
+
+
+def test_a_field_may_be_of_any_length(tmp_path: Path) -> None:
+    csv.field_size_limit(131_072)  # as a process begins
+    path = tmp_path / "a.csv"
+    path.write_text(f"text,target\n{'가' * 140_000},나\n", encoding="utf-8")
+    (example,) = seq2seq.read(path)
+    assert len(example.inputs["text"]) == 140_000
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """`kebyt5 convert`."""
 
 from pathlib import Path
+from typing import Any
 
 from kebyt5.errors import InputError
 
@@ -10,8 +11,8 @@ def convert(
     output: Path,
     *,
     gbst: bool = False,
-    blocks: str = "1,2,3,6,9",
-    downsample: int = 3,
+    blocks: str | None = None,
+    downsample: int | None = None,
     seed: int = 0,
 ) -> None:
     r"""Rewrite a checkpoint as float32 safetensors, or warm-start a GBST model from a plain one.
@@ -30,8 +31,9 @@ def convert(
         checkpoint: A folder or a name on the hub.
         output: A new folder.
         gbst: Put GBST in front of the encoder.
-        blocks: Candidate block sizes in bytes, with commas; `4:1` is a size with an offset.
-        downsample: Bytes per encoder position.
+        blocks: Candidate block sizes of GBST in bytes, with commas, 1,2,3,6,9 where not given;
+            `4:1` is a size with an offset.
+        downsample: Bytes per encoder position, 3 where not given.
         seed: Decides the noise that GBST's parameters start with.
     """
     from kebyt5.models.conversion import add_gbst
@@ -39,15 +41,17 @@ def convert(
     from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
     from kebyt5.output import make_output_folder, whole_folder
 
-    try:
-        pairs = [[int(number) for number in block.split(":")] for block in blocks.split(",")]
-        sizes = [pair if len(pair) == 2 else [*pair, 0] for pair in pairs]
-    except ValueError as error:
-        raise InputError(f"--blocks {blocks}: give sizes such as 1,2,3,6,9") from error
+    if (blocks is not None or downsample is not None) and not gbst:
+        raise InputError(f"--blocks, --downsample: {checkpoint} gets no new GBST; give --gbst")
+    options: dict[str, Any] = {"seed": seed}
+    if blocks is not None:
+        options["blocks"] = _sizes(blocks)
+    if downsample is not None:
+        options["downsample_factor"] = downsample
     model = load_float(checkpoint)
     if gbst:
         try:
-            model = add_gbst(model, sizes, downsample, seed)
+            model = add_gbst(model, **options)
         except ValueError as error:
             raise InputError(f"{checkpoint}: {error}") from error
     make_output_folder(output)
@@ -55,3 +59,12 @@ def convert(
         model.save_pretrained(folder)
         ByteTokenizer().save_pretrained(folder)
     print(f"Written to {output}: {sum(p.numel() for p in model.parameters()):,} parameters")
+
+
+def _sizes(blocks: str) -> list[list[int]]:
+    """Sizes with their offsets."""
+    try:
+        pairs = [[int(number) for number in block.split(":")] for block in blocks.split(",")]
+    except ValueError as error:
+        raise InputError(f"--blocks {blocks}: give sizes such as 1,2,3,6,9") from error
+    return [pair if len(pair) == 2 else [*pair, 0] for pair in pairs]

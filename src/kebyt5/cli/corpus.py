@@ -78,9 +78,10 @@ def stats(folder: Path, /, *, output: Path | None = None) -> None:
     from kebyt5.output import provenance
 
     report = CorpusReport.of_corpus(folder)
+    if output is not None:  # before anything is printed, as nobody may be there to read it
+        write_report(report, output, provenance())
     _show(report)
     if output is not None:
-        write_report(report, output, provenance())
         print(f"Written to {output}")
 
 

@@ -38,7 +38,7 @@ def evaluate(
         task: Name of the task; `kebyt5 tasks` lists them.
         data: Data in the task's official file format.
         predictions: Texts made elsewhere, in place of a checkpoint: a text a line, or the JSONL
-            that kebyt5 writes.
+            that kebyt5 writes; for all examples, or with --limit for as many.
         baseline: Training data from which the task's trivial baseline is learnt, to print its
             scores beside the model's.
         output: A new folder for `metrics.json`, `predictions.jsonl` and `robustness.png`.
@@ -64,7 +64,7 @@ def evaluate(
     the_task = get_task(task)
     examples = list(the_task.read(data))
     train = list(the_task.read(baseline)) if baseline else None
-    texts = read_predictions(the_task, predictions, examples)[:limit] if predictions else []
+    texts = read_predictions(the_task, predictions, examples, limit) if predictions else []
     examples = examples[:limit]
     model = load(checkpoint) if checkpoint else None
     if output:
@@ -80,8 +80,9 @@ def evaluate(
     }
     if noise:
         metrics["noise"] = scores_under_noise(model, the_task, result, noise, options, seed)
-    print_scores(metrics, str(data))
-    if output:
+    if output:  # before anything is printed, as nobody may be there to read it
         with whole_folder(output) as folder:
             write_result(folder, the_task, result, metrics)
+    print_scores(metrics, str(data))
+    if output:
         print(f"Written to {output}")

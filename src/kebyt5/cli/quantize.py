@@ -64,12 +64,13 @@ def quantize(
                 output.rmdir()
             raise
         report["check"] = asdict(found) | {"data": str(check[1])}
-        print(found)
+        outcome = str(found)
     else:
         round_weights(model)
-        print("Not checked: give --check TASK FILE to compare scores.")
+        outcome = "Not checked: give --check TASK FILE to compare scores."
     with whole_folder(output) as folder:
         model.save_pretrained(folder)
         ByteTokenizer().save_pretrained(folder)
         write_json(folder / "quantization.json", report | provenance())
+    print(outcome)  # not before: nobody may be there to read it
     print(f"Written to {output}")

@@ -13,7 +13,7 @@ from kebyt5.corpus.shards import CORPUS_MANIFEST, SPLITS, Shards
 from kebyt5.corpus.statistics import SCRIPTS, Statistics
 from kebyt5.corpus.tally import Counts, read_tallies
 from kebyt5.errors import InputError
-from kebyt5.output import write_text
+from kebyt5.output import make_output_folder, write_text
 
 
 @dataclass
@@ -220,8 +220,7 @@ def write_report(
     Raises:
         InputError: The folder cannot be written to.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_output_folder(folder, may_continue=True)
     kept = report.kept()
     plot_bytes({source: part.bytes for source, part in kept.items()}, folder / "bytes.png")
     plot_lengths({source: part.lengths for source, part in kept.items()}, folder / "lengths.png")

@@ -13,7 +13,9 @@ from kebyt5.tasks import Example, Task
 from kebyt5.tasks.files import read_json, read_lines
 
 
-def read_predictions(task: Task, path: Path, examples: Sequence[Example]) -> list[str]:
+def read_predictions(
+    task: Task, path: Path, examples: Sequence[Example], limit: int | None = None
+) -> list[str]:
     """Reads one generated text for each example, in their order.
 
     Args:
@@ -21,22 +23,30 @@ def read_predictions(task: Task, path: Path, examples: Sequence[Example]) -> lis
         path: A `.jsonl` or `.json` file whose objects have `text`, and `id` if they are to be
             matched by it, or plain text with a prediction a line.
         examples: What the predictions are for.
+        limit: Only the first so many texts are wanted; the file may have others, for all examples.
 
     Raises:
         InputError: Not as many predictions as examples, or not for the same ones.
     """
-    if path.suffix.lower() in (".json", ".jsonl"):
-        return _match(path, _read_objects(path), examples)
+    is_json = path.suffix.lower() in (".json", ".jsonl")
+    for expected in (examples, examples[:limit]):
+        found = _read_objects(path) if is_json else _read_texts(task, path, len(expected))
+        if len(found) == len(expected):
+            _check_ids(path, found, expected)
+            return [text for _, _, text in found[:limit]]
+    fewer = "" if limit is None else f", of which --limit takes {limit}"
+    raise InputError(
+        f"{path}: {len(found)} predictions for {len(examples)} examples{fewer}; give one for each,"
+        " in the order of the data, in plain text one a line"
+    )
+
+
+def _read_texts(task: Task, path: Path, count: int) -> list[tuple[int, str | None, str]]:
+    """Reads plain text as `_read_objects` does the others."""
     lines = [line for _, line in read_lines(path)]
     if lines and not lines[-1]:
         lines.pop()  # what stands behind the last line end
-    texts = task.split_texts(lines, len(examples))
-    if len(texts) != len(examples):
-        raise InputError(
-            f"{path}: {len(texts)} predictions for {len(examples)} examples; give one a line, in"
-            " the order of the data"
-        )
-    return texts
+    return [(number, None, text) for number, text in enumerate(task.split_texts(lines, count), 1)]
 
 
 def _read_objects(path: Path) -> list[tuple[int, str | None, str]]:
@@ -59,23 +69,21 @@ def _read_objects(path: Path) -> list[tuple[int, str | None, str]]:
         text = item.get("text") if isinstance(item, dict) else None
         if not isinstance(text, str):
             raise InputError(f"{path}:{number}: expected a JSON object with the field 'text'")
-        found.append((number, item.get("id"), text))
+        name = item.get("id")
+        found.append((number, None if name is None else str(name), text))
     return found
 
 
-def _match(
+def _check_ids(
     path: Path, records: Sequence[tuple[int, str | None, str]], examples: Sequence[Example]
-) -> list[str]:
-    """The texts, if they are for these examples in their order."""
-    if len(records) != len(examples):
-        raise InputError(f"{path}: {len(records)} predictions for {len(examples)} examples")
+) -> None:
+    """Refuses predictions that say of themselves that they are for others than these examples."""
     for (number, name, _), example in zip(records, examples, strict=True):
         if name is not None and name != example.id:
             raise InputError(
                 f"{path}:{number}: a prediction for {name!r}, but the data has {example.id!r}"
                 f" here ({example.place}); the order has to be that of the data"
             )
-    return [text for _, _, text in records]
 
 
 def write_predictions(path: str | os.PathLike[str], task: Task, predictions: Predictions) -> None:

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from kebyt5.errors import InputError
 from kebyt5.evaluation.options import check_stride
 from kebyt5.finetuning.freezing import Freeze
-from kebyt5.pretraining.settings import check_ranges
+from kebyt5.pretraining.settings import check_ranges, check_schedule
 
 POSITIVE = (
     "epochs",
@@ -177,6 +177,7 @@ class FinetuneConfig:
                 "--fresh-decoder with --lora: its weights would stay random; leave one"
             )
         check_ranges(self, POSITIVE, NOT_NEGATIVE)
+        check_schedule(self)
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise InputError(f"--dropout {self.dropout}: has to be 0 or more and less than 1")
 

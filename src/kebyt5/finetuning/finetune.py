@@ -1,5 +1,6 @@
 """One fine-tuning run, from settings to a folder with checkpoint, scores, curves and card."""
 
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -31,7 +32,7 @@ from kebyt5.output import (
 from kebyt5.pretraining.checkpoints import last_checkpoint
 from kebyt5.pretraining.devices import divide_batch, this_process
 from kebyt5.pretraining.flops import warn_of_slow_bfloat16
-from kebyt5.pretraining.settings import resumes, to_settings, to_yaml
+from kebyt5.pretraining.settings import check_warmup, resumes, to_settings, to_yaml
 from kebyt5.tasks import get_task
 
 
@@ -87,6 +88,7 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
             f"{config.train[0]}: no window of the limited length shows an answer, so there is"
             " nothing to learn; raise --max-input-bytes"
         )
+    check_warmup(config, math.ceil(config.epochs * math.ceil(len(dataset) / config.batch_size)))
     set_seed(config.seed)
     model = prepare_model(config)
     if this_process().is_main_process:

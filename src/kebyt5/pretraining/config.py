@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from kebyt5.errors import InputError
-from kebyt5.pretraining.settings import check_ranges
+from kebyt5.pretraining.settings import check_ranges, check_schedule, check_warmup
 
 POSITIVE = (
     "steps",
@@ -193,17 +193,8 @@ class PretrainConfig:
             )
         if self.mean_span < 1:
             raise InputError(f"--mean-span {self.mean_span}: has to be 1 or more")
-        if self.min_learning_rate > self.learning_rate:
-            raise InputError(
-                f"--min-learning-rate {self.min_learning_rate}: is more than --learning-rate"
-                f" {self.learning_rate}, the peak"
-            )
-        if self.cycle_decay > 1:
-            raise InputError(f"--cycle-decay {self.cycle_decay}: has to be no more than 1")
-        if self.warmup_steps >= self.steps:
-            raise InputError(
-                f"--warmup-steps {self.warmup_steps}: has to be fewer than the {self.steps} steps"
-            )
+        check_schedule(self)
+        check_warmup(self, self.steps)
         if self.names and not self.salient:
             raise InputError("--names: is for --salient, which is not given")
 

@@ -163,7 +163,7 @@ class Examples:
             are, see `kebyt5.pretraining.lookups`.
 
     Raises:
-        InputError: `input_length` is too short, or a weight is wrong.
+        InputError: `input_length` is too short, for copies or at all, or a weight is wrong.
 
     Attributes:
         sources: Names of the sources in their order.
@@ -199,6 +199,12 @@ class Examples:
         target_length = self.corruption.lengths(self.raw_length)[1]
         self.target_length = target_length if has_fixed_length else None
         self._longest_copy = min(target_length, input_length) - 1
+        if (self.copies.share or self.copies.early) and self._longest_copy < _SHORTEST_TEXT:
+            raise InputError(
+                f"density {self.corruption.density}, input length {input_length}: copies would have"
+                f" at most {self._longest_copy} bytes, which teach nothing; raise --density or"
+                " --input-length, or leave copies out"
+            )
         self._longest_short = input_length - 1
         self._longest_lookup = input_length - 1 - MAX_SPANS
         self.sources = list(shards.sources)

@@ -24,6 +24,9 @@ class RunSettings(Protocol):
     learning_rate: float
     weight_decay: float
     max_grad_norm: float
+    warmup_steps: int
+    cycle_decay: float
+    min_learning_rate: float
     optimizer: Literal["adamw", "adafactor"]
     bf16: bool
     seed: int
@@ -52,6 +55,33 @@ def check_ranges(
             raise InputError(f"--{name.replace('_', '-')} {value}: has to be {least}")
     if not 0 <= config.seed < 2**32:
         raise InputError(f"--seed {config.seed}: has to be 0 or more and less than 2 to the 32nd")
+
+
+def check_schedule(config: RunSettings) -> None:
+    """Refuses cycles that would grow, or end over their peak.
+
+    Raises:
+        InputError: Names the option.
+    """
+    if config.min_learning_rate > config.learning_rate:
+        raise InputError(
+            f"--min-learning-rate {config.min_learning_rate}: is more than --learning-rate"
+            f" {config.learning_rate}, the peak"
+        )
+    if config.cycle_decay > 1:
+        raise InputError(f"--cycle-decay {config.cycle_decay}: has to be no more than 1")
+
+
+def check_warmup(config: RunSettings, steps: int) -> None:
+    """Refuses a warm-up that would not end before the run.
+
+    Raises:
+        InputError: Names the option.
+    """
+    if config.warmup_steps >= steps:
+        raise InputError(
+            f"--warmup-steps {config.warmup_steps}: has to be fewer than the {steps} steps"
+        )
 
 
 def to_settings(config: RunSettings) -> dict[str, Any]:
@@ -110,6 +140,8 @@ __all__ = [
     "Command",
     "RunSettings",
     "check_ranges",
+    "check_schedule",
+    "check_warmup",
     "resumes",
     "to_settings",
     "to_yaml",

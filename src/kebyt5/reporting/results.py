@@ -99,30 +99,44 @@ def read_runs(folders: Sequence[Path]) -> Runs:
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder; give the output folder of a run")
     common = Path(os.path.commonpath([folder.resolve().parent for folder in folders]))
-    results: list[Result] = []
-    summaries: list[Summary] = []
-    histories: list[History] = []
-    for folder in dict.fromkeys(folder.resolve() for folder in folders):
-        before = len(results) + len(summaries)
-        for path in sorted(folder.rglob("metrics.json")):
-            name = path.parent.relative_to(common).as_posix()
-            metrics = read_json(path)
-            if not isinstance(metrics, dict):
-                continue
-            if "task" in metrics:
-                results.append(_result(path, name, metrics))
-            elif "summary" in metrics:
-                summaries.append(_summary(path, name, metrics["summary"]))
-        if len(results) + len(summaries) == before:
+    found: dict[Path, Result | Summary | None] = {}
+    histories: dict[Path, History] = {}
+    for folder in (folder.resolve() for folder in folders):
+        paths = _files(folder, "metrics.json")
+        found |= {path: _scores(path, common) for path in paths if path not in found}
+        if not any(found[path] for path in paths):
             raise InputError(
                 f"{folder}: no result here; expected a metrics.json as `kebyt5 finetune` and"
                 " `kebyt5 evaluate --output` write it"
             )
-        for path in sorted(folder.rglob("history.json")):
+        for path in _files(folder, "history.json"):
             entries = read_json(path)
             if isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries):
-                histories.append(History(path.parent.relative_to(common).as_posix(), entries))
-    return Runs(results, summaries, histories)
+                name = path.parent.relative_to(common).as_posix()
+                histories[path] = History(name, entries)
+    return Runs(
+        [each for each in found.values() if isinstance(each, Result)],
+        [each for each in found.values() if isinstance(each, Summary)],
+        list(histories.values()),
+    )
+
+
+def _files(folder: Path, name: str) -> list[Path]:
+    """The files of a name at or below a folder, but for what a killed run left in hidden ones."""
+    return [
+        path
+        for path in sorted(folder.rglob(name))
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+
+
+def _scores(path: Path, common: Path) -> Result | Summary | None:
+    name, metrics = path.parent.relative_to(common).as_posix(), read_json(path)
+    if isinstance(metrics, dict) and "task" in metrics:
+        return _result(path, name, metrics)
+    if isinstance(metrics, dict) and "summary" in metrics:
+        return _summary(path, name, metrics["summary"])
+    return None
 
 
 def differences(result: Result) -> tuple[dict[str, float], list[str]]:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,18 @@ class Record:
     number: int = 1
 
     @property
+    def name(self) -> str | None:
+        """What the file calls it, text or a number such as 0; None where it does not."""
+        for key in ("guid", "id"):
+            value = self.fields.get(key)
+            if value is not None and value != "":
+                return str(value) if isinstance(value, int | float) else self.text(key)
+        return None
+
+    @property
     def id(self) -> str:
         """The name the file gives it, else its number."""
-        return str(self.fields.get("guid") or self.fields.get("id") or self.number)
+        return self.name or str(self.number)
 
     def get(self, *names: str) -> Any:
         """The value of the first of the names that the record has.
@@ -38,21 +47,25 @@ class Record:
         Raises:
             InputError: It has none of them.
         """
+        return self.fields[self._first(names)]
+
+    def _first(self, names: Sequence[str]) -> str:
         for name in names:
             if name in self.fields:
-                return self.fields[name]
+                return name
         wanted = " or ".join(repr(name) for name in names)
         raise InputError(f"{self.place}: no {wanted} here; expected it beside {_list(self.fields)}")
 
     def text(self, *names: str) -> str:
         """As `get`, for a value that has to be text."""
-        value = self.get(*names)
+        name = self._first(names)
+        value = self.fields[name]
         if isinstance(value, str):
             if _SURROGATE.search(value):
                 problem = "has half of a surrogate pair, which is no character"
-                raise InputError(f"{self.place}: {names[0]!r} {problem}; expected whole text")
+                raise InputError(f"{self.place}: {name!r} {problem}; expected whole text")
             return value
-        raise InputError(f"{self.place}: {names[0]!r} is {_short(value)}; expected text")
+        raise InputError(f"{self.place}: {name!r} is {_short(value)}; expected text")
 
     def part(self, name: str) -> "Record":
         """As `get`, for a value that has to be a record of its own."""

@@ -95,8 +95,10 @@ def _dataset(name: str) -> Iterator[Record]:
 
 
 def _csv(path: str | Path) -> Iterator[Record]:
+    text = read_text(path)
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # a field may be a whole document
     # Not universal newlines: a line end inside quotes belongs to the field.
-    rows = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     columns: list[str] = []
     line = 1
     try:

@@ -141,7 +141,7 @@ def _shown(gold: Answers, context: str, start: int, end: int) -> Answers | None:
 
 
 def _question(record: Record, context: str, place: str) -> Question:
-    name = record.text("guid", "id")
+    name = record.name or record.text("guid", "id")
     question = record.text("question")
     answers = _answers(record.get("answers"))
     plausible = _answers(record.fields.get("plausible_answers"))

@@ -65,6 +65,14 @@ def test_a_pattern_takes_the_text_out_of_lines(tmp_path):
         get_reader("text")(pattern="(")
 
 
+def test_blank_lines_divide_what_a_pattern_takes(tmp_path):
+    path = tmp_path / "a.tsv"
+    path.write_text("# 1\n봄\tNNG\n이\tJKS\n\n# 2\n꽃\tNNG\n")
+    options = {"pattern": "^([^#\t]+)\t"}
+    assert read("text", path, **options) == (["봄\n이", "꽃"], [])
+    assert read("text", path, documents="file", **options) == (["봄\n이\n꽃"], [])
+
+
 def test_long_text_is_divided_between_characters(tmp_path):
     path = tmp_path / "a.txt"
     text = "가나다라마바사아자차카타파하" * 1000
@@ -167,6 +175,19 @@ def test_jsonl_counts_broken_and_endless_lines(tmp_path):
         ("a.jsonl:4", "line over 9,001 bytes"),
         ("a.jsonl:6", "not JSON"),
     ]
+
+
+def test_a_line_of_jsonl_in_another_encoding_counts_beside_good_ones(tmp_path):
+    path = tmp_path / "a.jsonl"
+    good = json.dumps({"text": "국경의 긴 터널을 빠져나왔다"}, ensure_ascii=False)
+    path.write_bytes(b"\n".join(good.encode(each) for each in ("utf-8", "cp949", "utf-8")))
+    texts, defects = read("jsonl", path)
+    assert len(texts) == 2
+    assert defects == [("a.jsonl:2", "not utf-8")]
+    # Where nothing tells that the others are of UTF-8, all may be of CP949.
+    path.write_bytes(b'{"text": "ascii"}\n' + good.encode("cp949"))
+    with pytest.raises(InputError, match=r"a.jsonl:2: not UTF-8 but CP949"):
+        read("jsonl", path)
 
 
 @pytest.mark.parametrize("end", ["", "\n", '\n{"text": "좋다"}\n'])

@@ -5,6 +5,8 @@ import gzip
 import io
 import lzma
 import os
+import re
+import sys
 import tarfile
 import tracemalloc
 import zipfile
@@ -64,6 +66,23 @@ def test_remote_paths_keep_their_protocol():
     assert read(path) == SENTENCES.split("\n\n")
 
 
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("s3://bucket/x/*.txt", "s3fs.*; pip install s3fs for s3://, gcsfs for gs://"),
+        ("gs://bucket/x.txt", "gcsfs.*; pip install s3fs for s3://, gcsfs for gs://"),
+        ("klingon://bucket/x.txt", "cannot be reached: .*klingon; check the address"),
+        ("https://127.0.0.1:1/x.txt", "cannot be reached: .*; check the address"),
+        ("https://127.0.0.1:1/*.txt", "cannot be reached: .*; check the address"),
+    ],
+)
+def test_what_cannot_be_reached_is_named_with_a_remedy(path, problem, monkeypatch):
+    for package in ("s3fs", "gcsfs"):
+        monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(InputError, match=f"^{re.escape(path)}: .*{problem}"):
+        find_files(path)
+
+
 ZSTD = pyarrow.Codec("zstd")
 PACKED = {
     "gz": gzip.compress,
@@ -104,6 +123,32 @@ def test_archives_are_read_whatever_their_compression(tmp_path, suffix):
     documents = list(get_reader("text")().read(str(path)))
     assert [each.text for each in documents] == SENTENCES.split("\n\n")
     assert [each.id for each in documents] == [f"{path}/원천/나.txt:{line}" for line in (1, 3)]
+
+
+def test_links_in_an_archive_are_passed_over(tmp_path):
+    folder = tmp_path / "a"
+    folder.mkdir()
+    (folder / "a.txt").write_text(SENTENCES)
+    (folder / "hard.txt").hardlink_to(folder / "a.txt")
+    (folder / "soft.txt").symlink_to("a.txt")
+    path = tmp_path / "a.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(folder)
+        kinds = [entry.type for entry in archive.getmembers()]
+    assert sorted(kinds) == [tarfile.REGTYPE, tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.DIRTYPE]
+    assert read(path) == SENTENCES.split("\n\n")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp949"])
+def test_names_in_zip_files_may_be_in_an_encoding_that_is_not_named(tmp_path, encoding):
+    path = tmp_path / "a.zip"
+    name = "원천/첫째.txt".encode(encoding)
+    placeholder = "x" * len(name)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(placeholder, SENTENCES)
+    path.write_bytes(path.read_bytes().replace(placeholder.encode(), name))
+    documents = list(get_reader("text")().read(str(path)))
+    assert [each.id for each in documents] == [f"{path}/원천/첫째.txt:{line}" for line in (1, 3)]
 
 
 @pytest.mark.parametrize("suffix", ["GZ", "ZIP"])

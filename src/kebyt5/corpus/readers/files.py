@@ -10,7 +10,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO, cast
 
 import fsspec
@@ -20,6 +20,7 @@ from fsspec.core import has_magic, url_to_fs
 from kebyt5.errors import InputError
 
 _TAR = re.compile(r"\.(tar|tar\.(gz|bz2|xz|zst)|tgz|tbz2?|txz|tzst)$", re.IGNORECASE)
+_NAME_IS_UTF8 = 0x800
 _DAMAGED = (
     EOFError,
     zlib.error,
@@ -36,24 +37,38 @@ def find_files(path: str) -> list[str]:
     Folders that match a pattern count with all that is in them. Hidden files are left out.
 
     Raises:
-        InputError: Nothing there.
+        InputError: Nothing there, or it cannot be reached.
     """
-    filesystem, name = url_to_fs(path)
-    if filesystem.isfile(name):  # asked first, as brackets in a name look like a pattern
-        names = [name]
-    elif filesystem.isdir(name):
-        names = _files_in(filesystem, name)
-    elif has_magic(name):
-        found = [each for each in filesystem.glob(name) if posixpath.basename(each)[:1] != "."]
-        names = [each for each in found if filesystem.isfile(each)]
-        folders = (each for each in found if filesystem.isdir(each))
-        names += [inner for folder in folders for inner in _files_in(filesystem, folder)]
-    else:
-        names = []
+    try:
+        filesystem, name = url_to_fs(path)
+        names = _names_at(filesystem, name)
+    except ImportError as error:
+        remedy = "pip install s3fs for s3://, gcsfs for gs://"
+        raise InputError(f"{path}: {_cause(error)}; {remedy}") from error
+    except Exception as error:  # whatever the network and the file systems behind fsspec raise
+        remedy = "check the address, and whether it may be read"
+        raise InputError(f"{path}: cannot be reached: {_cause(error)}; {remedy}") from error
     if not names:
         raise InputError(f"{path}: no such file, or a pattern that matches none")
     local = "file" in filesystem.protocol
     return [found if local else filesystem.unstrip_protocol(found) for found in sorted(set(names))]
+
+
+def _cause(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _names_at(filesystem: AbstractFileSystem, name: str) -> list[str]:
+    if filesystem.isfile(name):  # asked first, as brackets in a name look like a pattern
+        return [name]
+    if filesystem.isdir(name):
+        return _files_in(filesystem, name)
+    if not has_magic(name):
+        return []
+    found = [each for each in filesystem.glob(name) if posixpath.basename(each)[:1] != "."]
+    names = [each for each in found if filesystem.isfile(each)]
+    folders = (each for each in found if filesystem.isdir(each))
+    return names + [inner for folder in folders for inner in _files_in(filesystem, folder)]
 
 
 def _files_in(filesystem: AbstractFileSystem, folder: str) -> list[str]:
@@ -76,6 +91,8 @@ def open_members(file: str) -> Iterator[tuple[str, BinaryIO]]:
             packed = _decompressed(file, raw) if file.lower().endswith("zst") else raw
             with tarfile.open(fileobj=packed, mode="r|*") as archive:
                 for entry in archive:
+                    if entry.islnk() or entry.issym():
+                        continue  # to what is read in its own place, or is not in the archive
                     if content := archive.extractfile(entry):
                         yield f"{file}/{legible(entry.name)}", cast(BinaryIO, content)
         else:
@@ -89,11 +106,20 @@ def _zip_members(file: str, raw: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
         with zipfile.ZipFile(raw) as archive:
             for member in sorted(archive.infolist(), key=lambda member: member.filename):
                 if not member.is_dir() and "__MACOSX/" not in member.filename:
-                    name = f"{file}/{member.filename}"
+                    name = f"{file}/{_zip_name(member)}"
                     with archive.open(member) as stream:
                         yield name, cast(BinaryIO, stream)
     except RuntimeError as error:  # a password, or a compression that Python does not have
         raise InputError(f"{name}: {error}; unpack it with another program first") from error
+
+
+def _zip_name(member: zipfile.ZipInfo) -> str:
+    """The name of a member, which many programs write in an encoding that they do not name."""
+    if not member.flag_bits & _NAME_IS_UTF8:
+        for encoding in ("utf-8", "cp949"):
+            with suppress(UnicodeError):  # Python has read it as CP437
+                return member.filename.encode("cp437").decode(encoding)
+    return member.filename
 
 
 @contextmanager
@@ -193,6 +219,14 @@ def reads_as_utf8(data: bytes) -> bool:
     return True
 
 
+def shows_encoding(text: str, data: bytes, encoding: str) -> bool:
+    """Whether bytes that were read as text show that their file is in this encoding.
+
+    ASCII is the same in all, and by chance a short line of UTF-8 is text in another one, too.
+    """
+    return not text.isascii() and (_name(encoding) == "utf-8" or not reads_as_utf8(data))
+
+
 def _is_cp949(data: bytes) -> bool:
     """Whether bytes that are not UTF-8 make sense in CP949: mostly the Hangul of KS X 1001.
 
@@ -220,5 +254,5 @@ __all__ = [
     "open_members",
     "read_lines",
     "readable",
-    "reads_as_utf8",
+    "shows_encoding",
 ]

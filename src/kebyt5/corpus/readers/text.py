@@ -13,7 +13,7 @@ from kebyt5.corpus.readers.files import (
     decode,
     open_members,
     read_lines,
-    reads_as_utf8,
+    shows_encoding,
 )
 from kebyt5.corpus.readers.reader import Reader, defect, document
 from kebyt5.errors import InputError
@@ -48,9 +48,7 @@ class LinesReader(Reader):
                             raise NotText(str(error)) from error
                     else:
                         text = decode(data, self.encoding, place)
-                    if not has_text and not text.isascii():
-                        # By chance a short line of UTF-8 is text in another encoding, too.
-                        has_text = is_utf8 or not reads_as_utf8(data)
+                    has_text = has_text or shows_encoding(text, data, self.encoding)
                     yield name, number, text, goes_on
                 except (NotText, InputError) as error:
                     if isinstance(error, InputError) and not has_text:
@@ -123,7 +121,9 @@ class TextReader(LinesReader):
             if isinstance(line, Document):
                 yield line
                 continue
-            if pattern is not None:
+            # It divides paragraphs, whatever of the other lines is text.
+            is_blank = self.documents == "paragraph" and not goes_on and not line.strip()
+            if pattern is not None and not is_blank:
                 match = pattern.search(line)
                 if match is None:
                     continue

@@ -1,0 +1,55 @@
+"""`kebyt5 evaluate`: what it takes as predictions, and that results outlive what is printed."""
+
+import json
+from functools import partial
+
+import pytest
+
+from kebyt5.tasks import get_task
+
+
+@pytest.fixture
+def run(run, dev_file):
+    return partial(run, "evaluate", "--task", "ner", "--data", dev_file)
+
+
+@pytest.fixture
+def texts(dev_file):
+    task = get_task("ner")
+    return [task.target_text(example) for example in task.read(dev_file)]
+
+
+@pytest.fixture
+def predictions(tmp_path):
+    """Writes a file of predictions."""
+
+    def write(texts):
+        path = tmp_path / "texts.txt"
+        path.write_text("".join(f"{text}\n" for text in texts))
+        return path
+
+    return write
+
+
+@pytest.mark.usefixtures("no_stdout")
+def test_what_cannot_be_printed_is_written_all_the_same(run, predictions, texts, tmp_path):
+    with pytest.raises(OSError, match="nothing can be printed"):
+        run("--predictions", predictions(texts), "--output", tmp_path / "scores")
+    metrics = json.loads((tmp_path / "scores" / "metrics.json").read_text())
+    assert metrics["scores"]["entity_macro_f1"] == 100
+    assert (tmp_path / "scores" / "predictions.jsonl").exists()
+
+
+@pytest.mark.parametrize("count", [2, 6])
+def test_of_the_first_examples_predictions_are_enough(run, predictions, texts, count):
+    assert len(texts) == 6
+    code, out, error = run("--predictions", predictions(texts[:count]), "--limit", 2)
+    assert code == 0, error
+    assert "2 examples" in out
+    assert "100.00" in out
+
+
+def test_another_number_of_predictions_is_refused_with_a_remedy(run, predictions, texts):
+    code, _, error = run("--predictions", predictions(texts[:3]), "--limit", 2)
+    assert code == 2
+    assert "3 predictions for 6 examples, of which --limit takes 2; give one for each" in error

@@ -117,6 +117,19 @@ def test_predict_reads_lines_and_writes_json(run, checkpoint, tmp_path):
     assert records[0].keys() == {"id", "input", "text", "answer", "unparsed", "generation"}
 
 
+@pytest.mark.parametrize(
+    ("task", "options"), [("ner", ()), ("ner", ("--num-beams", 2)), ("nsmc", ())]
+)
+def test_answers_alone_are_printed_however_long_it_takes(run, checkpoint, task, options):
+    texts = ("--text", "가", "--text", "나", "--text", "다")
+    code, out, error = run(
+        "predict", checkpoint, "--task", task, *texts, "--batch-size", 2, *options
+    )
+    assert code == 0, error
+    assert len(out.splitlines()) == 3
+    assert all(line.strip() for line in out.splitlines())
+
+
 def test_convert_and_export(run, tiny_model, tmp_path):
     from transformers import T5Config
 

@@ -9,6 +9,7 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
+from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor, nn
 
@@ -88,7 +89,7 @@ def bench_kernels(size: str, rows: int, rounds: int) -> dict[str, list[float]]:
     layers = [nn.Linear(k, n, bias=False) for n, k in shapes(size)]
     inputs = {layer.in_features: torch.randn(rows, layer.in_features) for layer in layers}
     cases: dict[str, Callable[[], None]] = {}
-    with Progress(transient=True) as progress:
+    with Progress(transient=True, console=Console(stderr=True)) as progress:
         task = progress.add_task(f"{rows} rows", total=(rounds + 1) * len(KERNELS))
 
         def run(kernels: Sequence[Kernel]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from rich.console import Console
 from rich.progress import Progress
 
 from kebyt5.allocator import keep_memory
@@ -74,7 +75,7 @@ def train_alternatives(
     if not names:
         raise InputError("none of these alternatives trains; name others")
     losses: dict[str, list[float]] = {name: [] for name in names}
-    with Progress(transient=True) as progress:
+    with Progress(transient=True, console=Console(stderr=True)) as progress:
         for name in names:
             task = progress.add_task(name, total=steps)
             weights = Weights.draw(size, seed)

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from rich.console import Console
 from rich.progress import Progress
 
 from kebyt5.allocator import keep_memory
@@ -152,7 +153,7 @@ def bench_mrc(
     room = MEMORY_SHARE * (available_memory() if memory is None else memory)
     weights = Weights.draw(size)
     results = []
-    with Progress(transient=True) as progress:
+    with Progress(transient=True, console=Console(stderr=True)) as progress:
         task = progress.add_task("klue-mrc", total=2 * len(workloads) * (rounds + 1))
 
         def tell(texts: Texts, name: str) -> None:

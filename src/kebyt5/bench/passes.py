@@ -11,6 +11,7 @@ from statistics import median
 from typing import Any
 
 import torch
+from rich.console import Console
 from rich.progress import Progress
 from torch import nn
 
@@ -73,7 +74,7 @@ def bench_passes(size: str, length: int, rows: Sequence[int], rounds: int) -> li
         cases = {f"{n}": partial(_decode, decoder, cache, n) for n in rows}
         cases["encode"] = partial(runner.encode, batch)
         measured[runner.name] = partial(_seconds, cases)
-    with Progress(transient=True) as progress:
+    with Progress(transient=True, console=Console(stderr=True)) as progress:
         task = progress.add_task("passes", total=len(measured) * (rounds + 1))
         seconds = interleave_parts(
             measured, rounds, lambda name: progress.update(task, description=name, advance=1)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from rich.console import Console
 from rich.progress import Progress
 
 from kebyt5.allocator import keep_memory
@@ -100,7 +101,7 @@ def bench_queue(
         name: partial(answer, ALTERNATIVES[name](weights), queue) for name in names
     }
     return_freed_memory()
-    with Progress(transient=True) as progress:
+    with Progress(transient=True, console=Console(stderr=True)) as progress:
         task = progress.add_task("queue", total=len(cases) * (rounds + 1))
 
         def told(name: str, case: Callable[[], Any]) -> None:

@@ -24,6 +24,7 @@ from typing import IO, Any
 import httpx2
 import numpy as np
 import torch
+from rich.console import Console
 from rich.progress import Progress, track
 from transformers import PreTrainedModel
 
@@ -198,7 +199,7 @@ def make_questions(model: PreTrainedModel, count: int, seed: int = 0) -> list[Qu
     sentences = [example.inputs["sentence"] for example in task.read(SAMPLE)]
     questions = []
     _greedy(model, GenerateRequest(input=sentences[0], max_new_bytes=LIMITS[0]))  # warms up
-    for _ in track(range(count), "Answers to compare with", transient=True):
+    for _ in track(range(count), "Answers to compare with", console=Console(stderr=True)):
         sentence = " ".join(rng.choices(sentences, k=rng.choice(SENTENCES)))
         text = task.input_text(task.example(sentence=sentence))
         request = GenerateRequest(input=text, max_new_bytes=rng.choice(LIMITS))
@@ -256,7 +257,7 @@ async def _measure(
     seconds: float,
     cancelled: float,
 ) -> Endurance:
-    with Progress(transient=True) as bar:
+    with Progress(transient=True, console=Console(stderr=True)) as bar:
         bar.add_task("Under load", total=None)
         async with AsyncClient(
             url, connections=clients + ServeOptions().places + CROWD, patience=0

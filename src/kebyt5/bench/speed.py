@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rich.console import Console
 from rich.progress import Progress
 
 from kebyt5.allocator import keep_memory
@@ -130,7 +131,7 @@ def bench_speed(
     speed = Speed(measure, checkpoint=checkpoint)
     copying = partial(Weights.copying, checkpoint=checkpoint)
     make_weights = copying if measure == "copy" else Weights.draw
-    with Progress(transient=True) as progress:
+    with Progress(transient=True, console=Console(stderr=True)) as progress:
         runs = len(cases) * (len(names) * (rounds + 2) + len(FLOORS) * (rounds + 1))
         task = progress.add_task(measure, total=runs)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -74,7 +75,8 @@ def _beam_search(
     by_length = sorted(range(len(inputs)), key=lambda i: len(inputs[i]), reverse=True)
     batches = [by_length[i : i + batch_size] for i in range(0, len(by_length), batch_size)]
     texts = [""] * len(inputs)
-    for batch in track(batches, progress, disable=not progress, transient=True):
+    console = Console(stderr=True)
+    for batch in track(batches, progress, disable=not progress, transient=True, console=console):
         encoded = tokenizer()([inputs[i] for i in batch], padding=True, return_tensors="pt")
         mine = [constraints[i] for i in batch]
         generated = model.generate(

@@ -17,6 +17,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -129,7 +130,8 @@ class Engine:
         requests = [self._request(*pair) for pair in zip(inputs, options, strict=True)]
         self._queue(requests)
         try:
-            with Progress(disable=not progress, transient=True) as bar:
+            console = Console(stderr=True)
+            with Progress(disable=not progress, transient=True, console=console) as bar:
                 task = bar.add_task(progress, total=len(requests))
                 for request in requests:  # in their order, so as to ask each only once it may be
                     while not request.done:

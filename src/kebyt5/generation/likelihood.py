@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -53,7 +54,10 @@ def log_likelihoods(
     )
     batches = [by_length[i : i + batch_size] for i in range(0, len(by_length), batch_size)]
     with evaluating(model):
-        for batch in track(batches, progress, disable=not progress, transient=True):
+        console = Console(stderr=True)
+        for batch in track(
+            batches, progress, disable=not progress, transient=True, console=console
+        ):
             pairs = [(row, i, j) for row, i in enumerate(batch) for j in range(len(candidates[i]))]
             encoded = tokenizer()([inputs[i] for i in batch], padding=True, return_tensors="pt")
             encoded = encoded.to(model.device)

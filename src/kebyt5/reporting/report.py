@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from rich.console import Console
 from rich.progress import track
 
 from kebyt5.evaluation.plots import learning_curves
@@ -73,7 +74,9 @@ def write_report(runs: Runs, folder: Path, made: Mapping[str, Any]) -> None:
     ]
     sections = [
         _section(result, number)
-        for number, result in enumerate(track(runs.results, "Reporting", transient=True), 1)
+        for number, result in enumerate(
+            track(runs.results, "Reporting", transient=True, console=Console(stderr=True)), 1
+        )
     ]
     content = {
         "tables": score_tables(runs),

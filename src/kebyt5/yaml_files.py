@@ -40,7 +40,7 @@ def load_yaml(path: Path, holding: str, variables: bool = False) -> Any:
     """
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:  # a date may be none
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}" if mark else str(path)
         cause = getattr(error, "problem", None) or getattr(error, "strerror", None) or error

@@ -22,6 +22,7 @@ from kebyt5.cli import main
 from kebyt5.errors import InputError
 from kebyt5.finetuning import finetune as finetune_module
 from kebyt5.finetuning import repeat
+from kebyt5.finetuning import trainer as trainer_module
 from kebyt5.finetuning.config import FinetuneConfig
 from kebyt5.finetuning.data import LengthGroupedSampler, TaskDataset
 from kebyt5.finetuning.finetune import finetune
@@ -108,6 +109,20 @@ def test_lora_writes_an_adapter_that_loads_as_a_model(config):
     assert not (config.output / "model.safetensors").exists()
     assert 0 < metrics["training"]["trained_parameters"] < metrics["training"]["parameters"] / 4
     assert type(kebyt5.load(config.output)) is kebyt5.GBSWT5ForConditionalGeneration
+
+
+def test_an_adapter_is_not_trained_on_another_which_nothing_would_name(config, tmp_path):
+    config.lora, config.epochs = 2, 0.1
+    finetune(config)
+    first = config.output
+    assert kebyt5.load(first).name_or_path == str(first)
+    again = replace(config, checkpoint=str(first), output=tmp_path / "again")
+    with pytest.raises(InputError, match=f"fold it first: kebyt5 merge {first} --output"):
+        finetune(again)
+    assert not again.output.exists()
+    finetune(replace(again, lora=None))  # all its weights may be trained
+    with pytest.raises(InputError, match="--lora: its random weights would not be saved"):
+        replace(config, checkpoint="random:gbst-kebyt5-tiny")
 
 
 @pytest.mark.parametrize(
@@ -268,6 +283,24 @@ def run_in_a_process(config: FinetuneConfig, *options: str) -> Process:
         "--learning-rate", "1e-2", "--batch-size", "4", "--device-batch-size", "4",
         "--eval-examples", "2", "--eval-steps", "3", "--epochs", "3", *options,
     )  # fmt: skip
+
+
+def test_a_run_that_goes_on_elsewhere_takes_the_same_weights_for_the_best(
+    config, monkeypatch, tmp_path
+):
+    scores = iter([1.0, 0.5])  # the first checkpoint is the best
+    monkeypatch.setattr(trainer_module, "mean_main_score", lambda _: next(scores))
+    monkeypatch.setattr(finetune_module, "finish", lambda *_: 1 / 0)  # as if killed while scoring
+    with pytest.raises(ZeroDivisionError):
+        finetune(config)
+    monkeypatch.undo()
+    monkeypatch.setattr(NER, "max_target_bytes", lambda self, example: 12)
+    moved = tmp_path / "elsewhere"
+    config.output.rename(moved)
+    best = load_file(min(moved.glob("checkpoint-*")) / "model.safetensors")
+    finetune(replace(config, output=moved, resume=True))
+    found = load_file(moved / "model.safetensors")
+    assert all(torch.equal(found[name], best[name]) for name in best)
 
 
 def test_a_killed_run_resumes_to_the_same_weights(config, tmp_path):

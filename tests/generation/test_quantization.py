@@ -1,5 +1,7 @@
 """Eight bits keep what a model says, up to a rounding, and survive being saved."""
 
+import copy
+
 import pytest
 import torch
 from transformers import AutoModel, AutoModelForSeq2SeqLM, AutoModelForTextEncoding, T5Config
@@ -120,6 +122,16 @@ def test_eight_bits_stay_what_they_are_whatever_type_is_asked_for(quantized, tmp
     quantized.save_pretrained(tmp_path)
     loaded = kebyt5.load(tmp_path, dtype=torch.bfloat16)
     assert {value.dtype for value in loaded.state_dict().values()} == {torch.int8, torch.float32}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_products_keep_their_scales_whatever_the_rest_is_cast_to(quantized, dtype):
+    layer = next(m for m in quantized.modules() if type(m) is Int8Linear)
+    x = torch.randn(5, layer.weight.shape[1])
+    expected = layer(x)
+    cast = copy.deepcopy(layer).to(dtype)
+    assert cast.scale.dtype == torch.float32
+    torch.testing.assert_close(cast(x), expected, rtol=0, atol=0)
 
 
 def test_a_plain_model_is_loaded_as_it_was_and_not_exported(tmp_path):

@@ -265,6 +265,11 @@ def test_damaged_folders_are_refused_in_one_line(checkpoint, damage):
     assert "\n" not in str(error.value)
 
 
+def test_the_type_of_weights_goes_by_its_old_name_too(checkpoint):
+    folder, _ = checkpoint
+    assert kebyt5.load(folder, torch_dtype=torch.bfloat16).dtype == torch.bfloat16
+
+
 def test_weights_that_the_user_may_not_read_are_named_with_the_remedy(checkpoint, monkeypatch):
     folder, _ = checkpoint
     weights = folder / "model.safetensors"

@@ -98,6 +98,21 @@ def test_given_encoder_outputs_decode_as_fresh_ones(tiny_model, downsample):
         close(model(encoder_outputs=outputs, attention_mask=MASK, labels=LABELS).logits, expected)
 
 
+@pytest.mark.parametrize("kind", [GBSWT5ForConditionalGeneration, KEByT5ForConditionalGeneration])
+def test_given_encoder_outputs_generate_as_fresh_ones(tiny_model, kind):
+    model = tiny_model()
+    if kind is KEByT5ForConditionalGeneration:
+        shape = {"vocab_size": 384, "d_model": 32, "d_ff": 48, "d_kv": 8, "num_heads": 4}
+        model = kind(T5Config(**shape, num_layers=2, decoder_start_token_id=0)).eval()
+    options = {"max_new_tokens": 8, "do_sample": False}
+    expected = model.generate(IDS, attention_mask=MASK, **options)
+    encoded = model.get_encoder()(IDS, attention_mask=MASK, return_dict=True)
+    found = model.generate(encoder_outputs=encoded, attention_mask=MASK, **options)
+    assert torch.equal(found, expected)
+    assisted = model.generate(IDS[:1], assistant_model=model, **options)
+    assert torch.equal(assisted, model.generate(IDS[:1], **options))
+
+
 def test_a_byte_mask_that_does_not_fit_given_states_is_refused(tiny_model):
     model = tiny_model()
     states = BaseModelOutput(last_hidden_state=torch.zeros(2, 5, 32))

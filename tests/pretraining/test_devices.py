@@ -1,7 +1,7 @@
 import pytest
 
 from kebyt5.errors import InputError
-from kebyt5.pretraining.devices import divide_batch, this_process
+from kebyt5.pretraining.devices import divide_batch, require_one_device_each, this_process
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,10 @@ def test_one_process_where_several_were_asked_for_is_refused(monkeypatch):
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")  # and for several it leaves to MPI
     with pytest.raises(InputError, match="asked for several processes, but has started one; say"):
         this_process()
+
+
+def test_one_process_with_several_gpus_is_refused(monkeypatch):
+    require_one_device_each()
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    with pytest.raises(InputError, match="4 GPUs, but one process; use accelerate launch"):
+        require_one_device_each()

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from kebyt5.corpus.shards import Shards, ShardWriter
 from kebyt5.errors import InputError
 from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
 from kebyt5.pretraining import flops
+from kebyt5.pretraining.checkpoints import last_checkpoint
 from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.history import read_history
 from kebyt5.pretraining.pretrain import pretrain, training_examples
@@ -155,6 +157,22 @@ def test_a_killed_run_resumes_to_the_same_losses_and_weights(config, tmp_path):
     finished(run_in_a_process(config, "--resume"))
     finished(whole)
     assert_same_run(tmp_path / "whole", tmp_path / "killed")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt"])
+def test_a_checkpoint_that_was_cut_off_gives_way_to_the_one_before(config, tmp_path, capsys, name):
+    pretrain(replace(config, save_steps=2))
+    (config.output / "metrics.json").unlink()
+    newest = config.output / "checkpoint-6"
+    content = (newest / name).read_bytes()
+    (newest / name).write_bytes(content[: len(content) // 2])
+    config.output.rename(tmp_path / "cut")
+    cut = replace(config, output=tmp_path / "cut", save_steps=2, resume=True)
+    assert last_checkpoint(cut.output)[0] == 4
+    assert f"{cut.output / newest.name}: incomplete, so removed" in capsys.readouterr().err
+    pretrain(cut)
+    pretrain(replace(config, output=tmp_path / "whole", save_steps=2))
+    assert_same_run(tmp_path / "whole", tmp_path / "cut")
 
 
 def test_a_terminated_run_saves_its_step_and_says_so(config, tmp_path):

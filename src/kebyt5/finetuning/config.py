@@ -176,6 +176,11 @@ class FinetuneConfig:
             raise InputError(
                 "--fresh-decoder with --lora: its weights would stay random; leave one"
             )
+        if self.checkpoint.startswith(RANDOM) and self.lora is not None:
+            raise InputError(
+                f"--checkpoint {self.checkpoint} with --lora: its random weights would not be saved"
+                " with the adapter; leave --lora out"
+            )
         check_ranges(self, POSITIVE, NOT_NEGATIVE)
         check_schedule(self)
         if self.dropout is not None and not 0 <= self.dropout < 1:

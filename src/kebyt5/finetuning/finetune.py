@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from transformers import set_seed
@@ -34,6 +35,7 @@ from kebyt5.pretraining.devices import divide_batch, this_process
 from kebyt5.pretraining.flops import warn_of_slow_bfloat16
 from kebyt5.pretraining.settings import check_warmup, resumes, to_settings, to_yaml
 from kebyt5.tasks import get_task
+from kebyt5.tasks.files import read_json
 
 
 def read_data(config: FinetuneConfig) -> list[TaskData]:
@@ -99,6 +101,9 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
         warn_of_slow_bfloat16(trainer.args.device)
     seconds = time.monotonic()
     _, checkpoint = last_checkpoint(config.output) if config.resume else (0, None)
+    if checkpoint and this_process().is_main_process:
+        _find_best_beside(checkpoint)
+    this_process().wait_for_everyone()
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     seconds = time.monotonic() - seconds
 
@@ -115,6 +120,15 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
         "trained_parameters": sum(size for size, is_trained in parameters if is_trained),
     }
     return finish(config, trainer, data, training)
+
+
+def _find_best_beside(checkpoint: Path) -> None:
+    """Has a checkpoint name the best one where it is now, since the run may have been moved."""
+    path = checkpoint / "trainer_state.json"
+    state = read_json(path)
+    if state.get("best_model_checkpoint"):
+        best = checkpoint.parent / Path(state["best_model_checkpoint"]).name
+        write_json(path, state | {"best_model_checkpoint": str(best)})
 
 
 def finish(

@@ -24,6 +24,7 @@ from kebyt5.finetuning.data import LengthGroupedSampler, TaskData, TaskDataset, 
 from kebyt5.finetuning.freezing import freeze
 from kebyt5.finetuning.fresh_decoder import renew_decoder
 from kebyt5.models.loading import load_float
+from kebyt5.models.merging import base_of_adapter
 from kebyt5.pretraining.arguments import shared_arguments
 from kebyt5.pretraining.devices import divide_batch, this_process
 from kebyt5.pretraining.schedule import cosine_cycles
@@ -174,10 +175,20 @@ def training_arguments(config: FinetuneConfig) -> TrainingArguments:
 
 
 def prepare_model(config: FinetuneConfig) -> PreTrainedModel:
-    """Loads the checkpoint with its frozen parts, adapters and dropout as configured."""
+    """Loads the checkpoint with its frozen parts, adapters and dropout as configured.
+
+    Raises:
+        CheckpointError: It cannot be loaded.
+        InputError: It is an adapter, and another one is to be trained.
+    """
     if config.checkpoint.startswith(RANDOM):
         model = random_model(config.checkpoint.removeprefix(RANDOM), config.seed)
     else:
+        if config.lora is not None and base_of_adapter(config.checkpoint) is not None:
+            raise InputError(
+                f"--checkpoint {config.checkpoint} with --lora: an adapter, to which another cannot"
+                f" be added; fold it first: kebyt5 merge {config.checkpoint} --output FOLDER"
+            )
         model = load_float(config.checkpoint)
     if config.fresh_decoder:
         renew_decoder(model, config.seed)

@@ -58,6 +58,15 @@ class Int8Linear(nn.Module):
         self.register_buffer("weight", weight)
         self.register_buffer("scale", scale)
 
+    def _apply(self, fn: Any, recurse: bool = True) -> "Int8Linear":
+        """Moves it. Its scales stay as exact as the products need them, whatever the rest is."""
+        scale = self.scale
+        super()._apply(fn, recurse)
+        if self.scale.dtype != scale.dtype:
+            self.scale = scale.to(self.scale.device)
+        self._panels = self._packed = self._zero_points = None  # they hold addresses
+        return self
+
     @classmethod
     def of(cls, linear: nn.Linear) -> "Int8Linear":
         """Rounds the weight of a layer to the nearest steps."""

@@ -44,7 +44,8 @@ def load(
             small GBST model that comes with the package.
         dtype: Of the weights. Checkpoints are stored in half precision to save space, which
             is too coarse to fine-tune in; hence float32 unless asked otherwise.
-        **kwargs: As for `from_pretrained`, e.g. `device_map`, `attn_implementation`.
+        **kwargs: As for `from_pretrained`, e.g. `device_map`, `attn_implementation`; also
+            `torch_dtype`, as `dtype` was called once.
 
     Returns:
         The model in evaluation mode.
@@ -54,14 +55,16 @@ def load(
             over or misshapen, or a pickle that holds more than tensors.
     """
     source = str(SHIPPED.get(str(name_or_path), name_or_path))
+    dtype = kwargs.pop("torch_dtype", dtype)
     if is_local := os.path.isdir(source):
         kwargs["local_files_only"] = True
     elif os.path.exists(source) or source.startswith((".", "/", "~")) or source.count("/") > 1:
         raise CheckpointError(f"{source}: no such folder; give a checkpoint folder or a hub name")
     try:
         if is_local and (Path(source) / "adapter_config.json").exists():
-            return _load_adapter(Path(source), dtype, kwargs)
-        model = _load_model(source, dtype, kwargs)
+            model = _load_adapter(Path(source), dtype, kwargs)
+        else:
+            model = _load_model(source, dtype, kwargs)
     except CheckpointError:
         raise
     except Exception as error:  # a damaged file may raise anything at all
@@ -187,7 +190,8 @@ def _load_adapter(folder: Path, dtype: torch.dtype, kwargs: dict[str, Any]) -> P
             f"{folder}: the adapter's tensors are not those that adapter_config.json describes"
         )
     set_peft_model_state_dict(model, weights)
-    return model.merge_and_unload().eval()
+    # PEFT has frozen the base, and what is merged may be trained as any other checkpoint.
+    return model.merge_and_unload().requires_grad_(True).eval()
 
 
 __all__ = ["ARCHITECTURES", "CheckpointError", "load", "load_float"]

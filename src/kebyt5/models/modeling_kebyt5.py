@@ -87,6 +87,8 @@ class KEByT5ForConditionalGeneration(ByteModelMixin, T5ForConditionalGeneration)
         attention_mask: Tensor | None = None,
         decoder_input_ids: Tensor | None = None,
         labels: Tensor | None = None,
+        encoder_outputs: Any = None,
+        inputs_embeds: Tensor | None = None,
         decoder_inputs_embeds: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
         use_cache: bool | None = None,
@@ -105,6 +107,8 @@ class KEByT5ForConditionalGeneration(ByteModelMixin, T5ForConditionalGeneration)
             input_ids=input_ids,
             attention_mask=attention_mask,
             decoder_input_ids=decoder_input_ids,
+            encoder_outputs=encoder_outputs,  # `generate` takes what has a name here
+            inputs_embeds=inputs_embeds,
             decoder_inputs_embeds=decoder_inputs_embeds,
             use_cache=use_cache,
             return_dict=True,

@@ -2,7 +2,11 @@
 
 import json
 import shutil
+import sys
+import zipfile
 from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
 
 from kebyt5.errors import InputError
 from kebyt5.pretraining.config import FREE_ON_RESUME, PretrainConfig
@@ -13,7 +17,8 @@ from kebyt5.pretraining.settings import resumes
 def last_checkpoint(output: Path) -> tuple[int, Path | None]:
     """Step and folder of the newest complete checkpoint; incomplete ones are removed.
 
-    The trainer writes its state last, so a checkpoint without it was cut off by a kill.
+    The trainer writes its state last, so a checkpoint without it was cut off by a kill. Of what a
+    failing machine has cut off, the end of a file is missing.
     """
     complete: list[tuple[int, Path]] = []
     for folder in output.glob("checkpoint-*"):
@@ -21,11 +26,22 @@ def last_checkpoint(output: Path) -> tuple[int, Path | None]:
             continue
         try:
             state = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
+            _require_whole(folder)
             complete.append((state["global_step"], folder))
-        except (OSError, ValueError, LookupError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
             if this_process().is_main_process:
+                print(f"{folder}: incomplete, so removed: {error}", file=sys.stderr)
                 shutil.rmtree(folder)
     return max(complete, default=(0, None))
+
+
+def _require_whole(folder: Path) -> None:
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, "pt"):
+            pass
+    for path in [*folder.glob("*.pt"), *folder.glob("*.pth")]:
+        if not zipfile.is_zipfile(path):
+            raise ValueError(f"{path.name} is cut off")
 
 
 def check_resume(config: PretrainConfig, fingerprints: dict[str, str]) -> bool:

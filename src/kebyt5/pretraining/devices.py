@@ -27,6 +27,20 @@ def this_process() -> PartialState:
     return state
 
 
+def require_one_device_each() -> None:
+    """Refuses a single process that sees several GPUs, each of which would be given a whole batch.
+
+    Raises:
+        InputError: It does.
+    """
+    count = torch.cuda.device_count()
+    if this_process().num_processes == 1 and count > 1:
+        raise InputError(
+            f"{count} GPUs, but one process; use accelerate launch --multi_gpu --num-processes"
+            f" {count} -m kebyt5 pretrain ..., or CUDA_VISIBLE_DEVICES=0 for one of them"
+        )
+
+
 def divide_batch(batch_size: int, largest: int, world: int) -> tuple[int, int]:
     """Divides a batch: examples that one device computes at a time, and how often it does.
 
@@ -54,4 +68,9 @@ def keep_tied_embeddings_together(model: PreTrainedModel) -> None:
     model.get_input_embeddings = lambda: None
 
 
-__all__ = ["divide_batch", "keep_tied_embeddings_together", "this_process"]
+__all__ = [
+    "divide_batch",
+    "keep_tied_embeddings_together",
+    "require_one_device_each",
+    "this_process",
+]

@@ -24,7 +24,12 @@ from kebyt5.pretraining.arguments import shared_arguments
 from kebyt5.pretraining.card import model_card
 from kebyt5.pretraining.checkpoints import check_resume, last_checkpoint
 from kebyt5.pretraining.config import PretrainConfig
-from kebyt5.pretraining.devices import divide_batch, keep_tied_embeddings_together, this_process
+from kebyt5.pretraining.devices import (
+    divide_batch,
+    keep_tied_embeddings_together,
+    require_one_device_each,
+    this_process,
+)
 from kebyt5.pretraining.examples import Examples, Share
 from kebyt5.pretraining.flops import measured_peak, training_flops, warn_of_slow_bfloat16
 from kebyt5.pretraining.history import History, read_history
@@ -172,6 +177,7 @@ def pretrain(config: PretrainConfig, names: NameFinder | None = None) -> Outcome
         CheckpointError: The checkpoint to start from cannot be loaded.
     """
     state = this_process()
+    require_one_device_each()
     size, accumulation = divide_batch(
         config.batch_size, config.device_batch_size, state.num_processes
     )

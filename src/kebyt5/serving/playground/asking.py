@@ -119,7 +119,7 @@ def tasks_of(service: LocalService) -> tuple[tuple[str, ...], bool]:
         text = (Path(str(service.model.name_or_path)) / "config.yaml").read_text(encoding="utf-8")
         named = yaml.safe_load(text)["finetune"]["task"]
         names = [named] if isinstance(named, str) else list(named)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
         names = []
     known = tuple(name for name in TASKS if name in names)
     return (known, True) if known else ((FILL, *TASKS), False)

@@ -73,6 +73,15 @@ def test_weights_may_be_read_by_whoever_may_read_other_files(tmp_path):
     assert rights == {(tmp_path / "usual").stat().st_mode}
 
 
+def test_a_folder_with_a_stopped_run_is_not_to_be_emptied(tmp_path):
+    (tmp_path / "config.yaml").touch()
+    with pytest.raises(InputError, match="a run that was stopped there goes on with --resume"):
+        make_output_folder(tmp_path)
+    (tmp_path / "metrics.json").touch()
+    with pytest.raises(InputError, match="name another one or empty it"):
+        make_output_folder(tmp_path)
+
+
 def test_output_folders_are_made_or_refused(tmp_path):
     new = make_output_folder(tmp_path / "a" / "b")
     assert new.is_dir()

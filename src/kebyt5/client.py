@@ -20,6 +20,7 @@ from typing import Any, Self, TypeVar
 import httpx2
 from pydantic import BaseModel
 
+from kebyt5.errors import InputError
 from kebyt5.serving.schemas import (
     ConstraintSpec,
     EmbedRequest,
@@ -280,6 +281,8 @@ def _task_call(
 
 
 def _headers(api_key: str | None) -> dict[str, str]:
+    if api_key and not (api_key.isascii() and api_key.isprintable()):
+        raise InputError("api_key: holds characters that no key has; copy it from the server's")
     return {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
 

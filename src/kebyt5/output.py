@@ -51,7 +51,10 @@ def make_output_folder(path: str | os.PathLike[str], may_continue: bool = False)
     except OSError as error:
         raise InputError(f"{path}: cannot be used as output folder: {error.strerror}") from error
     if not may_continue and any(path.iterdir()):
-        raise InputError(f"{path}: the output folder is not empty; name another one or empty it")
+        remedy = "name another one or empty it"
+        if (path / "config.yaml").exists() and not (path / "metrics.json").exists():
+            remedy = "a run that was stopped there goes on with --resume; or name another one"
+        raise InputError(f"{path}: the output folder is not empty; {remedy}")
     return path
 
 
@@ -65,9 +68,34 @@ def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
         figure.savefig(temporary, format="png", dpi=150)
 
 
+def require_writable(path: Path) -> None:
+    """Refuses a file that could not be written, before work is done that would be lost.
+
+    Raises:
+        InputError: Its folder does not exist or cannot be written to, or it is no regular file.
+    """
+    _require_regular(path)
+    try:
+        with tempfile.TemporaryFile(dir=path.resolve().parent):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written: {error.strerror}; give a file in a folder that exists"
+        ) from error
+
+
+def _require_regular(path: Path) -> None:
+    """Refuses devices and pipes, in whose place a file would be put, and folders."""
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: cannot be written: no regular file; give the name of one")
+
+
 @contextmanager
 def _whole_file(path: Path) -> Iterator[Path]:
     """Yields a temporary name of a file that is renamed when the block ends without error."""
+    if path.is_symlink():
+        path = path.resolve()  # what it leads to is replaced, not the link
+    _require_regular(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.incomplete")
     try:
         yield temporary

@@ -1,8 +1,10 @@
 """The commands end to end, and one clear line with exit code 2 for whatever is wrong."""
 
 import json
+import os
 import re
 import sys
+from io import BytesIO, TextIOWrapper
 
 import pytest
 import torch
@@ -128,6 +130,36 @@ def test_answers_alone_are_printed_however_long_it_takes(run, checkpoint, task, 
     assert code == 0, error
     assert len(out.splitlines()) == 3
     assert all(line.strip() for line in out.splitlines())
+
+
+def test_inputs_come_from_standard_input(run, checkpoint, monkeypatch):
+    lines = "첫 문장이다.\n\n둘째 문장이다.\n"
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(lines.encode())))
+    code, out, error = run("predict", checkpoint, "--task", "ner", "--input", "-")
+    assert code == 0, error
+    assert len(out.splitlines()) == 2
+    assert "1 blank inputs were passed over" in error
+
+
+def test_answers_do_not_take_the_place_of_inputs_or_of_what_is_no_file(
+    run, checkpoint, tmp_path, monkeypatch
+):
+    lines, pipe, link = tmp_path / "a.txt", tmp_path / "pipe", tmp_path / "link.jsonl"
+    lines.write_text("가나다\n")
+    os.mkfifo(pipe)
+    link.symlink_to(tmp_path / "real.jsonl")
+    monkeypatch.setattr("kebyt5.models.loading.load", lambda _: pytest.fail("too late"))
+    asked = ("predict", checkpoint, "--task", "ner", "--input", lines, "--output")
+    refused(run(*asked, lines), lines, "holds the inputs")
+    refused(run(*asked, pipe), pipe, "no regular file")
+    refused(run(*asked, tmp_path / "none" / "b.jsonl"), "cannot be written")
+    assert lines.read_text() == "가나다\n"
+    monkeypatch.undo()
+    monkeypatch.setattr("kebyt5.tasks.ner.NER.max_target_bytes", lambda self, example: 12)
+    code, _, error = run(*asked, link)
+    assert code == 0, error
+    assert link.is_symlink()
+    assert json.loads((tmp_path / "real.jsonl").read_text())["id"] == "1"
 
 
 def test_convert_and_export(run, tiny_model, tmp_path):

@@ -36,6 +36,9 @@ def test_the_example_is_built_and_counted(run, tmp_path):
     assert counted.startswith(out.partition("Written")[0])
     assert (tmp_path / "report" / "report.html").exists()
 
+    code, _, error = run("stats", corpus, "--output", tmp_path / "report")
+    assert code == 2  # whatever is there stays
+    assert "not empty" in error
     code, _, error = run("stats", corpus, "--output", corpus / "corpus.json")
     assert code == 2
     assert "corpus.json: cannot be used as output folder" in error

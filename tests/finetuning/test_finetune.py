@@ -28,6 +28,7 @@ from kebyt5.finetuning.data import LengthGroupedSampler, TaskDataset
 from kebyt5.finetuning.finetune import finetune
 from kebyt5.finetuning.repeat import finetune_repeatedly
 from kebyt5.finetuning.trainer import ChooseEpoch
+from kebyt5.models.loading import CheckpointError
 from kebyt5.pretraining import flops
 from kebyt5.tasks import get_task
 from kebyt5.tasks.ner import NER
@@ -283,6 +284,29 @@ def run_in_a_process(config: FinetuneConfig, *options: str) -> Process:
         "--learning-rate", "1e-2", "--batch-size", "4", "--device-batch-size", "4",
         "--eval-examples", "2", "--eval-steps", "3", "--epochs", "3", *options,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("repeats", [{}, {"seeds": 2}, {"folds": 2, "dev": []}], ids=str)
+def test_a_run_does_not_go_on_with_other_data(config, repeats):
+    config = replace(config, epochs=0.1, **repeats)
+    run = finetune_repeatedly if repeats else finetune
+    run(config)
+    train = config.train[0]
+    train.write_text(train.read_text().replace("\tO\n", "\tB-PS\n", 1))
+    with pytest.raises(InputError, match=f"{train}: not what it was when the run in"):
+        run(replace(config, resume=True))
+
+
+def test_an_adapter_finds_its_base_from_another_folder(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    finetune(replace(config, checkpoint="checkpoint", lora=2, epochs=0.1))
+    other = tmp_path / "other"
+    other.mkdir()
+    monkeypatch.chdir(other)
+    assert kebyt5.load(config.output).dtype == torch.float32
+    (tmp_path / "checkpoint").rename(tmp_path / "gone")
+    with pytest.raises(CheckpointError, match=f"{config.output}: its base model, .* cannot be lo"):
+        kebyt5.load(config.output)
 
 
 def test_a_run_that_goes_on_elsewhere_takes_the_same_weights_for_the_best(

@@ -15,7 +15,7 @@ def predict(
     *,
     task: str,
     text: Annotated[list[str] | None, Parameter(negative="")] = None,
-    input: Path | None = None,
+    input: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,
     output: Path | None = None,
     options: Annotated[PredictOptions | None, Parameter(name="*")] = None,
 ) -> None:
@@ -34,7 +34,8 @@ def predict(
         text: An input; repeat the option for more.
         input: A UTF-8 file with an input a line, `-` for standard input. Tasks with several
             input fields take a JSON object a line.
-        output: A JSONL file for the answers; they are printed where it is not given.
+        output: A JSONL file for the answers, each with the line of its input as `id`; they are
+            printed where it is not given.
         options: How answers are made.
     """
     from kebyt5.cli.display import generation_line
@@ -42,14 +43,17 @@ def predict(
     from kebyt5.evaluation.inputs import read_inputs
     from kebyt5.evaluation.predictions import write_predictions
     from kebyt5.models.loading import load
+    from kebyt5.output import require_writable
     from kebyt5.tasks import get_task
 
     the_task = get_task(task)
     if (input is None) == (text is None):
         raise InputError("give either --text or --input")
     examples = read_inputs(the_task, input if input is not None else (text or []))
-    if output and (output.is_dir() or not output.parent.is_dir()):
-        raise InputError(f"{output}: give a file in a folder that exists")
+    if output:
+        require_writable(output)
+        if input is not None and output.exists() and input.exists() and output.samefile(input):
+            raise InputError(f"{output}: holds the inputs; give another file for the answers")
     options = options or PredictOptions()
     progress = "Predicting" if len(examples) > options.batch_size else ""
     predictions = prediction.predict(load(checkpoint), the_task, examples, options, progress)

@@ -158,7 +158,7 @@ class Finish(PipelineStep):
         if not report.documents:
             reasons = ", ".join(f"{reason} {n:,}" for reason, n in report.dropped().items())
             raise InputError(f"{output}: no document is left; dropped: {reasons or 'nothing'}")
-        write_report(report, output / "report", self.made_with)
+        write_report(report, output / "report", self.made_with, anew=True)
         content = {
             "format": "kebyt5 corpus 1",
             "weights": {source.name: source.weight for source in self.config.sources},

@@ -213,14 +213,23 @@ def sections(report: CorpusReport) -> list[Section]:
 
 
 def write_report(
-    report: CorpusReport, folder: str | os.PathLike[str], made_with: dict[str, Any]
+    report: CorpusReport,
+    folder: str | os.PathLike[str],
+    made_with: dict[str, Any],
+    anew: bool = False,
 ) -> None:
     """Writes `report.md`, `report.html` and their pictures.
 
+    Args:
+        report: What to tell.
+        folder: Where to.
+        made_with: By `provenance`.
+        anew: Whether a report that is there may be replaced.
+
     Raises:
-        InputError: The folder cannot be written to.
+        InputError: The folder cannot be written to, or is not empty.
     """
-    folder = make_output_folder(folder, may_continue=True)
+    folder = make_output_folder(folder, may_continue=anew)
     kept = report.kept()
     plot_bytes({source: part.bytes for source, part in kept.items()}, folder / "bytes.png")
     plot_lengths({source: part.lengths for source, part in kept.items()}, folder / "lengths.png")

@@ -37,9 +37,14 @@ def read_inputs(task: Task, source: Path | Iterable[str]) -> list[Example]:
         plain = len(task.input_fields) == 1 and source.suffix.lower() != ".jsonl"
     else:
         name, texts, plain = "input", enumerate(source, 1), len(task.input_fields) == 1
+    numbered = list(texts)
+    while numbered and not numbered[-1][1].strip():
+        numbered.pop()  # as the last line's end makes one
     examples = [
-        _example(task, text, f"{name}:{line}", plain) for line, text in texts if text.strip()
+        _example(task, text, f"{name}:{line}", plain) for line, text in numbered if text.strip()
     ]
+    if blank := len(numbered) - len(examples):
+        print(f"{blank} blank inputs were passed over; `id` is the line.", file=sys.stderr)
     if not examples:
         raise InputError(f"{name}: holds no input; give at least one line of text")
     return examples

@@ -1,5 +1,6 @@
 """One fine-tuning run, from settings to a folder with checkpoint, scores, curves and card."""
 
+import hashlib
 import math
 import time
 from collections.abc import Sequence
@@ -76,6 +77,7 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
                 fit_inputs(task, example, config.max_input_bytes, config.stride, True)
     divide_batch(config.batch_size, config.device_batch_size, devices())
     resumes("finetune", config, FREE_ON_RESUME)
+    check_data(config)
     dataset = TaskDataset(
         [(part.task, part.train) for part in data],
         config.max_input_bytes,
@@ -96,6 +98,7 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
     if this_process().is_main_process:
         output = make_output_folder(config.output, may_continue=config.resume)
         write_text(output / "config.yaml", to_yaml("finetune", config))
+        write_json(output / "data.json", _fingerprints(config))
     trainer = FinetuneTrainer(config, model, data, dataset)
     if config.bf16 and this_process().is_main_process:
         warn_of_slow_bfloat16(trainer.args.device)
@@ -120,6 +123,32 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
         "trained_parameters": sum(size for size, is_trained in parameters if is_trained),
     }
     return finish(config, trainer, data, training)
+
+
+def check_data(config: FinetuneConfig) -> None:
+    """Refuses to go on with a run whose data has changed since it began.
+
+    Raises:
+        InputError: Names the file.
+    """
+    path = config.output / "data.json"
+    if not (config.resume and path.exists()):
+        return
+    before = read_json(path)
+    for name, fingerprint in _fingerprints(config).items():
+        if before.get(name) != fingerprint:
+            raise InputError(
+                f"{name}: not what it was when the run in {config.output} began; bring that back or"
+                " begin a new run"
+            )
+
+
+def _fingerprints(config: FinetuneConfig) -> dict[str, str]:
+    found = {}
+    for path in [*config.train, *config.dev]:
+        with open(path, "rb") as file:
+            found[str(path)] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
 
 
 def _find_best_beside(checkpoint: Path) -> None:

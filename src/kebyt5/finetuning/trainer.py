@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -204,6 +205,9 @@ def prepare_model(config: FinetuneConfig) -> PreTrainedModel:
         return model.train()
     from peft import LoraConfig, get_peft_model
 
+    if Path(config.checkpoint).is_dir():
+        # By this name the adapter finds its base, wherever it is loaded from.
+        model.name_or_path = str(Path(config.checkpoint).resolve())
     lora = LoraConfig(
         task_type="SEQ_2_SEQ_LM",
         r=config.lora,

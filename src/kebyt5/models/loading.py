@@ -180,7 +180,13 @@ def _load_adapter(folder: Path, dtype: torch.dtype, kwargs: dict[str, Any]) -> P
     if not isinstance(base, str) or (Path(base) / "adapter_config.json").exists():
         raise CheckpointError(f"{folder}: adapter_config.json names no model as its base: {base!r}")
     kwargs = {key: value for key, value in kwargs.items() if key != "local_files_only"}
-    model = get_peft_model(load(base, dtype, **kwargs), config)
+    try:
+        model = get_peft_model(load(base, dtype, **kwargs), config)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{folder}: its base model, {base}, cannot be loaded; bring it back, or where it is fold"
+            f" the adapter: kebyt5 merge {folder.name} --output FOLDER ({error})"
+        ) from error
     if not list(folder.glob("adapter_model.*")):
         raise CheckpointError(f"{folder}: no adapter_model.safetensors beside adapter_config.json")
     weights = load_peft_weights(str(folder), device="cpu")

@@ -10,7 +10,7 @@ import yaml
 
 from kebyt5.errors import InputError
 
-BEGINNING = ("config.yaml", "corpus.json")
+BEGINNING = ("config.yaml", "corpus.json", "data.json")
 """What a run writes before anything else."""
 
 Command = Literal["pretrain", "finetune"]

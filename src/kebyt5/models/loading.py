@@ -184,8 +184,8 @@ def _load_adapter(folder: Path, dtype: torch.dtype, kwargs: dict[str, Any]) -> P
         model = get_peft_model(load(base, dtype, **kwargs), config)
     except CheckpointError as error:
         raise CheckpointError(
-            f"{folder}: its base model, {base}, cannot be loaded; bring it back, or where it is fold"
-            f" the adapter: kebyt5 merge {folder.name} --output FOLDER ({error})"
+            f"{folder}: its base model, {base}, cannot be loaded; bring it back, or where it is"
+            f" fold the adapter: kebyt5 merge {folder.name} --output FOLDER ({error})"
         ) from error
     if not list(folder.glob("adapter_model.*")):
         raise CheckpointError(f"{folder}: no adapter_model.safetensors beside adapter_config.json")

@@ -11,6 +11,7 @@ from kebyt5.errors import InputError
 from kebyt5.output import (
     make_output_folder,
     provenance,
+    require_writable,
     save_figure,
     whole_folder,
     write_json,
@@ -74,8 +75,8 @@ def test_weights_may_be_read_by_whoever_may_read_other_files(tmp_path):
 
 
 def test_a_folder_with_a_stopped_run_is_not_to_be_emptied(tmp_path):
-    (tmp_path / "config.yaml").touch()
-    with pytest.raises(InputError, match="a run that was stopped there goes on with --resume"):
+    (tmp_path / "checkpoint-2").mkdir()
+    with pytest.raises(InputError, match="a training run that was stopped; --resume goes on"):
         make_output_folder(tmp_path)
     (tmp_path / "metrics.json").touch()
     with pytest.raises(InputError, match="name another one or empty it"):
@@ -107,3 +108,26 @@ def test_the_commit_is_that_of_the_beginning(monkeypatch):
     began = provenance()["commit"]
     monkeypatch.setattr("subprocess.run", lambda *_, **__: pytest.fail("looked up again"))
     assert provenance()["commit"] == began
+
+
+def test_links_are_followed_and_what_leads_nowhere_is_told(tmp_path):
+    real, link, loop = tmp_path / "real.txt", tmp_path / "link.txt", tmp_path / "loop.txt"
+    link.symlink_to(real)
+    write_text(link, "new")
+    assert link.is_symlink()
+    assert real.read_text() == "new"
+    loop.symlink_to(loop)
+    for refuse in (require_writable, lambda path: write_text(path, "")):
+        for path in (loop, tmp_path / ("a" * 300), tmp_path / "none" / "a", tmp_path):
+            with pytest.raises(InputError, match="cannot be written"):
+                refuse(path)
+
+
+def test_rights_that_cannot_be_given_lose_nothing(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    with whole_folder(tmp_path) as folder:
+        (folder / "a").write_text("kept")
+    assert (tmp_path / "a").read_text() == "kept"

@@ -6,11 +6,12 @@ import os
 import platform
 import shlex
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -40,6 +41,10 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
 def make_output_folder(path: str | os.PathLike[str], may_continue: bool = False) -> Path:
     """Makes an output folder, or takes an empty one, or one that a run may continue in.
 
+    Args:
+        path: Of the folder.
+        may_continue: Whether there may be something in it.
+
     Raises:
         InputError: It holds files already, is a file, or cannot be made or written to.
     """
@@ -51,10 +56,10 @@ def make_output_folder(path: str | os.PathLike[str], may_continue: bool = False)
     except OSError as error:
         raise InputError(f"{path}: cannot be used as output folder: {error.strerror}") from error
     if not may_continue and any(path.iterdir()):
-        remedy = "name another one or empty it"
-        if (path / "config.yaml").exists() and not (path / "metrics.json").exists():
-            remedy = "a run that was stopped there goes on with --resume; or name another one"
-        raise InputError(f"{path}: the output folder is not empty; {remedy}")
+        holds = "is not empty; name another one or empty it"
+        if any(path.glob("checkpoint-*")) and not (path / "metrics.json").exists():
+            holds = "holds a training run that was stopped; --resume goes on with it"
+        raise InputError(f"{path}: the output folder {holds}")
     return path
 
 
@@ -74,32 +79,37 @@ def require_writable(path: Path) -> None:
     Raises:
         InputError: Its folder does not exist or cannot be written to, or it is no regular file.
     """
-    _require_regular(path)
-    try:
-        with tempfile.TemporaryFile(dir=path.resolve().parent):
-            pass
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written: {error.strerror}; give a file in a folder that exists"
-        ) from error
+    with _told(path), tempfile.TemporaryFile(dir=_regular(path).parent):
+        pass
 
 
-def _require_regular(path: Path) -> None:
-    """Refuses devices and pipes, in whose place a file would be put, and folders."""
+def _regular(path: Path) -> Path:
+    """Where a file is to be put: what a link leads to, and no device, pipe or folder."""
+    if path.is_symlink():
+        path = path.resolve()
     if path.exists() and not path.is_file():
         raise InputError(f"{path}: cannot be written: no regular file; give the name of one")
+    return path
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # the latter for links that lead to each other
+        cause = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be written: {cause}") from error
 
 
 @contextmanager
 def _whole_file(path: Path) -> Iterator[Path]:
     """Yields a temporary name of a file that is renamed when the block ends without error."""
-    if path.is_symlink():
-        path = path.resolve()  # what it leads to is replaced, not the link
-    _require_regular(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.incomplete")
+    with _told(path):
+        place = _regular(path)
+    temporary = place.with_name(f".{place.name}.{os.getpid()}.incomplete")
     try:
         yield temporary
-        temporary.replace(path)
+        temporary.replace(place)
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from error
     finally:
@@ -130,10 +140,11 @@ def _give_usual_rights(folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder) as probe:
         usual = Path(probe, "new")
         usual.touch()
-        rights = usual.stat().st_mode
+        rights = stat.S_IMODE(usual.stat().st_mode)
     for file in folder.rglob("*"):
         if file.is_file() and not file.is_symlink():
-            file.chmod(rights)
+            with suppress(OSError):  # some file systems have no rights to give
+                file.chmod(rights)
 
 
 def provenance() -> dict[str, Any]:
@@ -186,6 +197,7 @@ def _processor() -> str:
 __all__ = [
     "make_output_folder",
     "provenance",
+    "require_writable",
     "save_figure",
     "source_commit",
     "whole_folder",

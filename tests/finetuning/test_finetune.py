@@ -297,6 +297,35 @@ def test_a_run_does_not_go_on_with_other_data(config, repeats):
         run(replace(config, resume=True))
 
 
+def test_data_may_be_a_saved_data_set(config, tmp_path):
+    from datasets import Dataset
+
+    rows = [{"text": f"글 {n}", "target": f"답 {n}"} for n in range(8)]
+    Dataset.from_list(rows).save_to_disk(tmp_path / "set")
+    config = replace(config, task=["seq2seq"], train=[tmp_path / "set"], epochs=1.0,
+                     max_target_bytes=20)  # fmt: skip
+    dev = tmp_path / "dev.jsonl"
+    dev.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    finetune(replace(config, dev=[dev]))
+    assert list(json.loads((config.output / "data.json").read_text())) == [str(dev)]
+
+
+def test_a_run_that_has_hardly_begun_begins_anew_with_mended_data(config):
+    config.output.mkdir()
+    (config.output / "config.yaml").write_text("finetune: {}\n")
+    (config.output / "data.json").write_text(json.dumps({str(config.train[0]): "another"}))
+    finetune(replace(config, resume=True, epochs=0.1))
+    assert (config.output / "metrics.json").exists()
+
+
+def test_a_folder_does_not_stand_for_the_model_that_ships(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "adapter_config.json").write_text("{}")
+    finetune(replace(config, checkpoint="tiny", lora=2, epochs=0.1))
+    assert kebyt5.load(config.output).config.d_model == kebyt5.load("tiny").config.d_model
+
+
 def test_an_adapter_finds_its_base_from_another_folder(config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     finetune(replace(config, checkpoint="checkpoint", lora=2, epochs=0.1))

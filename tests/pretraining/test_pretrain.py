@@ -175,6 +175,21 @@ def test_a_checkpoint_that_was_cut_off_gives_way_to_the_one_before(config, tmp_p
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
 
 
+def test_a_checkpoint_that_cannot_be_read_is_not_removed(config, monkeypatch):
+    pretrain(replace(config, save_steps=2))
+    newest, opened = config.output / "checkpoint-6", open
+
+    def refuse(path, *arguments, **options):
+        if Path(path).name == "optimizer.pt":
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(InputError, match=r"optimizer\.pt: cannot be read: Permission denied; let"):
+        last_checkpoint(config.output)
+    assert newest.is_dir()
+
+
 def test_a_terminated_run_saves_its_step_and_says_so(config, tmp_path):
     config.steps, config.save_steps, config.output = 60, 1000, tmp_path / "whole"
     whole = run_in_a_process(config)

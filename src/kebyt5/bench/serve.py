@@ -199,7 +199,9 @@ def make_questions(model: PreTrainedModel, count: int, seed: int = 0) -> list[Qu
     sentences = [example.inputs["sentence"] for example in task.read(SAMPLE)]
     questions = []
     _greedy(model, GenerateRequest(input=sentences[0], max_new_bytes=LIMITS[0]))  # warms up
-    for _ in track(range(count), "Answers to compare with", console=Console(stderr=True)):
+    for _ in track(
+        range(count), "Answers to compare with", transient=True, console=Console(stderr=True)
+    ):
         sentence = " ".join(rng.choices(sentences, k=rng.choice(SENTENCES)))
         text = task.input_text(task.example(sentence=sentence))
         request = GenerateRequest(input=text, max_new_bytes=rng.choice(LIMITS))

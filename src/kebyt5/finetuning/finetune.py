@@ -76,8 +76,7 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
             for example in dev:
                 fit_inputs(task, example, config.max_input_bytes, config.stride, True)
     divide_batch(config.batch_size, config.device_batch_size, devices())
-    resumes("finetune", config, FREE_ON_RESUME)
-    check_data(config)
+    check_resume(config)
     dataset = TaskDataset(
         [(part.task, part.train) for part in data],
         config.max_input_bytes,
@@ -103,10 +102,10 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
     if config.bf16 and this_process().is_main_process:
         warn_of_slow_bfloat16(trainer.args.device)
     seconds = time.monotonic()
-    _, checkpoint = last_checkpoint(config.output) if config.resume else (0, None)
-    if checkpoint and this_process().is_main_process:
-        _find_best_beside(checkpoint)
-    this_process().wait_for_everyone()
+    with this_process().main_process_first():  # it mends and removes what the others then read
+        _, checkpoint = last_checkpoint(config.output) if config.resume else (0, None)
+        if checkpoint and this_process().is_main_process:
+            _find_best_beside(checkpoint)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     seconds = time.monotonic() - seconds
 
@@ -125,18 +124,18 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
     return finish(config, trainer, data, training)
 
 
-def check_data(config: FinetuneConfig) -> None:
-    """Refuses to go on with a run whose data has changed since it began.
+def check_resume(config: FinetuneConfig) -> None:
+    """Refuses to go on with a run whose settings or data have changed since it began.
 
     Raises:
-        InputError: Names the file.
+        InputError: Names what differs.
     """
     path = config.output / "data.json"
-    if not (config.resume and path.exists()):
+    if not (resumes("finetune", config, FREE_ON_RESUME) and path.exists()):
         return
     before = read_json(path)
     for name, fingerprint in _fingerprints(config).items():
-        if before.get(name) != fingerprint:
+        if before.get(name, fingerprint) != fingerprint:
             raise InputError(
                 f"{name}: not what it was when the run in {config.output} began; bring that back or"
                 " begin a new run"
@@ -146,18 +145,27 @@ def check_data(config: FinetuneConfig) -> None:
 def _fingerprints(config: FinetuneConfig) -> dict[str, str]:
     found = {}
     for path in [*config.train, *config.dev]:
-        with open(path, "rb") as file:
-            found[str(path)] = hashlib.file_digest(file, "sha256").hexdigest()
+        if path.is_file():  # there are data sets that are folders, and such of the hub
+            with open(path, "rb") as file:
+                found[str(path)] = hashlib.file_digest(file, "sha256").hexdigest()
     return found
 
 
 def _find_best_beside(checkpoint: Path) -> None:
-    """Has a checkpoint name the best one where it is now, since the run may have been moved."""
+    """Has a checkpoint name the best one where it is now, since the run may have been moved.
+
+    One that is not there any more is not the best of those that are.
+    """
     path = checkpoint / "trainer_state.json"
     state = read_json(path)
-    if state.get("best_model_checkpoint"):
-        best = checkpoint.parent / Path(state["best_model_checkpoint"]).name
-        write_json(path, state | {"best_model_checkpoint": str(best)})
+    if not state.get("best_model_checkpoint"):
+        return
+    best = checkpoint.parent / Path(state["best_model_checkpoint"]).name
+    changes: dict[str, Any] = {"best_model_checkpoint": str(best)}
+    if not best.is_dir():
+        changes = dict.fromkeys(("best_model_checkpoint", "best_metric", "best_global_step"))
+    if state != state | changes:
+        write_json(path, state | changes)
 
 
 def finish(

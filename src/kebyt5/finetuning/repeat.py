@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from kebyt5.finetuning.config import FREE_ON_RESUME, FinetuneConfig
-from kebyt5.finetuning.finetune import check_data, finetune, read_data
+from kebyt5.finetuning.finetune import check_resume, finetune, read_data
 from kebyt5.finetuning.trainer import devices
 from kebyt5.output import make_output_folder, provenance, write_json, write_text
 from kebyt5.pretraining.devices import divide_batch, this_process
@@ -35,7 +35,7 @@ def finetune_repeatedly(config: FinetuneConfig) -> dict[str, Any]:
     runs = dict(_runs(config))
     for run in runs.values():
         read_data(run)  # what is wrong with the last run is told before the first
-        check_data(run)
+        check_resume(run)
     divide_batch(config.batch_size, config.device_batch_size, devices())
     process = this_process()
     group = None

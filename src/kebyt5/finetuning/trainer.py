@@ -24,7 +24,7 @@ from kebyt5.finetuning.config import RANDOM, FinetuneConfig
 from kebyt5.finetuning.data import LengthGroupedSampler, TaskData, TaskDataset, collate
 from kebyt5.finetuning.freezing import freeze
 from kebyt5.finetuning.fresh_decoder import renew_decoder
-from kebyt5.models.loading import load_float
+from kebyt5.models.loading import SHIPPED, load_float
 from kebyt5.models.merging import base_of_adapter
 from kebyt5.pretraining.arguments import shared_arguments
 from kebyt5.pretraining.devices import divide_batch, this_process
@@ -185,7 +185,7 @@ def prepare_model(config: FinetuneConfig) -> PreTrainedModel:
     if config.checkpoint.startswith(RANDOM):
         model = random_model(config.checkpoint.removeprefix(RANDOM), config.seed)
     else:
-        if config.lora is not None and base_of_adapter(config.checkpoint) is not None:
+        if config.lora is not None and _is_folder(config) and base_of_adapter(config.checkpoint):
             raise InputError(
                 f"--checkpoint {config.checkpoint} with --lora: an adapter, to which another cannot"
                 f" be added; fold it first: kebyt5 merge {config.checkpoint} --output FOLDER"
@@ -205,7 +205,7 @@ def prepare_model(config: FinetuneConfig) -> PreTrainedModel:
         return model.train()
     from peft import LoraConfig, get_peft_model
 
-    if Path(config.checkpoint).is_dir():
+    if _is_folder(config):
         # By this name the adapter finds its base, wherever it is loaded from.
         model.name_or_path = str(Path(config.checkpoint).resolve())
     lora = LoraConfig(
@@ -215,6 +215,10 @@ def prepare_model(config: FinetuneConfig) -> PreTrainedModel:
         target_modules=LORA_TARGETS,
     )
     return get_peft_model(model, lora).train()
+
+
+def _is_folder(config: FinetuneConfig) -> bool:
+    return config.checkpoint not in SHIPPED and Path(config.checkpoint).is_dir()
 
 
 __all__ = [

@@ -159,7 +159,8 @@ def _explain(source: str, is_local: bool, error: Exception) -> str:
     if is_local:
         # Some readers call a file that they may not read one that is not there.
         for path in [Path(source), *sorted(Path(source).glob("*"))]:
-            if not os.access(path, os.R_OK):
+            is_read = path.suffix in ("", ".json", ".safetensors", ".bin")
+            if is_read and not os.access(path, os.R_OK):
                 return f"{path}: this user may not read it; let it, for example by chmod a+r"
         return f"{source}: cannot be loaded as a checkpoint: {cause}"
     return f"{source}: is no folder here and cannot be had from the hub: {cause}"
@@ -177,7 +178,8 @@ def _load_adapter(folder: Path, dtype: torch.dtype, kwargs: dict[str, Any]) -> P
 
     config = PeftConfig.from_pretrained(str(folder))
     base = config.base_model_name_or_path
-    if not isinstance(base, str) or (Path(base) / "adapter_config.json").exists():
+    is_adapter = base not in SHIPPED and Path(str(base), "adapter_config.json").exists()
+    if not isinstance(base, str) or is_adapter:
         raise CheckpointError(f"{folder}: adapter_config.json names no model as its base: {base!r}")
     kwargs = {key: value for key, value in kwargs.items() if key != "local_files_only"}
     try:
@@ -185,7 +187,7 @@ def _load_adapter(folder: Path, dtype: torch.dtype, kwargs: dict[str, Any]) -> P
     except CheckpointError as error:
         raise CheckpointError(
             f"{folder}: its base model, {base}, cannot be loaded; bring it back, or where it is"
-            f" fold the adapter: kebyt5 merge {folder.name} --output FOLDER ({error})"
+            f" fold the adapter: kebyt5 merge {folder} --output FOLDER ({error})"
         ) from error
     if not list(folder.glob("adapter_model.*")):
         raise CheckpointError(f"{folder}: no adapter_model.safetensors beside adapter_config.json")

@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -19,6 +20,9 @@ def last_checkpoint(output: Path) -> tuple[int, Path | None]:
 
     The trainer writes its state last, so a checkpoint without it was cut off by a kill. Of what a
     failing machine has cut off, the end of a file is missing.
+
+    Raises:
+        InputError: A checkpoint cannot be read, which is no reason to remove it.
     """
     complete: list[tuple[int, Path]] = []
     for folder in output.glob("checkpoint-*"):
@@ -28,6 +32,8 @@ def last_checkpoint(output: Path) -> tuple[int, Path | None]:
             state = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
             _require_whole(folder)
             complete.append((state["global_step"], folder))
+        except InputError:
+            raise
         except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
             if this_process().is_main_process:
                 print(f"{folder}: incomplete, so removed: {error}", file=sys.stderr)
@@ -36,6 +42,14 @@ def last_checkpoint(output: Path) -> tuple[int, Path | None]:
 
 
 def _require_whole(folder: Path) -> None:
+    for path in folder.iterdir():
+        try:
+            with open(path, "rb") if path.is_file() else nullcontext() as file:
+                _ = file and file.read(1)
+        except OSError as error:
+            raise InputError(
+                f"{path}: cannot be read: {error.strerror}; let this user read it, or try again"
+            ) from error
     for path in folder.glob("*.safetensors"):
         with safe_open(path, "pt"):
             pass

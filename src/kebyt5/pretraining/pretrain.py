@@ -202,8 +202,8 @@ def pretrain(config: PretrainConfig, names: NameFinder | None = None) -> Outcome
     resumes = check_resume(config, fingerprints)
     set_seed(config.seed)
     model = starting_model(config)
-    step, checkpoint = last_checkpoint(config.output) if resumes else (0, None)
-    state.wait_for_everyone()
+    with state.main_process_first():  # it removes what is incomplete
+        step, checkpoint = last_checkpoint(config.output) if resumes else (0, None)
     history = None
     if state.is_main_process:
         output = make_output_folder(config.output, may_continue=config.resume)

@@ -263,8 +263,11 @@ class LocalService:
         self, request: GenerateRequest, deadline: float
     ) -> GenerationOptions:
         self._admission.check_new_bytes(request.max_new_bytes, "max_new_bytes")
-        for text in request.inputs:  # what cannot be encoded is refused before anything is done
-            encode_input(text, request.sentinels)
+        if (
+            request.sentinels == "pretraining"
+        ):  # too many blanks are refused before anything is done
+            for text in request.inputs:
+                encode_input(text, request.sentinels)
         constraint = None
         if request.constraint:
             async with asyncio.timeout_at(deadline):

@@ -11,10 +11,11 @@ from kebyt5.tasks.fitting import size, windows
 from kebyt5.tasks.task import Example, Parsed, Task
 
 _LEAST_ROOM = 8
-_LEAST_PART = 16
-"""As which a context has to have room in a window: windows of a few bytes each, every one with the
-whole question, would be many times as long as what they are made of."""
 """Bytes of a context: a character, and half of them too, the least stride, without a gap."""
+
+_LEAST_PART = 16
+"""As which part of a window a context has to have room: windows of a few bytes each, every one with
+the whole question, would be many times as long as what they are made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +116,8 @@ class QuestionTask(Task):
             return [example]
         if room < max(_LEAST_ROOM, max_bytes // _LEAST_PART):
             raise InputError(
-                f"{example.place or example.id}: the question leaves no room for the context within"
-                f" {max_bytes} bytes; shorten it, or raise the limit"
+                f"{example.place or example.id}: the question leaves no room for the context, of"
+                f" {max_bytes} bytes {max(room, 0)}; shorten it, or raise the limit"
             )
         parts = []
         for start, end in windows(context, room, min(stride or room // 2, room)):

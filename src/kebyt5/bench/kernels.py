@@ -9,8 +9,6 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor, nn
 
 from kebyt5.allocator import keep_memory
@@ -19,6 +17,7 @@ from kebyt5.bench.weights import gbst_config
 from kebyt5.models.int8 import Int8Linear, quantize_rows
 from kebyt5.models.kernels import ProductKernel
 from kebyt5.models.native import library
+from kebyt5.progress import progress_bars
 
 Kernel = Callable[[Tensor], Tensor]
 
@@ -89,7 +88,7 @@ def bench_kernels(size: str, rows: int, rounds: int) -> dict[str, list[float]]:
     layers = [nn.Linear(k, n, bias=False) for n, k in shapes(size)]
     inputs = {layer.in_features: torch.randn(rows, layer.in_features) for layer in layers}
     cases: dict[str, Callable[[], None]] = {}
-    with Progress(transient=True, console=Console(stderr=True)) as progress:
+    with progress_bars() as progress:
         task = progress.add_task(f"{rows} rows", total=(rounds + 1) * len(KERNELS))
 
         def run(kernels: Sequence[Kernel]) -> None:

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import Progress
 
 from kebyt5.allocator import keep_memory
 from kebyt5.bench.alternatives import ALTERNATIVES
@@ -20,6 +18,7 @@ from kebyt5.bench.weights import Weights
 from kebyt5.bench.workload import Batch
 from kebyt5.errors import InputError
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
+from kebyt5.progress import progress_bars
 from kebyt5.tasks import get_task
 
 _SENTENCES = Path(__file__).parents[1] / "assets" / "sample_ner" / "train.tsv"
@@ -75,7 +74,7 @@ def train_alternatives(
     if not names:
         raise InputError("none of these alternatives trains; name others")
     losses: dict[str, list[float]] = {name: [] for name in names}
-    with Progress(transient=True, console=Console(stderr=True)) as progress:
+    with progress_bars() as progress:
         for name in names:
             task = progress.add_task(name, total=steps)
             weights = Weights.draw(size, seed)

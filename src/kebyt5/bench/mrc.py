@@ -14,8 +14,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.progress import Progress
 
 from kebyt5.allocator import keep_memory
 from kebyt5.bench.alternatives import ALTERNATIVES, Alternative
@@ -26,6 +24,7 @@ from kebyt5.bench.weights import Weights
 from kebyt5.bench.workload import SENTENCES, Batch
 from kebyt5.errors import InputError
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
+from kebyt5.progress import progress_bars
 from kebyt5.tasks import Example, get_task
 from kebyt5.tasks.squad import Answers
 
@@ -153,7 +152,7 @@ def bench_mrc(
     room = MEMORY_SHARE * (available_memory() if memory is None else memory)
     weights = Weights.draw(size)
     results = []
-    with Progress(transient=True, console=Console(stderr=True)) as progress:
+    with progress_bars() as progress:
         task = progress.add_task("klue-mrc", total=2 * len(workloads) * (rounds + 1))
 
         def tell(texts: Texts, name: str) -> None:

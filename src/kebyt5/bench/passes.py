@@ -11,8 +11,6 @@ from statistics import median
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import Progress
 from torch import nn
 
 from kebyt5.allocator import keep_memory
@@ -24,6 +22,7 @@ from kebyt5.bench.workload import random_batch
 from kebyt5.generation.cache import SlotCache
 from kebyt5.generation.decoder import PackedDecoder
 from kebyt5.models.int8 import Int8Linear
+from kebyt5.progress import progress_bars
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def bench_passes(size: str, length: int, rows: Sequence[int], rounds: int) -> li
         cases = {f"{n}": partial(_decode, decoder, cache, n) for n in rows}
         cases["encode"] = partial(runner.encode, batch)
         measured[runner.name] = partial(_seconds, cases)
-    with Progress(transient=True, console=Console(stderr=True)) as progress:
+    with progress_bars() as progress:
         task = progress.add_task("passes", total=len(measured) * (rounds + 1))
         seconds = interleave_parts(
             measured, rounds, lambda name: progress.update(task, description=name, advance=1)

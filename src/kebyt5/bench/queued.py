@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import Progress
 
 from kebyt5.allocator import keep_memory
 from kebyt5.bench.alternatives import ALTERNATIVES, Alternative
@@ -19,6 +17,7 @@ from kebyt5.bench.weights import Weights
 from kebyt5.bench.workload import Batch, hangul
 from kebyt5.generation import GenerationOptions
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
+from kebyt5.progress import progress_bars
 
 BATCH_SIZE = 8
 
@@ -101,7 +100,7 @@ def bench_queue(
         name: partial(answer, ALTERNATIVES[name](weights), queue) for name in names
     }
     return_freed_memory()
-    with Progress(transient=True, console=Console(stderr=True)) as progress:
+    with progress_bars() as progress:
         task = progress.add_task("queue", total=len(cases) * (rounds + 1))
 
         def told(name: str, case: Callable[[], Any]) -> None:

@@ -24,8 +24,6 @@ from typing import IO, Any
 import httpx2
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import Progress, track
 from transformers import PreTrainedModel
 
 from kebyt5.bench.measure import processor_seconds, resident_memory
@@ -35,6 +33,7 @@ from kebyt5.errors import InputError
 from kebyt5.generation.request import encode_input
 from kebyt5.models.loading import load
 from kebyt5.models.tokenization_kebyt5 import OFFSET
+from kebyt5.progress import progress_bars, track
 from kebyt5.serving.options import ServeOptions
 from kebyt5.tasks import get_task
 
@@ -199,9 +198,7 @@ def make_questions(model: PreTrainedModel, count: int, seed: int = 0) -> list[Qu
     sentences = [example.inputs["sentence"] for example in task.read(SAMPLE)]
     questions = []
     _greedy(model, GenerateRequest(input=sentences[0], max_new_bytes=LIMITS[0]))  # warms up
-    for _ in track(
-        range(count), "Answers to compare with", transient=True, console=Console(stderr=True)
-    ):
+    for _ in track(range(count), "Answers to compare with"):
         sentence = " ".join(rng.choices(sentences, k=rng.choice(SENTENCES)))
         text = task.input_text(task.example(sentence=sentence))
         request = GenerateRequest(input=text, max_new_bytes=rng.choice(LIMITS))
@@ -259,7 +256,7 @@ async def _measure(
     seconds: float,
     cancelled: float,
 ) -> Endurance:
-    with Progress(transient=True, console=Console(stderr=True)) as bar:
+    with progress_bars() as bar:
         bar.add_task("Under load", total=None)
         async with AsyncClient(
             url, connections=clients + ServeOptions().places + CROWD, patience=0

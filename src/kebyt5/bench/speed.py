@@ -16,9 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rich.console import Console
-from rich.progress import Progress
-
 from kebyt5.allocator import keep_memory
 from kebyt5.bench.alternatives import ALTERNATIVES, Alternative
 from kebyt5.bench.floor import Machine, floor_parts
@@ -35,6 +32,7 @@ from kebyt5.bench.memory import available_memory, rehearse
 from kebyt5.bench.weights import Weights, gbst_config, plain_config
 from kebyt5.bench.workload import Batch, copying_batch, random_batch
 from kebyt5.generation.request import Statistics
+from kebyt5.progress import progress_bars
 
 MEMORY_SHARE = 0.92
 """Of the free memory, what an estimate may take; allocators and kernels need some of their own."""
@@ -131,7 +129,7 @@ def bench_speed(
     speed = Speed(measure, checkpoint=checkpoint)
     copying = partial(Weights.copying, checkpoint=checkpoint)
     make_weights = copying if measure == "copy" else Weights.draw
-    with Progress(transient=True, console=Console(stderr=True)) as progress:
+    with progress_bars() as progress:
         runs = len(cases) * (len(names) * (rounds + 2) + len(FLOORS) * (rounds + 1))
         task = progress.add_task(measure, total=runs)
 

@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -16,6 +14,7 @@ from kebyt5.generation.engine import Engine
 from kebyt5.generation.request import GenerationOptions, Statistics, TextStream, tokenizer
 from kebyt5.models.mode import evaluating
 from kebyt5.models.tokenization_kebyt5 import EOS
+from kebyt5.progress import track
 
 
 def generate_texts(
@@ -75,8 +74,7 @@ def _beam_search(
     by_length = sorted(range(len(inputs)), key=lambda i: len(inputs[i]), reverse=True)
     batches = [by_length[i : i + batch_size] for i in range(0, len(by_length), batch_size)]
     texts = [""] * len(inputs)
-    console = Console(stderr=True)
-    for batch in track(batches, progress, disable=not progress, transient=True, console=console):
+    for batch in track(batches, progress):
         encoded = tokenizer()([inputs[i] for i in batch], padding=True, return_tensors="pt")
         mine = [constraints[i] for i in batch]
         generated = model.generate(

@@ -17,8 +17,6 @@ from functools import partial
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -40,6 +38,7 @@ from kebyt5.generation.request import (
 from kebyt5.generation.sampling import Scores
 from kebyt5.generation.slot import Slot
 from kebyt5.models.tokenization_kebyt5 import EOS
+from kebyt5.progress import progress_bars
 
 _LOOKING = 0.05
 """Share of the time that may go into asking whether what waits is still wanted; a whole test set
@@ -130,8 +129,7 @@ class Engine:
         requests = [self._request(*pair) for pair in zip(inputs, options, strict=True)]
         self._queue(requests)
         try:
-            console = Console(stderr=True)
-            with Progress(disable=not progress, transient=True, console=console) as bar:
+            with progress_bars(bool(progress)) as bar:
                 task = bar.add_task(progress, total=len(requests))
                 for request in requests:  # in their order, so as to ask each only once it may be
                     while not request.done:

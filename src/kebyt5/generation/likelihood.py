@@ -4,8 +4,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
@@ -14,6 +12,7 @@ from kebyt5.generation.constraints.constraint import byte_ids
 from kebyt5.generation.request import tokenizer
 from kebyt5.models.mode import evaluating
 from kebyt5.models.tokenization_kebyt5 import EOS
+from kebyt5.progress import track
 
 LARGEST_PASS = 8192
 """Positions of candidates and of the encoder states beside them that a pass of the decoder sees;
@@ -54,10 +53,7 @@ def log_likelihoods(
     )
     batches = [by_length[i : i + batch_size] for i in range(0, len(by_length), batch_size)]
     with evaluating(model):
-        console = Console(stderr=True)
-        for batch in track(
-            batches, progress, disable=not progress, transient=True, console=console
-        ):
+        for batch in track(batches, progress):
             pairs = [(row, i, j) for row, i in enumerate(batch) for j in range(len(candidates[i]))]
             encoded = tokenizer()([inputs[i] for i in batch], padding=True, return_tensors="pt")
             encoded = encoded.to(model.device)

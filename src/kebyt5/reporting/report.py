@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from rich.console import Console
-from rich.progress import track
 
 from kebyt5.evaluation.plots import learning_curves
 from kebyt5.output import write_text
+from kebyt5.progress import track
 from kebyt5.reporting import markdown, plots
 from kebyt5.reporting.confusion import Confusion, confusion
 from kebyt5.reporting.mistakes import SAME, Mistakes, Piece, worst_mistakes
@@ -74,9 +73,7 @@ def write_report(runs: Runs, folder: Path, made: Mapping[str, Any]) -> None:
     ]
     sections = [
         _section(result, number)
-        for number, result in enumerate(
-            track(runs.results, "Reporting", transient=True, console=Console(stderr=True)), 1
-        )
+        for number, result in enumerate(track(runs.results, "Reporting"), 1)
     ]
     content = {
         "tables": score_tables(runs),

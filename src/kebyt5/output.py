@@ -79,8 +79,12 @@ def require_writable(path: Path) -> None:
     Raises:
         InputError: Its folder does not exist or cannot be written to, or it is no regular file.
     """
-    with _told(path), tempfile.TemporaryFile(dir=_regular(path).parent):
-        pass
+    with _told(path):
+        folder = _regular(path).parent
+        if not folder.is_dir():
+            raise InputError(f"{path}: cannot be written: give a file in a folder that exists")
+        with tempfile.TemporaryFile(dir=folder):
+            pass
 
 
 def _regular(path: Path) -> Path:

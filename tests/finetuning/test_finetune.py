@@ -356,6 +356,22 @@ def test_a_run_that_goes_on_elsewhere_takes_the_same_weights_for_the_best(
     assert all(torch.equal(found[name], best[name]) for name in best)
 
 
+def test_a_best_checkpoint_that_is_gone_is_forgotten(tmp_path):
+    path = tmp_path / "checkpoint-4" / "trainer_state.json"
+    path.parent.mkdir()
+    best = {"best_model_checkpoint": "old/checkpoint-2", "best_metric": 9.0, "best_global_step": 2}
+    path.write_text(json.dumps(best | {"global_step": 4}))
+    finetune_module._find_best_beside(path.parent)
+    assert json.loads(path.read_text()) == dict.fromkeys(best) | {"global_step": 4}
+
+
+def test_a_damaged_adapter_is_told_before_another_is_trained_on_it(config, tmp_path):
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text("{")
+    with pytest.raises(CheckpointError, match="names no base model; the file is damaged"):
+        finetune(replace(config, checkpoint=str(tmp_path / "adapter"), lora=2))
+
+
 def test_a_killed_run_resumes_to_the_same_weights(config, tmp_path):
     config.output = tmp_path / "whole"
     whole = run_in_a_process(config)

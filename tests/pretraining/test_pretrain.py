@@ -175,17 +175,18 @@ def test_a_checkpoint_that_was_cut_off_gives_way_to_the_one_before(config, tmp_p
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
 
 
-def test_a_checkpoint_that_cannot_be_read_is_not_removed(config, monkeypatch):
+@pytest.mark.parametrize("name", ["optimizer.pt", "trainer_state.json"])
+def test_a_checkpoint_that_cannot_be_read_is_not_removed(config, monkeypatch, name):
     pretrain(replace(config, save_steps=2))
     newest, opened = config.output / "checkpoint-6", open
 
     def refuse(path, *arguments, **options):
-        if Path(path).name == "optimizer.pt":
+        if Path(path).name == name:
             raise PermissionError(13, "Permission denied")
         return opened(path, *arguments, **options)
 
     monkeypatch.setattr("builtins.open", refuse)
-    with pytest.raises(InputError, match=r"optimizer\.pt: cannot be read: Permission denied; let"):
+    with pytest.raises(InputError, match=f"{name}: cannot be read: Permission denied; let"):
         last_checkpoint(config.output)
     assert newest.is_dir()
 

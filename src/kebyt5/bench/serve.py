@@ -167,11 +167,11 @@ def bench_serve(
 
 @contextmanager
 def enlarged(size: str | None, checkpoint: str) -> Iterator[str]:
-    """The checkpoint to serve: that one, or where there is a size, that one widened to it.
+    """The checkpoint to serve: as it is, or widened to a size.
 
     Args:
         size: One of `weights.SIZES`.
-        checkpoint: What to serve as it is where there is none.
+        checkpoint: What to serve; as it is where there is no size.
 
     Raises:
         CheckpointError: It cannot be loaded.

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from .loading import load_float
+from .loading import CheckpointError, load_float
 
 # What two checkpoints of one architecture may differ in: names, versions, settings of training.
 _MAY_DIFFER = {
@@ -112,7 +112,7 @@ def base_of_adapter(checkpoint: str | os.PathLike[str]) -> str | None:
     try:
         return str(json.loads(path.read_text(encoding="utf-8"))["base_model_name_or_path"])
     except (ValueError, LookupError, TypeError) as error:
-        raise ValueError(f"{path}: names no base model; the file is damaged") from error
+        raise CheckpointError(f"{path}: names no base model; the file is damaged") from error
 
 
 def merge_card(

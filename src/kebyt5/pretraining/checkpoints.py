@@ -4,7 +4,6 @@ import json
 import shutil
 import sys
 import zipfile
-from contextlib import nullcontext
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -29,6 +28,7 @@ def last_checkpoint(output: Path) -> tuple[int, Path | None]:
         if not (folder.is_dir() and folder.name.removeprefix("checkpoint-").isdecimal()):
             continue
         try:
+            _require_readable(folder)
             state = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
             _require_whole(folder)
             complete.append((state["global_step"], folder))
@@ -41,15 +41,18 @@ def last_checkpoint(output: Path) -> tuple[int, Path | None]:
     return max(complete, default=(0, None))
 
 
-def _require_whole(folder: Path) -> None:
-    for path in folder.iterdir():
+def _require_readable(folder: Path) -> None:
+    for path in filter(Path.is_file, folder.iterdir()):
         try:
-            with open(path, "rb") if path.is_file() else nullcontext() as file:
-                _ = file and file.read(1)
+            with open(path, "rb") as file:
+                file.read(1)
         except OSError as error:
             raise InputError(
                 f"{path}: cannot be read: {error.strerror}; let this user read it, or try again"
             ) from error
+
+
+def _require_whole(folder: Path) -> None:
     for path in folder.glob("*.safetensors"):
         with safe_open(path, "pt"):
             pass

@@ -263,10 +263,8 @@ class LocalService:
         self, request: GenerateRequest, deadline: float
     ) -> GenerationOptions:
         self._admission.check_new_bytes(request.max_new_bytes, "max_new_bytes")
-        if (
-            request.sentinels == "pretraining"
-        ):  # too many blanks are refused before anything is done
-            for text in request.inputs:
+        if request.sentinels == "pretraining":
+            for text in request.inputs:  # too many blanks are refused before anything is done
                 encode_input(text, request.sentinels)
         constraint = None
         if request.constraint:

@@ -159,6 +159,15 @@ def test_a_killed_run_resumes_to_the_same_losses_and_weights(config, tmp_path):
     assert_same_run(tmp_path / "whole", tmp_path / "killed")
 
 
+def test_several_gpus_without_a_launcher_are_refused_before_anything_is_written(
+    config, monkeypatch
+):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    with pytest.raises(InputError, match="2 GPUs, but one process; use accelerate launch"):
+        pretrain(config)
+    assert not config.output.exists()
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt"])
 def test_a_checkpoint_that_was_cut_off_gives_way_to_the_one_before(config, tmp_path, capsys, name):
     pretrain(replace(config, save_steps=2))

@@ -1,7 +1,5 @@
 """Freezing, schedule, order and batches of a fine-tuning run."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -20,7 +18,6 @@ from kebyt5.finetuning.data import (
 from kebyt5.finetuning.freezing import freeze
 from kebyt5.finetuning.fresh_decoder import renew_decoder
 from kebyt5.finetuning.trainer import prepare_model
-from kebyt5.pretraining.schedule import cosine_cycles
 from kebyt5.tasks import Example, get_task
 from kebyt5.tasks.squad import Answers
 
@@ -116,23 +113,6 @@ def test_random_weights_are_those_of_the_seed(tmp_path):
     config.checkpoint = "random:tiny"
     with pytest.raises(InputError, match=r"tiny: no such shape; there are kebyt5-tiny, "):
         prepare_model(config)
-
-
-def test_schedule_starts_each_cycle_at_a_lower_peak_and_ends_at_the_floor():
-    rates = [cosine_cycles(step, 100, 4, 0.7, 1e-3) for step in range(101)]
-    peaks = [rates[step] for step in (0, 25, 50, 75)]
-    assert peaks == pytest.approx([1, 0.7, 0.49, 0.343])
-    assert rates[100] == pytest.approx(1e-3)
-    half_way = 1e-3 + (1 - 1e-3) * (1 + math.cos(math.pi * 12 / 25)) / 2
-    assert rates[12] == pytest.approx(half_way)
-    for cycle in range(4):
-        falling = rates[25 * cycle : 25 * cycle + 25]
-        assert falling == sorted(falling, reverse=True)
-
-
-def test_warmup_grows_to_the_first_peak():
-    rates = [cosine_cycles(step, 20, 1, 1.0, 0.0, warmup=4) for step in range(5)]
-    assert rates == pytest.approx([0.25, 0.5, 0.75, 1, 1])
 
 
 @given(

@@ -1,4 +1,4 @@
-"""Operations of a step, and how many a device can do."""
+"""Operations of a step."""
 
 import pytest
 import torch
@@ -7,8 +7,7 @@ from transformers import T5Config
 
 from kebyt5.models.fused import fast_path
 from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
-from kebyt5.pretraining import flops
-from kebyt5.pretraining.flops import measured_peak, training_flops, warn_of_slow_bfloat16
+from kebyt5.pretraining.flops import training_flops
 
 
 @pytest.mark.parametrize("gbst", [False, True])
@@ -29,16 +28,3 @@ def test_flops_are_those_of_the_products_that_run(tiny_model, gbst, monkeypatch)
     counted = counter.get_total_flops() / training_flops(model, 240, 60)
     # How GBST mixes and pools is its own affair; in a model as small as this it shows.
     assert counted == pytest.approx(1.2 if gbst else 1, abs=0.2 if gbst else 0.02)
-
-
-def test_the_peak_is_measured():
-    assert measured_peak(torch.device("cpu"), torch.float32) > 1e8
-
-
-@pytest.mark.parametrize("bfloat16", [0.5e9, 2e9])
-def test_bfloat16_that_is_slower_than_float32_is_told(bfloat16, monkeypatch, recwarn):
-    peaks = {torch.bfloat16: bfloat16, torch.float32: 1e9}
-    monkeypatch.setattr(flops, "measured_peak", lambda device, dtype: peaks[dtype])
-    warn_of_slow_bfloat16(torch.device("cpu"))
-    told = [str(warning.message) for warning in recwarn]
-    assert ["50% of its speed in float32" in text for text in told] == [True] * (bfloat16 < 1e9)

@@ -1,4 +1,4 @@
-"""Schedules and the history of a run."""
+"""The history of a run."""
 
 import json
 
@@ -8,20 +8,6 @@ from kebyt5.errors import InputError
 from kebyt5.pretraining.history import History, read_history
 from kebyt5.pretraining.plots import plot_history
 from kebyt5.pretraining.progress import ShowProgress
-from kebyt5.pretraining.schedule import constant, inverse_square_root
-
-
-def test_warmup_leads_to_the_peak():
-    for schedule in (constant, inverse_square_root):
-        rates = [schedule(step, warmup=4) for step in range(6)]
-        assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1])
-    assert constant(1000, warmup=4) == constant(0) == 1
-
-
-def test_inverse_square_root_halves_as_steps_are_four_times_as_many():
-    assert inverse_square_root(399, warmup=99) == pytest.approx(0.5)
-    assert inverse_square_root(0) == 1
-    assert inverse_square_root(99) == pytest.approx(0.1)
 
 
 def entries(*steps):

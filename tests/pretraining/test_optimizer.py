@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from kebyt5.pretraining.optimizer import slow_down_queries
-from kebyt5.pretraining.start import random_model
+from kebyt5.training.initialization import random_model
 
 
 @pytest.mark.parametrize("shape", ["kebyt5-tiny", "gbst-kebyt5-tiny"])

@@ -23,12 +23,12 @@ from kebyt5.corpus.shards import Shards, ShardWriter
 from kebyt5.errors import InputError
 from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
 from kebyt5.pretraining import flops
-from kebyt5.pretraining.checkpoints import last_checkpoint
 from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.history import read_history
 from kebyt5.pretraining.pretrain import pretrain, training_examples
-from kebyt5.pretraining.settings import to_yaml
 from kebyt5.pretraining.validation import Validation
+from kebyt5.training.checkpoints import last_checkpoint
+from kebyt5.training.settings import to_yaml
 from processes import command
 
 

@@ -17,7 +17,7 @@ from kebyt5.models.tokenization_kebyt5 import PAD
 from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.history import read_history
 from kebyt5.pretraining.pretrain import training_examples
-from kebyt5.pretraining.start import set_dropout
+from kebyt5.training.initialization import set_dropout
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,9 @@ from kebyt5.models.loading import SHIPPED, load
 from kebyt5.output import make_output_folder, write_json
 from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.pretrain import pretrain
-from kebyt5.pretraining.settings import to_settings
 from kebyt5.settings import STRICT, validated
 from kebyt5.tasks import get_task
+from kebyt5.training.settings import to_settings
 from kebyt5.workers import end_with_parent
 from kebyt5.yaml_files import load_yaml
 

@@ -31,12 +31,12 @@ from kebyt5.output import (
     write_json,
     write_text,
 )
-from kebyt5.pretraining.checkpoints import last_checkpoint
-from kebyt5.pretraining.devices import divide_batch, this_process
-from kebyt5.pretraining.flops import warn_of_slow_bfloat16
-from kebyt5.pretraining.settings import check_warmup, resumes, to_settings, to_yaml
 from kebyt5.tasks import get_task
 from kebyt5.tasks.files import read_json
+from kebyt5.training.checkpoints import last_checkpoint
+from kebyt5.training.devices import divide_batch, this_process
+from kebyt5.training.settings import check_warmup, resumes, to_settings, to_yaml
+from kebyt5.training.speed import warn_of_slow_bfloat16
 
 
 def read_data(config: FinetuneConfig) -> list[TaskData]:

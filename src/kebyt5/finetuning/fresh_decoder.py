@@ -5,7 +5,7 @@ import copy
 import torch
 from transformers import PreTrainedModel
 
-from kebyt5.pretraining.start import near_first
+from kebyt5.training.initialization import near_first
 
 
 def renew_decoder(model: PreTrainedModel, seed: int) -> list[str]:

@@ -26,10 +26,10 @@ from kebyt5.finetuning.freezing import freeze
 from kebyt5.finetuning.fresh_decoder import renew_decoder
 from kebyt5.models.loading import SHIPPED, load_float
 from kebyt5.models.merging import base_of_adapter
-from kebyt5.pretraining.arguments import shared_arguments
-from kebyt5.pretraining.devices import divide_batch, this_process
-from kebyt5.pretraining.schedule import cosine_cycles
-from kebyt5.pretraining.start import random_model, set_dropout
+from kebyt5.training.arguments import shared_arguments
+from kebyt5.training.devices import divide_batch, this_process
+from kebyt5.training.initialization import random_model, set_dropout
+from kebyt5.training.schedule import cosine_cycles
 
 LORA_TARGETS = ["q", "k", "v", "o", "wi_0", "wi_1", "wo"]
 

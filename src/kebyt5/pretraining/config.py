@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from kebyt5.errors import InputError
-from kebyt5.pretraining.settings import check_ranges, check_schedule, check_warmup
+from kebyt5.training.settings import check_ranges, check_schedule, check_warmup
 
 POSITIVE = (
     "steps",

@@ -1,10 +1,5 @@
-"""How many floating-point operations an example takes, and how many a device can do."""
+"""How many floating-point operations an example takes."""
 
-import time
-import warnings
-from functools import cache
-
-import torch
 from transformers import PreTrainedModel
 
 from kebyt5.models.configuration_gbswt5 import GBSWT5Config
@@ -49,33 +44,4 @@ def training_flops(model: PreTrainedModel, input_length: int, target_length: int
     return 3 * 2 * products
 
 
-@cache
-def measured_peak(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations per second of a large square matrix product, the best of several."""
-    size = 1024 if device.type == "cpu" else 8192
-    a = torch.ones(size, size, device=device, dtype=dtype)
-    best = float("inf")
-    for _ in range(8):
-        began = time.perf_counter()
-        product = a @ a
-        product[0, 0].item()  # waits for the device
-        best = min(best, time.perf_counter() - began)
-    return 2 * size**3 / best
-
-
-def warn_of_slow_bfloat16(device: torch.device) -> None:
-    """Warns where products in bfloat16 are slower than in float32, as is measured.
-
-    Processors without instructions for it (x86-64 without AMX or AVX-512 BF16, say) compute it
-    all the same, at a fraction of their speed.
-    """
-    share = measured_peak(device, torch.bfloat16) / measured_peak(device, torch.float32)
-    if share < 1:
-        warnings.warn(
-            f"this device multiplies in bfloat16 at {share:.0%} of its speed in float32;"
-            " a run without --bf16 is faster here",
-            stacklevel=2,
-        )
-
-
-__all__ = ["measured_peak", "training_flops", "warn_of_slow_bfloat16"]
+__all__ = ["training_flops"]

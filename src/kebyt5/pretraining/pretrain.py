@@ -20,30 +20,32 @@ from kebyt5.errors import InputError
 from kebyt5.models.configuration_gbswt5 import GBSWT5Config
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 from kebyt5.output import make_output_folder, provenance, whole_folder, write_json, write_text
-from kebyt5.pretraining.arguments import shared_arguments
 from kebyt5.pretraining.card import model_card
-from kebyt5.pretraining.checkpoints import check_resume, last_checkpoint
 from kebyt5.pretraining.config import PretrainConfig
-from kebyt5.pretraining.devices import (
-    divide_batch,
-    keep_tied_embeddings_together,
-    require_one_device_each,
-    this_process,
-)
 from kebyt5.pretraining.examples import Examples, Share
-from kebyt5.pretraining.flops import measured_peak, training_flops, warn_of_slow_bfloat16
+from kebyt5.pretraining.flops import training_flops
 from kebyt5.pretraining.history import History, read_history
 from kebyt5.pretraining.mixture import recorded_weights, require_recorded
 from kebyt5.pretraining.optimizer import slow_down_queries
 from kebyt5.pretraining.plots import plot_history
 from kebyt5.pretraining.progress import ShowProgress
+from kebyt5.pretraining.resume import check_resume
 from kebyt5.pretraining.salient import NameFinder, SalientSpans
-from kebyt5.pretraining.schedule import constant, cosine_cycles, inverse_square_root
-from kebyt5.pretraining.settings import to_settings, to_yaml
 from kebyt5.pretraining.spans import SpanCorruption
 from kebyt5.pretraining.start import starting_model
 from kebyt5.pretraining.stopping import Steer, begin_worker
 from kebyt5.pretraining.validation import Validation, validation_shards
+from kebyt5.training.arguments import shared_arguments
+from kebyt5.training.checkpoints import last_checkpoint
+from kebyt5.training.devices import (
+    divide_batch,
+    keep_tied_embeddings_together,
+    require_one_device_each,
+    this_process,
+)
+from kebyt5.training.schedule import constant, cosine_cycles, inverse_square_root
+from kebyt5.training.settings import to_settings, to_yaml
+from kebyt5.training.speed import measured_peak, warn_of_slow_bfloat16
 
 
 class TrainingData(Dataset[dict[str, torch.Tensor]]):

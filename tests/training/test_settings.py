@@ -9,7 +9,7 @@ import yaml
 from kebyt5.errors import InputError
 from kebyt5.finetuning.config import FinetuneConfig
 from kebyt5.pretraining.config import PretrainConfig
-from kebyt5.pretraining.settings import resumes, to_settings, to_yaml
+from kebyt5.training.settings import resumes, to_settings, to_yaml
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Where a stopped run goes on."""
+"""Checkpoints of a run: which is the newest that is whole."""
 
 import json
 import shutil
@@ -9,9 +9,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from kebyt5.errors import InputError
-from kebyt5.pretraining.config import FREE_ON_RESUME, PretrainConfig
-from kebyt5.pretraining.devices import this_process
-from kebyt5.pretraining.settings import resumes
+from kebyt5.training.devices import this_process
 
 
 def last_checkpoint(output: Path) -> tuple[int, Path | None]:
@@ -61,26 +59,4 @@ def _require_whole(folder: Path) -> None:
             raise ValueError(f"{path.name} is cut off")
 
 
-def check_resume(config: PretrainConfig, fingerprints: dict[str, str]) -> bool:
-    """Whether there is a run to go on with; refuses one with other settings or another corpus.
-
-    Raises:
-        InputError: Names what differs.
-    """
-    output = config.output
-    if not resumes("pretrain", config, FREE_ON_RESUME):
-        return False
-    try:
-        corpus = json.loads((output / "corpus.json").read_text(encoding="utf-8"))["fingerprints"]
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise InputError(f"{output}: holds no run to resume; name an empty folder") from error
-    for split, fingerprint in fingerprints.items():
-        if corpus.get(split) != fingerprint:
-            raise InputError(
-                f"{config.corpus / split}: these are not the shards that the run in {output} began"
-                " with; bring those back or begin a new run"
-            )
-    return True
-
-
-__all__ = ["check_resume", "last_checkpoint"]
+__all__ = ["last_checkpoint"]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from kebyt5.pretraining.start import random_model
+from kebyt5.training.initialization import random_model
 
 
 @pytest.mark.parametrize("shape", ["kebyt5-tiny", "gbst-kebyt5-tiny"])

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from kebyt5.pretraining.settings import RunSettings
+from kebyt5.training.settings import RunSettings
 
 
 def shared_arguments(config: RunSettings, size: int, accumulation: int) -> dict[str, Any]:

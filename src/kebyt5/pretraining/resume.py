@@ -1,0 +1,32 @@
+"""Whether a pretraining run goes on where another was stopped."""
+
+import json
+
+from kebyt5.errors import InputError
+from kebyt5.pretraining.config import FREE_ON_RESUME, PretrainConfig
+from kebyt5.training.settings import resumes
+
+
+def check_resume(config: PretrainConfig, fingerprints: dict[str, str]) -> bool:
+    """Whether there is a run to go on with; refuses one with other settings or another corpus.
+
+    Raises:
+        InputError: Names what differs.
+    """
+    output = config.output
+    if not resumes("pretrain", config, FREE_ON_RESUME):
+        return False
+    try:
+        corpus = json.loads((output / "corpus.json").read_text(encoding="utf-8"))["fingerprints"]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise InputError(f"{output}: holds no run to resume; name an empty folder") from error
+    for split, fingerprint in fingerprints.items():
+        if corpus.get(split) != fingerprint:
+            raise InputError(
+                f"{config.corpus / split}: these are not the shards that the run in {output} began"
+                " with; bring those back or begin a new run"
+            )
+    return True
+
+
+__all__ = ["check_resume"]

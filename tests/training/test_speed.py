@@ -1,0 +1,20 @@
+"""How fast a device multiplies."""
+
+import pytest
+import torch
+
+from kebyt5.training import speed
+from kebyt5.training.speed import measured_peak, warn_of_slow_bfloat16
+
+
+def test_the_peak_is_measured():
+    assert measured_peak(torch.device("cpu"), torch.float32) > 1e8
+
+
+@pytest.mark.parametrize("bfloat16", [0.5e9, 2e9])
+def test_bfloat16_that_is_slower_than_float32_is_told(bfloat16, monkeypatch, recwarn):
+    peaks = {torch.bfloat16: bfloat16, torch.float32: 1e9}
+    monkeypatch.setattr(speed, "measured_peak", lambda device, dtype: peaks[dtype])
+    warn_of_slow_bfloat16(torch.device("cpu"))
+    told = [str(warning.message) for warning in recwarn]
+    assert ["50% of its speed in float32" in text for text in told] == [True] * (bfloat16 < 1e9)

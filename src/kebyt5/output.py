@@ -1,19 +1,12 @@
-"""Outputs that are whole or absent, and what they were made with."""
+"""Outputs that are whole or absent."""
 
-import importlib.metadata
 import json
 import os
-import platform
-import shlex
 import shutil
 import stat
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +72,7 @@ def require_writable(path: Path) -> None:
     Raises:
         InputError: Its folder does not exist or cannot be written to, or it is no regular file.
     """
-    with _told(path):
+    with _as_input_error(path):
         folder = _regular(path).parent
         if not folder.is_dir():
             raise InputError(f"{path}: cannot be written: give a file in a folder that exists")
@@ -97,7 +90,7 @@ def _regular(path: Path) -> Path:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _as_input_error(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:  # the latter for links that lead to each other
@@ -108,7 +101,7 @@ def _told(path: Path) -> Iterator[None]:
 @contextmanager
 def _whole_file(path: Path) -> Iterator[Path]:
     """Yields a temporary name of a file that is renamed when the block ends without error."""
-    with _told(path):
+    with _as_input_error(path):
         place = _regular(path)
     temporary = place.with_name(f".{place.name}.{os.getpid()}.incomplete")
     try:
@@ -151,59 +144,10 @@ def _give_usual_rights(folder: Path) -> None:
                 file.chmod(rights)
 
 
-def provenance() -> dict[str, Any]:
-    """What a result was made with: command, commit, machine, date, versions."""
-    packages = ("kebyt5", "torch", "transformers")
-    return {
-        "command": shlex.join(["kebyt5", *sys.argv[1:]]),
-        "commit": source_commit(),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {
-            "processor": _processor(),
-            "cores": os.cpu_count(),
-            "system": platform.platform(),
-            "python": platform.python_version(),
-        },
-        "versions": {name: importlib.metadata.version(name) for name in packages},
-    }
-
-
-@cache
-def source_commit() -> str | None:
-    """The commit of the source tree that this package runs from, None for an installed package.
-
-    It is looked up once, at best when the process starts: what runs is the code as it was then,
-    and another commit may follow while it does.
-    """
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(Path(__file__).parent), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        # An environment may lie in a repository to which the package does not belong.
-        git("ls-files", "--error-unmatch", Path(__file__).name)
-        changed = git("status", "--porcelain", "--untracked-files=no", ".")
-        return git("rev-parse", "HEAD") + (" with changes" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
 __all__ = [
     "make_output_folder",
-    "provenance",
     "require_writable",
     "save_figure",
-    "source_commit",
     "whole_folder",
     "write_json",
     "write_text",

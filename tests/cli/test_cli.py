@@ -11,11 +11,11 @@ import torch
 import yaml
 
 import kebyt5
-from kebyt5.generation.quantization import quantize
 from kebyt5.models.loading import CheckpointError
-from kebyt5.output import source_commit
 from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.start import starting_model
+from kebyt5.provenance import source_commit
+from kebyt5.quantization.quantize import quantize
 
 
 @pytest.fixture(autouse=True)

@@ -39,7 +39,7 @@ def test_where_it_is_refused_nothing_is_written(run, checkpoint, dev_file, tmp_p
     def refuse(*arguments, **options):
         raise InputError("too many points lost")
 
-    monkeypatch.setattr("kebyt5.evaluation.quantization.quantize_checked", refuse)
+    monkeypatch.setattr("kebyt5.quantization.check.quantize_checked", refuse)
     code, out, error = run(checkpoint, tmp_path / "int8", "--check", "ner", dev_file)
     assert (code, out, error) == (2, "", "error: too many points lost\n")
     assert not (tmp_path / "int8").exists()

@@ -11,9 +11,9 @@ from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration, T5
 
 import kebyt5
 from kebyt5 import ByteTokenizer
-from kebyt5.generation.quantization import quantize
 from kebyt5.models.conversion import add_gbst, export
 from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
+from kebyt5.quantization.quantize import quantize
 
 IDS = torch.randint(3, 259, (1, 30), generator=torch.Generator().manual_seed(0))
 

@@ -16,12 +16,12 @@ from torch import nn
 from transformers import T5Config
 from transformers.models.t5.modeling_t5 import T5Block
 
-from kebyt5.generation.quantization import quantize
 from kebyt5.models import encoder_block, native
 from kebyt5.models.fused import fast_path
 from kebyt5.models.int8 import Int8Linear, quantize_rows
 from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
 from kebyt5.models.native import Panels
+from kebyt5.quantization.quantize import quantize
 
 pytestmark = pytest.mark.skipif(
     not hasattr(native.library(), "encode_block") and "CI" not in os.environ,

@@ -13,8 +13,8 @@ from kebyt5.generation import Engine, GenerationOptions, Statistics
 from kebyt5.generation.constraints import CopyWithTags
 from kebyt5.generation.constraints.constraint import Constraint, mask_of
 from kebyt5.generation.encoding import encode
-from kebyt5.generation.quantization import quantize
 from kebyt5.models.tokenization_kebyt5 import EOS, VOCABULARY, ByteTokenizer
+from kebyt5.quantization.quantize import quantize
 from kebyt5.tasks.ner import TYPES
 
 

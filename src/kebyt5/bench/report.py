@@ -13,7 +13,8 @@ from kebyt5.bench.losses import LossCurves
 from kebyt5.bench.measure import ratio
 from kebyt5.bench.mrc import GBST, PLAIN, PUBLISHED, Efficiency
 from kebyt5.bench.speed import Case, Result, Speed
-from kebyt5.output import provenance, save_figure
+from kebyt5.output import save_figure
+from kebyt5.provenance import provenance
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -28,7 +28,7 @@ from kebyt5.cli.serve import serve
 from kebyt5.cli.tasks import tasks
 from kebyt5.errors import InputError
 from kebyt5.models.loading import CheckpointError
-from kebyt5.output import source_commit
+from kebyt5.provenance import source_commit
 from kebyt5.yaml_files import load_yaml
 
 app = App(

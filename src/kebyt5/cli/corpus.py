@@ -75,7 +75,7 @@ def stats(folder: Path, /, *, output: Path | None = None) -> None:
     """
     _need_extra()
     from kebyt5.corpus.report import CorpusReport, write_report
-    from kebyt5.output import provenance
+    from kebyt5.provenance import provenance
 
     report = CorpusReport.of_corpus(folder)
     if output is not None:  # before anything is printed, as nobody may be there to read it

@@ -26,7 +26,8 @@ def merge(*checkpoints: str, output: Path, weights: str | None = None) -> None:
     from kebyt5.models.merging import merge as run
     from kebyt5.models.merging import merge_card
     from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
-    from kebyt5.output import make_output_folder, provenance, whole_folder, write_text
+    from kebyt5.output import make_output_folder, whole_folder, write_text
+    from kebyt5.provenance import provenance
 
     if not checkpoints:
         raise InputError("give an adapter's folder or several checkpoints to merge")

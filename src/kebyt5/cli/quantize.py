@@ -39,11 +39,12 @@ def quantize(
         limit: Check on so many examples, the first ones.
         options: How answers are made.
     """
-    from kebyt5.evaluation.quantization import quantize_checked
-    from kebyt5.generation.quantization import quantize as round_weights
     from kebyt5.models.loading import load_float
     from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
-    from kebyt5.output import make_output_folder, provenance, whole_folder, write_json
+    from kebyt5.output import make_output_folder, whole_folder, write_json
+    from kebyt5.provenance import provenance
+    from kebyt5.quantization.check import quantize_checked
+    from kebyt5.quantization.quantize import quantize as round_weights
     from kebyt5.tasks import get_task
 
     if not max_drop >= 0:  # NaN is not either

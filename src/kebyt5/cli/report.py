@@ -21,7 +21,8 @@ def report(*runs: Path, output: Path) -> None:
             such folders.
         output: A new folder.
     """
-    from kebyt5.output import make_output_folder, provenance, whole_folder
+    from kebyt5.output import make_output_folder, whole_folder
+    from kebyt5.provenance import provenance
     from kebyt5.reporting.report import write_report
     from kebyt5.reporting.results import read_runs
 

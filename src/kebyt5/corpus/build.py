@@ -42,7 +42,8 @@ from kebyt5.corpus.shards import CORPUS_MANIFEST, CORPUS_WORK
 from kebyt5.corpus.steps import ReadSources, SourceFile, StoredDocuments, WriteShards
 from kebyt5.corpus.tally import Rejects
 from kebyt5.errors import InputError
-from kebyt5.output import make_output_folder, provenance, write_json, write_text
+from kebyt5.output import make_output_folder, write_json, write_text
+from kebyt5.provenance import provenance
 
 MOST_TASKS = 256
 

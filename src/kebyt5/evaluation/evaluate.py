@@ -14,7 +14,8 @@ from kebyt5.evaluation.options import PredictOptions
 from kebyt5.evaluation.plots import robustness_curves
 from kebyt5.evaluation.predict import Predictions, predict
 from kebyt5.evaluation.predictions import write_predictions
-from kebyt5.output import provenance, save_figure, write_json
+from kebyt5.output import save_figure, write_json
+from kebyt5.provenance import provenance
 from kebyt5.tasks import Example, Task
 from kebyt5.tasks.fitting import size
 

@@ -23,14 +23,8 @@ from kebyt5.finetuning.trainer import (
     prepare_model,
 )
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
-from kebyt5.output import (
-    make_output_folder,
-    provenance,
-    save_figure,
-    whole_folder,
-    write_json,
-    write_text,
-)
+from kebyt5.output import make_output_folder, save_figure, whole_folder, write_json, write_text
+from kebyt5.provenance import provenance
 from kebyt5.tasks import get_task
 from kebyt5.tasks.files import read_json
 from kebyt5.training.checkpoints import last_checkpoint

@@ -13,7 +13,8 @@ import torch
 from kebyt5.finetuning.config import FREE_ON_RESUME, FinetuneConfig
 from kebyt5.finetuning.finetune import check_resume, finetune, read_data
 from kebyt5.finetuning.trainer import devices
-from kebyt5.output import make_output_folder, provenance, write_json, write_text
+from kebyt5.output import make_output_folder, write_json, write_text
+from kebyt5.provenance import provenance
 from kebyt5.training.devices import divide_batch, this_process
 from kebyt5.training.settings import resumes, to_yaml
 

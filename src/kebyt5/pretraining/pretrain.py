@@ -19,7 +19,7 @@ from kebyt5.corpus.shards import Shards
 from kebyt5.errors import InputError
 from kebyt5.models.configuration_gbswt5 import GBSWT5Config
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
-from kebyt5.output import make_output_folder, provenance, whole_folder, write_json, write_text
+from kebyt5.output import make_output_folder, whole_folder, write_json, write_text
 from kebyt5.pretraining.card import model_card
 from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.examples import Examples, Share
@@ -35,6 +35,7 @@ from kebyt5.pretraining.spans import SpanCorruption
 from kebyt5.pretraining.start import starting_model
 from kebyt5.pretraining.stopping import Steer, begin_worker
 from kebyt5.pretraining.validation import Validation, validation_shards
+from kebyt5.provenance import provenance
 from kebyt5.training.arguments import shared_arguments
 from kebyt5.training.checkpoints import last_checkpoint
 from kebyt5.training.devices import (

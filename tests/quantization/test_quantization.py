@@ -8,12 +8,12 @@ from transformers import AutoModel, AutoModelForSeq2SeqLM, AutoModelForTextEncod
 
 import kebyt5
 from kebyt5.generation.engine import Engine
-from kebyt5.generation.quantization import quantize
 from kebyt5.generation.request import GenerationOptions
 from kebyt5.models import int8
 from kebyt5.models.conversion import export
 from kebyt5.models.int8 import Int8Linear, linear_each, quantize_rows
 from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
+from kebyt5.quantization.quantize import quantize
 
 
 def test_products_are_those_of_the_rounded_numbers():

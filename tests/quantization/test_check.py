@@ -6,9 +6,9 @@ import torch
 import kebyt5
 from kebyt5.errors import InputError
 from kebyt5.evaluation.options import PredictOptions
-from kebyt5.evaluation.quantization import CALIBRATION, quantize_checked
 from kebyt5.generation import Engine
 from kebyt5.models.int8 import Int8Linear
+from kebyt5.quantization.check import CALIBRATION, quantize_checked
 from kebyt5.tasks import Example, get_task
 
 TITLES = ["새 전화기", "한 골 차 승리", "총선 앞두고"]

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 import kebyt5
-from kebyt5.generation.quantization import quantize
-from kebyt5.generation.smoothing import channels_of, smooth
 from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
+from kebyt5.quantization.quantize import quantize
+from kebyt5.quantization.smoothing import channels_of, smooth
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from kebyt5.errors import InputError
 from kebyt5.evaluation.options import PredictOptions
 from kebyt5.evaluation.predict import predict
 from kebyt5.finetuning.data import TaskDataset, collate
-from kebyt5.generation.quantization import quantize
-from kebyt5.generation.smoothing import smooth
+from kebyt5.quantization.quantize import quantize
+from kebyt5.quantization.smoothing import smooth
 from kebyt5.tasks import Example, Task
 
 CALIBRATION = 64
@@ -62,7 +62,7 @@ def quantize_checked(
     """Rounds the weights of a model to eight bits, in place, and compares a task's scores.
 
     Channels are evened out first by what they are in the first 64 examples, see
-    `kebyt5.generation.smoothing`.
+    `kebyt5.quantization.smoothing`.
 
     Args:
         model: KEByT5, GBST-KEByT5 or ByT5 in float32, on a CPU. It is in evaluation mode then and

@@ -1,0 +1,1 @@
+"""Weights of one byte each, and what they cost in score."""

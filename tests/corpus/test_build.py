@@ -163,8 +163,23 @@ def test_killed_half_way_a_rerun_does_what_is_missing(build, sources, tmp_path):
     assert shard_files(killed) == shard_files(whole)
     assert times(killed).items() >= done.items()
     before = times(killed)
+    left = killed / ".work" / "documents" / "left.jsonl"  # by a kill after the manifest
+    left.parent.mkdir()
+    left.touch()
     assert build("killed", sources=sources) == killed
     assert times(killed) == before
+    assert not left.parent.exists()
+
+
+def test_the_output_may_lie_within_a_source(build, recipe, tmp_path, monkeypatch):
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("\n\n".join(LONG))
+    sources = [{"name": "texts", "paths": str(tmp_path / "texts")}]
+    with monkeypatch.context() as patch:
+        patch.setattr("kebyt5.corpus.build.run_stages", lambda *_: False)  # stopped at once
+        assert not build_corpus(recipe("texts/corpus", sources=sources))
+    corpus = build("texts/corpus", sources=sources)
+    assert len(documents(corpus)["texts"]) + len(documents(corpus, "validation")["texts"]) == 60
 
 
 def test_another_recipe_or_other_files_are_not_mixed_in(build, sources, tmp_path):

@@ -5,9 +5,10 @@ import os
 import sys
 import threading
 
+import pytest
 import torch
 
-from kebyt5.serving.threads import leave_cores_to_workers
+from kebyt5.serving.threads import Expendable, leave_cores_to_workers
 from kebyt5.serving.worker import Worker
 
 
@@ -39,3 +40,24 @@ def test_workers_share_the_cores_and_nobody_else_has_any(model):
     assert found == [1, 2]
     if sys.platform == "linux":
         assert nice[1] > nice[0]  # whoever answers goes first
+
+
+def test_what_never_ends_keeps_only_its_own_place():
+    async def check():
+        stuck, threads = threading.Event(), Expendable(2)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await threads.run(stuck.wait)
+        assert await threads.run(max, 1, 2) == 2
+        with pytest.raises(ZeroDivisionError):
+            await threads.run(divmod, 1, 0)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await threads.run(stuck.wait)
+        waiting = asyncio.create_task(threads.run(max, 1, 2))
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        stuck.set()
+        assert await waiting == 2
+
+    asyncio.run(check())

@@ -64,6 +64,7 @@ def build_corpus(config: CorpusConfig) -> bool:
     work = config.output / CORPUS_WORK
     _begin(config, files, work)
     if (config.output / CORPUS_MANIFEST).exists():
+        _remove_intermediate(work)  # which a kill may have left
         return True
     stages = make_stages(config, files, provenance())
     return run_stages(stages, config.executor, work / "logs")
@@ -72,14 +73,21 @@ def build_corpus(config: CorpusConfig) -> bool:
 def source_files(config: CorpusConfig) -> list[SourceFile]:
     """All files of all sources, in the order of the recipe.
 
+    What the build itself writes is none, should its folder lie within a source.
+
     Raises:
         InputError: A path leads nowhere.
     """
-    return [
+    output = config.output.resolve()
+    files = [
         SourceFile(number, file)
         for number, source in enumerate(config.sources)
         for file in source.reader.files(source.paths)
+        if not Path(file).resolve().is_relative_to(output)
     ]
+    if not files:
+        raise InputError(f"{output}: the sources hold nothing but this output folder")
+    return files
 
 
 def make_stages(
@@ -169,8 +177,13 @@ class Finish(PipelineStep):
             "made_with": self.made_with,
         }
         write_json(output / CORPUS_MANIFEST, content)
-        for name in ("documents", "exact", "minhash"):
-            shutil.rmtree(work / name, ignore_errors=True)
+        _remove_intermediate(work)
+
+
+def _remove_intermediate(work: Path) -> None:
+    """Removes the texts between the stages, a copy of all sources."""
+    for name in ("documents", "exact", "minhash"):
+        shutil.rmtree(work / name, ignore_errors=True)
 
 
 def _begin(config: CorpusConfig, files: list[SourceFile], work: Path) -> None:

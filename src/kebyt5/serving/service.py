@@ -42,8 +42,12 @@ from kebyt5.serving.schemas import (
     TextPiece,
 )
 from kebyt5.serving.tasks import RESPONSES, TaskRequest, TaskResponse, answered, examples_of
+from kebyt5.serving.threads import Expendable
 from kebyt5.serving.worker import Worker
 from kebyt5.tasks import Example, Task, get_task
+
+COMPILERS = 4
+"""Constraints that are compiled at the same time."""
 
 WARM_UP = 0.5
 """Seconds after which a service that starts tries no larger batch."""
@@ -89,6 +93,7 @@ class LocalService:
         self._admission = Admission(options)
         self.places = self._admission.places
         self.worker = Worker(model, options.slots, name, threads)
+        self._compiling = Expendable(COMPILERS)
         self._options = options
         self._info = ModelInfo(
             name=name,
@@ -269,7 +274,7 @@ class LocalService:
         constraint = None
         if request.constraint:
             async with asyncio.timeout_at(deadline):
-                constraint = await asyncio.to_thread(requested_constraint, request.constraint)
+                constraint = await self._compiling.run(requested_constraint, request.constraint)
         return GenerationOptions(
             max_new_bytes=request.max_new_bytes,
             constraint=constraint,

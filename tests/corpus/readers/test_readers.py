@@ -380,6 +380,9 @@ def test_tables_have_a_line_of_column_names(tmp_path):
         ["하나"],
         [(f"ratings.txt:{line}", "not CSV") for line in (2, 3, 4)],
     )
+    # A quote within a cell leaves no cell open.
+    path.write_text('text,label\n"화면이 55" 넓다",1\n하나,2\n')
+    assert read("table", path, delimiter=",") == (["하나"], [("ratings.txt:2", "not CSV")])
     # What one table leaves open does not reach into the next.
     with zipfile.ZipFile(tmp_path / "two.zip", "w") as archive:
         archive.writestr("a.csv", 'text,label\n"하나,1\n')

@@ -206,6 +206,22 @@ def test_huge_counts_are_no_reason_to_explode(schema):
     assert admits(constraint, "[1,2]") == ("maxItems" in schema)
 
 
+def pattern_schemas(count):
+    return [{"type": "string", "pattern": f"(a|b){{0,{50 + i}}}c"} for i in range(count)]
+
+
+def test_patterns_whose_intersection_explodes_are_refused():
+    with pytest.raises(ConstraintError, match="too long to compile: too many of its patterns"):
+        Grammar.json_schema({"allOf": pattern_schemas(60)})
+
+
+def test_many_patterns_that_do_not_meet_are_fine():
+    properties = {f"p{i}": schema for i, schema in enumerate(pattern_schemas(20))}
+    schema = {"type": "object", "properties": properties, "additionalProperties": False}
+    assert admits(Grammar.json_schema(schema), '{"p0":"abc","p19":"c"}')
+    assert admits(Grammar.json_schema({"anyOf": pattern_schemas(20)}), '"abc"')
+
+
 def test_what_explodes_later_ends_with_the_same_error():
     several = " | ".join(" ".join(["s"] * count) for count in range(2, 8))
     constraint = Grammar.lark(f'start: s\ns: {several} | "a" | "b"\n')

@@ -10,6 +10,9 @@ from kebyt5.corpus.readers.reader import defect, document
 from kebyt5.corpus.readers.text import LinesReader
 from kebyt5.errors import InputError
 
+_OPEN_CELL = "unexpected end of data"
+"""How `csv` calls a quoted cell that goes on in the next line."""
+
 
 @dataclass(kw_only=True)
 class TableReader(LinesReader):
@@ -44,7 +47,7 @@ class TableReader(LinesReader):
             try:
                 row = self._row(line)
             except csv.Error as error:
-                is_quoted = line.count('"') % 2 == 1 and not is_part
+                is_quoted = str(error) == _OPEN_CELL and not is_part
                 yield defect("not CSV", place, str(error), line)
                 continue
             if name != last:

@@ -11,6 +11,7 @@ import numpy as np
 
 from kebyt5.generation.constraints.constraint import Constraint, ConstraintError, mask_of
 from kebyt5.generation.constraints.emptiness import is_empty_schema, with_optional_terminals
+from kebyt5.generation.constraints.trial import LIMITS, MAX_UNTRIED_PATTERNS, require_compilable
 from kebyt5.models.tokenization_kebyt5 import EOS, LAST_BYTE, OFFSET, VOCABULARY
 
 if TYPE_CHECKING:
@@ -83,13 +84,17 @@ class Grammar(Constraint):
 
         try:
             text = schema if isinstance(schema, str) else json.dumps(schema)
+            content = json.loads(text)
             grammar = LLMatcher.grammar_from_json_schema(
                 _characters(text), overrides={"whitespace_flexible": False}
             )
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise ConstraintError(f"the schema cannot be read: {_one_line(str(error))}") from error
+        plain = json.dumps(content)  # without escapes in names
+        if plain.count('"pattern"') + plain.count('"format"') > MAX_UNTRIED_PATTERNS:
+            require_compilable(grammar)
         made = cls(grammar)
-        if is_empty_schema(json.loads(text)):
+        if is_empty_schema(content):
             raise ConstraintError(_NO_TEXT)
         return made
 
@@ -213,16 +218,7 @@ class _State:
 def _new_matcher(grammar: str) -> "LLMatcher":
     from llguidance import LLMatcher, LLParserLimits
 
-    # A grammar beyond these would take hundreds of MB, or seconds a byte.
-    limits = LLParserLimits(
-        max_items_in_row=1000,
-        initial_lexer_fuel=200_000,
-        step_lexer_fuel=100_000,
-        step_max_items=20_000,
-        max_lexer_states=20_000,
-        max_grammar_size=100_000,
-        verbose_errors=False,
-    )
+    limits = LLParserLimits(**LIMITS, verbose_errors=False)
     return LLMatcher(_tokenizer(), grammar, log_level=0, limits=limits)
 
 

@@ -1,7 +1,9 @@
 """Korean token-free language models on today's Transformers.
 
-Importing the package registers GBST-KEByT5 with the Auto classes, so that published checkpoints
-load with `AutoModelForSeq2SeqLM.from_pretrained` and no remote code.
+Importing the package registers GBST-KEByT5 with Transformers' Auto classes, so that published
+checkpoints load with `AutoModelForSeq2SeqLM.from_pretrained` and no remote code. Plain KEByT5
+checkpoints are T5 to the Auto classes; `kebyt5.load` makes a `KEByT5ForConditionalGeneration` of
+them, which adds the z-loss and refuses damaged files.
 """
 
 from transformers import (
@@ -14,12 +16,13 @@ from transformers import (
 
 from kebyt5.allocator import keep_memory
 from kebyt5.models.configuration_gbswt5 import GBSWT5Config
-from kebyt5.models.loading import load
+from kebyt5.models.loading import CheckpointError, load
 from kebyt5.models.modeling_gbswt5 import (
     GBSWT5EncoderModel,
     GBSWT5ForConditionalGeneration,
     GBSWT5Model,
 )
+from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 
 __version__ = "0.1.0"
@@ -32,10 +35,12 @@ AutoTokenizer.register(GBSWT5Config, ByteTokenizer)
 
 __all__ = [
     "ByteTokenizer",
+    "CheckpointError",
     "GBSWT5Config",
     "GBSWT5EncoderModel",
     "GBSWT5ForConditionalGeneration",
     "GBSWT5Model",
+    "KEByT5ForConditionalGeneration",
     "keep_memory",
     "load",
 ]

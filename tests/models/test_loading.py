@@ -265,6 +265,11 @@ def test_damaged_folders_are_refused_in_one_line(checkpoint, damage):
     assert "\n" not in str(error.value)
 
 
+def test_an_argument_that_there_is_not_is_no_fault_of_the_checkpoint(checkpoint):
+    with pytest.raises(TypeError, match="'no_such_option'"):
+        kebyt5.load(checkpoint[0], no_such_option=1)
+
+
 def test_the_type_of_weights_goes_by_its_old_name_too(checkpoint):
     folder, _ = checkpoint
     assert kebyt5.load(folder, torch_dtype=torch.bfloat16).dtype == torch.bfloat16

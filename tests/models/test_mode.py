@@ -18,3 +18,11 @@ def test_the_mode_is_restored_however_the_block_ends(training, error):
         if error:
             raise error
     assert model.training == model[0].training == training
+
+
+def test_a_part_with_a_mode_of_its_own_keeps_it():
+    model = nn.Sequential(nn.Dropout(0.5), nn.Dropout(0.5)).train()
+    model[0].eval()  # frozen, for example
+    with evaluating(model):
+        assert not model[1].training
+    assert [part.training for part in model] == [False, True]

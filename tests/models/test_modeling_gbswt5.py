@@ -23,6 +23,10 @@ from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
 IDS = torch.randint(3, 259, (2, 40), generator=torch.Generator().manual_seed(0))
 MASK = (torch.arange(40) < torch.tensor([[40], [25]])).long()
 LABELS = torch.randint(3, 259, (2, 9), generator=torch.Generator().manual_seed(1))
+SHAPE_OF_T5 = {
+    "vocab_size": 384, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_heads": 2, "num_layers": 1,
+    "num_decoder_layers": 1, "feed_forward_proj": "gated-gelu", "decoder_start_token_id": 0,
+}  # fmt: skip
 
 
 def close(ours, expected, tolerance=1e-5):
@@ -62,6 +66,20 @@ def test_a_plain_model_ties_as_its_config_says(tied, tmp_path):
     assert (model.lm_head.weight is model.shared.weight) == tied
     vanilla = T5ForConditionalGeneration.from_pretrained(tmp_path).eval()
     close(model.eval()(IDS, MASK, labels=LABELS).logits, vanilla(IDS, MASK, labels=LABELS).logits)
+
+
+@pytest.mark.parametrize("is_plain", [True, False])
+def test_what_t5_has_elsewhere_is_taken_by_name_alone(tiny_model, is_plain):
+    model = KEByT5ForConditionalGeneration(T5Config(**SHAPE_OF_T5)) if is_plain else tiny_model()
+    with pytest.raises(TypeError, match="positional arguments"):
+        model(IDS, MASK, LABELS, torch.ones_like(LABELS))  # T5's mask of the decoder
+
+
+def test_a_config_is_not_changed_by_a_model_of_it():
+    config = T5Config(**SHAPE_OF_T5, tie_word_embeddings=False)
+    before = config.to_dict()
+    KEByT5ForConditionalGeneration(config)
+    assert config.to_dict() == before
 
 
 def test_fresh_weights_have_the_scale_of_t5(tiny_model):

@@ -355,3 +355,12 @@ def test_it_is_hub_remote_code_for_auto_tokenizer(tmp_path, monkeypatch):
     loaded = AutoTokenizer.from_pretrained(tmp_path / "hub", trust_remote_code=True)
     assert type(loaded).__name__ == "ByteTokenizer"
     assert loaded("한글")["input_ids"] == TOKENIZER("한글")["input_ids"]
+
+
+def test_options_of_decoding_are_those_of_transformers_or_refused():
+    ids = TOKENIZER("한글")["input_ids"]
+    options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": True}
+    assert TOKENIZER.decode(ids, **options, spaces_between_special_tokens=False) == "한글"
+    for decode, argument in ((TOKENIZER.decode, ids), (TOKENIZER.batch_decode, [ids])):
+        with pytest.raises(TypeError, match="'skip_special_token'"):
+            decode(argument, skip_special_token=True)

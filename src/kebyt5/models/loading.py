@@ -65,9 +65,11 @@ def load(
             model = _load_adapter(Path(source), dtype, kwargs)
         else:
             model = _load_model(source, dtype, kwargs)
-    except CheckpointError:
+    except (CheckpointError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # a damaged file may raise anything at all
+        if isinstance(error, TypeError) and any(repr(name) in str(error) for name in kwargs):
+            raise  # an argument that `from_pretrained` does not take
         raise CheckpointError(_explain(source, is_local, error)) from error
     model.name_or_path = str(name_or_path)
     return model

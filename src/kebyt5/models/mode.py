@@ -8,17 +8,14 @@ from torch import nn
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Has a model in evaluation mode within the block, and as it was behind it.
-
-    Args:
-        model: Of any wrapping. All its parts get the mode that it has as a whole.
-    """
-    was_training = model.training
+    """Puts a model in evaluation mode for the block, then restores the mode of every submodule."""
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         yield
     finally:
-        model.train(was_training)
+        for module, was_training in modes:
+            module.training = was_training
 
 
 __all__ = ["evaluating"]

@@ -187,6 +187,7 @@ class GBSWT5Model(GBSWT5EncoderDecoder, T5Model):
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         decoder_input_ids: Tensor | None = None,
+        *,  # T5 has its decoder's mask here
         encoder_outputs: Any = None,
         inputs_embeds: Tensor | None = None,
         **kwargs: Any,
@@ -218,6 +219,7 @@ class GBSWT5ForConditionalGeneration(GBSWT5EncoderDecoder, KEByT5ForConditionalG
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         decoder_input_ids: Tensor | None = None,
+        *,  # T5 has its decoder's mask here
         encoder_outputs: Any = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,

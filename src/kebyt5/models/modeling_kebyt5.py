@@ -51,6 +51,7 @@ class KEByT5ForConditionalGeneration(ByteModelMixin, T5ForConditionalGeneration)
     """
 
     def __init__(self, config: T5Config) -> None:
+        config = copy.deepcopy(config)
         # T5Config ties whatever it is told, but remembers what it was told in this flag.
         config.tie_word_embeddings = config.scale_decoder_outputs
         # Not the parent's __init__, which would build stacks of Transformers.
@@ -86,6 +87,7 @@ class KEByT5ForConditionalGeneration(ByteModelMixin, T5ForConditionalGeneration)
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         decoder_input_ids: Tensor | None = None,
+        *,  # T5 has its decoder's mask here
         labels: Tensor | None = None,
         encoder_outputs: Any = None,
         inputs_embeds: Tensor | None = None,

@@ -50,6 +50,11 @@ _UNCOMMON_OPTIONS = (  # left to Transformers
     "return_token_type_ids",
     "sanitize_control_tokens",
 )
+_IGNORED_OPTIONS = {
+    "clean_up_tokenization_spaces",
+    "spaces_between_special_tokens",
+    "use_source_tokenizer",
+}
 
 
 class ByteTokenizer(ByT5Tokenizer):
@@ -127,7 +132,7 @@ class ByteTokenizer(ByT5Tokenizer):
         token_ids: Any,
         skip_special_tokens: bool = False,
         sentinels: Sentinels = "huggingface",
-        **_: Any,
+        **kwargs: Any,
     ) -> Any:
         """The text of a sequence of ids, or the texts of a batch; `batch_decode` takes the same.
 
@@ -137,14 +142,17 @@ class ByteTokenizer(ByT5Tokenizer):
             sentinels: `"huggingface"` renders id 259 + i as `<extra_id_i>`, while 248-258 are bytes
                 that are not UTF-8. `"pretraining"` renders id 258 - i as `<extra_id_i>`, also when
                 special tokens are skipped, and drops the extra ids from 259 on.
-            **_: ignored; what Transformers passes here would alter the text.
+            **kwargs: options of Transformers that would alter the text, which are ignored.
 
         Returns:
             str, or list of str for a batch. No id raises, see the class.
 
         Raises:
             ValueError: an unknown convention.
+            TypeError: an unknown option.
         """
+        if unknown := kwargs.keys() - _IGNORED_OPTIONS:
+            raise TypeError(f"decode() got an unexpected keyword argument {min(unknown)!r}")
         _check_convention(sentinels)
         names = dict(self._added_names)
         if skip_special_tokens:

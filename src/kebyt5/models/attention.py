@@ -329,7 +329,7 @@ class ByteAttention(T5Attention):
             assert segments.encoder is not None
             states, pairs = key_value_states, segments.encoder
         if position_bias is None and self.has_relative_attention_bias:
-            position_bias = self.bias_table(max(pairs.queries, default=1))
+            position_bias = self.bias_table(max(pairs.queries, default=1), states.device)
         heads = (-1, self.n_heads, self.key_value_proj_dim)
         if key_value_states is None:
             projected = linear_each((self.q, self.k, self.v), states)
@@ -340,9 +340,9 @@ class ByteAttention(T5Attention):
         output = attend(query, key, value, position_bias, pairs, rate)
         return self.o(output.reshape(1, -1, self.inner_dim)), position_bias, None
 
-    def bias_table(self, n: int) -> Tensor:
+    def bias_table(self, n: int, device: torch.device) -> Tensor:
         """The bias of n - 1 positions after a query, down to n - 1 before it: (H, 2n - 1)."""
-        distance = torch.arange(n - 1, -n, -1, device=self.relative_attention_bias.weight.device)
+        distance = torch.arange(n - 1, -n, -1, device=device)
         buckets = self._relative_position_bucket(
             distance,
             bidirectional=not self.is_decoder,

@@ -58,7 +58,9 @@ class T5Block(modeling_t5.T5Block):
             )
         if position_bias is None:
             attention = self.layer[0].SelfAttention
-            position_bias = attention.bias_table(max(segments.own.queries, default=1))
+            position_bias = attention.bias_table(
+                max(segments.own.queries, default=1), hidden_states.device
+            )
         return kernel(hidden_states, position_bias, segments), position_bias, None
 
     def __getstate__(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from kebyt5.tasks.files import Record
 from kebyt5.tasks.label import LabelTask
-from kebyt5.tasks.metrics.classification import auprc, micro_f1
+from kebyt5.tasks.metrics.classification import auprc, micro_f1, softmax
 from kebyt5.tasks.task import Example
 
 NO_RELATION = "no_relation"
@@ -92,9 +92,7 @@ class RE(LabelTask):
             auprc_present: The mean over the classes that occur in the gold.
         """
         found = super().score_likelihoods(examples, log_likelihoods)
-        # The likeliest label is always finite; the others may be impossible.
-        weights = np.exp(log_likelihoods - log_likelihoods.max(1, keepdims=True, initial=-np.inf))
-        probabilities = weights / weights.sum(1, keepdims=True)
+        probabilities = softmax(log_likelihoods)
         gold = [RELATIONS.index(self.gold(example)) for example in examples]
         return {
             **found,

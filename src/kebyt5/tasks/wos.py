@@ -12,7 +12,9 @@ from kebyt5.tasks.fitting import size
 from kebyt5.tasks.metrics.wos import scores
 from kebyt5.tasks.task import Example, Parsed, Task
 
-_SPEAKERS = {"user": "사용자: ", "sys": "시스템: "}
+SPEAKERS = {"user": "사용자: ", "sys": "시스템: "}
+"""How a line of a dialogue begins, by the role in the data."""
+
 _BETWEEN, _NOTHING = "▁", "없음"
 _LINE_END = re.compile(r"\r?\n")
 
@@ -80,7 +82,7 @@ class WOS(Task):
         """Noise in what is said; who says it stays."""
         lines = []
         for line in example.inputs["dialogue"].split("\n"):
-            speaker = next((s for s in _SPEAKERS.values() if line.startswith(s)), "")
+            speaker = next((s for s in SPEAKERS.values() if line.startswith(s)), "")
             lines.append(speaker + noise(line.removeprefix(speaker)))
         return replace(example, inputs={"dialogue": "\n".join(lines)})
 
@@ -98,7 +100,7 @@ class WOS(Task):
         while size(kept) > room and "\n" in kept:
             kept = kept.partition("\n")[2]
         if size(kept) > room:
-            speaker = next((s for s in _SPEAKERS.values() if kept.startswith(s)), "")
+            speaker = next((s for s in SPEAKERS.values() if kept.startswith(s)), "")
             room -= size(speaker)
             if room < 4:
                 raise InputError(
@@ -124,9 +126,9 @@ def _turns(dialogue: Record) -> Iterator[Example]:
             raise InputError(f"{place}: no object; expected one with role and text")
         turn = Record(fields, place)
         role = turn.text("role")
-        if role not in _SPEAKERS:
-            raise InputError(f"{place}: unknown role {role!r}; expected {' or '.join(_SPEAKERS)}")
-        lines.append(_SPEAKERS[role] + _LINE_END.sub(" ", turn.text("text")))
+        if role not in SPEAKERS:
+            raise InputError(f"{place}: unknown role {role!r}; expected {' or '.join(SPEAKERS)}")
+        lines.append(SPEAKERS[role] + _LINE_END.sub(" ", turn.text("text")))
         if role == "user":
             # Named as in the official code.
             inputs = {"dialogue": "\n".join(lines)}

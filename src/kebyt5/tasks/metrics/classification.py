@@ -27,6 +27,13 @@ class LabelScore(NamedTuple):
     f1: float
 
 
+def softmax(log_likelihoods: ArrayLike, axis: int = -1) -> NDArray[np.float64]:
+    """Turns log-likelihoods into probabilities that sum to 1 along `axis`."""
+    values = np.asarray(log_likelihoods, np.float64)
+    weights = np.exp(values - values.max(axis, keepdims=True))
+    return weights / weights.sum(axis, keepdims=True)
+
+
 def accuracy(gold: Sequence[Hashable], predicted: Sequence[Hashable]) -> float:
     """The share of equal classes; it is also the micro F1 over all classes.
 

@@ -7,7 +7,6 @@ magnitude that should not be there, show only in where training goes.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, count, islice
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,13 +14,11 @@ import torch
 from kebyt5.allocator import keep_memory
 from kebyt5.bench.alternatives import ALTERNATIVES
 from kebyt5.bench.weights import Weights
-from kebyt5.bench.workload import Batch
+from kebyt5.bench.workload import SENTENCES, Batch
 from kebyt5.errors import InputError
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 from kebyt5.progress import progress_bars
 from kebyt5.tasks import get_task
-
-_SENTENCES = Path(__file__).parents[1] / "assets" / "sample_ner" / "train.tsv"
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,7 @@ def train_alternatives(
 def _batches(size: int, seed: int) -> Iterator[Batch]:
     """Batches of tagged sentences without end, each pass in an order of its own."""
     ner = get_task("ner")
-    examples = list(ner.read(_SENTENCES))
+    examples = list(ner.read(SENTENCES))
     tokenizer = ByteTokenizer()
     for epoch in count():
         order = np.random.default_rng((seed, epoch)).permutation(len(examples))

@@ -80,4 +80,4 @@ def sentence_of(prompt: str) -> str:
     return prompt.rpartition("### 입력\n")[2].removesuffix("\n")
 
 
-__all__ = ["Batch", "copying_batch", "hangul", "random_batch", "sentence_of"]
+__all__ = ["SENTENCES", "Batch", "copying_batch", "hangul", "random_batch", "sentence_of"]

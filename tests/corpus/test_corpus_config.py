@@ -53,7 +53,7 @@ SOURCE = "output: a\nsources: [{name: a, paths: a.txt}]\n"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "no recipe"),
+        ("", "not a recipe"),
         ("a: [", r":1: cannot be read as YAML \(a recipe\)"),
         (SOURCE + "sources: []", ":3: .*'sources' is given twice"),
         ("? [a]\n: b", r":1: cannot be read as YAML \(a recipe\): found unhashable key"),

@@ -226,7 +226,9 @@ def test_paths_that_miss_some_texts_leave_a_defect_beside_the_rest(tmp_path):
     assert read("jsonl", path, text="join(' ', s[].form)") == (
         ["하나 둘", ""], [("a.jsonl:3", "no text at join(' ', s[].form)")],
     )  # fmt: skip
-    with pytest.raises(InputError, match=r"no path as in jmespath.org: Unknown function: first"):
+    with pytest.raises(
+        InputError, match=r"not a JMESPath \(jmespath.org\): Unknown function: first"
+    ):
         read("jsonl", path, text="first(s)")
 
 
@@ -427,7 +429,7 @@ def test_huggingface_data_sets_can_be_divided(tmp_path, streaming):
     assert sorted(divided) == texts
     with pytest.raises(InputError, match="no column 'content' among text"):
         read("huggingface", folder, streaming=streaming, column="content")
-    with pytest.raises(InputError, match="no data set that can be read"):
+    with pytest.raises(InputError, match="cannot be read as a data set"):
         read("huggingface", tmp_path / "none")
 
 

@@ -126,7 +126,7 @@ def test_a_damaged_file_is_named(tmp_path, suffix):
 def test_a_damaged_manifest_is_named(tmp_path, manifest):
     path = write(tmp_path, ["가"]) / "0-00000.manifest.json"
     path.write_text(manifest)
-    with pytest.raises(InputError, match=r"0-00000\.manifest\.json: no manifest"):
+    with pytest.raises(InputError, match=r"0-00000\.manifest\.json: not a byte-shard manifest"):
         Shard(path)
 
 
@@ -137,7 +137,7 @@ def test_a_folder_without_whole_shards_is_refused(tmp_path):
         Shards(tmp_path)
     write(tmp_path / "a", ["가"], "0")
     (tmp_path / "a" / "0-00000.manifest.json").rename(tmp_path / "manifest")
-    with pytest.raises(InputError, match=r"0-00000\.bytes: a shard without"):
+    with pytest.raises(InputError, match=r"0-00000\.bytes: this shard lacks"):
         Shards(tmp_path)
     write(tmp_path / "a", ["가"], "0")
     (tmp_path / "a" / "1-00000.bytes.incomplete").touch()

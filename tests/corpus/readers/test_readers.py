@@ -226,9 +226,7 @@ def test_paths_that_miss_some_texts_leave_a_defect_beside_the_rest(tmp_path):
     assert read("jsonl", path, text="join(' ', s[].form)") == (
         ["하나 둘", ""], [("a.jsonl:3", "no text at join(' ', s[].form)")],
     )  # fmt: skip
-    with pytest.raises(
-        InputError, match=r"not a JMESPath \(jmespath.org\): Unknown function: first"
-    ):
+    with pytest.raises(InputError, match=r"not a JMESPath .*: Unknown function: first"):
         read("jsonl", path, text="first(s)")
 
 

@@ -150,7 +150,7 @@ def test_answers_do_not_take_the_place_of_inputs_or_of_what_is_no_file(
     link.symlink_to(tmp_path / "real.jsonl")
     monkeypatch.setattr("kebyt5.models.loading.load", lambda _: pytest.fail("too late"))
     asked = ("predict", checkpoint, "--task", "ner", "--input", lines, "--output")
-    refused(run(*asked, lines), lines, "holds the inputs")
+    refused(run(*asked, lines), lines, "contains the inputs")
     refused(run(*asked, pipe), pipe, "not a regular file")
     refused(run(*asked, tmp_path / "none" / "b.jsonl"), "cannot be written")
     assert lines.read_text() == "가나다\n"

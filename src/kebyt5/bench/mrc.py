@@ -76,7 +76,7 @@ class Efficiency:
         return len(self.texts.batches) / statistics.median(self.rounds[name][part])
 
     def ratio(self, part: str) -> Ratio | None:
-        """Returns the speed of the GBST model relative to the plain one; None if one was not run."""
+        """Returns the speed of the GBST model relative to the plain one, if both were run."""
         if len(self.rounds) < 2:
             return None
         return ratio(self.rounds[PLAIN][part], self.rounds[GBST][part])

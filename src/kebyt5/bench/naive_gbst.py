@@ -1,7 +1,7 @@
-"""GBST as Charformer's equations read, without any economy: the reference for tests and benchmarks.
+"""GBST as a literal, unoptimized version of Charformer's equations, for tests and benchmarks.
 
-Pads to the least common multiple of the block sizes, stacks one copy of the sequence per block
-and holds the L x L consensus matrix, all in float32.
+It pads to the least common multiple of the block sizes, stacks one copy of the sequence per block
+and computes the whole L x L consensus matrix, all in float32.
 """
 
 import math
@@ -14,7 +14,7 @@ from kebyt5.models.gbst import GBST
 
 
 def naive_gbst(gbst: GBST, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Computes what `gbst` computes, from the same parameters.
+    """Computes the same result as `gbst`, from the same parameters.
 
     Args:
         gbst: The layer, in evaluation mode if it has batch normalization.
@@ -39,10 +39,10 @@ def naive_gbst(gbst: GBST, input_ids: Tensor, attention_mask: Tensor) -> tuple[T
 def naive_blocks(
     gbst: GBST, input_ids: Tensor, attention_mask: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The candidates of `gbst` and how they are weighed.
+    """Computes the candidates of `gbst` and their weights.
 
     Args:
-        gbst: As for `naive_gbst`.
+        gbst: The layer, in evaluation mode if it has batch normalization.
         input_ids: (B, L) byte ids.
         attention_mask: (B, L), ones followed by zeros.
 

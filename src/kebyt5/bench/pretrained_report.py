@@ -34,8 +34,8 @@ STEPS_NOTE = """\
 Seconds of a step are medians of steps of all models, interleaved. `at equal steps` is after the
 {steps:,} steps and `at equal time` after the {minutes:.0f} minutes that {name} was trained; between
 measurements by interpolation. These bits are those that the runs measured, on inputs of their own
-length. A run that goes on behind that point has not lowered its learning rate yet, so the runs that
-end there count."""
+length. A run that continues after that point has not lowered its learning rate yet, so compare the
+runs that end there."""
 
 
 def report_pretrained(found: Pretrained) -> str:

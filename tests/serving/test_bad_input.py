@@ -130,7 +130,7 @@ def test_a_grammar_that_explodes_later_ends_its_own_text(client, greedy):
         ("/v1/tasks/dp", {"input": {"sentence": "가", "words": [
             {"word": "가\t", "lemmas": "가", "tags": "NNG"}]}}, 422, "word"),
         ("/v1/tasks/mrc", {"input": {"question": "가" * 3000, "context": "나" * 2000}}, 422,
-         "leaves no room"),
+         "leaves too little room"),
         ("/v1/tasks/wos", {"input": {"turns": [{"speaker": "dog", "text": "월"}]}}, 422, "speaker"),
         ("/v1/fill", {"text": "가"}, 422, "once each in this order"),
         ("/v1/fill", {"text": "<extra_id_1>가<extra_id_0>"}, 422, "order"),

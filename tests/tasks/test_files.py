@@ -98,7 +98,7 @@ def test_a_value_of_another_kind_is_told_with_its_place(tmp_path: Path) -> None:
         (lambda: record.text("title"), "'title' is 3; expected text"),
         (lambda: record.text("label", "title"), "'title' is 3; expected text"),
         (lambda: record.part("entity"), "'entity' is x; expected an object"),
-        (lambda: record.get("label", "gold"), "no 'label' or 'gold' here; found only"),
+        (lambda: record.get("label", "gold"), "no 'label' or 'gold' here; expected it, found"),
     ):
         with pytest.raises(InputError, match=problem) as caught:
             wrong()

@@ -130,7 +130,7 @@ def test_an_unknown_label_in_json_and_a_missing_column(tmp_path: Path) -> None:
     for wrong in (True, None, 1.0, [], -1, 3):
         with pytest.raises(InputError, match=":2: unknown label"):
             nli.read(save(tmp_path, "nli.json", [{**row, "gold_label": wrong}]))
-    with pytest.raises(InputError, match=":2: no 'title' here; found only premise, hyp"):
+    with pytest.raises(InputError, match=":2: no 'title' here; expected it, found premise, hyp"):
         ynat.read(path)
 
 

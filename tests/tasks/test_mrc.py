@@ -185,13 +185,13 @@ def test_windows_keep_the_question_and_cover_the_context() -> None:
     assert mrc.fit(example, frame + 600, 50) == [example]
     # A stride over what there is room for would leave gaps.
     assert len(mrc.fit(example, frame + 100, 500)) == 7
-    with pytest.raises(InputError, match="q: the question leaves no room"):
+    with pytest.raises(InputError, match="q: the question leaves too little room"):
         mrc.fit(example, frame + 3, 50)
     # Nor are there windows of a few bytes, each with all of a long question.
     inputs = {"question": "".join(map(chr, range(0xAC00, 0xB400))), "context": "가나" * 2500}
     endless = replace(example, inputs=inputs)
     frame = size(mrc.input_text(replace(endless, inputs=inputs | {"context": ""})))
-    with pytest.raises(InputError, match="q: the question leaves no room"):
+    with pytest.raises(InputError, match="q: the question leaves too little room"):
         mrc.fit(endless, frame + 100)
 
 

@@ -54,7 +54,7 @@ class Record:
             if name in self.fields:
                 return name
         wanted = " or ".join(repr(name) for name in names)
-        raise InputError(f"{self.place}: no {wanted} here; found only {_list(self.fields)}")
+        raise InputError(f"{self.place}: no {wanted} here; expected it, found {_list(self.fields)}")
 
     def text(self, *names: str) -> str:
         """Returns the value of the first of `names`, which has to be text.

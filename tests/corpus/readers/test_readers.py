@@ -158,7 +158,7 @@ def test_jsonl_takes_a_field_or_a_path(tmp_path):
         file.writelines(json.dumps(line) + "\n" for line in lines)
     assert read("jsonl", path) == (["하나", ""], [("a.jsonl.gz:3", "no text at text")])
     assert read("jsonl", path, text="본문")[0] == ["둘\n셋"]
-    with pytest.raises(InputError, match="no path"):
+    with pytest.raises(InputError, match="not a JMESPath"):
         get_reader("jsonl")(text="a[")
 
 

@@ -22,11 +22,11 @@ def test_variables_are_put_into_texts_and_nowhere_else(path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"a: 1\nb: [", r"a\.yaml:2: no YAML file with a recipe"),
+        (b"a: 1\nb: [", r"a\.yaml:2: cannot be read as YAML \(a recipe\)"),
         (b"a: 1\nb: 2\na: 3", r"a\.yaml:3: .*'a' is given twice"),
         (b"a: {b: 1, b: 2}", r"a\.yaml:1: .*'b' is given twice"),
-        (b"a: \xff", r"a\.yaml: no YAML file with a recipe"),
-        (b"a: 2024-13-45", r"a\.yaml: no YAML file with a recipe: month must be"),
+        (b"a: \xff", r"a\.yaml: cannot be read as YAML \(a recipe\)"),
+        (b"a: 2024-13-45", r"a\.yaml: cannot be read as YAML \(a recipe\): month must be"),
         (b"a: [{b: '${NO_SUCH_NAME}'}]", r"a\.yaml: .* variable NO_SUCH_NAME is not set; set it"),
     ],
 )

@@ -1,10 +1,10 @@
-"""What a process that computes is set to.
+"""Process-wide settings for computing on the CPU: memory, denormals, kernel caches.
 
-Above all it keeps freed memory for the next step instead of giving it back to the kernel. By
+The most important one keeps freed memory in the process instead of returning it to the kernel. By
 default glibc maps every large block anew and unmaps it when it is freed. A training step on the
-CPU allocates gigabytes of them, and the kernel has to clear each page once more: page faults can
-take longer than the arithmetic. Told to keep what is freed, the second step finds its memory
-ready.
+CPU allocates gigabytes in such blocks, and the kernel has to clear every page each time: page
+faults can take longer than the arithmetic. With freed memory kept, the second step finds its
+memory ready.
 """
 
 import ctypes
@@ -17,10 +17,10 @@ SWITCH = "KEBYT5_KEEP_MEMORY"
 """Environment variable; "0" leaves the allocator as it is."""
 
 KERNEL_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
-"""Environment variables: the kernels that oneDNN keeps, and those that PyTorch does."""
+"""Environment variables that size the kernel caches of oneDNN and of PyTorch's layer above it."""
 
 CACHED_KERNELS = "32"
-"""Enough for the passes of a decoder, which have the same few shapes again and again."""
+"""Enough for the passes of a decoder, which repeat the same few shapes."""
 
 # Parameters of mallopt(3), as in <malloc.h>.
 M_TRIM_THRESHOLD = -1
@@ -28,25 +28,26 @@ M_MMAP_MAX = -4
 
 
 def prepare_process() -> None:
-    """Sets up this process to compute; call it before the first large tensor is made.
+    """Sets up this process for computing; call it before the first large tensor is made.
 
-    Besides keeping memory it has the processor take denormal numbers for zero, in this thread and
-    in those that it starts later. Attention weights next to zero are such numbers, and take a
-    processor ten times as long.
+    Besides keeping freed memory, it flushes denormal numbers to zero in this thread and in the
+    threads started from it later. Attention weights close to zero are denormal, and arithmetic
+    with them is about ten times as slow.
     """
     keep_memory()
     torch.set_flush_denormal(True)
 
 
 def keep_memory() -> bool:
-    """Has the allocator of this process keep the memory that PyTorch frees.
+    """Makes the allocator of this process keep the memory that PyTorch frees.
 
-    The process then holds its peak until it ends. Blocks are no longer mapped on their own, and
-    the heap is not trimmed. Call it before the first large tensor is made; the commands do.
+    The process then holds its peak memory until it ends: large blocks come from the heap instead
+    of their own mappings, and the heap is not trimmed. Call this before the first large tensor is
+    made; the commands do.
 
     Returns:
-        Whether it took effect: not outside Linux with glibc, not with jemalloc or tcmalloc
-        preloaded (which keep memory by themselves), not where KEBYT5_KEEP_MEMORY is 0.
+        Whether it took effect. It does nothing outside Linux with glibc, with jemalloc or tcmalloc
+        preloaded (which keep memory by themselves), or where KEBYT5_KEEP_MEMORY is 0.
     """
     if os.environ.get(SWITCH) == "0" or not sys.platform.startswith("linux"):
         return False
@@ -60,10 +61,11 @@ def keep_memory() -> bool:
 
 
 def limit_kernel_caches() -> None:
-    """Has oneDNN, and PyTorch's layer above it, keep the kernels of a few shapes only.
+    """Makes oneDNN, and PyTorch's layer above it, cache the kernels of only a few shapes.
 
-    Each of them keeps 1,024 otherwise, with buffers of their own, so that a server whose texts have
-    all lengths grows for hours. Call it before the first model runs; variables that are set stay.
+    By default each caches 1,024 kernels with their own buffers, so a server whose texts vary in
+    length would grow for hours. Call this before the first model runs. Environment variables that
+    are already set are left alone.
     """
     for name in KERNEL_CACHES:
         os.environ.setdefault(name, CACHED_KERNELS)

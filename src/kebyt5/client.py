@@ -1,7 +1,7 @@
 r"""A typed client of `kebyt5 serve`, blocking or asynchronous.
 
-Requests and responses are those of the server, so whatever it would refuse for its form is refused
-here already.
+Requests and responses use the server's own models, so a malformed request is refused before it is
+sent.
 
 Example:
     >>> with Client("http://localhost:8000") as client:
@@ -46,12 +46,12 @@ _EVENTS: dict[bytes, type[TextPiece] | type[TextEnd]] = {b"text": TextPiece, b"e
 
 
 class ServerError(Exception):
-    """A server refused a request, or failed at it.
+    """A server refused a request, or failed to answer it.
 
     Attributes:
-        status: Of the HTTP response.
+        status: Status code of the HTTP response.
         detail: What is wrong and what to do.
-        problem: All that the server says about it (RFC 9457).
+        problem: The whole problem document (RFC 9457).
     """
 
     def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
@@ -62,17 +62,17 @@ class ServerError(Exception):
 
 
 class Client:
-    """A blocking client; a context manager.
+    """A blocking client; use it as a context manager, or call `close`.
 
     Args:
-        url: Of the server.
-        api_key: If it needs one.
+        url: Base URL of the server.
+        api_key: API key, where the server requires one.
         timeout: Seconds to wait for a response.
-        patience: Seconds to keep trying in while the server is too busy (429).
+        patience: Seconds to keep retrying while the server is too busy (429).
 
     Raises:
-        ServerError: From every method, where the server does not answer as asked.
-        httpx2.HTTPError: From every method, where it cannot be reached.
+        ServerError: From every method, when the server refuses the request or fails.
+        httpx2.HTTPError: From every method, when the server cannot be reached.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Client:
         self._http.close()
 
     def models(self) -> ModelsResponse:
-        """What is served."""
+        """Lists the served models."""
         return _read(self._http.get("/v1/models"), ModelsResponse)
 
     def generate(self, request: GenerateRequest) -> GenerateResponse:
@@ -106,7 +106,7 @@ class Client:
         return self._post("/v1/generate", body, GenerateResponse)
 
     def stream(self, request: GenerateRequest) -> Generator[Event]:
-        """Generates texts and yields them as they grow; closing it frees their slots."""
+        """Yields the texts piece by piece as they are generated; closing it frees their slots."""
         body = request.model_copy(update={"stream": True})
         with self._asked("/v1/generate", body) as response:
             events = _Events()
@@ -117,9 +117,9 @@ class Client:
         """Answers one input of a task, or a list of them.
 
         Args:
-            task: Its name.
-            input: The input's fields, or a list of such.
-            **options: Other fields of the request, as `model`.
+            task: Name of the task.
+            input: A mapping of the input's fields, or a list of such mappings.
+            **options: Other fields of the request, such as `model`.
 
         Returns:
             A response of `kebyt5.serving.tasks.RESPONSES[task]`.
@@ -131,11 +131,11 @@ class Client:
         return self._post("/v1/fill", request, FillResponse)
 
     def score(self, request: ScoreRequest) -> ScoreResponse:
-        """Judges candidates."""
+        """Scores candidate outputs by their likelihood."""
         return self._post("/v1/score", request, ScoreResponse)
 
     def embed(self, request: EmbedRequest) -> EmbedResponse:
-        """Represents texts as vectors."""
+        """Embeds texts as vectors."""
         return self._post("/v1/embed", request, EmbedResponse)
 
     def _post(self, path: str, request: BaseModel, kind: type[AnyResponse]) -> AnyResponse:
@@ -144,7 +144,7 @@ class Client:
 
     @contextmanager
     def _asked(self, path: str, request: BaseModel) -> Iterator[httpx2.Response]:
-        """A response that is no refusal, of which only the head is read."""
+        """Yields a successful response of which only the head has been read."""
         give_up = time.monotonic() + self._patience
         while True:
             with self._http.stream("POST", path, json=_body(request)) as response:
@@ -159,14 +159,14 @@ class Client:
 
 
 class AsyncClient:
-    """`Client` for coroutines; cancelling one makes the server stop working for it.
+    """The asynchronous `Client`; cancelling a call makes the server stop working on it.
 
     Args:
-        url: Of the server.
-        api_key: If it needs one.
+        url: Base URL of the server.
+        api_key: API key, where the server requires one.
         timeout: Seconds to wait for a response.
-        patience: Seconds to keep trying in while the server is too busy (429).
-        connections: At the same time, at most.
+        patience: Seconds to keep retrying while the server is too busy (429).
+        connections: Largest number of simultaneous connections.
     """
 
     def __init__(
@@ -199,7 +199,7 @@ class AsyncClient:
         await self._http.aclose()
 
     async def models(self) -> ModelsResponse:
-        """What is served."""
+        """Lists the served models."""
         return _read(await self._http.get("/v1/models"), ModelsResponse)
 
     async def generate(self, request: GenerateRequest) -> GenerateResponse:
@@ -208,7 +208,7 @@ class AsyncClient:
         return await self._post("/v1/generate", body, GenerateResponse)
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[Event]:
-        """Generates texts and yields them as they grow; closing it frees their slots."""
+        """Yields the texts piece by piece as they are generated; closing it frees their slots."""
         body = request.model_copy(update={"stream": True})
         async with self._asked("/v1/generate", body) as response:
             events = _Events()
@@ -225,11 +225,11 @@ class AsyncClient:
         return await self._post("/v1/fill", request, FillResponse)
 
     async def score(self, request: ScoreRequest) -> ScoreResponse:
-        """Judges candidates."""
+        """Scores candidate outputs by their likelihood."""
         return await self._post("/v1/score", request, ScoreResponse)
 
     async def embed(self, request: EmbedRequest) -> EmbedResponse:
-        """Represents texts as vectors."""
+        """Embeds texts as vectors."""
         return await self._post("/v1/embed", request, EmbedResponse)
 
     async def _post(self, path: str, request: BaseModel, kind: type[AnyResponse]) -> AnyResponse:
@@ -238,7 +238,7 @@ class AsyncClient:
 
     @asynccontextmanager
     async def _asked(self, path: str, request: BaseModel) -> AsyncIterator[httpx2.Response]:
-        """A response that is no refusal, of which only the head is read."""
+        """Yields a successful response of which only the head has been read."""
         give_up = time.monotonic() + self._patience
         while True:
             async with self._http.stream("POST", path, json=_body(request)) as response:
@@ -253,13 +253,13 @@ class AsyncClient:
 
 
 class _Events:
-    """Reads server-sent events off the bytes of a response."""
+    """Parses server-sent events from the bytes of a response."""
 
     def __init__(self) -> None:
         self._name = self._rest = b""
 
     def feed(self, piece: bytes) -> Iterator[Event]:
-        # Not as `splitlines` would: U+2028 and the like stand as they are in JSON.
+        # Not `splitlines`, which would also split at U+2028 and the like; JSON may contain them.
         *lines, self._rest = (self._rest + piece).split(b"\n")
         for line in lines:
             field, _, value = line.partition(b": ")
@@ -282,7 +282,7 @@ def _task_call(
 
 def _headers(api_key: str | None) -> dict[str, str]:
     if api_key and not (api_key.isascii() and api_key.isprintable()):
-        raise InputError("api_key: holds characters that no key has; copy it from the server's")
+        raise InputError("api_key: contains characters that no key has; copy the server's key")
     return {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
 
@@ -291,12 +291,12 @@ def _body(request: BaseModel) -> dict[str, Any]:
 
 
 def _retry_after(response: httpx2.Response, give_up: float) -> float | None:
-    """How long to wait before trying again; None where there is no need to, or no time."""
+    """Returns the seconds to wait before retrying; None if there is no need to, or no time."""
     if response.status_code != _BUSY:
         return None
     try:
         wait = float(response.headers.get("retry-after", 1))
-    except ValueError:  # some proxy answered, which may give a date
+    except ValueError:  # a proxy answered, which may give a date
         wait = 1.0
     return wait if time.monotonic() + wait <= give_up else None
 
@@ -310,7 +310,7 @@ def _read(response: httpx2.Response, kind: type[AnyResponse]) -> AnyResponse:
 def _error(response: httpx2.Response) -> ServerError:
     try:
         problem = response.json()
-    except ValueError:  # some proxy answered
+    except ValueError:  # a proxy answered
         problem = {"detail": response.text[:200]}
     return ServerError(response.status_code, problem if isinstance(problem, dict) else {})
 

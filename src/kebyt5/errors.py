@@ -1,8 +1,8 @@
-"""The one exception for input that a person can mend; the CLI prints it and exits with code 2."""
+"""The exception for input that a person can fix; the CLI prints it and exits with code 2."""
 
 
 class InputError(ValueError):
-    """A file, an option or a checkpoint is not what it has to be.
+    """A file, an option or a checkpoint is invalid.
 
     The message is one line that names the place (file, line) and the remedy.
     """

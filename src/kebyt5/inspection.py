@@ -1,4 +1,4 @@
-r"""What a model does with a text: which blocks GBST reads it in, where the decoder looks.
+r"""Inspecting what a model does with a text: which blocks GBST chooses, where the decoder attends.
 
 GBST weighs blocks of several sizes at every byte. Its soft choice implies a segmentation, which is
 made explicit here by a definition of our own (Charformer has none): of all ways to cover the text
@@ -25,7 +25,7 @@ _NAMES = {PAD: "<pad>", EOS: "</s>", 2: "<unk>"}
 
 
 class Unit(NamedTuple):
-    """What ids `start` to `end` (exclusive) stand for: a character, or a special token."""
+    """A character or a special token, spelled by the ids `start` to `end` (exclusive)."""
 
     text: str
     start: int
@@ -38,7 +38,7 @@ class Choice(NamedTuple):
     Attributes:
         blocks: M candidate blocks.
         before: (L, M), the softmax of the scores at each byte.
-        after: (L, M), after consensus; the same where the model has none.
+        after: (L, M), the weights after consensus; equal to `before` in a model without consensus.
     """
 
     blocks: tuple[tuple[int, int], ...]
@@ -55,9 +55,10 @@ class Segment(NamedTuple):
 
 
 def units(ids: Sequence[int]) -> list[Unit]:
-    """The characters and special tokens of ids, in order and without gaps.
+    """Groups ids into characters and special tokens, in order and without gaps.
 
-    Ids 248 to 258 are sentinels of pretraining. A byte that is no part of a character is U+FFFD.
+    Ids 248 to 258 are sentinels of pretraining. A byte that is not part of a character becomes
+    U+FFFD.
 
     Example:
         >>> units(ByteTokenizer()("a한").input_ids)
@@ -90,18 +91,18 @@ def _read_unit(ids: Sequence[int]) -> tuple[str, int]:
 
 @torch.inference_mode()
 def block_choice(model: PreTrainedModel, input_ids: Sequence[int]) -> Choice:
-    """How the GBST layer of a model weighs its blocks at every byte.
+    """Computes how the GBST layer of a model weighs its blocks at every byte.
 
     Args:
         model: A GBST-KEByT5 model.
-        input_ids: Of one text, as the model reads it; at least one.
+        input_ids: Ids of one text, as the model reads it; at least one.
 
     Raises:
-        ValueError: The model has no GBST, or there is no id.
+        ValueError: The model has no GBST, or `input_ids` is empty.
     """
     gbst = model.get_encoder().embed_tokens
     if not isinstance(gbst, GBST):
-        raise ValueError("the model has no GBST: it reads one byte an encoder position")
+        raise ValueError("the model has no GBST: each byte is one encoder position")
     ids = _row(model, input_ids)
     mask = torch.ones_like(ids, dtype=torch.bool)
     scores = gbst.block_scores(ids, mask)
@@ -111,14 +112,15 @@ def block_choice(model: PreTrainedModel, input_ids: Sequence[int]) -> Choice:
 
 
 def segment(weights: np.ndarray, blocks: Blocks) -> list[Segment]:
-    """The segmentation that block weights imply: that of the largest total weight.
+    """Finds the segmentation that block weights imply: the one with the largest total weight.
 
     A segment is a candidate block as GBST lays it out, so it begins at a multiple of its size (less
-    its offset); the last one may be cut by the end of the text. Of equal totals the one with fewer
-    segments is taken. Dynamic programming over the end of the last segment, O(LM).
+    its offset); the end of the text may cut the last one short. Among equal totals, the
+    segmentation with fewer segments wins. Dynamic programming over the end of the last segment,
+    O(LM).
 
     Args:
-        weights: (L, M), not negative.
+        weights: (L, M), non-negative.
         blocks: The M candidate blocks.
 
     Returns:
@@ -136,7 +138,7 @@ def segment(weights: np.ndarray, blocks: Blocks) -> list[Segment]:
                 continue  # no block of this size ends here
             start = max(0, (end - 1 + shift) // size * size - shift)
             candidate = totals[start] + sums[end, number] - sums[start, number]
-            # Sums in another order differ by their last bits, which decide nothing.
+            # Rounding makes equal sums differ in their last bits, which must not decide.
             margin = 1e-9 * (1 + candidate)
             if candidate > total + margin or (
                 candidate > total - margin and counts[start] + 1 < count
@@ -153,7 +155,7 @@ def segment(weights: np.ndarray, blocks: Blocks) -> list[Segment]:
 
 
 def agreement(weights: np.ndarray, segments: Sequence[Segment]) -> float:
-    """The mean weight, 0 to 1, of the blocks that a segmentation takes; see the module."""
+    """Returns the mean weight, 0 to 1, of the blocks in a segmentation; see the module."""
     total = sum(weights[each.start : each.end, each.block].sum() for each in segments)
     return float(total) / len(weights)
 
@@ -162,22 +164,22 @@ def agreement(weights: np.ndarray, segments: Sequence[Segment]) -> float:
 def cross_attention(
     model: PreTrainedModel, input_ids: Sequence[int], output_ids: Sequence[int]
 ) -> np.ndarray:
-    """Where in its input the decoder looks while it writes a given output.
+    """Computes the decoder's attention to the input while it writes a given output.
 
     Args:
-        model: KEByT5, GBST-KEByT5 or ByT5.
-        input_ids: Of the input, L of them.
-        output_ids: Of the output, T of them, without the id that starts the decoder.
+        model: A KEByT5, GBST-KEByT5 or ByT5 model.
+        input_ids: The L ids of the input.
+        output_ids: The T ids of the output, without the id that starts the decoder.
 
     Returns:
-        (layers, heads, T, n) for the n encoder positions. Row t belongs to the step that decides
-        output id t; each row sums to 1.
+        Attention of shape (layers, heads, T, n) for the n encoder positions. Row t belongs to the
+        step that decides output id t; each row sums to 1.
     """
     ids = _row(model, input_ids)
     start = model.config.decoder_start_token_id
     decoder_ids = _row(model, [start, *output_ids[:-1]])
     mask = torch.ones_like(ids)
-    # The encoder on its own: its self-attentions would be kept as well.
+    # The encoder runs separately: with `output_attentions` its self-attentions would be kept too.
     encoded = model.get_encoder()(ids, attention_mask=mask, return_dict=True)
     output = model(
         encoder_outputs=encoded,
@@ -191,31 +193,31 @@ def cross_attention(
 
 
 def spread_over_bytes(attention: np.ndarray, length: int, factor: int) -> np.ndarray:
-    """Divides what each encoder position gets equally among the bytes that it pools.
+    """Divides the attention to each encoder position equally among the bytes that it pools.
 
-    What a position holds reaches a few bytes further, as blocks and the convolution do; those that
-    it pools are its own.
+    Through blocks and the convolution a position also sees a few neighbouring bytes; only the bytes
+    that it pools get a share.
 
     Args:
-        attention: (..., n).
+        attention: Array of shape (..., n).
         length: L, the bytes of the input; n = ceil(L / d).
-        factor: d, the bytes that a position pools, 1 where there is no GBST.
+        factor: d, the bytes that a position pools; 1 without GBST.
 
     Returns:
-        (..., L), with the same sum.
+        Array of shape (..., L), with the same sum.
     """
     pooled = np.arange(length) // factor
     return attention[..., pooled] / np.bincount(pooled)[pooled]
 
 
 def sum_over_units(values: np.ndarray, found: Sequence[Unit]) -> np.ndarray:
-    """Adds up values (..., L) of bytes to those (..., units) of the units they belong to."""
+    """Sums values per byte, (..., L), over the bytes of each unit, giving (..., units)."""
     return np.add.reduceat(values, [unit.start for unit in found], axis=-1)
 
 
 def _row(model: PreTrainedModel, ids: Sequence[int]) -> torch.Tensor:
     if len(ids) == 0:
-        raise ValueError("an input without ids; give at least the end of sequence")
+        raise ValueError("an input has no ids; give at least the end of sequence")
     return torch.tensor([list(ids)], device=model.device)
 
 

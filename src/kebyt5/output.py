@@ -1,4 +1,4 @@
-"""Outputs that are whole or absent."""
+"""Writing outputs atomically: a file or folder is complete or absent, never half written."""
 
 import json
 import os
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes a file under a temporary name and renames it, so that it is never half there.
+    """Writes a text file atomically: under a temporary name that is then renamed.
 
     Raises:
         InputError: The folder does not exist or cannot be written to.
@@ -27,19 +27,19 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
-    """Writes JSON that a person can read, whole or not at all."""
+    """Writes indented JSON atomically."""
     write_text(path, json.dumps(content, ensure_ascii=False, indent=2) + "\n")
 
 
 def make_output_folder(path: str | os.PathLike[str], may_continue: bool = False) -> Path:
-    """Makes an output folder, or takes an empty one, or one that a run may continue in.
+    """Creates an output folder, or accepts an existing one that is empty or may be continued.
 
     Args:
-        path: Of the folder.
-        may_continue: Whether there may be something in it.
+        path: Path of the folder.
+        may_continue: Whether the folder may already contain files.
 
     Raises:
-        InputError: It holds files already, is a file, or cannot be made or written to.
+        InputError: It already contains files, is a file, or cannot be created or written to.
     """
     path = Path(path)
     try:
@@ -47,17 +47,17 @@ def make_output_folder(path: str | os.PathLike[str], may_continue: bool = False)
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
-        raise InputError(f"{path}: cannot be used as output folder: {error.strerror}") from error
+        raise InputError(f"{path}: cannot be used as an output folder: {error.strerror}") from error
     if not may_continue and any(path.iterdir()):
         holds = "is not empty; name another one or empty it"
         if any(path.glob("checkpoint-*")) and not (path / "metrics.json").exists():
-            holds = "holds a training run that was stopped; --resume goes on with it"
+            holds = "holds a training run that was stopped; --resume continues it"
         raise InputError(f"{path}: the output folder {holds}")
     return path
 
 
 def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
-    """Writes a picture as PNG, whole or not at all.
+    """Writes a figure as PNG atomically.
 
     Raises:
         InputError: The folder does not exist or cannot be written to.
@@ -67,10 +67,11 @@ def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
 
 
 def require_writable(path: Path) -> None:
-    """Refuses a file that could not be written, before work is done that would be lost.
+    """Checks that a file can be written, before work is done whose result would be lost.
 
     Raises:
-        InputError: Its folder does not exist or cannot be written to, or it is no regular file.
+        InputError: Its folder does not exist or cannot be written to, or the path exists and is
+            not a regular file.
     """
     with _as_input_error(path):
         folder = _regular(path).parent
@@ -81,11 +82,11 @@ def require_writable(path: Path) -> None:
 
 
 def _regular(path: Path) -> Path:
-    """Where a file is to be put: what a link leads to, and no device, pipe or folder."""
+    """Follows a symbolic link to the file to write; refuses devices, pipes and folders."""
     if path.is_symlink():
         path = path.resolve()
     if path.exists() and not path.is_file():
-        raise InputError(f"{path}: cannot be written: no regular file; give the name of one")
+        raise InputError(f"{path}: cannot be written: it is not a regular file; name another one")
     return path
 
 
@@ -93,14 +94,14 @@ def _regular(path: Path) -> Path:
 def _as_input_error(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, RuntimeError) as error:  # the latter for links that lead to each other
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of symbolic links
         cause = getattr(error, "strerror", None) or error
         raise InputError(f"{path}: cannot be written: {cause}") from error
 
 
 @contextmanager
 def _whole_file(path: Path) -> Iterator[Path]:
-    """Yields a temporary name of a file that is renamed when the block ends without error."""
+    """Yields a temporary path that is renamed to `path` when the block ends without an error."""
     with _as_input_error(path):
         place = _regular(path)
     temporary = place.with_name(f".{place.name}.{os.getpid()}.incomplete")
@@ -115,33 +116,33 @@ def _whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yields a temporary folder whose content moves to `path` when the block ends without error.
+    """Yields a temporary folder whose content moves to `path` when the block ends without an error.
 
-    `metrics.json` moves last: where it stands, the rest does too. All files may be read by whoever
-    may read a new file of this user's: safetensors keeps weights from everybody else, such as the
-    user of a container that is to serve them.
+    `metrics.json` moves last, so where it exists, everything else does too. All files get the
+    permissions that the user's umask gives new files: safetensors would make weights readable by
+    their owner only, and not, for example, by the user of a container that serves them.
     """
     path = Path(path)
     with tempfile.TemporaryDirectory(dir=path, prefix=".incomplete-") as temporary:
         yield Path(temporary)
-        _give_usual_rights(Path(temporary))
+        _set_default_permissions(Path(temporary))
         items = Path(temporary).iterdir()
         for item in sorted(items, key=lambda item: (item.name == "metrics.json", item.name)):
-            if item.is_dir():  # a folder does not replace one that a killed run left
+            if item.is_dir():  # `replace` cannot overwrite a folder that a killed run left
                 shutil.rmtree(path / item.name, ignore_errors=True)
             item.replace(path / item.name)
 
 
-def _give_usual_rights(folder: Path) -> None:
-    """Gives all files in a folder the rights that the user's umask leaves to a new one."""
+def _set_default_permissions(folder: Path) -> None:
+    """Gives all files in a folder the permissions that the user's umask gives new files."""
     with tempfile.TemporaryDirectory(dir=folder) as probe:
-        usual = Path(probe, "new")
-        usual.touch()
-        rights = stat.S_IMODE(usual.stat().st_mode)
+        new = Path(probe, "new")
+        new.touch()
+        permissions = stat.S_IMODE(new.stat().st_mode)
     for file in folder.rglob("*"):
         if file.is_file() and not file.is_symlink():
-            with suppress(OSError):  # some file systems have no rights to give
-                file.chmod(rights)
+            with suppress(OSError):  # some file systems have no permissions
+                file.chmod(permissions)
 
 
 __all__ = [

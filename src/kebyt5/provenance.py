@@ -13,7 +13,7 @@ from typing import Any
 
 
 def provenance() -> dict[str, Any]:
-    """What a result was made with: command, commit, machine, date, versions."""
+    """Records what a result was made with: command, commit, machine, date, versions."""
     packages = ("kebyt5", "torch", "transformers")
     return {
         "command": shlex.join(["kebyt5", *sys.argv[1:]]),
@@ -31,10 +31,10 @@ def provenance() -> dict[str, Any]:
 
 @cache
 def source_commit() -> str | None:
-    """The commit of the source tree that this package runs from, None for an installed package.
+    """Returns the commit of the source tree that this package runs from; None if installed.
 
-    It is looked up once, at best when the process starts: what runs is the code as it was then,
-    and another commit may follow while it does.
+    The commit is looked up once per process; look it up at the start, since another commit may
+    follow while the process still runs the old code.
     """
 
     def git(*arguments: str) -> str:
@@ -42,7 +42,7 @@ def source_commit() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        # An environment may lie in a repository to which the package does not belong.
+        # A virtual environment may lie inside an unrelated repository.
         git("ls-files", "--error-unmatch", Path(__file__).name)
         changed = git("status", "--porcelain", "--untracked-files=no", ".")
         return git("rev-parse", "HEAD") + (" with changes" if changed else "")

@@ -1,4 +1,4 @@
-"""Settings from files, as dataclasses; needs pydantic, which the extras that read any bring."""
+"""Validating settings from files into dataclasses; needs pydantic, which several extras bring."""
 
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
@@ -9,17 +9,17 @@ import pydantic
 from kebyt5.errors import InputError
 
 STRICT = pydantic.ConfigDict(extra="forbid")
-"""For `__pydantic_config__`: options that are unknown are refused instead of ignored."""
+"""For `__pydantic_config__`: refuses unknown options instead of ignoring them."""
 
 
 def validated(kind: Any, content: Any, place: str, also: Sequence[str] = ()) -> Any:
-    """Makes a dataclass of a mapping, of which every value has to have the type of its field.
+    """Builds a dataclass from a mapping, checking every value against the type of its field.
 
     Args:
         kind: The dataclass.
-        content: What a YAML file holds, for example.
-        place: Where it stands, for messages.
-        also: Options of the same place that are validated elsewhere, for messages.
+        content: The mapping, for example the content of a YAML file.
+        place: Where the mapping comes from, for messages.
+        also: Names of further valid options that are validated elsewhere, for messages.
 
     Raises:
         InputError: An option is missing, unknown or of another type, or the dataclass refuses it.
@@ -39,7 +39,7 @@ def validated(kind: Any, content: Any, place: str, also: Sequence[str] = ()) -> 
 
 
 def _inner(kind: Any, path: Sequence[int | str]) -> Any:
-    """The dataclass of a field of a field; the outer one where these are not dataclasses."""
+    """Follows a path of fields to the innermost dataclass on it."""
     for name in path:
         found = get_type_hints(kind).get(str(name))
         if not is_dataclass(found):

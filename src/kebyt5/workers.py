@@ -6,9 +6,9 @@ import threading
 
 
 def end_with_parent() -> None:
-    """Has this worker end with the process that started it, even where that was killed.
+    """Makes this worker exit when the process that started it ends, even if it was killed.
 
-    Else it would go on writing what the next call writes too.
+    Otherwise the orphan would keep writing the files that the next run writes.
     """
     parent = multiprocessing.parent_process()
     assert parent is not None

@@ -1,4 +1,4 @@
-"""Settings and recipes in YAML, on a strict reading."""
+"""Strict reading of settings and recipes in YAML."""
 
 import os
 import re
@@ -13,7 +13,7 @@ _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """Refuses a key that is given twice, of which YAML would keep the last without a word."""
+    """Refuses duplicate keys, of which the plain loader silently keeps the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys: set[str] = set()
@@ -32,19 +32,19 @@ def load_yaml(path: Path, holding: str, variables: bool = False) -> Any:
 
     Args:
         path: The file.
-        holding: What it should hold, for messages: "a recipe".
-        variables: Whether `${NAME}` in a text stands for the environment variable NAME.
+        holding: What the file should contain, for messages, such as "a recipe".
+        variables: Whether to replace `${NAME}` in strings by the environment variable NAME.
 
     Raises:
-        InputError: It cannot be read, gives a key twice, or names a variable that is not set.
+        InputError: The file cannot be read, repeats a key, or names a variable that is not set.
     """
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
-    except (OSError, ValueError, yaml.YAMLError) as error:  # a date may be none
+    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: an impossible date
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}" if mark else str(path)
         cause = getattr(error, "problem", None) or getattr(error, "strerror", None) or error
-        raise InputError(f"{place}: no YAML file with {holding}: {cause}") from error
+        raise InputError(f"{place}: cannot be read as YAML ({holding}): {cause}") from error
     return _with_variables(content, path) if variables else content
 
 

@@ -92,7 +92,7 @@ def test_large_texts_are_counted_in_parts(monkeypatch):
     text = np.random.default_rng(0).integers(97, 105, 5_000).astype(np.uint8)
     places = np.arange(len(text))
     whole = PPM([text], 4).bits(text, places)
-    monkeypatch.setattr("kebyt5.bench.ppm._MOST_BYTES", 700)
+    monkeypatch.setattr("kebyt5.bench.ppm._MAX_BYTES", 700)
     assert np.array_equal(PPM([text], 4).bits(text, places), whole)
 
 

@@ -78,7 +78,7 @@ def test_every_run_is_made_once(recipe, tmp_path, capsys):
     path, folder = write(recipe, tmp_path / "recipe.yaml"), tmp_path / "runs"
     command = ("quality", path, "--runs", folder, "--output", tmp_path / "results")
     run(*command, "--jobs", 2)
-    assert "0 runs are there, 8 are to be made" in capsys.readouterr().out
+    assert "0 runs are done, 8 remain" in capsys.readouterr().out
     files = sorted((folder / "runs").glob("*.json"))
     # Two rows of two seeds of YNAT and one of NER, and two seeds frozen.
     assert len(files) == 2 * 3 + 2
@@ -92,7 +92,7 @@ def test_every_run_is_made_once(recipe, tmp_path, capsys):
 
     # Again: nothing is left to do, and the page has the same scores.
     run(*command)
-    assert "8 runs are there, 0 are to be made" in capsys.readouterr().out
+    assert "8 runs are done, 0 remain" in capsys.readouterr().out
     again = (tmp_path / "results" / "klue-small.md").read_text()
     assert again.split("Runs made")[0] == page.split("Runs made")[0]
 
@@ -104,7 +104,7 @@ def test_every_run_is_made_once(recipe, tmp_path, capsys):
     shutil.rmtree(tmp_path / "results")
     write(recipe, path)
     run(*command, "--jobs", 1)
-    assert "5 runs are there, 3 are to be made" in capsys.readouterr().out
+    assert "5 runs are done, 3 remain" in capsys.readouterr().out
     assert not list(folder.glob(".run-*"))
 
 
@@ -176,7 +176,7 @@ def test_rows_whose_start_is_not_there_may_be_left_out_and_are_named(recipe, tmp
 def test_only_some_tables_may_be_made(recipe, tmp_path):
     content = read_recipe(write(recipe, tmp_path / "recipe.yaml"))
     assert [table.title for table in tables_named(content, ["Frozen"]).tables] == ["Frozen"]
-    with pytest.raises(InputError, match="no table 'Thawed' in the recipe; there are Starts, Fro"):
+    with pytest.raises(InputError, match="the recipe has no table 'Thawed'; it has Starts, Fro"):
         tables_named(content, ["Thawed"])
 
 
@@ -211,7 +211,7 @@ def test_the_recipe_of_the_project_is_one(klue_data, monkeypatch):
         ({"tasks": {"ynat": {"dev": "a"}, "ner": {}}}, "tasks.[a-z]* has no `train:`", InputError),
         ({"finetune": {"learning_rate": "fast"}}, "learning_rate: Input should be", InputError),
         ({"tasks": {}}, "no settings of ynat under", InputError),
-        ({"finetune": {"epoch": 1}}, "Starts, as it is, ynat: no such setting: epoch", InputError),
+        ({"finetune": {"epoch": 1}}, "Starts, as it is, ynat: unknown settings: epoch", InputError),
         ({"finetune": {"epochs": 0}}, "--epochs 0", InputError),
         ({"tables": [{"title": "T", "tasks": ["ner"], "rows": {"a": {"checkpoint": "./no"}}}]},
          r"\./no: no such folder", CheckpointError),

@@ -138,7 +138,7 @@ def test_inputs_come_from_standard_input(run, checkpoint, monkeypatch):
     code, out, error = run("predict", checkpoint, "--task", "ner", "--input", "-")
     assert code == 0, error
     assert len(out.splitlines()) == 2
-    assert "1 blank inputs were passed over" in error
+    assert "1 blank inputs were skipped" in error
 
 
 def test_answers_do_not_take_the_place_of_inputs_or_of_what_is_no_file(
@@ -150,8 +150,8 @@ def test_answers_do_not_take_the_place_of_inputs_or_of_what_is_no_file(
     link.symlink_to(tmp_path / "real.jsonl")
     monkeypatch.setattr("kebyt5.models.loading.load", lambda _: pytest.fail("too late"))
     asked = ("predict", checkpoint, "--task", "ner", "--input", lines, "--output")
-    refused(run(*asked, lines), lines, "holds the inputs")
-    refused(run(*asked, pipe), pipe, "no regular file")
+    refused(run(*asked, lines), lines, "contains the inputs")
+    refused(run(*asked, pipe), pipe, "not a regular file")
     refused(run(*asked, tmp_path / "none" / "b.jsonl"), "cannot be written")
     assert lines.read_text() == "가나다\n"
     monkeypatch.undo()
@@ -349,7 +349,7 @@ def test_numbers_out_of_range(run, train_file, dev_file, tmp_path, option, value
     refused(result, option, "has to be")
     assert not (tmp_path / "run").exists()
     result = run("evaluate", "tiny", "--task", "ner", "--data", dev_file, "--batch-size", 0)
-    refused(result, "--batch-size", "> 0")
+    refused(result, "--batch-size 0: has to be 1 or more")
 
 
 def test_unusable_block_sizes(run, checkpoint, tmp_path):

@@ -41,7 +41,7 @@ def test_the_example_is_built_and_counted(run, tmp_path):
     assert "not empty" in error
     code, _, error = run("stats", corpus, "--output", corpus / "corpus.json")
     assert code == 2
-    assert "corpus.json: cannot be used as output folder" in error
+    assert "corpus.json: cannot be used as an output folder" in error
 
 
 def test_mistakes_are_one_line(run, tmp_path):

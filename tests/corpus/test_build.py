@@ -156,7 +156,7 @@ def test_killed_half_way_a_rerun_does_what_is_missing(build, sources, tmp_path):
     done = times(tmp_path / "killed")
     assert 2 < len(done) < len(times(whole))
     assert not (tmp_path / "killed" / "corpus.json").exists()
-    with pytest.raises(InputError, match="its build has not ended"):
+    with pytest.raises(InputError, match="its build has not finished"):
         CorpusReport.of_corpus(tmp_path / "killed")
 
     killed = build("killed", sources=sources, executor={"workers": 2})
@@ -199,7 +199,7 @@ def test_another_recipe_or_other_files_are_not_mixed_in(build, sources, tmp_path
 
 
 def test_strict_stops_at_the_first_defect(build, sources):
-    with pytest.raises(InputError, match=r"c.jsonl:21: not JSON \(.*\); mend it, or count"):
+    with pytest.raises(InputError, match=r"c.jsonl:21: not JSON \(.*\); fix it, or count"):
         build(sources=sources, strict=True)
 
 

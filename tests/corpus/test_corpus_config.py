@@ -53,10 +53,10 @@ SOURCE = "output: a\nsources: [{name: a, paths: a.txt}]\n"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "no recipe"),
-        ("a: [", ":1: no YAML file with a recipe"),
+        ("", "not a recipe"),
+        ("a: [", r":1: cannot be read as YAML \(a recipe\)"),
         (SOURCE + "sources: []", ":3: .*'sources' is given twice"),
-        ("? [a]\n: b", ":1: no YAML file with a recipe: found unhashable key"),
+        ("? [a]\n: b", r":1: cannot be read as YAML \(a recipe\): found unhashable key"),
         ("output: a", "no list of `sources`"),
         ("output: a\nsources: [3]", r"sources\[0\]: 3; expected name, reader and paths"),
         ("output: ${NO_SUCH_NAME}\nsources: []", "variable NO_SUCH_NAME is not set"),

@@ -126,7 +126,7 @@ def test_a_damaged_file_is_named(tmp_path, suffix):
 def test_a_damaged_manifest_is_named(tmp_path, manifest):
     path = write(tmp_path, ["가"]) / "0-00000.manifest.json"
     path.write_text(manifest)
-    with pytest.raises(InputError, match=r"0-00000\.manifest\.json: no manifest"):
+    with pytest.raises(InputError, match=r"0-00000\.manifest\.json: not a byte-shard manifest"):
         Shard(path)
 
 
@@ -137,11 +137,11 @@ def test_a_folder_without_whole_shards_is_refused(tmp_path):
         Shards(tmp_path)
     write(tmp_path / "a", ["가"], "0")
     (tmp_path / "a" / "0-00000.manifest.json").rename(tmp_path / "manifest")
-    with pytest.raises(InputError, match=r"0-00000\.bytes: a shard without"):
+    with pytest.raises(InputError, match=r"0-00000\.bytes: this shard lacks"):
         Shards(tmp_path)
     write(tmp_path / "a", ["가"], "0")
     (tmp_path / "a" / "1-00000.bytes.incomplete").touch()
-    with pytest.raises(InputError, match=r"1-00000\.bytes\.incomplete: an unfinished shard"):
+    with pytest.raises(InputError, match=r"1-00000\.bytes\.incomplete: this shard is unfinished"):
         Shards(tmp_path)
 
 
@@ -151,7 +151,7 @@ def test_whole_shards_of_a_build_that_has_not_ended_are_refused(tmp_path, monkey
     (tmp_path / ".work").mkdir()
     monkeypatch.chdir(tmp_path)
     for folder in (tmp_path / "train", tmp_path / "train" / "a", tmp_path, "train"):
-        with pytest.raises(InputError, match=r"no corpus.json, so the build .* has not ended"):
+        with pytest.raises(InputError, match=r"no corpus.json, so the build .* has not finished"):
             Shards(folder)
     (tmp_path / "corpus.json").touch()
     assert Shards(tmp_path / "train").documents == 1

@@ -18,7 +18,7 @@ def test_inputs_come_from_texts_or_lines(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"\n \n", "holds no input"), (b"a\n\xff\n", r":2: not UTF-8")],
+    [(b"\n \n", "contains no input"), (b"a\n\xff\n", r":2: not UTF-8")],
 )
 def test_unreadable_inputs_are_refused(tmp_path, content, message):
     path = tmp_path / "lines.txt"

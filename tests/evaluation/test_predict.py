@@ -145,3 +145,11 @@ def test_of_the_windows_of_an_example_the_one_surest_of_its_label_counts(monkeyp
     rows = [[-2.0, -1.0], [-0.5, -3.0], [-9.0, -8.0], [-4.0, -5.0], [-4.0, -3.0], [-7.0, -6.0]]
     assert windows.surest(rows).tolist() == [rows[1], rows[2], rows[4]]
     assert Windows(task, []).surest([]).shape == (0, 2)
+
+
+@pytest.mark.parametrize("name", ["max_input_bytes", "batch_size", "num_beams"])
+@pytest.mark.parametrize("value", [0, -1])
+def test_options_below_one_are_refused_by_name(name, value):
+    option = f"--{name.replace('_', '-')} {value}: has to be 1 or more"
+    with pytest.raises(InputError, match=option):
+        PredictOptions(**{name: value})

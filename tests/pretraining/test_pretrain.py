@@ -408,7 +408,7 @@ def test_what_is_wrong_is_said_before_the_first_step(config, corpus, tmp_path):
         pretrain(config)
     assert not config.output.exists()
     (corpus / ".work").mkdir()  # some tasks of a build have ended, and the disk was full
-    with pytest.raises(InputError, match=r"corpus: no corpus.json, so the build .* has not ended"):
+    with pytest.raises(InputError, match=r"no corpus.json, so the build .* has not finished"):
         pretrain(config)
     config.weights, config.corpus = {}, tmp_path / "nowhere"
     with pytest.raises(InputError, match="nowhere/train: no such folder"):

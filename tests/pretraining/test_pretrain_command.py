@@ -29,7 +29,7 @@ def test_a_run_and_one_that_goes_on(run, options, checkpoint, tmp_path):
     given = [*chain(*options.items()), "--salient"]
     code, out, _ = run(*given, "--minutes", "1e-9")
     assert code == 0
-    assert "Stopped after step 1 with a checkpoint; --resume goes on from there" in out
+    assert "Stopped after step 1 with a checkpoint; --resume continues from there" in out
     code, out, _ = run("--config", tmp_path / "run" / "config.yaml", "--resume")
     assert code == 0
     assert "Stopped after step 2" in out  # the time limit is one of the settings

@@ -64,7 +64,7 @@ def test_scores_stand_beside_published_ones(report, write_result, headlines, tmp
     for text in (page.text, markdown):
         assert "arXiv:2105.09680" in text
         assert "the test set of KLUE, which is not public" in text
-        assert "mine cut 2 inputs to its length limit" in text
+        assert "mine shortened 2 inputs to its length limit" in text
         assert "predictions.jsonl gives the same scores" in text
         assert "kebyt5 evaluate runs/a --task ynat" in text
         assert "0123abc" in text
@@ -170,7 +170,7 @@ def test_scores_that_predictions_do_not_give_are_told(report, write_result, head
     (folder / "metrics.json").write_text(json.dumps(metrics))
     page, _, _ = report(folder)
     assert "does not give the scores of the run: accuracy 66.67 instead of 99.00" in page.text
-    assert "cannot tell auprc" in page.text
+    assert "does not suffice for auprc" in page.text
 
 
 def test_scores_alone_make_a_report(report, write_result, headlines, tmp_path):

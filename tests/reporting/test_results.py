@@ -23,7 +23,7 @@ def test_results_summaries_and_curves_are_found_below_a_folder(write_result, hea
     runs = read_runs([tmp_path / "single", tmp_path / "run"])
     assert [r.name for r in runs.results] == ["single", "run/seed-0", "run/seed-1"]
     assert [(s.name, s.tasks) for s in runs.summaries] == [("run", mean)]
-    assert [(h.name, h.entries) for h in runs.histories] == [("run/seed-1", history)]
+    assert [(h.name, h.entries) for h in runs.logs] == [("run/seed-1", history)]
 
 
 def test_a_run_counts_once_however_often_its_folder_is_given(write_result, headlines, tmp_path):
@@ -32,7 +32,7 @@ def test_a_run_counts_once_however_often_its_folder_is_given(write_result, headl
         (tmp_path / "run" / name / "history.json").write_text('[{"step": 10, "loss": 1.5}]')
     runs = read_runs([tmp_path / "run", tmp_path / "run" / "a", tmp_path / "run"])
     assert [r.name for r in runs.results] == ["run/a", "run/b"]
-    assert [h.name for h in runs.histories] == ["run/a", "run/b"]
+    assert [h.name for h in runs.logs] == ["run/a", "run/b"]
 
 
 def test_what_a_killed_run_left_in_a_hidden_folder_is_no_result(write_result, headlines, tmp_path):
@@ -42,7 +42,7 @@ def test_what_a_killed_run_left_in_a_hidden_folder_is_no_result(write_result, he
     (run / ".incomplete-x" / "history.json").write_text("[]")
     runs = read_runs([run])
     assert [r.name for r in runs.results] == ["a"]
-    assert not runs.histories
+    assert not runs.logs
 
 
 @pytest.mark.parametrize("name", ["ynat", "ner", "dp", "mrc", "wos", "re", "nli", "sts"])
@@ -100,21 +100,29 @@ def test_folders_without_results_are_refused(tmp_path):
     ("file", "content", "problem"),
     [
         ("metrics.json", "{", r"metrics\.json:1: not JSON"),
-        ("metrics.json", '{"task": "ynat"}', r"metrics\.json: 'scores' are no numbers"),
+        ("metrics.json", '{"task": "ynat"}', r"metrics\.json: 'scores' is not a mapping"),
         (
             "metrics.json",
             '{"task": "ynta", "scores": {}, "examples": 1}',
             r"metrics\.json: .*did you mean 'ynat'",
         ),
         ("metrics.json", '{"task": "ynat", "scores": {}}', r"metrics\.json: 'examples' is no"),
-        ("metrics.json", '{"summary": {"runs": 1}}', r"metrics\.json: 'summary' is no mean"),
-        ("predictions.jsonl", "\n{\n", r"predictions\.jsonl:2: no prediction"),
-        ("predictions.jsonl", '{"target": "사회"}', r"predictions\.jsonl:1: no prediction.*'text'"),
-        ("predictions.jsonl", "3", r"predictions\.jsonl:1: no prediction"),
+        (
+            "metrics.json",
+            '{"summary": {"runs": 1}}',
+            r"metrics\.json: 'summary' does not have mean",
+        ),
+        ("predictions.jsonl", "\n{\n", r"predictions\.jsonl:2: not a prediction"),
+        (
+            "predictions.jsonl",
+            '{"target": "사회"}',
+            r"predictions\.jsonl:1: not a prediction.*'text'",
+        ),
+        ("predictions.jsonl", "3", r"predictions\.jsonl:1: not a prediction"),
         (
             "predictions.jsonl",
             '{"id": "1", "input": {"title": ""}, "text": 1, "target": "사회"}',
-            r"predictions\.jsonl:1: no prediction.*have to be text",
+            r"predictions\.jsonl:1: not a prediction.*have to be strings",
         ),
         ("history.json", "[", r"history\.json:1: not JSON"),
     ],

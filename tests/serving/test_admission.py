@@ -2,7 +2,7 @@
 
 import pytest
 
-from kebyt5.serving.admission import LONGEST_WAIT, Places
+from kebyt5.serving.admission import MAX_WAIT, Places
 from kebyt5.serving.problems import Problem
 
 
@@ -29,4 +29,4 @@ def test_the_wait_follows_how_long_texts_take(monkeypatch):
         assert places.wait == 10  # one of two waits, and 20 s are the time of both
         for _ in range(100):
             places._seconds = 1000
-        assert places.wait == LONGEST_WAIT
+        assert places.wait == MAX_WAIT

@@ -46,10 +46,10 @@ def post(client, content, path="/v1/generate"):
         (b'{"input": "a", "temperature": 1e400}', 422, "temperature"),
         (b'{"input": "a", "max_new_bytes": "3"}', 422, "max_new_bytes"),
         (b'{"input": "a", "max_new_bytes": -1}', 422, "max_new_bytes"),
-        (b'{"input": "a", "max_new_bytes": 1000000}', 422, "4096 bytes at most"),
+        (b'{"input": "a", "max_new_bytes": 1000000}', 422, "at most 4096"),
         (b'{"input": "a", "seed": 99999999999999999999999}', 422, "seed"),
         (b'{"input": "a", "stop": [""]}', 422, "stop"),
-        (b'{"input": "a", "temprature": 1}', 422, "no such field"),
+        (b'{"input": "a", "temprature": 1}', 422, "there is no such field"),
         (b'{"input": "a", "top_p": 0.5}', 422, "give a temperature"),
         (b'{"input": "a", "deadline": 0}', 422, "deadline"),
         (b'{"input": "a", "model": "none"}', 404, "served are tiny"),
@@ -60,7 +60,7 @@ def post(client, content, path="/v1/generate"):
         (b'{"input": "a", "constraint": {"regex": "a", "labels": ["b"]}}', 422, "exactly one"),
         (b'{"input": "a", "constraint": {"labels": []}}', 422, "labels"),
         (b'{"input": "a", "constraint": {"labels": ["a", "abcd"]}, "max_new_bytes": 3}', 422,
-         "a label of 4 bytes, but max_new_bytes 3"),
+         "a label has 4 bytes, but max_new_bytes is 3"),
     ],
 )  # fmt: skip
 def test_malformed_requests(client, content, status, part):
@@ -130,7 +130,7 @@ def test_a_grammar_that_explodes_later_ends_its_own_text(client, greedy):
         ("/v1/tasks/dp", {"input": {"sentence": "가", "words": [
             {"word": "가\t", "lemmas": "가", "tags": "NNG"}]}}, 422, "word"),
         ("/v1/tasks/mrc", {"input": {"question": "가" * 3000, "context": "나" * 2000}}, 422,
-         "leaves no room"),
+         "leaves too little room"),
         ("/v1/tasks/wos", {"input": {"turns": [{"speaker": "dog", "text": "월"}]}}, 422, "speaker"),
         ("/v1/fill", {"text": "가"}, 422, "once each in this order"),
         ("/v1/fill", {"text": "<extra_id_1>가<extra_id_0>"}, 422, "order"),
@@ -139,8 +139,8 @@ def test_a_grammar_that_explodes_later_ends_its_own_text(client, greedy):
         ("/v1/fill", {"text": "<extra_id_0>", "beams": 2, "results": 3}, 422, "more beams"),
         ("/v1/score", {"input": "가", "candidates": []}, 422, "candidates"),
         ("/v1/score", {"input": "가", "candidates": ["나" * 5000]}, 422, "at most"),
-        ("/v1/embed", {"input": "가" * 10_000}, 422, "16384 bytes at most"),
-        ("/v1/generate", {"input": ["가"] * 65}, 422, "64 a request at most"),
+        ("/v1/embed", {"input": "가" * 10_000}, 422, "send at most 16384"),
+        ("/v1/generate", {"input": ["가"] * 65}, 422, "at most 64 in one request"),
     ],
 )  # fmt: skip
 def test_what_other_routes_refuse(client, path, body, status, part):

@@ -155,5 +155,5 @@ def test_a_proxy_may_say_when_to_ask_again_as_a_date():
 
 
 def test_a_key_that_none_can_be_is_refused():
-    with pytest.raises(InputError, match="api_key: holds characters that no key has"):
+    with pytest.raises(InputError, match="api_key: contains characters that no key has"):
         Client("http://localhost:1", api_key="…")

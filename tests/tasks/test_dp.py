@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
+import pyarrow
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import parquet
 from sklearn.metrics import f1_score
 
 from kebyt5.errors import InputError
@@ -291,8 +293,6 @@ def test_without_comments_the_sentence_is_its_words(tmp_path: Path) -> None:
 
 
 def test_parquet_reads_as_the_table_does(tmp_path: Path, examples: list[Example]) -> None:
-    pyarrow = pytest.importorskip("pyarrow")
-    pytest.importorskip("pyarrow.parquet")
     rows = [
         {
             "sentence": e.inputs["sentence"],
@@ -306,7 +306,7 @@ def test_parquet_reads_as_the_table_does(tmp_path: Path, examples: list[Example]
         for e in examples
     ]
     path = tmp_path / "dp.parquet"
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    parquet.write_table(pyarrow.Table.from_pylist(rows), path)
     assert contents(dp.read(path)) == contents(examples)
 
     for wrong, problem in (
@@ -314,7 +314,7 @@ def test_parquet_reads_as_the_table_does(tmp_path: Path, examples: list[Example]
         (rows[0] | {"deprel": ["NP", "XX", "VP"]}, "unknown label 'XX'"),
         ({"sentence": "가"}, "not the columns of KLUE-DP"),
     ):
-        pyarrow.parquet.write_table(pyarrow.Table.from_pylist([wrong]), path)
+        parquet.write_table(pyarrow.Table.from_pylist([wrong]), path)
         with pytest.raises(InputError, match=f"parquet:1: {problem}"):
             dp.read(path)
 
@@ -334,7 +334,7 @@ TWO = "1\t가\t가\tNNG\t0\tNP\n\n"  # a good sentence first, so that the line o
         (TWO + "1\t나\t나\tNNG\tx\tNP\n", 3, "head 'x'; expected a number from 0 to 1"),
         (TWO + "1\t나\t나\tNNG\t2\tNP\n", 3, "head '2'; expected a number from 0 to 1"),
         (TWO + "1\t나\t나\tNNG\t0\tNP\n1\t나\t나\tNNG\t0\tNP\n", 4, "index '1'; expected 2"),
-        (TWO + "1\t\t나\tNNG\t0\tNP\n", 3, "no word"),
+        (TWO + "1\t\t나\tNNG\t0\tNP\n", 3, "the word is empty"),
         (TWO + "1\t나\t나\tNNG\t0\tNP\n## two\t나\n", 4, "comment inside a sentence"),
         (TWO.encode() + "1\t나".encode("cp949"), 3, "not UTF-8 (invalid"),
     ],

@@ -2,9 +2,11 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import parquet
 from sklearn.metrics import accuracy_score, f1_score
 
 from kebyt5.errors import InputError
@@ -28,9 +30,7 @@ def save(folder: Path, name: str, rows: Rows) -> Path:
     """Writes rows in the format that the name ends with."""
     path = folder / name
     if path.suffix == ".parquet":
-        pyarrow = pytest.importorskip("pyarrow")
-        pytest.importorskip("pyarrow.parquet")
-        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+        parquet.write_table(pyarrow.Table.from_pylist(rows), path)
     elif path.suffix == ".json":
         path.write_text(json.dumps(rows, ensure_ascii=False, indent=1), encoding="utf-8")
     else:
@@ -130,7 +130,7 @@ def test_an_unknown_label_in_json_and_a_missing_column(tmp_path: Path) -> None:
     for wrong in (True, None, 1.0, [], -1, 3):
         with pytest.raises(InputError, match=":2: unknown label"):
             nli.read(save(tmp_path, "nli.json", [{**row, "gold_label": wrong}]))
-    with pytest.raises(InputError, match=":2: no 'title' here; expected it beside premise, hyp"):
+    with pytest.raises(InputError, match=":2: no 'title' here; expected it, found premise, hyp"):
         ynat.read(path)
 
 

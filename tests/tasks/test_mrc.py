@@ -185,13 +185,13 @@ def test_windows_keep_the_question_and_cover_the_context() -> None:
     assert mrc.fit(example, frame + 600, 50) == [example]
     # A stride over what there is room for would leave gaps.
     assert len(mrc.fit(example, frame + 100, 500)) == 7
-    with pytest.raises(InputError, match="q: the question leaves no room"):
+    with pytest.raises(InputError, match="q: the question leaves too little room"):
         mrc.fit(example, frame + 3, 50)
     # Nor are there windows of a few bytes, each with all of a long question.
     inputs = {"question": "".join(map(chr, range(0xAC00, 0xB400))), "context": "가나" * 2500}
     endless = replace(example, inputs=inputs)
     frame = size(mrc.input_text(replace(endless, inputs=inputs | {"context": ""})))
-    with pytest.raises(InputError, match="q: the question leaves no room"):
+    with pytest.raises(InputError, match="q: the question leaves too little room"):
         mrc.fit(endless, frame + 100)
 
 
@@ -350,8 +350,8 @@ def test_a_question_may_be_named_by_a_number(tmp_path: Path) -> None:
         ("[]", "expected an object"),
         ('{"data": []}', "no questions here"),
         (broken("data"), "no 'data' here"),
-        (broken("data", value={"a": 1}), "'data' is no list"),
-        (broken("data", 0, value="a"), "data[0] is no object"),
+        (broken("data", value={"a": 1}), "'data' is not a list"),
+        (broken("data", 0, value="a"), "data[0] is not an object"),
         (broken("data", 0, "paragraphs"), "data[0]: no 'paragraphs' here"),
         (broken(*QAS[:-1], "context"), "data[0].paragraphs[0]: no 'context' here"),
         (broken(*QAS, 1, "question"), f"{SECOND}: no 'question' here"),

@@ -92,7 +92,7 @@ def test_a_field_may_be_of_any_length(tmp_path: Path) -> None:
         ("a.tsv", "", 1, "no examples"),
         ("a.tsv", "text\ttarget\n", 1, "no examples"),
         ("a.tsv", "input\toutput\n가\t나\n", 2, "no 'text' here"),
-        ("a.tsv", "text\ttarget\n\n가\n", 3, "expected 2, divided by tabs"),
+        ("a.tsv", "text\ttarget\n\n가\n", 3, "expected 2, separated by tabs"),
         ("a.tsv", "text\ttarget\n가\t\n", 2, "'target' is empty"),
         ("a.csv", "", 1, "no examples"),
         ("a.csv", "text;target\n가;나\n", 2, "no 'text' here"),

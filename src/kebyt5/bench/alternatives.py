@@ -1,6 +1,6 @@
 """Everything that `kebyt5 bench` can compare.
 
-An alternative is one class and one name here; nothing else knows of it.
+To add an alternative, write a class and list it here.
 """
 
 from kebyt5.bench.engines import (
@@ -42,7 +42,7 @@ ALTERNATIVES: dict[str, type[Alternative]] = {
         ConstrainedEngineInt8,
     )
 }
-"""By name, in the order of the tables."""
+"""All alternatives by name, in the order of the tables."""
 
 
 __all__ = ["ALTERNATIVES", "Alternative"]

@@ -1,4 +1,4 @@
-"""Blanks of whole characters in unseen text, one at a time, as `kebyt5 fill` fills them."""
+"""Filling single blanks of whole characters in unseen text, as `kebyt5 fill` does."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -18,15 +18,15 @@ KINDS = {
     "two syllables": re.compile("(?=([가-힣]{2}))"),
     "a word": re.compile(r"(?<=\s)[가-힣]{2,}(?=\s)"),
 }
-"""What is left out. A word (어절) has two syllables or more here, with spaces around it."""
+"""Kinds of blanks. A word (어절) here has two syllables or more, with spaces around it."""
 
 BEAMS = 8
 TOP = 5
-"""Fillings among which the right one is looked for."""
+"""Number of likeliest fillings among which the right one counts for `top5`."""
 
 
 class Blank(NamedTuple):
-    """A text with `<extra_id_0>` in it, and what stood there."""
+    """A text with `<extra_id_0>` in place of the answer."""
 
     kind: str
     text: str
@@ -35,12 +35,12 @@ class Blank(NamedTuple):
 
 @dataclass
 class Filled:
-    """How often a model found what stood in blanks of one kind.
+    """How often a model filled blanks of one kind correctly.
 
     Attributes:
-        blanks: How many there were.
-        top1: Those where its likeliest filling is the right one.
-        top5: Those where one of the `TOP` likeliest is.
+        blanks: Number of blanks.
+        top1: Number of blanks whose likeliest filling is right.
+        top5: Number of blanks for which one of the `TOP` likeliest fillings is right.
     """
 
     blanks: int = 0
@@ -49,7 +49,7 @@ class Filled:
 
 
 def make_blanks(texts: Iterable[str], seed: int = 0) -> list[Blank]:
-    """One blank in each text that has place for it, of the kinds in turn."""
+    """Makes one blank in each text that has a place for it, of each kind in turn."""
     rng = np.random.default_rng(seed)
     blanks: list[Blank] = []
     for number, text in enumerate(texts):
@@ -65,12 +65,12 @@ def make_blanks(texts: Iterable[str], seed: int = 0) -> list[Blank]:
 def fill_blanks(
     model: PreTrainedModel, blanks: Sequence[Blank], title: str = ""
 ) -> dict[str, Filled]:
-    """Lets a model fill every blank by itself and counts by kind what it gets right.
+    """Fills every blank by a model and counts the correct fillings by kind.
 
     Args:
-        model: Pretrained by span corruption, in evaluation mode.
-        blanks: From `make_blanks`.
-        title: Of the progress bar.
+        model: A model pretrained by span corruption, in evaluation mode.
+        blanks: Blanks from `make_blanks`.
+        title: Title of the progress bar.
     """
     found, engine = {kind: Filled() for kind in KINDS}, Engine(model)
     for blank in track(blanks, title, console=Console(stderr=True)):

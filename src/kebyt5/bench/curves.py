@@ -1,4 +1,4 @@
-"""Curves of pretraining runs side by side: after equal steps, and after equal time."""
+"""Comparing the curves of pretraining runs after equal steps, and after equal time."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,10 +25,10 @@ class Curve:
     """Bits per byte of a run on the validation text of its corpus.
 
     Attributes:
-        name: Of the run.
-        steps: Where it was measured, ascending.
-        bits: What was measured there.
-        step_seconds: What a step takes.
+        name: Name of the run.
+        steps: Steps at which it was measured, ascending.
+        bits: Bits per byte at these steps.
+        step_seconds: Seconds that a step takes.
     """
 
     name: str
@@ -38,42 +38,43 @@ class Curve:
 
     @property
     def seconds(self) -> float:
-        """Training time of the whole run."""
+        """Training time of the whole run in seconds."""
         return self.steps[-1] * self.step_seconds
 
     def at_step(self, step: float) -> float | None:
-        """Bits per byte at a step, between measurements by interpolation; None behind the end."""
+        """Returns the bits per byte at a step, interpolated linearly; None after the last step."""
         if step > self.steps[-1]:
             return None
         return float(np.interp(step, self.steps, self.bits))
 
     def at_second(self, seconds: float) -> float | None:
-        """As `at_step`, after so much training time."""
+        """Returns the bits per byte after some training time; None after the end of the run."""
         return self.at_step(seconds / self.step_seconds)
 
 
 def reference(curves: Sequence[Curve]) -> Curve:
-    """The run whose end the others are compared at: of those with the slowest step the longest.
+    """Chooses the run at whose end the others are compared: the longest one of the slowest.
 
-    After as many steps all have read the same text, and after as much time the faster ones more.
+    After as many steps, all runs have read the same text; after as much time, faster ones have read
+    more.
     """
     return max(curves, key=lambda curve: (curve.step_seconds, curve.steps[-1]))
 
 
 def comparable(settings: Mapping[str, PretrainConfig]) -> dict[str, PretrainConfig]:
-    """Those of some runs that began at random, or all where none did.
+    """Selects the runs that began with random weights, or all runs if none did.
 
-    The steps of a run that goes on from a checkpoint are not all that it had.
+    A run that began with a checkpoint was trained for more steps than its own.
     """
     at_random = {name: own for name, own in settings.items() if own.model in PRESETS}
     return at_random or dict(settings)
 
 
 def read_settings(run: Path) -> PretrainConfig:
-    """The settings of a pretraining run.
+    """Reads the settings of a pretraining run.
 
     Raises:
-        InputError: The folder holds none that can be read.
+        InputError: The folder has no valid `config.yaml`.
     """
     path = run / "config.yaml"
     try:
@@ -81,11 +82,11 @@ def read_settings(run: Path) -> PretrainConfig:
         paths = {name: Path(settings[name]) for name in ("corpus", "output")}
         return PretrainConfig(**(settings | paths))
     except (OSError, LookupError, TypeError, ValueError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: no settings of a pretraining run: {error}") from error
+        raise InputError(f"{path}: not the settings of a pretraining run: {error}") from error
 
 
 def read_curves(runs: dict[str, Path], step_seconds: dict[str, float]) -> list[Curve]:
-    """The curves of the runs that measured bits per byte on their way."""
+    """Reads the curves of the runs that measured bits per byte during training."""
     curves = []
     for name, run in runs.items():
         points = [
@@ -103,15 +104,15 @@ def measure_steps(
     models: dict[str, PreTrainedModel], settings: dict[str, PretrainConfig], shards: Shards,
     rounds: int,
 ) -> dict[str, float]:  # fmt: skip
-    """Median seconds of a training step of each model, as its run made them, interleaved.
+    """Measures the median seconds of a training step of each model, interleaved.
 
-    The times in the runs' own histories depend on what else the machine did meanwhile.
+    The times in the runs' own histories depend on what else the machine did.
 
     Args:
-        models: By name; they are changed.
-        settings: Of their runs.
+        models: Models by name; they are modified.
+        settings: Settings of their runs by name.
         shards: Text to train on.
-        rounds: How many steps of each are timed, after one to warm up.
+        rounds: Number of timed steps of each model, after one warm-up step.
     """
     steps = {name: training_step(models[name], settings[name], shards) for name in models}
     return {name: float(np.median(times)) for name, times in interleave(steps, rounds).items()}
@@ -120,7 +121,7 @@ def measure_steps(
 def training_step(
     model: PreTrainedModel, config: PretrainConfig, shards: Shards
 ) -> Callable[[], None]:
-    """A step of a run on always the same examples, with everything but the data loading."""
+    """Makes a training step of a run, always on the same examples and without data loading."""
     batch = training_examples(config, shards).batch(range(config.batch_size))
     inputs, labels = map(torch.from_numpy, batch)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True)

@@ -1,4 +1,4 @@
-"""The generation engine among what `kebyt5 bench` compares, in float32 and in eight bits."""
+"""The generation engine as an alternative of `kebyt5 bench`, in float32 and with int8 weights."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
@@ -19,26 +19,26 @@ from kebyt5.tasks.ner import TYPES
 
 
 class WithoutEnd(Constraint):
-    """Whatever comes, it does not end."""
+    """A constraint that only rules out the end of sequence."""
 
     _mask = mask_of([i for i in range(VOCABULARY) if i != EOS])
 
     def start(self) -> None:
-        """There is one state."""
+        """Returns the only state."""
 
     def allowed(self, state: None) -> np.ndarray:
-        """All ids but the end of sequence."""
+        """Allows all ids except the end of sequence."""
         return self._mask
 
     def advance(self, state: None, byte_id: int) -> None:
-        """Nothing is remembered."""
+        """Stays in the only state."""
 
 
 class EngineAlternative(Alternative):
-    """A model of this package in its engine, which decides several bytes a pass where it can.
+    """A model of this package in its engine, which decides several bytes per pass if possible.
 
     Attributes:
-        statistics: Of what was generated last.
+        statistics: Counts of the last generation.
     """
 
     does = frozenset({"encode", "generate", "copy"})
@@ -51,7 +51,7 @@ class EngineAlternative(Alternative):
         self.engine = Engine(self.model)
 
     def train(self, batch: Batch) -> Any:
-        """Cannot be done."""
+        """Raises NotImplementedError."""
         raise NotImplementedError("the engine does not train")
 
     @torch.inference_mode()
@@ -60,16 +60,16 @@ class EngineAlternative(Alternative):
         return encode(self.model, _inputs(batch))
 
     def generate(self, batch: Batch, length: int, on_byte: Callable[[], None]) -> list[list[int]]:
-        """Decodes byte by byte, since there is nothing to guess at.
+        """Decodes byte by byte, without drafts.
 
-        Random weights repeat themselves, which no other alternative is allowed to exploit here.
+        Models with random weights repeat themselves, which drafts would exploit unfairly.
         """
         options = GenerationOptions(max_new_bytes=length, constraint=WithoutEnd(), drafts=False)
         inputs = _inputs(batch)
         return self._drive(inputs, [options] * len(inputs), on_byte)
 
     def copy(self, batch: Batch, length: int, on_byte: Callable[[], None]) -> list[list[int]]:
-        """Guesses at what is copied."""
+        """Decodes with drafts, which guess the bytes that are copied."""
         inputs = _inputs(batch)
         options = [
             GenerationOptions(max_new_bytes=length, constraint=self.constraint(ids))
@@ -78,7 +78,7 @@ class EngineAlternative(Alternative):
         return self._drive(inputs, options, on_byte)
 
     def constraint(self, ids: np.ndarray) -> Constraint:
-        """What the copy of an input may be."""
+        """Returns the constraint on the copy of an input."""
         return WithoutEnd()
 
     def _drive(
@@ -117,7 +117,7 @@ class PlainEngineFloat32(EngineAlternative):
 
 
 class PlainEngineInt8(PlainEngineFloat32):
-    """The plain model with weights of eight bits: not the same numbers any more."""
+    """The plain model with int8 weights, whose results differ."""
 
     name = "kebyt5-engine-int8"
     title = "kebyt5 engine, plain, int8"
@@ -134,7 +134,7 @@ class EngineFloat32(EngineAlternative):
 
 
 class EngineInt8(EngineFloat32):
-    """The GBST model with weights of eight bits: not the same numbers any more."""
+    """The GBST model with int8 weights, whose results differ."""
 
     name = "kebyt5-gbst-engine-int8"
     title = "kebyt5 engine, GBST, int8"
@@ -142,20 +142,20 @@ class EngineInt8(EngineFloat32):
 
 
 class ConstrainedEngineFloat32(EngineFloat32):
-    """The GBST model under the constraint of the NER task, which knows what is to be copied."""
+    """The GBST model under the constraint of the NER task, which knows the text to copy."""
 
     name = "kebyt5-gbst-engine-constrained"
     title = "kebyt5 engine, GBST, constrained"
     does = frozenset({"copy"})
 
     def constraint(self, ids: np.ndarray) -> Constraint:
-        """The sentence of the prompt with marks; it is too long to end."""
+        """Allows the sentence of the prompt with marks; it is longer than what is generated."""
         prompt = ByteTokenizer().decode(ids, skip_special_tokens=True)
         return CopyWithTags(sentence_of(prompt), TYPES)
 
 
 class ConstrainedEngineInt8(ConstrainedEngineFloat32):
-    """The same with weights of eight bits."""
+    """The GBST model with int8 weights under the constraint of the NER task."""
 
     name = "kebyt5-gbst-engine-int8-constrained"
     title = "kebyt5 engine, GBST, int8, constrained"

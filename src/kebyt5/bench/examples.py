@@ -1,4 +1,4 @@
-"""How fast a core makes training examples of byte shards."""
+"""Measuring how fast one core makes training examples from byte shards."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -21,12 +21,12 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
     "the same, half of them short": {"short": 0.5},
     "512 ids, 25 % masked": {"input_length": 512, "corruption": SpanCorruption(density=0.25)},
 }
-"""What is made, by its name: settings of `Examples`."""
+"""Kinds of examples by name, as settings of `Examples`."""
 
 
 TOGETHER = 512
-"""Examples that are made at a time. The operations of a call take longer to begin than to do for
-few of them: 128 at a time are half as fast."""
+"""Examples per call. For small batches the overhead of the array operations dominates: with 128
+examples per call, making them is half as fast."""
 
 
 def bench_examples(
@@ -35,13 +35,13 @@ def bench_examples(
     """Makes batches of each of `KINDS` in one thread, interleaved.
 
     Args:
-        corpus: Folder of `kebyt5 corpus build`; 30 MB of random Hangul where not given.
-        batch_size: Examples of a batch.
-        batches: How many are timed at a time.
-        rounds: How often.
+        corpus: Folder of `kebyt5 corpus build`; by default 30 MB of random Hangul.
+        batch_size: Examples per batch.
+        batches: Batches per round.
+        rounds: Number of rounds.
 
     Returns:
-        For each kind the MB (10^6 bytes) of text that went in per second, one value a round.
+        MB (10^6 bytes) of text read per second for each kind, one value per round.
     """
     with TemporaryDirectory() as temporary:
         if corpus is None:

@@ -1,15 +1,15 @@
-"""What a step costs at least: its matrix products at the rate this machine multiplies them.
+"""The floor of a step: the least time of its matrix products at the rates of this machine.
 
-A product of shape (m, k) x (k, n) costs its 2mnk operations over the rate measured for exactly
-that shape, layout included, or the bytes of it that have to come from memory over the measured
-bandwidth, whichever is longer. The floor of a step is the sum over its products; all that is no
-matrix product, and all that is computed twice, is for the implementation to make up for.
+A product of shape (m, k) x (k, n) takes its 2mnk operations over the rate measured for exactly
+that shape and layout, or the bytes that it has to read from memory over the measured bandwidth,
+whichever is longer. The floor of a step is the sum over its products. Everything that is not a
+matrix product, and everything that is computed twice, is overhead of the implementation.
 
-Counted are the products of the blocks, attention included, of `lm_head`, and of GBST's projection
-where there is a backward pass (without one it folds into tables); as mixing is linear, it has to be
-applied only to what was mixed. GBST's consensus and mixing are not counted: their inner dimension
-is five. Bytes are those of weights and, one byte at a time,
-of cached keys and values; what passes from layer to layer may stay in the processor's cache.
+The floor counts the products of the blocks (including attention), of `lm_head`, and of GBST's
+projection in training (at inference it folds into tables). Since mixing is linear, the projection
+has to be applied only after it. GBST's consensus and mixing are not counted, since their inner
+dimension is five. The bytes are those of weights and, when decoding byte by byte, of cached keys
+and values; activations may stay in the processor's cache.
 """
 
 import time
@@ -25,11 +25,11 @@ from kebyt5.bench.measure import seconds_of
 from kebyt5.models.configuration_gbswt5 import GBSWT5Config
 
 FLOAT_BYTES = 4
-_SHORTEST = 0.005
-"""Seconds that a measurement of a rate takes at least, by repetition."""
+_MIN_SECONDS = 0.005
+"""Shortest measurement of a rate; shorter products are repeated."""
 
-_LARGEST = 2**29
-"""Bytes of a result that are computed to measure the rate of many small products."""
+_MAX_RESULT = 2**29
+"""Largest result, in bytes, that is computed to measure the rate of many small products."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Gemm:
 
     @property
     def flops(self) -> int:
-        """Floating point operations, a multiplication and an addition each."""
+        """Number of floating-point operations; a multiplication and an addition count as two."""
         return 2 * self.batch * self.m * self.n * self.k
 
 
@@ -58,9 +58,9 @@ class Product:
 
     Attributes:
         name: What it computes.
-        count: How many of that shape there are.
+        count: Number of products of that shape.
         gemm: The product.
-        streams: Whether its second factor comes from memory: weights, or a cache.
+        streams: Whether its second factor (weights or a cache) is read from memory.
     """
 
     name: str
@@ -69,37 +69,37 @@ class Product:
     streams: bool
 
     def passes(self, backward: bool) -> Iterator[Gemm]:
-        """The product itself and, for the backward pass, both gradients."""
+        """Yields the product itself and, with a backward pass, those of both gradients."""
         gemm = self.gemm
         yield gemm
         if backward:
             is_transposed = gemm.layout == "nt"
             yield Gemm(gemm.batch, gemm.m, gemm.k, gemm.n, "nn" if is_transposed else "nt")
-            # The gradient lies in memory as the second factor does.
+            # The gradient has the memory layout of the second factor.
             rows, columns = (gemm.n, gemm.k) if is_transposed else (gemm.k, gemm.n)
             yield Gemm(gemm.batch, rows, columns, gemm.m, "tn")
 
     @property
     def bytes_per_pass(self) -> int:
-        """What a pass has to bring from memory, or take there."""
+        """Bytes that a pass has to read from memory, or write to it."""
         gemm = self.gemm
         return FLOAT_BYTES * gemm.batch * gemm.n * gemm.k if self.streams else 0
 
 
 def positions(config: T5Config, length: int) -> int:
-    """How many encoder positions `length` bytes make."""
+    """Returns the number of encoder positions of an input of `length` bytes."""
     d = config.downsample_factor if isinstance(config, GBSWT5Config) else 1
     return -(-length // d)
 
 
 def training_products(config: T5Config, batch: int, length: int, outputs: int) -> list[Product]:
-    """The products of one forward pass in training.
+    """Lists the products of one forward pass in training.
 
     Args:
-        config: The model.
-        batch: Examples.
-        length: Input bytes of each.
-        outputs: Output bytes of each.
+        config: Configuration of the model.
+        batch: Number of examples.
+        length: Input bytes of each example.
+        outputs: Output bytes of each example.
     """
     n = positions(config, length)
     products = encoder_products(config, batch, n) + decoder_products(config, batch, n, outputs)
@@ -111,7 +111,7 @@ def training_products(config: T5Config, batch: int, length: int, outputs: int) -
 
 
 def encoder_products(config: T5Config, batch: int, n: int) -> list[Product]:
-    """The products of the encoder's blocks over n positions."""
+    """Lists the products of the encoder's blocks for n positions."""
     layers, rows = config.num_layers, batch * n
     return [
         *_projections("encoder", layers, rows, config, "qkvo"),
@@ -121,19 +121,19 @@ def encoder_products(config: T5Config, batch: int, n: int) -> list[Product]:
 
 
 def cross_products(config: T5Config, batch: int, n: int) -> list[Product]:
-    """The keys and values that cross-attention makes of the encoder's output, once a text."""
+    """Lists the products that make the keys and values of cross-attention, once per text."""
     return _projections("cross", config.num_decoder_layers, batch * n, config, "kv")
 
 
 def decoder_products(
     config: T5Config, batch: int, n: int, outputs: int, cached: int = 0
 ) -> list[Product]:
-    """The products of the decoder and of `lm_head`, but `cross_products`.
+    """Lists the products of the decoder and of `lm_head`, except `cross_products`.
 
     Args:
-        config: The model.
-        batch: Examples.
-        n: Encoder positions of each.
+        config: Configuration of the model.
+        batch: Number of examples.
+        n: Encoder positions of each example.
         outputs: Bytes decoded at once.
         cached: Bytes before them, whose keys and values are read from the cache.
     """
@@ -183,12 +183,12 @@ def _feed_forward(name: str, layers: int, rows: int, config: T5Config) -> list[P
 
 
 def flops(products: Sequence[Product], backward: bool) -> int:
-    """Operations of a forward pass, or of forward and backward."""
+    """Counts the operations of a forward pass, or of forward and backward."""
     return sum(p.count * gemm.flops for p in products for gemm in p.passes(backward))
 
 
 class Machine:
-    """What this machine does now: rates are measured once, and anew after `forget`."""
+    """The current rates of this machine, measured once each, and again after `forget`."""
 
     def __init__(self) -> None:
         self._seconds: dict[Gemm, float] = {}
@@ -197,12 +197,12 @@ class Machine:
         self.bandwidths: list[float] = []
 
     def forget(self) -> None:
-        """Has everything measured anew, as at the beginning of a round."""
+        """Discards all measurements, as at the beginning of a round."""
         self._seconds.clear()
         self._bandwidth = None
 
     def seconds(self, gemm: Gemm) -> float:
-        """How long the product takes here."""
+        """Returns the seconds that a product takes."""
         if gemm not in self._seconds:
             self._seconds[gemm] = measure_gemm(gemm)
             self.rates.append(gemm.flops / self._seconds[gemm])
@@ -210,14 +210,14 @@ class Machine:
 
     @property
     def bandwidth(self) -> float:
-        """Bytes per second that a matrix-vector product reads."""
+        """Bytes per second that a matrix-vector product reads from memory."""
         if self._bandwidth is None:
             self._bandwidth = measure_bandwidth()
             self.bandwidths.append(self._bandwidth)
         return self._bandwidth
 
     def floor(self, products: Sequence[Product], backward: bool) -> float:
-        """The least seconds that the products take."""
+        """Computes the least seconds that the products take together."""
         total = 0.0
         for product in products:
             least = product.bytes_per_pass / self.bandwidth
@@ -227,9 +227,9 @@ class Machine:
 
 
 def measure_gemm(gemm: Gemm) -> float:
-    """Seconds for one product, its factors at hand and its result allocated."""
-    # Many equal products run at the rate of some of them, and need not fit in memory together.
-    part = min(gemm.batch, max(8, _LARGEST // (FLOAT_BYTES * gemm.m * gemm.n)))
+    """Measures the seconds of one product, with factors ready and the result allocated."""
+    # A part of many equal products runs at the same rate, and all might not fit in memory.
+    part = min(gemm.batch, max(8, _MAX_RESULT // (FLOAT_BYTES * gemm.m * gemm.n)))
     a = _factor(part, gemm.m, gemm.k, gemm.layout[0] == "t")
     b = _factor(part, gemm.k, gemm.n, gemm.layout[1] == "t")
     result = torch.full((part, gemm.m, gemm.n), 0.5)
@@ -241,7 +241,7 @@ def measure_gemm(gemm: Gemm) -> float:
         for _ in range(repetitions):
             torch.matmul(a, b, out=result)
         seconds = time.perf_counter() - began
-        if seconds >= _SHORTEST:
+        if seconds >= _MIN_SECONDS:
             return seconds / repetitions * gemm.batch / part
         repetitions *= 2
 
@@ -253,23 +253,23 @@ def _factor(batch: int, rows: int, columns: int, transposed: bool) -> Tensor:
 
 
 def measure_bandwidth(size: int = 2**28) -> float:
-    """Bytes per second that a float32 matrix-vector product reads from memory."""
+    """Measures the bytes per second that a float32 matrix-vector product reads from memory."""
     matrix = torch.full((size // FLOAT_BYTES // 4096, 4096), 0.5)
     vector = torch.full((4096,), 0.5)
     torch.mv(matrix, vector)
-    # The best of three, as of the passes that are compared with it.
+    # The best of three, like the passes that are compared with it.
     return size / min(seconds_of(partial(torch.mv, matrix, vector)) for _ in range(3))
 
 
 def floor_parts(
     machine: Machine, measure: str, config: T5Config, lengths: tuple[int, int, int]
 ) -> dict[str, float]:
-    """The floor of what is measured, by the same parts.
+    """Computes the floor of each part of a measure.
 
     Args:
-        machine: The rates.
+        machine: Rates of the machine.
         measure: "train", "encode", "generate" or "copy".
-        config: The model.
+        config: Configuration of the model.
         lengths: Batch size, input bytes, output bytes.
     """
     batch, length, outputs = lengths
@@ -279,7 +279,7 @@ def floor_parts(
     encode = machine.floor(encoder_products(config, batch, n), backward=False)
     if measure == "encode":
         return {"encode": encode}
-    # On the average half of the output is cached.
+    # On average half of the output is cached.
     step = decoder_products(config, batch, n, 1, cached=outputs // 2)
     byte = machine.floor(step, backward=False)
     first = encode + machine.floor(cross_products(config, batch, n), backward=False)

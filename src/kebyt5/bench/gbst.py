@@ -1,6 +1,6 @@
-"""The GBST layer against the equations written down naively: time and peak memory.
+"""Comparing the GBST layer with a naive implementation: time and peak memory.
 
-Run as a module it is one fresh process that measures its own memory:
+Run as a module, it measures its own memory in a fresh process:
 `python -m kebyt5.bench.gbst {ours|naive} LENGTH {forward|backward}`.
 """
 
@@ -23,7 +23,7 @@ DOWNSAMPLE = 3
 
 
 def make_case(which: str, length: int, backward: bool) -> Callable[[], Tensor]:
-    """Makes a function that runs one forward pass of the base shape, or forward and backward."""
+    """Makes a function that runs the layer in the base shape, forward or forward and backward."""
     torch.manual_seed(0)
     gbst = GBST(VOCABULARY, D_MODEL, BLOCKS, DOWNSAMPLE)
     ids = torch.randint(OFFSET, LAST_BYTE + 1, (BATCH, length))
@@ -46,8 +46,8 @@ def bench_gbst(
     """Compares time in one run and memory in fresh processes.
 
     Returns:
-        Median seconds of the naive and of our layer, their ratio, and the peak bytes of both
-        beyond what the process holds before.
+        Median seconds of the naive and of our layer, their ratio, and for both the peak memory in
+        bytes in addition to what the process held before.
     """
     cases = {which: make_case(which, length, backward) for which in ("naive", "ours")}
     seconds = interleave(cases, rounds)

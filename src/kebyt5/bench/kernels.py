@@ -1,7 +1,7 @@
-"""How fast the matrix products of a model's linear layers are, by the kernel that computes them.
+"""Measuring the matrix products of a model's linear layers, by the kernel that computes them.
 
-The weights are those of all decoder blocks, one after the other, as in a pass: they do not stay in
-the processor's cache.
+As in a pass, the products use the weights of all decoder blocks in turn, which therefore do not
+stay in the processor's cache.
 """
 
 from collections.abc import Callable, Sequence
@@ -65,7 +65,7 @@ if library() is not None:
 
 
 def shapes(size: str) -> list[tuple[int, int]]:
-    """Outputs and inputs of the linear layers that a decoder pass applies, in their order."""
+    """Lists (outputs, inputs) of the linear layers that a decoder pass applies, in order."""
     config = gbst_config(size)
     width, inner, hidden = config.d_model, config.num_heads * config.d_kv, config.d_ff
     own = [(inner, width)] * 3 + [(width, inner)]
@@ -76,12 +76,12 @@ def shapes(size: str) -> list[tuple[int, int]]:
 
 @torch.inference_mode()
 def bench_kernels(size: str, rows: int, rounds: int) -> dict[str, list[float]]:
-    """Seconds per round of each kernel for all layers.
+    """Measures the seconds per round of each kernel for all layers.
 
     Args:
         size: One of `weights.SIZES`.
-        rows: Of the left factor.
-        rounds: Interleaved rounds after one to warm up.
+        rows: Number of rows of the left factor.
+        rounds: Interleaved rounds after a warm-up round.
     """
     keep_memory()
     torch.manual_seed(0)

@@ -1,13 +1,12 @@
-"""Loss curves of alternatives that compute the same: whether speed has changed the mathematics.
+"""Comparing loss curves of equivalent alternatives, to verify that optimization kept them correct.
 
-One comparison of one loss would not tell: gradients that are slightly wrong, or noise of a
-magnitude that should not be there, show only in where training goes.
+Comparing a single loss would not suffice: slightly wrong gradients, or too much noise, only show in
+the course of training.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, count, islice
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,13 +14,11 @@ import torch
 from kebyt5.allocator import keep_memory
 from kebyt5.bench.alternatives import ALTERNATIVES
 from kebyt5.bench.weights import Weights
-from kebyt5.bench.workload import Batch
+from kebyt5.bench.workload import SENTENCES, Batch
 from kebyt5.errors import InputError
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 from kebyt5.progress import progress_bars
 from kebyt5.tasks import get_task
-
-_SENTENCES = Path(__file__).parents[1] / "assets" / "sample_ner" / "train.tsv"
 
 
 @dataclass(frozen=True)
@@ -29,19 +26,19 @@ class LossCurves:
     """The losses of the same training by several alternatives.
 
     Attributes:
-        losses: Nats per target id of every step, by name of the alternative.
+        losses: Loss of every step in nats per target id, by name of the alternative.
     """
 
     losses: dict[str, list[float]]
 
     def pairs(self) -> Iterator[tuple[str, str]]:
-        """All pairs of alternatives that compute the same."""
+        """Yields all pairs of alternatives that compute the same."""
         for name, other in combinations(self.losses, 2):
             if ALTERNATIVES[name].has_gbst == ALTERNATIVES[other].has_gbst:
                 yield name, other
 
     def apart(self, name: str, other: str) -> list[float]:
-        """The relative difference of two curves at every step."""
+        """Computes the relative difference of two curves at every step."""
         one, two = (np.array(self.losses[n]) for n in (name, other))
         return (np.abs(one - two) / two).tolist()
 
@@ -56,23 +53,24 @@ def train_alternatives(
 ) -> LossCurves:
     """Trains each alternative from the same weights on the same batches with AdamW, no dropout.
 
-    The task is named entities in sentences written for this project, padded to their longest.
+    The task is to tag entities in sentences written for this project, padded to the longest one of
+    a batch.
 
     Args:
         size: One of `weights.SIZES`.
-        names: Alternatives; those that do not train are left out.
-        steps: How many.
-        batch_size: Sentences in a step.
-        learning_rate: Constant.
-        seed: Of weights and order.
+        names: Names of alternatives; those that cannot train are left out.
+        steps: Number of steps.
+        batch_size: Sentences per step.
+        learning_rate: Constant learning rate.
+        seed: Seed of the weights and of the order of sentences.
 
     Raises:
-        InputError: None of the alternatives trains.
+        InputError: None of the alternatives can train.
     """
     keep_memory()
     names = [name for name in names if "train" in ALTERNATIVES[name].does]
     if not names:
-        raise InputError("none of these alternatives trains; name others")
+        raise InputError("none of these alternatives can train; name others")
     losses: dict[str, list[float]] = {name: [] for name in names}
     with progress_bars() as progress:
         for name in names:
@@ -89,9 +87,9 @@ def train_alternatives(
 
 
 def _batches(size: int, seed: int) -> Iterator[Batch]:
-    """Batches of tagged sentences without end, each pass in an order of its own."""
+    """Yields batches of tagged sentences without end, in a new order in each pass over them."""
     ner = get_task("ner")
-    examples = list(ner.read(_SENTENCES))
+    examples = list(ner.read(SENTENCES))
     tokenizer = ByteTokenizer()
     for epoch in count():
         order = np.random.default_rng((seed, epoch)).permutation(len(examples))

@@ -1,4 +1,4 @@
-"""Timing alternatives side by side, and the memory of a fresh process."""
+"""Measuring time in interleaved rounds, and memory in fresh processes."""
 
 import ctypes
 import gc
@@ -18,7 +18,7 @@ Rounds = dict[str, list[float]]
 
 
 class Ratio(NamedTuple):
-    """How many times as long one alternative took as another, over rounds of one run."""
+    """The time of one alternative divided by that of another: median and range over rounds."""
 
     median: float
     low: float
@@ -33,17 +33,17 @@ def interleave_parts(
     rounds: int,
     on_run: Callable[[str], None] = lambda name: None,
 ) -> dict[str, Rounds]:
-    """Runs every case once a round, after one round to warm up.
+    """Runs every case once per round, after a warm-up round.
 
-    Shared machines drift; what is compared has to run under the same conditions.
+    The speed of shared machines drifts, so cases that are compared have to run at the same time.
 
     Args:
-        cases: Each takes the time of its parts itself and returns their seconds.
-        rounds: How many rounds count.
+        cases: Cases by name; each times its parts itself and returns their seconds.
+        rounds: Number of rounds that count.
         on_run: Called with the name of a case before it runs.
 
     Returns:
-        For each case the seconds per round of its parts.
+        For each case, the seconds per round of its parts.
     """
     seconds: dict[str, Rounds] = {name: {} for name in cases}
     for number in range(rounds + 1):
@@ -56,24 +56,24 @@ def interleave_parts(
 
 
 def interleave(cases: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """As `interleave_parts`, for cases that are timed as a whole.
+    """Runs every case once per round, after a warm-up round, and times it as a whole.
 
     Returns:
-        Seconds per round for each case.
+        For each case, the seconds per round.
     """
     whole = {name: lambda case=case: {"whole": seconds_of(case)} for name, case in cases.items()}
     return {name: parts["whole"] for name, parts in interleave_parts(whole, rounds).items()}
 
 
 def seconds_of(case: Callable[[], Any]) -> float:
-    """How long it takes to run a case."""
+    """Runs a case and returns the seconds it takes."""
     began = time.perf_counter()
     case()
     return time.perf_counter() - began
 
 
 def ratio(slow: list[float], fast: list[float]) -> Ratio:
-    """The ratio of two cases, round by round."""
+    """Computes the ratio of two cases, round by round."""
     ratios = [a / b for a, b in zip(slow, fast, strict=True)]
     return Ratio(statistics.median(ratios), min(ratios), max(ratios))
 
@@ -82,7 +82,7 @@ def in_fresh_process(module: str, *arguments: str) -> Any:
     """Runs `python -m module arguments` and returns the JSON value in its last line of output.
 
     Raises:
-        FreshProcessError: It failed, or was ended from outside, as by a lack of memory.
+        FreshProcessError: The process failed, or was killed, for example for lack of memory.
     """
     process = subprocess.run(
         [sys.executable, "-m", module, *arguments], capture_output=True, text=True
@@ -105,16 +105,16 @@ class FreshProcessError(RuntimeError):
 
 
 def memory_of(case: Callable[[], Any]) -> int:
-    """How many bytes more than before this process holds at most while it runs a case."""
+    """Runs a case and returns by how many bytes the memory of this process grows at most."""
     before = resident_memory()
     return peak_memory_of(case) - before
 
 
 def peak_memory_of(case: Callable[[], Any]) -> int:
-    """How many bytes this process holds at most while it runs a case, all that it is included.
+    """Runs a case and returns the peak memory of this process in bytes.
 
-    Reads Linux's account of the process, whose peak can be reset: importing PyTorch alone has a
-    higher one than many a case.
+    Linux's record of the peak is reset first, since merely importing PyTorch has a higher peak than
+    many cases.
     """
     Path("/proc/self/clear_refs").write_text("5")
     case()
@@ -122,21 +122,21 @@ def peak_memory_of(case: Callable[[], Any]) -> int:
 
 
 def resident_memory(process_id: int | None = None) -> int:
-    """How many bytes a process holds now; this one where none is given."""
+    """Returns the resident memory of a process in bytes; by default of this one."""
     return _status("VmRSS", process_id)
 
 
 def processor_seconds(process_id: int) -> float:
-    """The processor time that a process has taken, all its threads together."""
-    # Behind the name, which may have anything in it; then fields 14 and 15 of proc(5).
+    """Returns the processor time that a process has used, all its threads together."""
+    # Fields 14 and 15 of proc(5), counted after the name, which may contain anything.
     fields = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def return_freed_memory() -> None:
-    """Hands freed memory back to the kernel, as before other processes run that need it."""
+    """Returns freed memory to the kernel, before other processes run that need it."""
     gc.collect()
-    with suppress(AttributeError, OSError, TypeError):  # there is no glibc
+    with suppress(AttributeError, OSError, TypeError):  # not glibc
         ctypes.CDLL(None).malloc_trim(0)
 
 

@@ -1,4 +1,4 @@
-"""How much memory a case needs, found out without using it."""
+"""Estimating how much memory a case needs, without using it."""
 
 import gc
 import weakref
@@ -19,23 +19,23 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 RUNTIME_BYTES = 600 * 2**20
-"""What Python and its libraries hold before there is any tensor, about."""
+"""Approximate memory of Python and its libraries before any tensor is allocated."""
 
 _SMALL = 2**20
-"""Elements of a tensor of integers that has values in a rehearsal, at most."""
+"""Largest number of elements of an integer tensor that has values in a rehearsal."""
 
 UNUSED_SHARE = 0.2
-"""Of the tensors' bytes, what the allocator and the scratch memory of kernels take besides.
+"""Memory of the allocator and of kernels' scratch space, as a share of the tensors' bytes.
 
 Measured on the base model in training steps of 512 and 1,024 bytes: 0.07 to 0.18.
 """
 
 
 class _LiveBytes(TorchDispatchMode):
-    """Counts the bytes of all tensors alive; `peak` is the most there ever were.
+    """Counts the bytes of all live tensors; `peak` is the maximum so far.
 
-    Used inside of `FakeTensorMode`. What is computed from small integers alone, such as lengths
-    and masks, it computes, since the course of a forward pass may depend on their values.
+    It is used inside `FakeTensorMode`. Results that depend only on small integer tensors, such as
+    lengths and masks, are really computed, since the course of a forward pass may depend on them.
     """
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class _LiveBytes(TorchDispatchMode):
         return result
 
     def _count(self, storage: torch.UntypedStorage) -> None:
-        # The address of the storage itself; data it does not have.
+        # The address of the storage object itself, since fake storages have no data.
         key, size = storage._cdata, storage.nbytes()
         if key not in self._known:
             self._known.add(key)
@@ -77,7 +77,7 @@ def _has_values(tensor: Tensor) -> bool:
 
 
 def _stays_small(func: Any, args: Any, kwargs: dict[str, Any]) -> bool:
-    """Whether a function gives small tensors of integers, or values instead of tensors."""
+    """Tells whether a function returns small integer tensors, or values instead of tensors."""
     try:
         leaves = tree_leaves(func(*args, **kwargs))
     except (DataDependentOutputException, DynamicOutputShapeException):
@@ -87,14 +87,14 @@ def _stays_small(func: Any, args: Any, kwargs: dict[str, Any]) -> bool:
 
 
 def rehearse(make_case: Callable[[], Callable[[], Any]]) -> int:
-    """Runs a case on tensors that have shapes but no values.
+    """Runs a case on tensors that have shapes but no values, and estimates its peak memory.
 
     Args:
-        make_case: Makes the weights and the case. Of what it allocates, only what the case holds
-            on to is counted: memory that nobody writes to is none.
+        make_case: Makes the weights and returns the case. Of what it allocates, only what the case
+            keeps is counted.
 
     Returns:
-        The bytes that a fresh process would hold at most, about.
+        The estimated peak memory of a fresh process in bytes.
     """
     with FakeTensorMode(allow_non_fake_inputs=True), _LiveBytes() as bytes_:
         case = make_case()
@@ -105,7 +105,7 @@ def rehearse(make_case: Callable[[], Callable[[], Any]]) -> int:
 
 
 def available_memory() -> int:
-    """Bytes that this process may still take, by the machine's account and its control group's."""
+    """Returns the bytes that this process may still allocate on this machine and in its cgroup."""
     lines = Path("/proc/meminfo").read_text().splitlines()
     (available,) = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
     return min(available * 1024, _room_in_control_group())

@@ -1,7 +1,7 @@
 """The models that `kebyt5 bench` compares, each with its own way to generate.
 
-All of them take their parameters from one `Weights`, so that a process can hold them side by side
-and their results have to agree.
+All of them share the parameters of one `Weights`, so that they fit in one process and have to give
+the same results.
 """
 
 import importlib.util
@@ -31,19 +31,20 @@ from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
 
 
 class Alternative(ABC):
-    """One way to run a byte model. What it cannot do is not in `does`.
+    """One way to run a byte model.
 
     Args:
-        weights: Its parameters, not copied.
-        dropout: The rate while training.
+        weights: Parameters, which are not copied.
+        dropout: Dropout rate in training.
 
     Attributes:
-        name: How the command line calls it.
-        title: How tables call it.
-        has_gbst: Whether it reads bytes through GBST; decides which results have to agree.
-        does: What it can be measured at.
-        largest_batch: How many texts it can generate at a time, where there is a limit.
-        rehearsal: Which alternative tells how much memory it needs; itself where None.
+        name: Name on the command line.
+        title: Name in tables.
+        has_gbst: Whether it uses GBST; alternatives with the same value have to give the same
+            results.
+        does: The measures that it supports.
+        largest_batch: Largest number of texts that it can generate at a time; None for no limit.
+        rehearsal: The alternative whose rehearsal estimates its memory; None for itself.
     """
 
     name: ClassVar[str]
@@ -58,12 +59,12 @@ class Alternative(ABC):
 
     @classmethod
     def is_installed(cls) -> bool:
-        """Whether what it needs is there."""
+        """Tells whether its dependencies are installed."""
         return True
 
     @abstractmethod
     def train(self, batch: Batch) -> Tensor:
-        """Runs forward and backward; returns the loss, a scalar."""
+        """Runs forward and backward; returns the scalar loss."""
 
     @abstractmethod
     def encode(self, batch: Batch) -> Any:
@@ -75,25 +76,25 @@ class Alternative(ABC):
 
         Args:
             batch: The inputs.
-            length: How many bytes; the end of sequence is ruled out.
-            on_byte: To be called whenever all inputs have one more byte.
+            length: Number of bytes; the end of sequence is ruled out.
+            on_byte: Called whenever all outputs have one more byte.
 
         Returns:
             The ids of every output.
         """
 
     def copy(self, batch: Batch, length: int, on_byte: Callable[[], None]) -> list[list[int]]:
-        """As `generate`, by a model that copies its input; what can use that does."""
+        """Like `generate`, for a model that copies its input, which some alternatives exploit."""
         return self.generate(batch, length, on_byte)
 
 
 class TorchAlternative(Alternative):
-    """What models of Transformers have in common."""
+    """Base of the alternatives that are Transformers models."""
 
     model: T5ForConditionalGeneration
 
     def train(self, batch: Batch) -> Tensor:
-        """Clears the gradients of the last step, runs forward and backward."""
+        """Clears the gradients of the last step, then runs forward and backward."""
         self.model.train()
         self.model.zero_grad(set_to_none=True)
         loss = self._loss(batch)
@@ -133,7 +134,7 @@ class TorchAlternative(Alternative):
 
 
 class _Tell(StoppingCriteria):
-    """Never stops, but tells of each byte when it is there."""
+    """A criterion that never stops, but calls a function after each byte."""
 
     def __init__(self, on_byte: Callable[[], None]) -> None:
         self.on_byte = on_byte
@@ -147,7 +148,7 @@ class _Tell(StoppingCriteria):
 
 
 class KEByT5(TorchAlternative):
-    """The plain model as this package runs it."""
+    """The plain model of this package."""
 
     name = "kebyt5"
     title = "kebyt5, plain"
@@ -160,7 +161,7 @@ class KEByT5(TorchAlternative):
 
 
 class GBSTKEByT5(TorchAlternative):
-    """The GBST model as this package runs it."""
+    """The GBST model of this package."""
 
     name = "kebyt5-gbst"
     title = "kebyt5, GBST"
@@ -174,17 +175,17 @@ class GBSTKEByT5(TorchAlternative):
 
 
 def stock_t5(weights: Weights, dropout: float, attention: str) -> T5ForConditionalGeneration:
-    """Transformers' own T5 on these weights, with the untied `lm_head` of ByT5."""
+    """Makes Transformers' own T5 with these weights, and with the untied `lm_head` of ByT5."""
     config = plain_config(weights.size, dropout_rate=dropout)
     with init.no_init_weights():
         model = T5ForConditionalGeneration._from_config(config, attn_implementation=attention)
-    # Transformers 5 ties `lm_head` to the embedding; assigning gives it its own weight back.
+    # Transformers 5 ties `lm_head` to the embedding; assigning the weights unties it.
     model.load_state_dict(weights.plain, assign=True)
     return model
 
 
 class TransformersSDPA(TorchAlternative):
-    """ByT5 as Transformers ships it, its attention through PyTorch's kernels."""
+    """ByT5 as Transformers ships it, with attention by PyTorch's fused kernels."""
 
     name = "transformers-sdpa"
     title = "Transformers, sdpa"
@@ -194,7 +195,7 @@ class TransformersSDPA(TorchAlternative):
 
 
 class TransformersEager(TorchAlternative):
-    """ByT5 as Transformers ships it, its attention written out."""
+    """ByT5 as Transformers ships it, with attention by separate operations."""
 
     name = "transformers-eager"
     title = "Transformers, eager"
@@ -204,9 +205,9 @@ class TransformersEager(TorchAlternative):
 
 
 class TransformersLookup(TransformersSDPA):
-    """The same with its prompt lookup, which finds what the output repeats of itself.
+    """ByT5 as Transformers ships it, with prompt lookup, which drafts what the output repeats.
 
-    It does not look into the encoder's input.
+    Prompt lookup does not search the encoder's input.
     """
 
     name = "transformers-lookup"
@@ -219,10 +220,10 @@ class TransformersLookup(TransformersSDPA):
 
 
 class NaiveGBST(TorchAlternative):
-    """GBST written down as published, in front of the T5 blocks that Transformers ships.
+    """A naive GBST in front of the T5 blocks that Transformers ships.
 
-    Stands for the published implementation: the same candidate stack, padding to the least common
-    multiple of the blocks, and consensus matrix.
+    It represents the published implementation: the same stack of candidates, padding to the least
+    common multiple of the block sizes, and consensus matrix.
     """
 
     name = "naive-gbst"
@@ -234,11 +235,11 @@ class NaiveGBST(TorchAlternative):
         config = gbst_config(weights.size)
         self.gbst = GBST(
             config.vocab_size, config.d_model, config.blocks, config.downsample_factor
-        )  # only as what holds the parameters
+        )  # only to hold the parameters
         self.gbst.load_state_dict(weights.gbst, assign=True)
 
     def train(self, batch: Batch) -> Tensor:
-        """Clears GBST's gradients as well."""
+        """Clears all gradients, including GBST's, then runs forward and backward."""
         self.gbst.zero_grad(set_to_none=True)
         return super().train(batch)
 
@@ -257,10 +258,10 @@ class NaiveGBST(TorchAlternative):
 
 
 class CTranslate2(Alternative):
-    """ByT5 in CTranslate2, which neither trains nor knows GBST."""
+    """ByT5 in CTranslate2, which supports neither training nor GBST."""
 
     does = frozenset({"encode", "generate", "copy"})
-    rehearsal = TransformersEager  # it too holds one layer's attention scores
+    rehearsal = TransformersEager  # both hold one layer's attention scores
     compute_type: ClassVar[str]
 
     def __init__(self, weights: Weights, dropout: float = 0.0) -> None:
@@ -278,15 +279,15 @@ class CTranslate2(Alternative):
 
     @classmethod
     def is_installed(cls) -> bool:
-        """Whether ctranslate2, an optional dependency, is there."""
+        """Tells whether ctranslate2, an optional dependency, is installed."""
         return importlib.util.find_spec("ctranslate2") is not None
 
     def train(self, batch: Batch) -> Tensor:
-        """Cannot be done."""
+        """Raises NotImplementedError."""
         raise NotImplementedError("CTranslate2 does not train")
 
     def encode(self, batch: Batch) -> Any:
-        """Encodes and decodes one byte: it has no call that only encodes."""
+        """Encodes and decodes one byte, since CTranslate2 has no call that only encodes."""
         return self.generate(batch, 1, lambda: None)
 
     def generate(self, batch: Batch, length: int, on_byte: Callable[[], None]) -> list[list[int]]:
@@ -311,7 +312,7 @@ class CTranslate2(Alternative):
 
 
 class CTranslate2Float32(CTranslate2):
-    """Weights and arithmetic in float32."""
+    """CTranslate2 with float32 weights and arithmetic."""
 
     name = "ctranslate2-float32"
     title = "CTranslate2, float32"
@@ -319,7 +320,7 @@ class CTranslate2Float32(CTranslate2):
 
 
 class CTranslate2Int8(CTranslate2):
-    """Weights and matrix products in int8: not the same numbers any more."""
+    """CTranslate2 with int8 weights and matrix products, whose results differ."""
 
     name = "ctranslate2-int8"
     title = "CTranslate2, int8"
@@ -327,13 +328,13 @@ class CTranslate2Int8(CTranslate2):
 
 
 def convert_to_ctranslate2(weights: Weights, tokenizer: ByT5Tokenizer, folder: Path) -> None:
-    """Writes the plain model in CTranslate2's format, without a checkpoint in between."""
+    """Converts the plain model to CTranslate2's format, without an intermediate checkpoint."""
     from ctranslate2.converters import TransformersConverter
 
     class InMemory(TransformersConverter):
         def load_model(self, *args: Any, **kwargs: Any) -> Any:
             model = stock_t5(weights, 0.0, "eager")
-            model.config.tie_word_embeddings = False  # else it scales the decoder's output
+            model.config.tie_word_embeddings = False  # or CTranslate2 scales the decoder's output
             return model
 
         def load_tokenizer(self, *args: Any, **kwargs: Any) -> Any:

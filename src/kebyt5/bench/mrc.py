@@ -1,9 +1,9 @@
 """The efficiency table of the published model card, on reading comprehension (KLUE-MRC).
 
-The card states how many times as fast the GBST model trains and infers as the plain one, on an
-A100 and contexts of up to 6,800 bytes. Here both run on this machine, on real texts with their
-real lengths, one text at a time. Weights are random, so inference decodes exactly as many bytes as
-the reference answer has.
+The card states how many times faster the GBST model is than the plain one in training and
+inference, on an A100 and with contexts of up to 6,800 bytes. Here both run on this machine, on real
+texts of real lengths, one at a time. Weights are random, so inference decodes exactly as many bytes
+as the reference answer has.
 """
 
 import statistics
@@ -29,7 +29,7 @@ from kebyt5.tasks import Example, get_task
 from kebyt5.tasks.squad import Answers
 
 PUBLISHED = {"training": 2.74, "inference": 1.46}
-"""How many times as fast the card's GBST model is as the plain one, on an A100."""
+"""Speed of the card's GBST model relative to the plain one, on an A100."""
 
 PLAIN, GBST = "kebyt5", "kebyt5-gbst"
 
@@ -39,8 +39,8 @@ class Texts:
     """Texts that are measured together.
 
     Attributes:
-        title: What they are.
-        batches: Each of one text.
+        title: Description of the texts.
+        batches: Batches of one text each.
     """
 
     title: str
@@ -48,7 +48,7 @@ class Texts:
 
     @property
     def longest(self) -> tuple[int, int]:
-        """The most bytes in and out."""
+        """Largest number of bytes in, and of bytes out."""
         return (
             max(batch.input_ids.shape[1] for batch in self.batches),
             max(batch.labels.shape[1] for batch in self.batches),
@@ -57,12 +57,12 @@ class Texts:
 
 @dataclass(frozen=True)
 class Efficiency:
-    """What plain and GBST model did on the same texts.
+    """Measurements of the plain and the GBST model on the same texts.
 
     Attributes:
-        texts: What they ran on.
-        rounds: Seconds per round of "training" and "inference" for each that fits.
-        needs: Bytes that those would need that do not.
+        texts: The texts.
+        rounds: Seconds per round of "training" and "inference", for each model that fits in memory.
+        needs: Bytes of memory that each other model would need.
     """
 
     texts: Texts
@@ -70,20 +70,20 @@ class Efficiency:
     needs: dict[str, int]
 
     def samples_per_second(self, name: str, part: str) -> float | None:
-        """The median over rounds; None if it was not run."""
+        """Returns the median samples per second over rounds; None if the model was not run."""
         if name not in self.rounds:
             return None
         return len(self.texts.batches) / statistics.median(self.rounds[name][part])
 
     def ratio(self, part: str) -> Ratio | None:
-        """How many times as fast GBST is as the plain model."""
+        """Returns the speed of the GBST model relative to the plain one, if both were run."""
         if len(self.rounds) < 2:
             return None
         return ratio(self.rounds[PLAIN][part], self.rounds[GBST][part])
 
 
 def real_texts(path: Path, count: int) -> Texts:
-    """Questions of a KLUE-MRC file, chosen at evenly spaced ranks of their length.
+    """Chooses questions of a KLUE-MRC file at evenly spaced ranks of their length.
 
     Raises:
         InputError: The file cannot be read as KLUE-MRC.
@@ -105,13 +105,13 @@ def real_texts(path: Path, count: int) -> Texts:
 
 
 def synthetic_text(length: int) -> Texts:
-    """One question whose context is made of sentences written for this project.
+    """Makes a question whose context consists of sentences written for this project.
 
     Args:
-        length: Bytes that the input has, end of sequence included.
+        length: Size of the input in bytes, end of sequence included.
 
     Raises:
-        InputError: Question and prompt alone are longer.
+        InputError: The question and the prompt alone are longer.
     """
     mrc = get_task("mrc")
     sentences = [example.inputs["sentence"] for example in get_task("ner").read(SENTENCES)]
@@ -144,9 +144,9 @@ def bench_mrc(
 
     Args:
         size: One of `weights.SIZES`.
-        workloads: What to run on.
-        rounds: Interleaved rounds after one to warm up.
-        memory: Bytes that may be used; what is free now if None.
+        workloads: Sets of texts.
+        rounds: Interleaved rounds after a warm-up round.
+        memory: Bytes of memory that may be used; by default all that is free.
     """
     keep_memory()
     room = MEMORY_SHARE * (available_memory() if memory is None else memory)
@@ -173,7 +173,7 @@ def bench_mrc(
 
 
 def run_texts(runner: Alternative, texts: Texts) -> dict[str, float]:
-    """Trains on every text once, then answers every text once; returns the seconds of both."""
+    """Trains on every text once, then answers every text once; returns the seconds of each part."""
     began = time.perf_counter()
     for batch in texts.batches:
         runner.train(batch)

@@ -1,7 +1,7 @@
-"""GBST as Charformer's equations read, without any economy: the reference for tests and benchmarks.
+"""GBST as a literal, unoptimized version of Charformer's equations, for tests and benchmarks.
 
-Pads to the least common multiple of the block sizes, stacks one copy of the sequence per block
-and holds the L x L consensus matrix, all in float32.
+It pads to the least common multiple of the block sizes, stacks one copy of the sequence per block
+and computes the whole L x L consensus matrix, all in float32.
 """
 
 import math
@@ -14,7 +14,7 @@ from kebyt5.models.gbst import GBST
 
 
 def naive_gbst(gbst: GBST, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Computes what `gbst` computes, from the same parameters.
+    """Computes the same result as `gbst`, from the same parameters.
 
     Args:
         gbst: The layer, in evaluation mode if it has batch normalization.
@@ -26,7 +26,7 @@ def naive_gbst(gbst: GBST, input_ids: Tensor, attention_mask: Tensor) -> tuple[T
     """
     candidates, _, weights, mask = naive_blocks(gbst, input_ids, attention_mask)
 
-    # Step 5: mix and pool.
+    # Mix the candidates and pool.
     d = gbst.downsample_factor
     mixed = (candidates * weights[..., None]).sum(dim=2) * mask[:, :, None]
     pooled = mixed.unflatten(1, (-1, d)).sum(dim=2)
@@ -39,10 +39,10 @@ def naive_gbst(gbst: GBST, input_ids: Tensor, attention_mask: Tensor) -> tuple[T
 def naive_blocks(
     gbst: GBST, input_ids: Tensor, attention_mask: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The candidates of `gbst` and how they are weighed.
+    """Computes the candidates of `gbst` and their weights.
 
     Args:
-        gbst: As for `naive_gbst`.
+        gbst: The layer, in evaluation mode if it has batch normalization.
         input_ids: (B, L) byte ids.
         attention_mask: (B, L), ones followed by zeros.
 
@@ -55,7 +55,7 @@ def naive_blocks(
     mask = F.pad(attention_mask.float(), (0, -length % multiple))
     ids = F.pad(input_ids, (0, -length % multiple))
 
-    # Step 1: embed, convolve ahead, project.
+    # Embed, convolve ahead, project.
     convolution = gbst.convolution
     kernel_size = convolution.convol.kernel_size[0]
     x = gbst.embeds(ids) * mask[:, :, None]
@@ -68,7 +68,7 @@ def naive_blocks(
         * mask[:, :, None]
     )
 
-    # Step 2: one copy of the sequence per block, each byte replaced by the mean of its block.
+    # One copy of the sequence per block, each byte replaced by the mean of its block.
     means, present = [], []
     for size, offset in gbst.blocks:
         shift = size - offset if offset else 0
@@ -80,7 +80,7 @@ def naive_blocks(
         present.append((counts > 0).repeat_interleave(size, dim=1)[:, inside])
     candidates = torch.stack(means, dim=2)  # (B, L, M, D)
 
-    # Steps 3 and 4: score, choose softly, let the choices agree.
+    # Score, choose softly, let the choices agree.
     lowest = torch.finfo(candidates.dtype).min
     scores = F.linear(candidates, gbst.scoring.weight, gbst.scoring.bias)[..., 0]
     weights = scores.masked_fill(~torch.stack(present, dim=2), lowest).softmax(dim=2)

@@ -1,7 +1,7 @@
-"""What a pass of the decoder costs beside reading its weights, and what eight bits save.
+"""Comparing a decoder pass with the time to read its weights, in float32 and with int8 weights.
 
-A pass over one row cannot be shorter than its bytes take to come from memory: those of the
-weights, and of the keys and values of the request. With few more rows it should hardly be longer.
+A pass over one row takes at least as long as reading its bytes from memory: the weights, and the
+keys and values of the request. With a few more rows it should hardly take longer.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,14 +27,14 @@ from kebyt5.progress import progress_bars
 
 @dataclass(frozen=True)
 class Passes:
-    """What one kind of weights did.
+    """Measurements of one alternative.
 
     Attributes:
-        title: Of the alternative.
-        read: Bytes that a pass reads.
-        encode: Seconds per round of the encoder.
-        decode: Seconds per round of a pass, by its rows.
-        least: Seconds per round that its bytes take at the bandwidth of that round.
+        title: Name of the alternative in tables.
+        read: Bytes that a pass reads from memory.
+        encode: Seconds of the encoder, per round.
+        decode: Seconds of a pass, per round, by its number of rows.
+        least: Seconds to read the bytes of a pass at the bandwidth of each round.
     """
 
     title: str
@@ -44,18 +44,18 @@ class Passes:
     least: list[float]
 
     def over_bandwidth(self, rows: int) -> Ratio:
-        """How many times as long a pass takes as its bytes alone."""
+        """Returns the time of a pass relative to that of reading its bytes alone."""
         return ratio(self.decode[rows], self.least)
 
 
 def bench_passes(size: str, length: int, rows: Sequence[int], rounds: int) -> list[Passes]:
-    """Measures encoder and decoder passes of the GBST model in float32 and in eight bits.
+    """Measures encoder and decoder passes of the GBST model with float32 and with int8 weights.
 
     Args:
         size: One of `weights.SIZES`.
         length: Input bytes.
-        rows: How many rows a pass has; each number is measured.
-        rounds: Interleaved rounds after one to warm up.
+        rows: Numbers of rows of a pass to measure.
+        rounds: Interleaved rounds after a warm-up round.
     """
     keep_memory()
     weights = Weights.draw(size)
@@ -92,12 +92,12 @@ def bench_passes(size: str, length: int, rows: Sequence[int], rounds: int) -> li
 
 
 def bytes_read(model: Any, cache: SlotCache) -> int:
-    """Bytes of all weights that a decoder pass multiplies, and of the keys and values it reads."""
+    """Counts the bytes of the weights, keys and values that a decoder pass reads."""
     weights = 0
     for module in model.decoder.block.modules():
         if isinstance(module, (nn.Linear, Int8Linear)):
             weights += module.weight.nbytes
-    # The keys and values of the input were made beforehand.
+    # The keys and values of the input were computed beforehand.
     for block in model.decoder.block:
         attention = block.layer[1].EncDecAttention
         weights -= attention.k.weight.nbytes + attention.v.weight.nbytes
@@ -105,7 +105,7 @@ def bytes_read(model: Any, cache: SlotCache) -> int:
 
 
 def _seconds(cases: Mapping[str, Callable[[], Any]]) -> dict[str, float]:
-    """The best of three each, as other processes only ever lengthen a pass."""
+    """Measures each case; passes three times, of which the shortest counts, to reduce noise."""
     return {
         name: min(seconds_of(case) for _ in range(1 if name == "encode" else 3))
         for name, case in cases.items()
@@ -118,13 +118,13 @@ def _decode(decoder: PackedDecoder, cache: SlotCache, rows: int) -> None:
 
 
 def encoder_ratio(passes: Sequence[Passes]) -> Ratio:
-    """How many times as fast the encoder is in eight bits."""
+    """Returns the speed of the encoder with int8 weights relative to float32."""
     plain, int8 = passes
     return ratio(plain.encode, int8.encode)
 
 
 def milliseconds(seconds: Sequence[float]) -> str:
-    """The median."""
+    """Formats the median in milliseconds."""
     return f"{1000 * median(seconds):.3g}"
 
 

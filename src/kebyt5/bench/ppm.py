@@ -1,15 +1,15 @@
-"""Prediction by partial matching: what a byte model of counts knows of a text from its left side.
+"""Prediction by partial matching: a baseline that predicts bytes from counts of their contexts.
 
 PPM-D (Howard 1993) of a fixed order, with update exclusion and full exclusion, trained once and not
-adapted to what it predicts. For a context in which symbol s was counted c_s times, n times in all
-and u different symbols,
+adapted to the text that it predicts. For a context in which symbol s was counted c_s times, with n
+counts in all and u different symbols,
 
-    p(s) = (2 c_s - 1) / 2n,    p(escape) = u / 2n,
+    p(s) = (2 c_s - 1) / 2n,    p(escape) = u / 2n.
 
-and after an escape the context without its oldest byte predicts among the symbols that were not
-counted in the longer one; behind the empty context all that are left are equally likely. An unseen
-context is passed over. Update exclusion counts a symbol in a context only where no longer context
-knew it already, so the count is how many different longer contexts it was seen in.
+After an escape, the context without its oldest byte predicts among the symbols that were not
+counted in the longer one; after the empty context, all remaining symbols are equally likely. An
+unseen context is skipped. With update exclusion a symbol is counted in a context only if no longer
+context had it already, so its count is the number of different longer contexts it was seen in.
 """
 
 from collections.abc import Iterable
@@ -18,23 +18,23 @@ import numpy as np
 
 SYMBOLS = 256
 _SYMBOL_BITS = 8
-_MOST_BYTES = 1 << 24
-"""Windows that are sorted at a time: 128 MB of them."""
+_MAX_BYTES = 1 << 24
+"""Number of windows that are sorted at a time, 128 MB of them."""
 
 
 class PPM:
     """Counts of all contexts up to an order, sorted by context and symbol.
 
-    A row is a context, oldest byte first, and the symbol behind it, as one whole number. All rows
-    of one context are neighbours, and so are, among the rows of an order, those of contexts with
-    a common beginning; what a context knows is a difference of running sums.
+    A row is a context, oldest byte first, and the symbol after it, as one integer. Within an order,
+    all rows of a context are adjacent, as are those of contexts with a common beginning, so the
+    totals of a context are differences of running sums.
 
     Args:
-        texts: Bytes to learn, uint8 (n,) each. No context reaches from one into another.
-        order: Bytes of the longest context, up to 7.
+        texts: Texts to learn, uint8 (n,) each. No context extends from one into another.
+        order: Bytes of the longest context, from 0 to 7.
 
     Raises:
-        ValueError: The order is out of its range, or all texts are too short for one context.
+        ValueError: The order is out of range, or all texts are too short for one context.
     """
 
     def __init__(self, texts: Iterable[np.ndarray], order: int = 5) -> None:
@@ -56,20 +56,20 @@ class PPM:
         self._orders = orders
 
     def bits(self, text: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """What bytes of a text cost, predicted from those before them.
+        """Computes the cost of some bytes of a text, predicted from the bytes before them.
 
         Args:
-            text: Uint8 (n,).
-            places: Which bytes of it, (m,).
+            text: The text, uint8 (n,).
+            places: Indices of the bytes to predict, (m,).
 
         Returns:
-            -log2 of the probability of each, float64 (m,).
+            -log2 of the probability of each byte, float64 (m,).
         """
         symbols = text[places].astype(np.uint64)
         bits = np.zeros(len(places))
         open_ = np.ones(len(places), bool)  # not found yet
         excluded = np.zeros(len(places), np.int64)  # symbols that a longer context has counted
-        excluded_count = np.zeros(len(places), np.int64)  # their counts in the context at hand
+        excluded_count = np.zeros(len(places), np.int64)  # their counts in the current context
         for length, order in zip(range(self.order, -1, -1), self._orders, strict=True):
             contexts, has_context = _contexts(text, places, length)
             first, last, own = order.find(contexts, symbols)
@@ -103,7 +103,7 @@ class _Order:
     def find(
         self, contexts: np.ndarray, symbols: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """First row and end of the rows of each context, and the count of the symbol in it."""
+        """Finds the first and end row of each context, and the count of the symbol in it."""
         begin = contexts << np.uint64(_SYMBOL_BITS)
         first = np.searchsorted(self.rows, begin)
         last = np.searchsorted(self.rows, begin | np.uint64(SYMBOLS - 1), side="right")
@@ -113,7 +113,7 @@ class _Order:
 
 
 def _contexts(text: np.ndarray, places: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """The bytes before each place as one number, uint64, and whether there are so many."""
+    """Packs the bytes before each place into a uint64, and tells whether there are enough."""
     contexts = np.zeros(len(places), np.uint64)
     for distance in range(length, 0, -1):
         before = text[np.maximum(places - distance, 0)].astype(np.uint64)
@@ -122,11 +122,11 @@ def _contexts(text: np.ndarray, places: np.ndarray, length: int) -> tuple[np.nda
 
 
 def _count(texts: Iterable[np.ndarray], order: int) -> tuple[np.ndarray, np.ndarray]:
-    """All different windows of order + 1 bytes, sorted, and how often each occurs."""
+    """Finds all distinct windows of order + 1 bytes, sorted, and how often each occurs."""
     rows, counts = np.empty(0, np.uint64), np.empty(0, np.int64)
     for text in texts:
-        for begin in range(0, len(text) - order, _MOST_BYTES):
-            part = text[begin : begin + _MOST_BYTES + order]
+        for begin in range(0, len(text) - order, _MAX_BYTES):
+            part = text[begin : begin + _MAX_BYTES + order]
             windows, _ = _contexts(part, np.arange(order, len(part)), order)
             windows = windows << np.uint64(_SYMBOL_BITS) | part[order:]
             found, times = np.unique(windows, return_counts=True)

@@ -1,4 +1,4 @@
-"""What pretrained models know of text they have not seen, beside each other and beside PPM."""
+"""Comparing pretrained models with each other, and with PPM, on unseen text."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ from kebyt5.pretraining.validation import Validation
 from kebyt5.tasks.files import read_text
 
 LENGTHS = ((1, 3), (4, 9), (10, 20), (21, None))
-"""Bytes of the spans that are counted together; a Korean syllable has 3."""
+"""Classes of span lengths in bytes; a Korean syllable has 3."""
 
 
 @dataclass
@@ -29,15 +29,15 @@ class Infilling:
     """How many spans a model writes exactly, by their length.
 
     Attributes:
-        spans: How many there are of each class of `LENGTHS`.
-        exact: How many of them come out byte for byte.
+        spans: Number of spans in each class of `LENGTHS`.
+        exact: Number of these that the model writes byte for byte.
     """
 
     spans: list[int] = field(default_factory=lambda: [0] * len(LENGTHS))
     exact: list[int] = field(default_factory=lambda: [0] * len(LENGTHS))
 
     def add(self, span: bytes, written: bytes | None) -> None:
-        """Counts a span and what a model wrote for it, None for nothing."""
+        """Counts a span and what the model wrote for it; None if it wrote nothing."""
         place = sum(len(span) > last for _, last in LENGTHS if last is not None)
         self.spans[place] += 1
         self.exact[place] += span == written
@@ -45,17 +45,17 @@ class Infilling:
 
 @dataclass
 class Pretrained:
-    """Everything that was measured.
+    """All measurements of pretrained models.
 
     Attributes:
-        bits: Name of a model to bits per byte by source, and under `all`; PPM is one of them.
-        infilling: What each model wrote for all spans of an example at once.
-        blanks: What it wrote for one blank of a text.
-        examples: How many were measured on.
-        input_length: Ids of an example.
-        trained_bytes: What PPM was counted on; 0 where it was left out.
-        order: Of PPM.
-        curves: Those of the runs; one alone is not compared.
+        examples: Number of examples.
+        input_length: Number of ids of an example.
+        order: Order of PPM.
+        trained_bytes: Bytes of text that PPM was trained on; 0 without PPM.
+        bits: Bits per byte by model and source, and in all under `all`; PPM is one of the models.
+        infilling: By model, how well it fills all spans of an example at once.
+        blanks: By model and kind, how well it fills a single blank.
+        curves: Curves of the runs, if there are several to compare.
     """
 
     examples: int
@@ -71,14 +71,14 @@ class Pretrained:
 def compare_pretrained(
     names: Sequence[str], validation: Validation, train: Shards | None, order: int, rounds: int
 ) -> Pretrained:
-    """Measures models, and PPM where there is text to count.
+    """Measures models, and also PPM if there is text to train it on.
 
     Args:
-        names: Checkpoints. A folder with the history of a pretraining run has a curve.
-        validation: What to measure on.
-        train: Text that the models were trained on.
-        order: Of PPM.
-        rounds: Timed training steps of each run.
+        names: Checkpoints; folders of pretraining runs also have curves.
+        validation: Examples to measure on.
+        train: Text that the models were trained on, for PPM; None for no PPM.
+        order: Order of PPM.
+        rounds: Number of timed training steps of each run.
     """
     found = Pretrained(
         sum(len(numbers) for _, numbers in validation.batches),
@@ -110,21 +110,21 @@ def compare_pretrained(
 
 
 def short_name(name: str, names: Sequence[str]) -> str:
-    """The last part of a path, unless that is another's too."""
+    """Returns the last part of a path, or the whole path if others end in the same part."""
     last = [Path(other).name for other in names]
     return Path(name).name if last.count(Path(name).name) == 1 else name
 
 
 def unseen_text(files: Sequence[Path], folder: Path) -> Shards:
-    """Shards of plain text files, a source each, for measuring on them.
+    """Makes shards of plain text files, each of which becomes a source.
 
     Raises:
-        InputError: A file cannot be read, is empty, or has the name of another.
+        InputError: A file cannot be read, is empty, or has the same name as another.
     """
     for path in files:
         text = read_text(path).strip()
         if not text:
-            raise InputError(f"{path}: no text in it; give a file with Korean text")
+            raise InputError(f"{path}: the file is empty; give a file with Korean text")
         if (folder / path.stem).exists():
             raise InputError(f"{path}: a second file called {path.stem}; rename one of them")
         with ShardWriter(folder / path.stem, "0") as writer:
@@ -133,16 +133,16 @@ def unseen_text(files: Sequence[Path], folder: Path) -> Shards:
 
 
 def train_ppm(shards: Shards, order: int = 5) -> PPM:
-    """PPM of all bytes of a corpus, sources as they are, without their weights."""
+    """Trains PPM on all bytes of a corpus, ignoring the weights of its sources."""
     every = track(list(shards), f"Counting contexts of {order} bytes", console=Console(stderr=True))
     return PPM((shard.data for shard in every), order)
 
 
 def ppm_bits_per_byte(model: PPM, validation: Validation) -> dict[str, float]:
-    """Bits per masked byte of the examples of `validation`, by source and under `all`.
+    """Computes PPM's bits per masked byte of the validation examples, by source and in `all`.
 
-    Each masked byte is predicted from the true text to its left within its example, where a model
-    that fills spans reads both sides. There are no sentinels to pay for.
+    Each masked byte is predicted from the true text to its left within the example, whereas a model
+    that fills spans sees both sides. PPM does not have to predict sentinels.
     """
     sums: dict[str, np.ndarray] = {}
     for name, numbers in validation.batches:
@@ -157,7 +157,7 @@ def ppm_bits_per_byte(model: PPM, validation: Validation) -> dict[str, float]:
 
 @torch.inference_mode()
 def infill(model: PreTrainedModel, validation: Validation, title: str) -> Infilling:
-    """Lets a model write all spans of the examples of `validation` greedily and compares them."""
+    """Generates all spans of the validation examples greedily and counts the correct ones."""
     result = Infilling()
     for name, numbers in track(validation.batches, title, console=Console(stderr=True)):
         inputs, labels = validation.examples.of_source(name, numbers)
@@ -177,14 +177,14 @@ def infill(model: PreTrainedModel, validation: Validation, title: str) -> Infill
 
 
 def texts_of(validation: Validation) -> Iterator[str]:
-    """The text behind every example, without what is left of characters at its ends."""
+    """Yields the original text of every example, without incomplete characters at its ends."""
     for name, numbers in validation.batches:
         for row in zip(*validation.examples.of_source(name, numbers), strict=True):
             yield masked_text(*row)[0].tobytes().decode(errors="ignore")
 
 
 def spans_of(target: np.ndarray) -> Iterator[tuple[int, bytes]]:
-    """Sentinel and bytes of every span of a target (T,), of a model's too; `</s>` ends it."""
+    """Yields sentinel and bytes of every span of a target or model output (T,), up to `</s>`."""
     ends = np.flatnonzero(target == EOS)
     ids = target[: ends[0]] if len(ends) else target
     starts = np.flatnonzero(ids >= LAST_SENTINEL)
@@ -194,14 +194,14 @@ def spans_of(target: np.ndarray) -> Iterator[tuple[int, bytes]]:
 
 
 def masked_text(inputs: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The text behind an example.
+    """Restores the original text of an example.
 
     Args:
-        inputs: Ids (I,) with sentinels and padding.
-        labels: Ids (T,).
+        inputs: Input ids, (I,), with sentinels and padding.
+        labels: Target ids, (T,).
 
     Returns:
-        Its bytes, uint8 (n,), and the places of those that are masked, (m,).
+        The bytes of the text, uint8 (n,), and the indices of the masked ones, (m,).
     """
     ids = inputs[inputs >= OFFSET]
     first, *rest = np.split(ids, np.flatnonzero(ids >= LAST_SENTINEL))

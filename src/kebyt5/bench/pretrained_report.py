@@ -1,4 +1,4 @@
-"""The page on pretrained models: tables and a picture."""
+"""The page on pretrained models: tables and a plot."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,12 +34,12 @@ STEPS_NOTE = """\
 Seconds of a step are medians of steps of all models, interleaved. `at equal steps` is after the
 {steps:,} steps and `at equal time` after the {minutes:.0f} minutes that {name} was trained; between
 measurements by interpolation. These bits are those that the runs measured, on inputs of their own
-length. A run that goes on behind that point has not lowered its learning rate yet, so the runs that
-end there count."""
+length. A run that continues after that point has not lowered its learning rate yet, so compare the
+runs that end there."""
 
 
 def report_pretrained(found: Pretrained) -> str:
-    """The page but for its picture."""
+    """Writes the page, except for its plot."""
     note = (NOTE if found.trained_bytes else NOTE_WITHOUT_PPM).format(
         examples=found.examples,
         length=found.input_length,
@@ -68,7 +68,7 @@ def report_pretrained(found: Pretrained) -> str:
 
 
 def bits_table(bits: dict[str, dict[str, float]]) -> list[str]:
-    """A row a source, all of them together last."""
+    """Makes a table with one row per source, and the total last."""
     sources = next(iter(bits.values()))
     rows = [
         ["**all**" if source == "all" else source, *(f"{of[source]:.3f}" for of in bits.values())]
@@ -78,7 +78,7 @@ def bits_table(bits: dict[str, dict[str, float]]) -> list[str]:
 
 
 def infilling_table(infilling: dict[str, Infilling]) -> list[str]:
-    """A row a class of lengths, all of them together last."""
+    """Makes a table with one row per class of lengths, and the total last."""
     if not infilling:
         return []
     some = next(iter(infilling.values()))
@@ -93,7 +93,7 @@ def infilling_table(infilling: dict[str, Infilling]) -> list[str]:
 
 
 def blanks_table(blanks: dict[str, dict[str, Filled]]) -> list[str]:
-    """A row a kind of blank; the likeliest filling and the likeliest ones are a column each."""
+    """Makes a table with one row per kind of blank, and columns for top-1 and top-5 fillings."""
     if not blanks:
         return []
     some = next(iter(blanks.values()))
@@ -110,7 +110,7 @@ def blanks_table(blanks: dict[str, dict[str, Filled]]) -> list[str]:
 
 
 def curves_table(curves: Sequence[Curve]) -> list[str]:
-    """A row a run, compared at the end of the slowest."""
+    """Makes a table with one row per run, compared at the end of the slowest one."""
     other = reference(curves)
     rows = []
     for curve in curves:
@@ -132,7 +132,7 @@ def curves_table(curves: Sequence[Curve]) -> list[str]:
 
 
 def plot_pretrained(found: Pretrained, path: Path) -> None:
-    """Bits per byte by source, infilling by length, and the curves over steps and over time."""
+    """Draws bits per byte by source, infilling by length, and curves over steps and over time."""
     from matplotlib.figure import Figure
 
     rows = 2 if len(found.curves) > 1 else 1

@@ -1,4 +1,4 @@
-"""What fine-tuning makes of several starts: every run once, each with a file of its own."""
+"""Comparing starts by fine-tuning them; every run is done once and has its own result file."""
 
 import hashlib
 import json
@@ -40,12 +40,12 @@ class Table:
     """One table of the page.
 
     Attributes:
-        title: Above it.
-        tasks: Its columns.
-        seeds: How often each run is repeated.
-        rows: Name of a row to its settings, which win over those of the task; `pretrain` makes
-            what it starts from.
-        note: What a reader has to know.
+        title: Title of the table.
+        tasks: Tasks, which are its columns.
+        seeds: Number of seeds with which each run is repeated.
+        rows: Settings by the name of the row, which override those of the task; with `pretrain` in
+            them, the row's start is pretrained first.
+        note: Explanation above the table.
     """
 
     __pydantic_config__ = STRICT
@@ -59,15 +59,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that is to be run.
+    """All runs of a page.
 
     Attributes:
-        tables: What the page shows.
+        tables: Tables of the page.
         finetune: Settings of all runs.
-        tasks: Settings by task, which win over those; `train` and `dev` are files.
-        pretrain: Settings of all runs of pretraining.
-        seeds_of: Repetitions of a task where they are not the table's.
-        note: What stands above the tables.
+        tasks: Settings by task, which override those of all runs; `train` and `dev` are files.
+        pretrain: Settings of all pretraining runs.
+        seeds_of: Number of seeds by task, where it differs from the table's.
+        note: Text above the tables.
     """
 
     __pydantic_config__ = STRICT
@@ -80,13 +80,13 @@ class Recipe:
     note: str = ""
 
     def seeds(self, table: Table, task: str) -> range:
-        """The seeds of a cell of a table."""
+        """Returns the seeds of a cell of a table."""
         return range(self.seeds_of.get(task, table.seeds))
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Where a run belongs."""
+    """The place of a run in the tables."""
 
     table: str
     row: str
@@ -95,15 +95,14 @@ class Cell:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Reads a recipe. `${NAME}` in it stands for the environment variable NAME.
+    """Reads a recipe, in which `${NAME}` is replaced by the environment variable NAME.
 
     Raises:
-        InputError: It cannot be read, names a task or a variable that there is not, or lacks a
-            part.
+        InputError: The file cannot be read, lacks a part, or names an unknown task or variable.
     """
     content = load_yaml(path, "a recipe", variables=True)
     if not isinstance(content, dict):
-        raise InputError(f"{path}: no recipe of a quality table; {_FORMAT}")
+        raise InputError(f"{path}: not a recipe of quality tables; {_FORMAT}")
     recipe: Recipe = validated(Recipe, content, str(path))
     unknown = [task for table in recipe.tables for task in table.tasks if task not in recipe.tasks]
     if unknown:
@@ -117,23 +116,26 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def tables_named(recipe: Recipe, titles: Sequence[str]) -> Recipe:
-    """The recipe with these tables only.
+    """Restricts a recipe to the tables with some titles.
 
     Raises:
-        InputError: It has no table of such a title.
+        InputError: The recipe has no table with such a title.
     """
     known = [table.title for table in recipe.tables]
     if unknown := [title for title in titles if title not in known]:
-        raise InputError(f"no table {unknown[0]!r} in the recipe; there are {', '.join(known)}")
+        raise InputError(f"the recipe has no table {unknown[0]!r}; it has {', '.join(known)}")
     return replace(recipe, tables=[table for table in recipe.tables if table.title in titles])
 
 
 def rows_that_are_there(recipe: Recipe, output: Path) -> tuple[Recipe, list[str]]:
-    """The recipe without rows whose start is not there yet, and these rows.
+    """Removes the rows of a recipe whose start does not exist yet.
 
     Args:
-        recipe: All of it.
-        output: Folder of the results, with what rows were pretrained to.
+        recipe: The whole recipe.
+        output: Folder of the results, including pretrained starts.
+
+    Returns:
+        The rest of the recipe, and the names of the rows removed.
 
     Raises:
         InputError: No row is left.
@@ -149,7 +151,7 @@ def rows_that_are_there(recipe: Recipe, output: Path) -> tuple[Recipe, list[str]
         if there:
             tables.append(replace(table, rows=there))
     if not tables:
-        raise InputError("--available: no row of the recipe has a start that is there")
+        raise InputError("--available: no row of the recipe has a start that exists")
     return replace(recipe, tables=tables), left_out
 
 
@@ -160,29 +162,29 @@ def _is_there(recipe: Recipe, table: Table, settings: Mapping[str, Any], output:
     merged = [{**recipe.finetune, **recipe.tasks[task], **settings} for task in table.tasks]
     starts = {str(each.get("checkpoint", FinetuneConfig.checkpoint)) for each in merged}
     return all(
-        # A run of pretraining that is under way has checkpoints only.
+        # An unfinished pretraining run has only checkpoints, no `config.json`.
         start.startswith(RANDOM) or start in SHIPPED or (Path(start) / "config.json").is_file()
         for start in starts
     )
 
 
 def measure_quality(recipe: Recipe, output: Path, jobs: int = 1) -> dict[Cell, dict[str, Any]]:
-    """Runs whatever of a recipe was not run yet.
+    """Does all runs of a recipe that were not done yet.
 
     Every run has a file `runs/TASK-START-seed-N-KEY.json` in the output folder, whose key is a hash
-    of all its settings and of the weights it starts from, so that a repeated call goes on where
-    one was stopped, and runs anew what has changed.
+    of all its settings and of the weights it starts from. So a repeated call continues one that was
+    stopped, and repeats runs whose settings or start have changed.
 
     Args:
-        recipe: What to run.
+        recipe: The recipe.
         output: Folder of the results.
-        jobs: Runs at a time, which share the processor's cores.
+        jobs: Number of parallel runs, which share the processor's cores.
 
     Returns:
         The content of `metrics.json` of each run.
 
     Raises:
-        InputError: A setting or a data file is not what it has to be.
+        InputError: A setting or a data file is invalid.
         CheckpointError: A checkpoint cannot be loaded.
     """
     for name in ("runs", "logs"):
@@ -191,11 +193,11 @@ def measure_quality(recipe: Recipe, output: Path, jobs: int = 1) -> dict[Cell, d
     files = {cell: output / "runs" / _file_name(config) for cell, config in cells.items()}
     todo = {files[cell]: config for cell, config in cells.items() if not files[cell].exists()}
     for config in {tuple(config.task): config for config in todo.values()}.values():
-        read_data(config)  # what is wrong with the last run is told before the first
+        read_data(config)  # reports errors of all runs before the first one begins
     for checkpoint in {config.checkpoint for config in todo.values()}:
         if not checkpoint.startswith(RANDOM):
             load(checkpoint)
-    print(f"{len(set(files.values())) - len(todo)} runs are there, {len(todo)} are to be made")
+    print(f"{len(set(files.values())) - len(todo)} runs are done, {len(todo)} remain")
     threads = max(1, (os.cpu_count() or 1) // jobs)
     with ProcessPoolExecutor(
         jobs, multiprocessing.get_context("spawn"), _begin_worker, (threads, output)
@@ -214,7 +216,7 @@ def measure_quality(recipe: Recipe, output: Path, jobs: int = 1) -> dict[Cell, d
 
 
 def _cells(recipe: Recipe, output: Path) -> Iterator[tuple[Cell, FinetuneConfig]]:
-    """Every run, with its settings; what they start from is pretrained where that is to be."""
+    """Yields every run with its settings, after pretraining its start if necessary."""
     for table in recipe.tables:
         for row, settings in table.rows.items():
             changes = dict(settings)
@@ -234,27 +236,27 @@ def _cells(recipe: Recipe, output: Path) -> Iterator[tuple[Cell, FinetuneConfig]
 
 
 def _settings(kind: type[Any], place: str, values: Mapping[str, Any]) -> Any:
-    """Settings of a run; refuses what there is not."""
+    """Makes the settings of a run; refuses unknown ones."""
     unknown = values.keys() - {field.name for field in fields(kind)}
     if unknown:
-        raise InputError(f"{place}: no such setting: {', '.join(sorted(unknown))}")
+        raise InputError(f"{place}: unknown settings: {', '.join(sorted(unknown))}")
     return validated(kind, values, place)
 
 
 def _pretraining(settings: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """Settings of a run of pretraining, of which `config` presets some, and what it is called."""
+    """Returns the settings of a pretraining run, including those of its `config`, and its name."""
     values = dict(settings)
     if "config" in values:
         preset = Path(values.pop("config"))
         try:
             values = load_yaml(preset, "settings of a pretraining run")["pretrain"] | values
         except (LookupError, TypeError) as error:
-            raise InputError(f"{preset}: no settings of a pretraining run: {error}") from error
+            raise InputError(f"{preset}: not the settings of a pretraining run: {error}") from error
     return values, f"{values.get('model', 'model')}-{_hash(values)}"
 
 
 def _pretrained(settings: Mapping[str, Any], output: Path) -> Path:
-    """Pretrains a start, or finds it done; a killed run goes on."""
+    """Pretrains a start unless that is done; continues a run that was killed."""
     values, name = _pretraining(settings)
     folder = output / "pretrained" / name
     if not (folder / "metrics.json").exists():
@@ -267,7 +269,7 @@ def _pretrained(settings: Mapping[str, Any], output: Path) -> Path:
 
 
 def _begin_worker(threads: int, output: Path) -> None:
-    """Gives a worker its share of the cores, and what it says a file."""
+    """Gives a worker its share of the cores, and a file for its output."""
     end_with_parent()
     torch.set_num_threads(threads)
     prepare_process()
@@ -276,7 +278,7 @@ def _begin_worker(threads: int, output: Path) -> None:
 
 
 def _run(config: FinetuneConfig, path: Path) -> str:
-    """One run, of which the scores stay and the weights do not."""
+    """Does one run, and keeps its scores but not its weights."""
     began = time.process_time()
     folder = config.output / f".run-{path.stem}"
     shutil.rmtree(folder, ignore_errors=True)  # what a killed run left
@@ -299,7 +301,7 @@ def _file_name(config: FinetuneConfig) -> str:
 
 
 def _start(checkpoint: str) -> str:
-    """Tells the weights of a start from any others."""
+    """Identifies the weights of a start: by their SHA-256, or by name if they are not a file."""
     path = SHIPPED.get(checkpoint, Path(checkpoint)) / "model.safetensors"
     if not path.is_file():
         return checkpoint

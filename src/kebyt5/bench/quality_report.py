@@ -1,4 +1,4 @@
-"""The page on what fine-tuning makes of several starts."""
+"""The page that compares starts by fine-tuning: tables and a plot."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ What else the machine did at the time can multiply them."""
 
 
 def report_quality(recipe: Recipe, results: Results, left_out: Sequence[str] = ()) -> str:
-    """The page but for its picture; says which rows were left out."""
+    """Writes the page, except for its plot; it names the rows that were left out."""
     lines = ["# KLUE and NSMC, small", "", *recipe.note.strip().splitlines(), ""]
     if left_out:
         lines += [f"Left out, as what they start from was not there: {'; '.join(left_out)}.", ""]
@@ -39,7 +39,7 @@ def report_quality(recipe: Recipe, results: Results, left_out: Sequence[str] = (
 
 
 def score_table(part: Table, results: Results) -> list[str]:
-    """A row a start, the trivial baseline last; with the mean over tasks."""
+    """Makes a table with one row per start and the mean over tasks, the trivial baseline last."""
     first = next(iter(part.rows))
     rows = []
     for row in part.rows:
@@ -63,14 +63,14 @@ def score_table(part: Table, results: Results) -> list[str]:
 
 
 def time_table(part: Table, results: Results) -> list[str]:
-    """A row a start: how long a run took."""
+    """Makes a table of the duration of a run, with one row per start."""
     rows = [[row, *(f"{_seconds(part, row, t, results):.0f}" for t in part.tasks)]
             for row in part.rows]  # fmt: skip
     return table(["", *part.tasks], rows)
 
 
 def settings_table(recipe: Recipe, results: Results) -> list[str]:
-    """A row a task: how much of what, and for how long."""
+    """Makes a table of data sizes and settings, with one row per task."""
     rows = []
     for task, own in recipe.tasks.items():
         metrics = next((m for cell, m in results.items() if cell.task == task), None)
@@ -88,13 +88,13 @@ def settings_table(recipe: Recipe, results: Results) -> list[str]:
 
 
 def main_scores(part: Table, row: str, task: str, results: Results) -> list[float]:
-    """The scores of all seeds."""
+    """Returns the main scores of all seeds."""
     name = get_task(task).main_score
     return [metrics["scores"][name] for metrics in _of(part, row, task, results)]
 
 
 def standard_errors(scores: Sequence[float], others: Sequence[float]) -> float | None:
-    """The difference of two means in its standard errors (Welch); None where there are none."""
+    """Computes the difference of two means in standard errors (Welch); None if undefined."""
     if min(len(scores), len(others)) < 2:
         return None
     error = np.sqrt(np.var(scores, ddof=1) / len(scores) + np.var(others, ddof=1) / len(others))
@@ -102,7 +102,7 @@ def standard_errors(scores: Sequence[float], others: Sequence[float]) -> float |
 
 
 def plot_quality(recipe: Recipe, results: Results, path: Path) -> None:
-    """A panel a table: means with their deviation, and a dot for every run."""
+    """Draws one panel per table: means with their deviation, and a dot for every run."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4 * len(recipe.tables)), layout="constrained")

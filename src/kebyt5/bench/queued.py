@@ -1,4 +1,4 @@
-"""A queue of requests of all lengths: the engine beside batches in the order of arrival."""
+"""Comparing the engine with batches in order of arrival, on requests of mixed lengths."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +23,7 @@ BATCH_SIZE = 8
 
 
 class Asked(NamedTuple):
-    """One request: ids (n,) and how many bytes are wanted."""
+    """One request: input ids (n,) and the number of bytes to generate."""
 
     ids: np.ndarray
     size: int
@@ -34,7 +34,7 @@ class Queue:
     """Requests in the order of their arrival.
 
     Attributes:
-        requests: All are there from the beginning.
+        requests: The requests, all of which are waiting from the beginning.
     """
 
     requests: Sequence[Asked]
@@ -43,13 +43,13 @@ class Queue:
     def mixed(
         cls, count: int, lengths: tuple[int, int], sizes: tuple[int, int], seed: int = 0
     ) -> "Queue":
-        """Random Hangul.
+        """Makes requests of random Hangul.
 
         Args:
-            count: How many requests.
-            lengths: Fewest and most bytes in; their logarithms are spread evenly.
-            sizes: Fewest and most bytes wanted, spread evenly.
-            seed: Of all that is random.
+            count: Number of requests.
+            lengths: Smallest and largest input in bytes; uniformly distributed logarithms.
+            sizes: Smallest and largest output in bytes; uniformly distributed.
+            seed: Seed of texts, lengths and sizes.
         """
         rng = random.Random(seed)
         tokenizer = ByteTokenizer()
@@ -63,11 +63,11 @@ class Queue:
 
     @property
     def output_bytes(self) -> int:
-        """What is wanted in all."""
+        """Number of bytes to generate for all requests together."""
         return sum(request.size for request in self.requests)
 
     def batches(self) -> Iterator[tuple[Batch, int]]:
-        """Batches in the order of arrival, padded, and the most bytes that one of each wants."""
+        """Yields padded batches in order of arrival, each with the largest output size in it."""
         for start in range(0, len(self.requests), BATCH_SIZE):
             part = self.requests[start : start + BATCH_SIZE]
             longest = max(len(request.ids) for request in part)
@@ -83,16 +83,16 @@ class Queue:
 def bench_queue(
     size: str, names: Sequence[str], queue: Queue, rounds: int
 ) -> dict[str, list[float]]:
-    """Seconds per round that each alternative takes for the whole queue.
+    """Measures the seconds per round that each alternative takes for the whole queue.
 
-    The engine takes all requests at once; every other alternative generates batches of 8 in the
-    order of arrival, each until its longest text is there.
+    The engine takes all requests at once. Every other alternative generates batches of 8 in the
+    order of arrival, each until its longest text is complete.
 
     Args:
         size: One of `weights.SIZES`.
-        names: Alternatives.
-        queue: What is asked.
-        rounds: Interleaved rounds after one to warm up.
+        names: Names of alternatives.
+        queue: The requests.
+        rounds: Interleaved rounds after a warm-up round.
     """
     keep_memory()
     weights = Weights.draw(size)
@@ -112,7 +112,7 @@ def bench_queue(
 
 
 def answer(runner: Alternative, queue: Queue) -> list[list[int]]:
-    """The ids that all requests of a queue want, in its order."""
+    """Generates the output ids of all requests of a queue, in order."""
     if isinstance(runner, EngineAlternative):
         options = [
             GenerationOptions(max_new_bytes=request.size, constraint=WithoutEnd())

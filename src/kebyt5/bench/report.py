@@ -1,4 +1,4 @@
-"""Tables and plots of what was measured."""
+"""Tables and plots of benchmarks."""
 
 import contextlib
 import importlib.metadata
@@ -25,7 +25,7 @@ REFERENCES = {
     "ctranslate2-int8": "times CTranslate2 int8",
     "naive-gbst": "times naive GBST",
 }
-"""What everything is compared with, and the heads of these columns."""
+"""Alternatives that all others are compared with, and the heads of these columns."""
 
 MAIN_PART = {"train": "step", "encode": "encode", "generate": "total", "copy": "total"}
 TITLES = {
@@ -51,12 +51,12 @@ NOTES = {
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """The lines of a Markdown table."""
+    """Formats a Markdown table as lines."""
     return ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
 
 
 def made_with() -> str:
-    """The command, commit, machine and versions that a result was made with, as one line."""
+    """Formats the command, commit, machine and versions of a result as one line."""
     made = provenance()
     machine, versions = made["machine"], made["versions"]
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -69,17 +69,17 @@ def made_with() -> str:
 
 
 def exponent(lengths: Sequence[float], seconds: Sequence[float]) -> float:
-    """The exponent e of seconds ~ length^e that fits best: least squares of the logarithms."""
+    """Fits the exponent e of seconds ~ length^e by least squares of the logarithms."""
     return float(np.polyfit(np.log(lengths), np.log(seconds), 1)[0])
 
 
 def report_speed(speed: Speed, rounds: int, dropout: float) -> str:
-    """The page on one measure but for its plot: a table a case, and what it was made with.
+    """Writes the page on one measure, except for its plot: one table per case, and provenance.
 
     Args:
-        speed: What was measured.
-        rounds: How many rounds were measured.
-        dropout: The rate while training.
+        speed: The measurements.
+        rounds: Number of rounds.
+        dropout: Dropout rate in training.
     """
     notes = [
         f"Medians of {rounds} interleaved rounds with their range, float32, random weights of T5's"
@@ -107,7 +107,7 @@ def report_speed(speed: Speed, rounds: int, dropout: float) -> str:
 
 
 def case_table(measure: str, results: Sequence[Result]) -> list[str]:
-    """One row for every alternative, and for the floors."""
+    """Makes a table with one row for every alternative and floor."""
     part = MAIN_PART[measure]
     by_name = {result.name: result for result in results}
     references = {name: head for name, head in REFERENCES.items() if name in by_name}
@@ -153,7 +153,7 @@ def case_table(measure: str, results: Sequence[Result]) -> list[str]:
 
 
 def _origin(result: Result) -> list[str]:
-    """Decoder passes a text; of copied and forced bytes, their share and how many were right."""
+    """Formats passes per text, and the share and acceptance rate of copied and forced bytes."""
     counts, case = result.statistics, result.case
     if counts is None:
         return [""] * 5
@@ -166,7 +166,7 @@ def _origin(result: Result) -> list[str]:
 
 
 def exponent_table(speed: Speed) -> list[str]:
-    """The fitted exponent of cost against length for everything measured at several lengths."""
+    """Makes a table of the fitted exponents of cost against length, if several were measured."""
     rows = [
         [case.size, str(case.batch_size), name,
          f"{min(lengths):,} to {max(lengths):,}", f"{exponent(lengths, seconds):.2f}"]
@@ -184,7 +184,7 @@ def exponent_table(speed: Speed) -> list[str]:
 
 
 def curves(speed: Speed) -> list[tuple[Case, str, list[int], list[float]]]:
-    """Median seconds against length, by size and batch, for every alternative and floor."""
+    """Collects median seconds against length, by size and batch, for alternatives and floors."""
     part = MAIN_PART[speed.measure]
     found: dict[tuple[str, int, str], tuple[Case, str, list[int], list[float]]] = {}
     for result in speed.results:
@@ -201,7 +201,7 @@ def curves(speed: Speed) -> list[tuple[Case, str, list[int], list[float]]]:
 
 
 def plot_speed(speed: Speed, path: Path) -> None:
-    """Draws cost against length, a panel for every size and batch, or for generation bars."""
+    """Draws cost against length, one panel per size and batch; for generation, bars."""
     from matplotlib.figure import Figure
 
     if MAIN_PART[speed.measure] == "total":
@@ -227,7 +227,7 @@ def plot_speed(speed: Speed, path: Path) -> None:
 
 
 def report_mrc(size: str, results: Sequence[Efficiency], rounds: int) -> str:
-    """The efficiency table of the model card on this machine, beside the card's ratios."""
+    """Writes the page with the model card's efficiency table, measured here, and its ratios."""
     lines = [
         f"# Efficiency on KLUE-MRC, {size}",
         "",
@@ -256,7 +256,7 @@ def report_mrc(size: str, results: Sequence[Efficiency], rounds: int) -> str:
 
 
 def report_losses(size: str, curves: LossCurves) -> str:
-    """How far the loss curves of what computes the same lie apart."""
+    """Writes the page on the differences of the loss curves of equivalent alternatives."""
     steps = len(next(iter(curves.losses.values())))
     lines = [
         f"# Loss curves, {size}",
@@ -282,7 +282,7 @@ def report_losses(size: str, curves: LossCurves) -> str:
 
 
 def plot_losses(curves: LossCurves, path: Path) -> None:
-    """Draws the curves one over the other and, below, their relative differences."""
+    """Draws the loss curves and, below them, their relative differences."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 6), layout="constrained")
@@ -306,7 +306,7 @@ def plot_losses(curves: LossCurves, path: Path) -> None:
 def _draw_curves(axes: "Axes", drawn: Sequence[tuple[Case, str, list[int], list[float]]]) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-    # A color stands for the same alternative in every panel.
+    # Each alternative has the same color in every panel.
     colors = {a.title: f"C{number}" for number, a in enumerate(ALTERNATIVES.values())}
     for _, title, lengths, seconds in drawn:
         is_floor = title.startswith("floor")
@@ -354,7 +354,7 @@ def _draw_bars(axes: "Axes", case: Case, results: Sequence[Result]) -> None:
 
 
 def _agreement(speed: Speed) -> str:
-    """How far the losses of what computes the same lie apart."""
+    """Says how far the losses of equivalent alternatives differ."""
     apart = 0.0
     for case in {case for case, _ in speed.losses}:
         for has_gbst in (False, True):

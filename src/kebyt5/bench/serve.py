@@ -1,7 +1,7 @@
-"""A server under load: many clients with texts of mixed lengths, some of whom leave early.
+"""Measuring a server under load: many clients with texts of mixed lengths, some leaving early.
 
-Every answer is compared with what plain greedy search of Transformers gives for the same text. Load
-and server share the machine.
+Every answer is compared with that of Transformers' plain greedy search for the same text. The
+clients and the server share the machine.
 """
 
 import asyncio
@@ -38,19 +38,19 @@ from kebyt5.serving.options import ServeOptions
 from kebyt5.tasks import get_task
 
 SAMPLE = Path(__file__).parents[1] / "assets" / "sample_ner" / "dev.tsv"
-"""Where the sentences come from."""
+"""File with the sentences of the texts."""
 
 SENTENCES = (1, 1, 1, 2, 2, 4, 8)
-"""How many of them a text has; each as likely."""
+"""Numbers of sentences in a text, drawn with equal probability."""
 
 LIMITS = (32, 64, 128, 256)
-"""Bytes that a text is generated in at most; each as likely."""
+"""Limits on the bytes generated, drawn with equal probability."""
 
 CROWD = 64
-"""Clients more than a server has places for."""
+"""Number of clients beyond the server's places, to overload it."""
 
 PATIENCE = 600.0
-"""Seconds that a request has; a large model on few cores takes some minutes for a full queue."""
+"""Deadline of requests in seconds; a large model on few cores needs minutes for a full queue."""
 
 PAUSE = 0.5
 """Seconds until a client that was refused asks again."""
@@ -60,7 +60,7 @@ TOO_BUSY = 429
 
 @dataclass(frozen=True)
 class Question:
-    """A request, the right answer to it, and in how many seconds Transformers gives that."""
+    """A request, its right answer, and the seconds that Transformers took for it."""
 
     request: GenerateRequest
     answer: str
@@ -69,19 +69,20 @@ class Question:
 
 @dataclass
 class Answers:
-    """What came back in one phase.
+    """The answers of one phase.
 
     Attributes:
-        seconds: That the phase took.
-        processor: Seconds of processor time that the server took for it.
-        latencies: Seconds from request to whole answer, of every answer.
-        first: Seconds to the first characters, of every streamed one.
-        bytes: That were generated in whole answers.
-        cancelled: Requests that were given up on purpose.
-        tied: Answers other than the right one where two ids were as likely within rounding.
-        wrong: Other answers that are not the right one.
-        failed: Requests without an answer, by reason.
-        refused: Seconds to each 429.
+        seconds: Duration of the phase.
+        processor: Processor seconds that the server used in it.
+        latencies: Seconds from the request to the complete answer, for every answer.
+        first: Seconds to the first characters, for every streamed answer.
+        bytes: Number of bytes in complete answers.
+        cancelled: Number of requests cancelled on purpose.
+        tied: Number of answers that differ from the right one where two ids were equally likely
+            within rounding.
+        wrong: Number of other answers that differ from the right one.
+        failed: Number of requests without an answer, by reason.
+        refused: Seconds to each response with status 429.
     """
 
     seconds: float = 0.0
@@ -97,31 +98,31 @@ class Answers:
 
     @property
     def rate(self) -> float:
-        """Whole answers a second."""
+        """Complete answers per second."""
         return len(self.latencies) / self.seconds
 
     @property
     def cost(self) -> float:
-        """Processor seconds for each whole answer."""
+        """Processor seconds per complete answer."""
         return self.processor / max(1, len(self.latencies))
 
     def percentile(self, percent: float) -> float:
-        """Of the latencies."""
+        """Computes a percentile of the latencies."""
         return float(np.percentile(self.latencies, percent)) if self.latencies else float("nan")
 
 
 @dataclass(frozen=True)
 class Endurance:
-    """All that was measured.
+    """All measurements of a server under load.
 
     Attributes:
-        plain: Answers a second of `generate` of Transformers, one text at a time, without a server.
-        alone: One request at a time.
-        together: All clients at once.
-        overload: More clients than there are places.
-        drained: Seconds after the last question until the last answer.
-        stopped: Requests that the server had taken when it was told to stop.
-        memory: Seconds and resident bytes of the server while all clients were at it.
+        plain: Answers per second of Transformers' `generate`, one text at a time, without a server.
+        alone: Answers to one request at a time.
+        together: Answers to all clients at once.
+        overload: Answers to more clients than there are places.
+        drained: Seconds from the last question to the last answer under overload.
+        stopped: Answers to requests that were accepted before the server was told to stop.
+        memory: Seconds and resident bytes of the server while all clients were active.
         refusing: Seconds that the server took for each refusal.
     """
 
@@ -136,7 +137,7 @@ class Endurance:
 
     @property
     def growth(self) -> float:
-        """By what share the memory of the last fifth exceeds that of the first, by medians."""
+        """Relative growth of the median memory from the first to the last fifth of the time."""
         sizes = [size for _, size in self.memory]
         part = max(1, len(sizes) // 5)
         return float(np.median(sizes[-part:]) / np.median(sizes[:part])) - 1
@@ -145,14 +146,14 @@ class Endurance:
 def bench_serve(
     checkpoint: str, clients: int, seconds: float, cancelled: float, questions: int
 ) -> Endurance:
-    """Puts a server of its own under load.
+    """Starts a server and puts it under load.
 
     Args:
-        checkpoint: What it serves.
-        clients: At the same time.
-        seconds: How long.
-        cancelled: Share of the requests that are given up early.
-        questions: Different ones.
+        checkpoint: Checkpoint to serve.
+        clients: Number of simultaneous clients.
+        seconds: Duration of the load.
+        cancelled: Share of the requests that are cancelled early.
+        questions: Number of different questions.
 
     Raises:
         InputError: The server does not start.
@@ -167,15 +168,15 @@ def bench_serve(
 
 @contextmanager
 def enlarged(size: str | None, checkpoint: str) -> Iterator[str]:
-    """The checkpoint to serve: as it is, or widened to a size.
+    """Yields the checkpoint to serve: the given one, or a copy widened to a size.
 
     Args:
-        size: One of `weights.SIZES`.
-        checkpoint: What to serve; as it is where there is no size.
+        size: One of `weights.SIZES`; None for the checkpoint itself.
+        checkpoint: The given checkpoint.
 
     Raises:
-        CheckpointError: It cannot be loaded.
-        InputError: It cannot be widened.
+        CheckpointError: The checkpoint cannot be loaded.
+        InputError: The checkpoint cannot be widened.
     """
     if size is None:
         yield checkpoint
@@ -186,13 +187,13 @@ def enlarged(size: str | None, checkpoint: str) -> Iterator[str]:
 
 
 def seconds_to_refuse(log: Iterable[bytes]) -> list[float]:
-    """Seconds that a server took for each refusal, by its log."""
+    """Reads the seconds that a server took for each refusal from its log."""
     entries = (json.loads(line) for line in log if line.startswith(b"{"))
     return [entry["seconds"] for entry in entries if entry.get("status") == TOO_BUSY]
 
 
 def make_questions(model: PreTrainedModel, count: int, seed: int = 0) -> list[Question]:
-    """Draws texts and limits, and has Transformers answer them one at a time."""
+    """Draws texts and limits, and answers them by Transformers, one at a time."""
     rng = random.Random(seed)
     task = get_task("ner")
     sentences = [example.inputs["sentence"] for example in task.read(SAMPLE)]
@@ -221,13 +222,13 @@ def _greedy(model: PreTrainedModel, request: GenerateRequest) -> str:
     )[0, 1:].tolist()
     data = bytes(i - OFFSET for i in generated if i >= OFFSET)
     ends = generated[-1] == model.generation_config.eos_token_id
-    # Half a character at the limit is dropped; elsewhere it stands as U+FFFD.
+    # An incomplete character at the limit is dropped; elsewhere it becomes U+FFFD.
     return codecs.getincrementaldecoder("utf-8")("replace").decode(data, ends)
 
 
 @contextmanager
 def _server(checkpoint: str, log: IO[bytes]) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """A server in a process of its own, which logs to a file, and its address."""
+    """Runs a server in its own process, logging to a file; yields its address and the process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -242,7 +243,7 @@ def _server(checkpoint: str, log: IO[bytes]) -> Iterator[tuple[str, subprocess.P
                         break
                 time.sleep(0.2)
             else:
-                raise InputError(f"the server ends with code {process.returncode}; try {command}")
+                raise InputError(f"the server exited with {process.returncode}; try {command}")
             yield url, process
         finally:
             process.kill()
@@ -283,7 +284,7 @@ async def _load(
     seconds: float,
     cancelled: float,
 ) -> Answers:
-    """Lets clients ask one question after the other for some time."""
+    """Runs clients that ask one question after another for some time."""
     answers = Answers()
     end = time.monotonic() + seconds
 
@@ -310,7 +311,7 @@ async def _load(
 
 
 async def _ask(client: AsyncClient, question: Question, answers: Answers, streams: bool) -> int:
-    """Asks and judges the answer; returns the status, 0 where there is none."""
+    """Asks a question and checks the answer; returns the status, or 0 if there is none."""
     began = time.perf_counter()
     text, ties, first = "", 0, None
     try:
@@ -350,12 +351,12 @@ def _count(answers: Answers, reason: str) -> None:
 async def _stop(
     ask: Any, questions: Sequence[Question], process: subprocess.Popen[bytes], requests: int
 ) -> Answers:
-    """Asks, tells the server to stop once it has it all, and waits for both."""
+    """Sends requests, tells the server to stop once it has accepted them, and waits for both."""
     answers = Answers()
     began = time.monotonic()
     chosen = [questions[i % len(questions)] for i in range(requests)]
     asking = [asyncio.ensure_future(ask(each, answers, True)) for each in chosen]
-    await asyncio.sleep(0.5)  # until they are taken, and before they are answered
+    await asyncio.sleep(0.5)  # until they are accepted, and before they are answered
     process.send_signal(signal.SIGTERM)
     await asyncio.gather(*asking)
     answers.seconds = time.monotonic() - began
@@ -365,7 +366,7 @@ async def _stop(
 
 @asynccontextmanager
 async def _watching(process_id: int) -> AsyncIterator[list[tuple[float, int]]]:
-    """Notes the memory of a process every second."""
+    """Records the memory of a process every second during the block."""
     memory: list[tuple[float, int]] = []
     began = time.monotonic()
 

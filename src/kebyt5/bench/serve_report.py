@@ -13,14 +13,14 @@ MIB = 2**20
 def report_serve(
     endurance: Endurance, checkpoint: str, clients: int, seconds: float, cancelled: float
 ) -> str:
-    """The page but for its plot.
+    """Writes the page, except for its plot.
 
     Args:
-        endurance: What was measured.
-        checkpoint: What was served.
-        clients: At the same time.
-        seconds: How long.
-        cancelled: Share of the requests that were given up early.
+        endurance: The measurements.
+        checkpoint: The checkpoint that was served.
+        clients: Number of simultaneous clients.
+        seconds: Duration of the load.
+        cancelled: Share of the requests that were cancelled early.
     """
     alone, together = endurance.alone, endurance.together
     head = ["", "answers/s", "bytes/s", "processor, ms an answer", "p50, s", "p99, s",
@@ -101,7 +101,7 @@ def plot_serve(endurance: Endurance, path: Path) -> None:
 
 
 def _part(seconds: Sequence[float], share: float) -> str:
-    """In how many milliseconds a share of sorted times is over."""
+    """Formats a quantile of sorted times in milliseconds."""
     return f"{1000 * seconds[int(share * (len(seconds) - 1))]:.0f}"
 
 

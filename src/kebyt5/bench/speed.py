@@ -1,7 +1,7 @@
-"""Training steps, encoding and generation: all alternatives side by side.
+"""Measuring training steps, encoding and generation of all alternatives.
 
-Run as a module it is one fresh process that runs one alternative once and prints the seconds of
-that first, cold run and the peak of its memory:
+Run as a module, it runs one alternative once in a fresh process and prints the seconds of that
+first, cold run and the peak of its memory:
 `python -m kebyt5.bench.speed MEASURE ALTERNATIVE SIZE WEIGHTS BATCH LENGTH OUTPUT DROPOUT`.
 """
 
@@ -35,18 +35,18 @@ from kebyt5.generation.request import Statistics
 from kebyt5.progress import progress_bars
 
 MEMORY_SHARE = 0.92
-"""Of the free memory, what an estimate may take; allocators and kernels need some of their own."""
+"""Share of the free memory that an estimate may fill; allocators and kernels need the rest."""
 
 FLOORS = {"floor, plain": plain_config, "floor, GBST": gbst_config}
 
 Generate = Callable[[Batch, int, Callable[[], None]], list[list[int]]]
 
 BATCHES: dict[str, Callable[[int, int, int], Batch]] = {"copy": copying_batch}
-"""What a measure reads, where that is not random."""
+"""Functions that make the inputs of a measure, if they are not random."""
 
 
 class Case(NamedTuple):
-    """What is run: a size, and a batch of so many inputs and outputs of so many bytes."""
+    """A case to measure: model size, batch size, and bytes of each input and output."""
 
     size: str
     batch_size: int
@@ -56,16 +56,16 @@ class Case(NamedTuple):
 
 @dataclass
 class Result:
-    """What one alternative, or one floor, did in one case.
+    """Measurements of one alternative, or one floor, in one case.
 
     Attributes:
-        case: What was run.
-        name: Of the alternative, or of the floor.
+        case: The case.
+        name: Name of the alternative or the floor.
         rounds: Seconds per round by part; empty if it was not run.
         cold: Seconds of the first run in a fresh process.
-        peak: Bytes that this process held at most.
-        needs: Bytes that it would need, where there are not as many.
-        statistics: How the engine came by the bytes of the last round.
+        peak: Peak memory of that process in bytes.
+        needs: Bytes of memory that it would need, if there are not as many.
+        statistics: The engine's counts of how the bytes of the last round were generated.
     """
 
     case: Case
@@ -77,7 +77,7 @@ class Result:
     statistics: Statistics | None = None
 
     def median(self, part: str) -> float:
-        """Median seconds of that part."""
+        """Computes the median seconds of a part."""
         return statistics.median(self.rounds[part])
 
 
@@ -88,9 +88,9 @@ class Speed:
     Attributes:
         measure: "train", "encode", "generate" or "copy".
         results: Case by case, alternative by alternative.
-        machine: The rates found on the way.
-        losses: In training, the first loss of each alternative, by case.
-        checkpoint: For copies, the small model that was widened.
+        machine: Rates of the machine, measured in between.
+        losses: First loss of each alternative by case, in training.
+        checkpoint: The small model that was widened, for copies.
     """
 
     measure: str
@@ -113,16 +113,16 @@ def bench_speed(
 
     Args:
         measure: "train", "encode", "generate" or "copy".
-        names: Alternatives; those that cannot do it are left out.
-        cases: Those of one size have to follow each other.
-        rounds: Interleaved rounds after one to warm up.
-        dropout: The rate while training.
-        memory: Bytes that may be used; what is free now if None.
-        checkpoint: For copies, the model to widen to each size.
+        names: Names of alternatives; those that do not support the measure are left out.
+        cases: Cases, grouped by size.
+        rounds: Interleaved rounds after a warm-up round.
+        dropout: Dropout rate in training.
+        memory: Bytes of memory that may be used; by default all that is free.
+        checkpoint: The model to widen to each size, for copies.
 
     Raises:
-        CheckpointError: It cannot be loaded.
-        InputError: It cannot be widened.
+        CheckpointError: The checkpoint cannot be loaded.
+        InputError: The checkpoint cannot be widened.
     """
     keep_memory()
     names = [name for name in names if measure in ALTERNATIVES[name].does]
@@ -164,19 +164,19 @@ def bench_speed(
 
 
 def batch_for(measure: str, case: Case) -> Batch:
-    """What a case reads."""
+    """Makes the inputs of a case."""
     return BATCHES.get(measure, random_batch)(case.batch_size, case.length, case.outputs)
 
 
 def misfits(
     measure: str, name: str, cases: Sequence[Case], dropout: float, room: float
 ) -> dict[Case, int]:
-    """The cases of one size that an alternative has no room for, and the bytes that they need."""
+    """Finds the cases of one size that do not fit in memory, and the bytes that they need."""
     fitting: list[Case] = []
     needed = {}
     for case in sorted(cases, key=lambda case: case.batch_size * case.length, reverse=True):
         if any(all(a >= b for a, b in zip(c[1:], case[1:], strict=True)) for c in fitting):
-            continue  # a rehearsal takes its time too
+            continue  # a larger case fits, so no rehearsal is needed
         needs = memory_needed(measure, name, case, dropout)
         if needs > room:
             needed[case] = needs
@@ -188,7 +188,7 @@ def misfits(
 def _run_alone(
     measure: str, name: str, case: Case, dropout: float, weights: Path, needs: int | None
 ) -> Result:
-    """The first run in a fresh process, unless it needs more than there is."""
+    """Measures the first run in a fresh process, unless it needs more memory than there is."""
     result = Result(case, name, needs=needs)
     if needs is None:
         numbers = [str(number) for number in (*case[1:], dropout)]
@@ -210,7 +210,7 @@ def memory_needed(measure: str, name: str, case: Case, dropout: float) -> int:
     def make_case() -> Callable[[], Any]:
         runner = alternative(Weights.unset(case.size), dropout)
         batch = batch_for(measure, case)
-        # Decoding a byte takes little beside the encoder.
+        # Decoding a byte takes little memory compared with the encoder.
         return partial(runner.train if measure == "train" else runner.encode, batch)
 
     return rehearse(make_case)
@@ -220,7 +220,7 @@ def _run_together(
     speed: Speed, case: Case, results: list[Result], weights: Weights,
     runners: dict[str, Alternative], dropout: float, rounds: int, tell: Callable[[str], None],
 ) -> Iterator[Result]:  # fmt: skip
-    """Interleaves all that fit, and the floors."""
+    """Measures the alternatives that fit in memory, and the floors, in interleaved rounds."""
     batch = batch_for(speed.measure, case)
     parts: dict[str, Callable[[], dict[str, float]]] = {}
     for result in results:
@@ -263,7 +263,13 @@ def _parts(
 
 
 def generation_parts(generate: Generate, batch: Batch, length: int) -> dict[str, float]:
-    """Seconds until the first byte but for decoding it ("encode"), of a byte, and in total."""
+    """Measures the seconds of a generation.
+
+    Returns:
+        encode: Seconds until the first byte, less the time to decode it.
+        byte: Seconds per byte.
+        total: Seconds in all.
+    """
     times = [time.perf_counter()]
     generate(batch, length, lambda: times.append(time.perf_counter()))
     began, first, last = times[0], times[1], times[-1]
@@ -272,12 +278,12 @@ def generation_parts(generate: Generate, batch: Batch, length: int) -> dict[str,
 
 
 def run_alone(arguments: Sequence[str]) -> tuple[float, int]:
-    """The work of the fresh process: seconds of the first run, and peak bytes."""
+    """Does the work of the fresh process; returns seconds of the first run and peak bytes."""
     measure, name, size, weights, *numbers = arguments
     batch_size, length, outputs = map(int, numbers[:3])
     keep_memory()
     runner = ALTERNATIVES[name](Weights.read(size, Path(weights)), float(numbers[3]))
-    return_freed_memory()  # whatever was needed only to make it
+    return_freed_memory()  # memory that was needed only to make the runner
     batch = batch_for(measure, Case(size, batch_size, length, outputs))
     run: dict[str, Callable[[], Any]] = {
         "train": partial(runner.train, batch),

@@ -1,4 +1,4 @@
-"""`ByteTokenizer` against Transformers' `ByT5Tokenizer`."""
+"""Comparing `ByteTokenizer` with Transformers' `ByT5Tokenizer`."""
 
 import statistics
 from collections.abc import Callable
@@ -13,15 +13,15 @@ from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 
 
 def bench_tokenizer(size: int = 300_000, rounds: int = 5) -> list[tuple[str, float, float, Ratio]]:
-    """Encodes and decodes random Hangul.
+    """Measures encoding and decoding of random Hangul.
 
     Args:
         size: Bytes of text.
-        rounds: Interleaved rounds.
+        rounds: Interleaved rounds after a warm-up round.
 
     Returns:
-        For each case its name, the median milliseconds of `ByT5Tokenizer` and of `ByteTokenizer`,
-        and the ratio.
+        For each case, its name, the median milliseconds of `ByT5Tokenizer` and of `ByteTokenizer`,
+        and their ratio.
     """
     text = hangul(size, seed=0)
     ids = ByteTokenizer()(text).input_ids

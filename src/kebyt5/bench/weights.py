@@ -17,7 +17,7 @@ from kebyt5.models.modeling_gbswt5 import GBSWT5ForConditionalGeneration
 from kebyt5.models.presets import PRESETS, preset_config
 
 SIZES = tuple(name.removeprefix("kebyt5-") for name in PRESETS if name.startswith("kebyt5-"))
-"""Sizes that can be compared: each has a plain shape, to which GBST is added where none is."""
+"""Sizes that can be compared; each is a plain shape, with or without GBST in front."""
 
 _GBST = "encoder.embed_tokens."
 _EMBEDDING = "shared.weight"
@@ -27,11 +27,11 @@ _TIED = (f"{_GBST}embeds.weight", "decoder.embed_tokens.weight")
 
 @dataclass(frozen=True)
 class Weights:
-    """The parameters of one size, in the names of a GBST checkpoint, shared by all alternatives.
+    """The parameters of one size, named as in a GBST checkpoint and shared by all alternatives.
 
     Attributes:
         size: One of `SIZES`.
-        tensors: Parameters by name; the plain model's are those outside GBST.
+        tensors: Parameters by name; the plain model uses those outside GBST.
     """
 
     size: str
@@ -39,10 +39,10 @@ class Weights:
 
     @classmethod
     def draw(cls, size: str, seed: int = 0) -> "Weights":
-        """Draws weights of T5's own scale.
+        """Draws random weights at T5's own scale.
 
-        At another scale attention would be so peaked that denormal numbers slow matrix products
-        sixfold. Norms differ a little from one, since CTranslate2 stores equal tensors once.
+        At other scales attention may be so peaked that denormal numbers make matrix products six
+        times slower. Norms differ slightly from one, since CTranslate2 merges equal tensors.
         """
         torch.manual_seed(seed)
         model = GBSWT5ForConditionalGeneration(gbst_config(size))
@@ -54,15 +54,15 @@ class Weights:
 
     @classmethod
     def copying(cls, size: str, checkpoint: str = "tiny") -> "Weights":
-        """Weights of a model that copies: a small trained one, widened to that size.
+        """Widens a small trained model, which copies, to a size.
 
         Args:
             size: One of `SIZES`.
             checkpoint: A GBST model of the shape that the package ships, fine-tuned or not.
 
         Raises:
-            CheckpointError: It cannot be loaded.
-            InputError: It has another shape.
+            CheckpointError: The checkpoint cannot be loaded.
+            InputError: The checkpoint has another shape.
         """
         config = gbst_config(size)
         small = load_float(checkpoint)
@@ -82,7 +82,7 @@ class Weights:
 
     @classmethod
     def unset(cls, size: str) -> "Weights":
-        """Parameters without values, for those who need only their shapes."""
+        """Makes uninitialized parameters, for uses that need only their shapes."""
         with init.no_init_weights():
             model = GBSWT5ForConditionalGeneration(gbst_config(size))
         return cls(size, model.state_dict(keep_vars=True))
@@ -100,13 +100,13 @@ class Weights:
         return {k.removeprefix(_GBST): v for k, v in tensors if k.startswith(_GBST)}
 
     def save(self, path: Path) -> None:
-        """Writes them to a file that `read` takes."""
+        """Writes the parameters to a file for `read`."""
         from safetensors.torch import save_file
 
         save_file({k: v.detach() for k, v in self.tensors.items() if k not in _TIED}, path)
 
     def save_checkpoint(self, folder: Path) -> None:
-        """Writes them as a GBST checkpoint, in float32."""
+        """Writes the parameters as a GBST checkpoint in float32."""
         with init.no_init_weights():
             model = GBSWT5ForConditionalGeneration(gbst_config(self.size))
         model.load_state_dict(self.tensors)
@@ -114,7 +114,7 @@ class Weights:
 
     @classmethod
     def read(cls, size: str, path: Path) -> "Weights":
-        """Reads what `save` wrote, into memory of its own."""
+        """Reads a file that `save` wrote, into its own memory."""
         from safetensors.torch import load_file
 
         tensors = {name: nn.Parameter(tensor.clone()) for name, tensor in load_file(path).items()}
@@ -122,12 +122,12 @@ class Weights:
 
 
 def plain_config(size: str, **changes: Any) -> T5Config:
-    """The plain shape of that size."""
+    """Makes the plain configuration of a size."""
     return preset_config(f"kebyt5-{size}", **changes)
 
 
 def gbst_config(size: str, **changes: Any) -> GBSWT5Config:
-    """The same shape with the GBST layer of the published base model in front."""
+    """Makes the configuration of a size with the GBST layer of the published base model."""
     shape = PRESETS[f"kebyt5-{size}"] | {"z_loss": 0.0}
     return preset_config("gbst-kebyt5-base", **(shape | changes))
 

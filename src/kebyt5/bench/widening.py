@@ -1,17 +1,17 @@
-r"""A small trained model inside a larger shape, computing the same function.
+r"""Widening a small trained model to a larger shape that computes the same function.
 
-A benchmark of copying needs a model of the size in question that does copy, and random weights do
-not. Chen et al. (2016, "Net2Net", arXiv:1511.05641) make a trained network wider and deeper so that
-its outputs stay: here, too, all that is added writes nothing.
+A benchmark of copying needs a model of the given size that copies, which random weights do not.
+Like Net2Net (Chen et al. 2016, arXiv:1511.05641), this makes a trained network wider and deeper
+without changing its outputs:
 
-* More dimensions: what is added to embeddings and to all that blocks write is zero. T5's norm then
-  divides by a mean square over more dimensions, smaller by their ratio, so its weight is multiplied
-  by the square root of that.
-* More heads and more of the feed-forward layer: random, but what reads them is zero.
-* More layers: random, but they add zero to the residual stream.
+* New dimensions of embeddings and of the outputs of blocks are zero. T5's norm then divides by a
+  mean square over more dimensions, which is smaller by their ratio, so its weight is multiplied by
+  the square root of that ratio.
+* New heads and feed-forward units are random, but the weights that read them are zero.
+* New layers are random, but add zero to the residual stream.
 
-Every product has the larger shape and is computed in full; nothing about the time of one depends on
-the numbers in it.
+Every product has the larger shape and is computed in full; its time does not depend on the numbers
+in it.
 """
 
 import torch
@@ -21,19 +21,19 @@ from transformers import PreTrainedModel, T5Config
 from kebyt5.models.modeling_gbswt5 import GBSWT5ForConditionalGeneration
 
 _WRITERS = (".o.weight", ".wo.weight")
-"""What adds to the residual stream."""
+"""Weights whose output is added to the residual stream."""
 
 
 def widened(model: PreTrainedModel, config: T5Config, seed: int = 0) -> dict[str, Tensor]:
-    """The parameters of a larger shape that computes what a GBST model does, but for rounding.
+    """Returns parameters of a larger shape that compute the same as a model, up to rounding.
 
     Args:
-        model: The small one.
-        config: The larger shape; the same GBST blocks and d_kv.
-        seed: Of what is added.
+        model: The small GBST model.
+        config: The larger shape, with the same GBST blocks and d_kv.
+        seed: Seed of the random weights that are added.
 
     Raises:
-        ValueError: The shape is in some way smaller, or not of the same kind.
+        ValueError: The shape is smaller in some dimension, or of another kind.
     """
     small = model.config
     for name in ("d_model", "d_ff", "num_heads", "num_layers", "num_decoder_layers"):
@@ -55,7 +55,7 @@ def widened(model: PreTrainedModel, config: T5Config, seed: int = 0) -> dict[str
 
 
 def _widen(name: str, value: Tensor, added: Tensor, d_model: int) -> Tensor:
-    """One parameter: the small one in the corner of what is random or zero."""
+    """Widens one parameter: the small one becomes the corner of a random or zero one."""
     corner = tuple(slice(0, size) for size in value.shape)
     if name.endswith("layer_norm.weight"):
         result = torch.ones_like(added)

@@ -1,4 +1,4 @@
-"""What the alternatives are given to do."""
+"""The inputs of benchmarks."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -12,11 +12,11 @@ from kebyt5.tasks import get_task
 
 HANGUL = (0xAC00, 0xD7A4)
 SENTENCES = Path(__file__).parents[1] / "assets" / "sample_ner" / "train.tsv"
-"""Written for this project."""
+"""Tagged sentences that were written for this project."""
 
 
 class Batch(NamedTuple):
-    """Inputs (B, L) with their mask (B, L), and labels (B, T), -100 where there is none."""
+    """Inputs (B, L) with their mask (B, L), and labels (B, T), padded with -100."""
 
     input_ids: Tensor
     attention_mask: Tensor
@@ -24,16 +24,16 @@ class Batch(NamedTuple):
 
 
 def hangul(size: int, seed: int) -> str:
-    """Random Hangul syllables that take `size` bytes, the last one or two of them full stops."""
+    """Makes `size` bytes of random Hangul syllables, padded with full stops if necessary."""
     characters = np.random.default_rng(seed).integers(*HANGUL, size // 3)
     return "".join(map(chr, characters)) + "." * (size % 3)
 
 
 def random_batch(batch_size: int, length: int, output_bytes: int, seed: int = 0) -> Batch:
-    """Random Hangul of exactly `length` ids in and `output_bytes` out, ends of sequence included.
+    """Makes random Hangul of `length` ids in and `output_bytes` out, ends of sequence included.
 
     Raises:
-        ValueError: A length without room for the end of sequence.
+        ValueError: A length leaves no room for the end of sequence.
     """
     if length < 1 or output_bytes < 1:
         raise ValueError(f"{length} bytes in and {output_bytes} out; both have to be positive")
@@ -48,17 +48,17 @@ def random_batch(batch_size: int, length: int, output_bytes: int, seed: int = 0)
 
 
 def copying_batch(batch_size: int, length: int, output_bytes: int, seed: int = 0) -> Batch:
-    """Prompts of the NER task of exactly `length` ids, whose answers are their own sentences.
+    """Makes prompts of the NER task of exactly `length` ids, whose answers are their sentences.
 
-    The sentences were written for this project; the inputs have them in different orders.
+    Each input contains the sentences of `SENTENCES` in a different order.
 
     Raises:
-        ValueError: No room for a sentence in the prompt, or not for so many bytes of output.
+        ValueError: The lengths do not fit the sentences.
     """
     ner = get_task("ner")
     examples = list(ner.read(SENTENCES))
     sentences = [e.inputs["sentence"] for e in examples]
-    # The prompt shortens what is repeated in some.
+    # Leave out sentences with runs that the prompt collapses.
     sentences = [s for s, e in zip(sentences, examples, strict=True) if s in ner.input_text(e)]
     tokenizer = ByteTokenizer()
     inputs = []
@@ -76,8 +76,8 @@ def copying_batch(batch_size: int, length: int, output_bytes: int, seed: int = 0
 
 
 def sentence_of(prompt: str) -> str:
-    """The sentence in a prompt of `copying_batch`."""
+    """Extracts the sentence from a prompt of `copying_batch`."""
     return prompt.rpartition("### 입력\n")[2].removesuffix("\n")
 
 
-__all__ = ["Batch", "copying_batch", "hangul", "random_batch", "sentence_of"]
+__all__ = ["SENTENCES", "Batch", "copying_batch", "hangul", "random_batch", "sentence_of"]

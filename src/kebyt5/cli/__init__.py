@@ -1,4 +1,4 @@
-"""The `kebyt5` command. Each command is one file here that parses, calls and prints."""
+"""The `kebyt5` command line. Each command is one file that parses options, calls and prints."""
 
 import sys
 from pathlib import Path
@@ -68,20 +68,20 @@ def launch(
 
     Args:
         tokens: The command and its options.
-        config: YAML file with options, as every run writes beside its output; options on the
-            command line win over it.
+        config: YAML file with options, such as the `config.yaml` of a run; options on the command
+            line override it.
     """
     if config is not None:
-        load_yaml(config, "options")  # cyclopts, which reads it again, says nothing of the place
+        load_yaml(config, "options")  # for its errors: those of cyclopts do not name the line
         app.config = (Preset(config, must_exist=True),)
     app(tokens, exit_on_error=False, print_error=False)
 
 
 def main() -> None:
-    """Runs the command line; any mistake in the input is one line on stderr and exit code 2."""
+    """Runs the command line; an error in the input is one line on stderr and exit code 2."""
     prepare_process()
-    source_commit()  # for what the command will write, which may be hours later
-    disable_progress_bar()  # those of loading and saving weights, which come between messages
+    source_commit()  # looked up now, since the command may write it hours later
+    disable_progress_bar()  # hides bars for loading and saving weights
     try:
         app.meta(exit_on_error=False, print_error=False)
     except (InputError, CheckpointError, CycloptsError) as error:

@@ -17,8 +17,8 @@ def convert(
 ) -> None:
     r"""Rewrite a checkpoint as float32 safetensors, or warm-start a GBST model from a plain one.
 
-    With `--gbst`, GBST is put in front of a ByT5 or KEByT5 encoder, as mean pooling to begin
-    with; every tensor of the plain model is kept. The result wants further pretraining.
+    With `--gbst`, GBST is put in front of a ByT5 or KEByT5 encoder, where it first acts as mean
+    pooling; every tensor of the plain model is kept. The result needs further pretraining.
 
     ```bash
     kebyt5 convert google/byt5-base byt5-base-gbst --gbst
@@ -31,10 +31,10 @@ def convert(
         checkpoint: A folder or a name on the hub.
         output: A new folder.
         gbst: Put GBST in front of the encoder.
-        blocks: Candidate block sizes of GBST in bytes, with commas, 1,2,3,6,9 where not given;
+        blocks: Candidate block sizes of GBST in bytes, separated by commas, by default 1,2,3,6,9;
             `4:1` is a size with an offset.
-        downsample: Bytes per encoder position, 3 where not given.
-        seed: Decides the noise that GBST's parameters start with.
+        downsample: Bytes per encoder position, by default 3.
+        seed: Seed of the noise in GBST's initial parameters.
     """
     from kebyt5.models.conversion import add_gbst
     from kebyt5.models.loading import load_float
@@ -62,7 +62,7 @@ def convert(
 
 
 def _sizes(blocks: str) -> list[list[int]]:
-    """Sizes with their offsets."""
+    """Parses block sizes with their offsets."""
     try:
         pairs = [[int(number) for number in block.split(":")] for block in blocks.split(",")]
     except ValueError as error:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 corpus = App(
     name="corpus",
-    help="Make byte shards for pretraining from raw text, and look at them.",
+    help="Make byte shards for pretraining from raw text, and inspect them.",
 )
 
 
@@ -30,7 +30,7 @@ def build(
 ) -> None:
     """Read, clean, filter and deduplicate the sources of a recipe, and write shards and a report.
 
-    A build that was stopped goes on where it was when the same command is given again.
+    To continue a build that was stopped, give the same command again.
 
     ```bash
     kebyt5 corpus build scripts/corpus/example.yaml --output corpus
@@ -39,10 +39,9 @@ def build(
 
     Args:
         recipe: YAML file; docs/corpus.md explains it.
-        output: Folder of the corpus in place of the recipe's.
-        executor: Processes on this machine, jobs on Slurm, or a Ray cluster, in place of the
-            recipe's.
-        workers: Tasks at the same time, in place of the recipe's.
+        output: Folder of the corpus; overrides the recipe.
+        executor: Processes on this machine, jobs on Slurm, or a Ray cluster; overrides the recipe.
+        workers: Number of parallel tasks; overrides the recipe.
     """
     _need_extra()
     from kebyt5.corpus.build import build_corpus
@@ -58,27 +57,27 @@ def build(
         _show(CorpusReport.of_manifest(config.output))
         print(f"Written to {config.output}, see {config.output / 'report' / 'report.html'}")
     else:
-        print(f"Submitted; {config.output / CORPUS_MANIFEST} appears when all jobs have ended")
+        print(f"Submitted; {config.output / CORPUS_MANIFEST} appears when all jobs have finished")
 
 
 @corpus.command
 def stats(folder: Path, /, *, output: Path | None = None) -> None:
-    """Verify a corpus and show what it is made of.
+    """Verify a corpus and show its statistics.
 
     ```bash
     kebyt5 corpus stats corpus --output report
     ```
 
     Args:
-        folder: Of the corpus.
-        output: Folder for the report as a page with pictures.
+        folder: Folder of the corpus.
+        output: Folder for the report as a page with plots.
     """
     _need_extra()
     from kebyt5.corpus.report import CorpusReport, write_report
     from kebyt5.provenance import provenance
 
     report = CorpusReport.of_corpus(folder)
-    if output is not None:  # before anything is printed, as nobody may be there to read it
+    if output is not None:  # written before printing, which may fail if stdout is closed
         write_report(report, output, provenance())
     _show(report)
     if output is not None:
@@ -99,7 +98,11 @@ def _show(report: "CorpusReport") -> None:
 
 
 def _need_extra() -> None:
-    """Says how to get what only these commands need."""
+    """Checks that the dependencies of these commands are installed.
+
+    Raises:
+        InputError: They are not; the message says how to install them.
+    """
     try:
         import datatrove  # noqa: F401
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""What several commands print."""
+"""Output that several commands share."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from rich.table import Table
 
 
 def print_scores(metrics: Mapping[str, Any], title: str) -> None:
-    """Prints scores in percent, beside the baseline's and those under noise where there are any."""
+    """Prints scores in percent, with those of the baseline and those under noise, if any."""
     table = Table(title=f"{metrics['task']} on {title}, {metrics['examples']} examples")
     table.add_column("score")
     columns = [("model", metrics["scores"])]
@@ -30,7 +30,7 @@ def print_scores(metrics: Mapping[str, Any], title: str) -> None:
 
 
 def generation_line(generation: Mapping[str, Any]) -> str:
-    """Says in a line how answers were generated, from `Predictions.generation`."""
+    """Formats how answers were generated (`Predictions.generation`) as one line."""
     line = "Generated " + ("under the task's constraint" if generation["constrained"] else "freely")
     if not generation.get("bytes"):
         return f"{line}."

@@ -37,16 +37,16 @@ def evaluate(
         checkpoint: A folder or a name on the hub.
         task: Name of the task; `kebyt5 tasks` lists them.
         data: Data in the task's official file format.
-        predictions: Texts made elsewhere, in place of a checkpoint: a text a line, or the JSONL
-            that kebyt5 writes; for all examples, or with --limit for as many.
-        baseline: Training data from which the task's trivial baseline is learnt, to print its
-            scores beside the model's.
+        predictions: File of texts generated elsewhere, in place of a checkpoint: one per line, or
+            the JSONL that kebyt5 writes; for all examples, or with --limit for as many.
+        baseline: Training data for the task's trivial baseline, whose scores are printed beside
+            the model's.
         output: A new folder for `metrics.json`, `predictions.jsonl` and `robustness.png`.
-        limit: Use only so many examples, the first ones.
-        noise: Also score inputs in which this share of the syllables and blanks is hit by typos
-            in jamo, spacing errors and lost bytes.
-        seed: Decides what the noise hits.
-        options: How answers are made.
+        limit: Use only the first so many examples.
+        noise: Also score inputs in which this share of the syllables and blanks is damaged by
+            typos in jamo, spacing errors and lost bytes.
+        seed: Seed of the noise.
+        options: Settings of the predictions.
     """
     from kebyt5.evaluation.evaluate import describe, scores_under_noise, write_result
     from kebyt5.evaluation.predict import Predictions, predict
@@ -58,7 +58,7 @@ def evaluate(
     if (checkpoint is None) == (predictions is None):
         raise InputError("give either a checkpoint or --predictions")
     if predictions is not None and noise:
-        raise InputError("--noise needs a checkpoint, which is to read the damaged inputs")
+        raise InputError("--noise needs a checkpoint to read the damaged inputs")
     if not all(0 < rate <= 1 for rate in noise or ()):
         raise InputError("--noise: give rates above 0, at most 1")
     the_task = get_task(task)
@@ -80,7 +80,7 @@ def evaluate(
     }
     if noise:
         metrics["noise"] = scores_under_noise(model, the_task, result, noise, options, seed)
-    if output:  # before anything is printed, as nobody may be there to read it
+    if output:  # written before printing, which may fail if stdout is closed
         with whole_folder(output) as folder:
             write_result(folder, the_task, result, metrics)
     print_scores(metrics, str(data))

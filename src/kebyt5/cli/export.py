@@ -6,7 +6,7 @@ from kebyt5.errors import InputError
 
 
 def export(checkpoint: str, output: Path) -> None:
-    r"""Write a hub folder that loads with plain Transformers where kebyt5 is not installed.
+    r"""Write a hub folder that loads with plain Transformers, without kebyt5 installed.
 
     ```bash
     kebyt5 export runs/ner my-ner-model

@@ -13,7 +13,7 @@ def fill(
 ) -> None:
     r"""Fill the blanks of a text with a pretrained model, the likeliest filling first.
 
-    Each is a line with its log likelihood; line breaks and control characters are escaped.
+    Each filling is one line with its log-likelihood, in which control characters are escaped.
 
     ```bash
     kebyt5 fill "한국의 수도는 <extra_id_0>이다."
@@ -21,10 +21,10 @@ def fill(
     ```
 
     Args:
-        text: With the blanks `<extra_id_0>`, `<extra_id_1>`, … in this order, at most 11.
+        text: Text with the blanks `<extra_id_0>`, `<extra_id_1>`, … in this order, at most 11.
         checkpoint: A folder, a name on the hub, or `tiny`, the model that kebyt5 ships.
-        beams: Width of the search.
-        results: How many fillings to print, no more than beams.
+        beams: Width of the beam search.
+        results: Number of fillings to print, no more than beams.
         max_bytes: Longest span in bytes; a Korean syllable has 3.
     """
     from kebyt5.generation.fill import fill as run
@@ -35,7 +35,7 @@ def fill(
 
 
 def _in_a_line(text: str) -> str:
-    """Line breaks, control characters and backslashes as Python writes them."""
+    """Escapes line breaks, control characters and backslashes as Python does."""
     return "".join(
         character
         if character.isprintable() and character != "\\"

@@ -9,11 +9,11 @@ from kebyt5.finetuning.config import FinetuneConfig
 
 
 def finetune(config: Annotated[FinetuneConfig, Parameter(name="*")]) -> None:
-    r"""Fine-tune a checkpoint on a task, keep the best, score it and write all about it.
+    r"""Fine-tune a checkpoint on a task, keep the best weights, score them and describe the run.
 
     The output folder gets the checkpoint (safetensors), `metrics.json`, `predictions.jsonl`,
-    `training.png`, `config.yaml`, a model card and TensorBoard logs. A killed run goes on with
-    `--resume` and ends in the same result.
+    `training.png`, `config.yaml`, a model card and TensorBoard logs. `--resume` continues a killed
+    run and gives the same result.
 
     ```bash
     kebyt5 finetune --task ner --train klue-ner-v1.1_train.tsv --dev \
@@ -35,7 +35,7 @@ def finetune(config: Annotated[FinetuneConfig, Parameter(name="*")]) -> None:
         metrics = finetune_repeatedly(config)
     else:
         metrics = run(config)
-    if not metrics:  # another process tells
+    if not metrics:  # another process prints them
         return
     if "summary" in metrics:
         print_summary(metrics["summary"])

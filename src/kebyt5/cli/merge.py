@@ -8,8 +8,8 @@ from kebyt5.errors import InputError
 def merge(*checkpoints: str, output: Path, weights: str | None = None) -> None:
     r"""Fold a LoRA adapter into its base model, or average several checkpoints.
 
-    The result is a checkpoint of its own, in float32 safetensors, with a model card that names
-    its parts.
+    The result is a standalone checkpoint in float32 safetensors, with a model card that names its
+    parts.
 
     ```bash
     kebyt5 merge runs/ner-lora --output ner-merged
@@ -21,7 +21,7 @@ def merge(*checkpoints: str, output: Path, weights: str | None = None) -> None:
         checkpoints: An adapter's folder, or several checkpoints of one architecture, adapters
             among them: folders or names on the hub.
         output: A new folder.
-        weights: How much each checkpoint counts, with commas; equally where not given.
+        weights: Weight of each checkpoint in the average, separated by commas; by default equal.
     """
     from kebyt5.models.merging import merge as run
     from kebyt5.models.merging import merge_card

@@ -9,7 +9,7 @@ from kebyt5.allocator import limit_kernel_caches
 from kebyt5.errors import InputError
 
 _DEADLINE = 3600.0
-"""Seconds that an answer may take; a person closes the page before."""
+"""Seconds that an answer may take; long enough that people close the page earlier."""
 
 
 def playground(
@@ -17,7 +17,7 @@ def playground(
     host: str = "127.0.0.1",
     port: Port = 7860,
 ) -> None:
-    r"""Open a page on which to ask checkpoints and see what they do.
+    r"""Open a web page for asking checkpoints and seeing what they do.
 
     ```bash
     kebyt5 playground
@@ -25,10 +25,10 @@ def playground(
     ```
 
     Args:
-        checkpoints: Folders or names on the hub, also LoRA adapters, each with a name if you like:
-            NAME=CHECKPOINT. `tiny`, the model that kebyt5 ships, where none is given.
-        host: The address to listen on; 0.0.0.0 lets other machines in.
-        port: The port to listen on, 0 for any that is free.
+        checkpoints: Folders or names on the hub, including LoRA adapters, each optionally with a
+            name: NAME=CHECKPOINT. By default `tiny`, the model that kebyt5 ships.
+        host: Address to listen on; 0.0.0.0 lets other machines in.
+        port: Port to listen on; 0 for any free one.
     """
     limit_kernel_caches()
     try:

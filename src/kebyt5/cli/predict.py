@@ -32,11 +32,11 @@ def predict(
         checkpoint: A folder or a name on the hub.
         task: Name of the task; `kebyt5 tasks` lists them.
         text: An input; repeat the option for more.
-        input: A UTF-8 file with an input a line, `-` for standard input. Tasks with several
-            input fields take a JSON object a line.
-        output: A JSONL file for the answers, each with the line of its input as `id`; they are
-            printed where it is not given.
-        options: How answers are made.
+        input: A UTF-8 file with one input per line, `-` for standard input. Tasks with several
+            input fields take one JSON object per line.
+        output: A JSONL file for the answers, each with the line number of its input as `id`; by
+            default they are printed.
+        options: Settings of the predictions.
     """
     from kebyt5.cli.display import generation_line
     from kebyt5.evaluation import predict as prediction
@@ -53,7 +53,7 @@ def predict(
     if output:
         require_writable(output)
         if input is not None and output.exists() and input.exists() and output.samefile(input):
-            raise InputError(f"{output}: holds the inputs; give another file for the answers")
+            raise InputError(f"{output}: contains the inputs; give another file for the answers")
     options = options or PredictOptions()
     progress = "Predicting" if len(examples) > options.batch_size else ""
     predictions = prediction.predict(load(checkpoint), the_task, examples, options, progress)

@@ -1,17 +1,17 @@
-"""Options from a file, below those on the command line."""
+"""Reading options from a file, which those on the command line override."""
 
 from cyclopts import App, ArgumentCollection
 from cyclopts.config import Yaml
 
 
 class Preset(Yaml):
-    """A YAML file with options. What is on the command line wins, of a mapping entry by entry.
+    """A YAML file with options; the command line overrides it, in a mapping entry by entry.
 
-    cyclopts itself takes a mapping, such as `--weights`, from one of the two alone.
+    cyclopts itself takes a mapping, such as `--weights`, entirely from one of the two.
     """
 
     def __call__(self, app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-        """Puts the options of the file where the command line has none."""
+        """Adds the options of the file that the command line does not have."""
         given = [
             (argument, argument.tokens)
             for argument in arguments

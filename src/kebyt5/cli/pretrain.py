@@ -15,9 +15,9 @@ def pretrain(config: Annotated[PretrainConfig, Parameter(name="*")]) -> None:
     r"""Pretrain a model on byte shards by span corruption.
 
     The output folder gets the checkpoint (safetensors), `history.jsonl` with the loss of every
-    step, `metrics.json`, `pretraining.png`, `config.yaml` and a model card. A killed run goes on
-    with `--resume` and ends in the same result. On SIGTERM a run finishes its step, writes a
-    checkpoint and exits with code 143.
+    step, `metrics.json`, `pretraining.png`, `config.yaml` and a model card. `--resume` continues a
+    killed run and gives the same result. On SIGTERM a run finishes its step, writes a checkpoint
+    and exits with code 143.
 
     ```bash
     kebyt5 pretrain --corpus corpus --output runs/tiny --model gbst-kebyt5-tiny \
@@ -37,7 +37,7 @@ def pretrain(config: Annotated[PretrainConfig, Parameter(name="*")]) -> None:
         names = name_finder(load(config.names))
     outcome = run(config, names)
     if outcome.step < config.steps:
-        print(f"Stopped after step {outcome.step} with a checkpoint; --resume goes on from there")
+        print(f"Stopped after step {outcome.step} with a checkpoint; --resume continues from there")
         sys.exit(TERMINATED if outcome.terminated else 0)
     if outcome.metrics:
         print(f"Written to {config.output}")

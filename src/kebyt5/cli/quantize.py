@@ -21,11 +21,11 @@ def quantize(
     limit: PositiveInt | None = None,
     options: Annotated[PredictOptions | None, Parameter(name="*")] = None,
 ) -> None:
-    r"""Round a checkpoint's weights to eight bits, for generation on CPUs.
+    r"""Quantize a checkpoint's weights to int8, for generation on CPUs.
 
-    The score before and after is written to `quantization.json` beside the weights. Where it drops
-    by more than `--max-drop`, nothing is written. The first 64 examples of the check tell how
-    to even out channels before they are rounded.
+    The scores before and after are written to `quantization.json` beside the weights. If the score
+    drops by more than `--max-drop`, nothing is written. The first 64 examples of the check are used
+    to equalize channels before they are rounded.
 
     ```bash
     kebyt5 quantize runs/ner runs/ner-int8 --check ner klue-ner-v1.1_dev.tsv
@@ -34,10 +34,10 @@ def quantize(
     Args:
         checkpoint: A folder or a name on the hub.
         output: A new folder.
-        check: A task and data of it, to compare the scores.
-        max_drop: By how many points the task's main score may drop.
-        limit: Check on so many examples, the first ones.
-        options: How answers are made.
+        check: A task and a data file, on which to compare the scores.
+        max_drop: Largest drop of the task's main score, in points.
+        limit: Check on the first so many examples only.
+        options: Settings of the predictions.
     """
     from kebyt5.models.loading import load_float
     from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
@@ -47,10 +47,12 @@ def quantize(
     from kebyt5.quantization.quantize import quantize as round_weights
     from kebyt5.tasks import get_task
 
-    if not max_drop >= 0:  # NaN is not either
-        raise InputError(f"--max-drop {max_drop}: give how many points may be lost, from 0 on")
+    if not max_drop >= 0:  # also false for NaN
+        raise InputError(f"--max-drop {max_drop}: has to be 0 or more")
     if check is None and (limit is not None or options is not None):
-        raise InputError("--limit and the options of predictions say how to check; give --check")
+        raise InputError(
+            "--limit and the options of predictions only affect the check; give --check"
+        )
     task = get_task(check[0]) if check else None
     examples = list(task.read(check[1]))[:limit] if task and check else []
     model = load_float(checkpoint)
@@ -73,5 +75,5 @@ def quantize(
         model.save_pretrained(folder)
         ByteTokenizer().save_pretrained(folder)
         write_json(folder / "quantization.json", report | provenance())
-    print(outcome)  # not before: nobody may be there to read it
+    print(outcome)  # not before writing: printing may fail if stdout is closed
     print(f"Written to {output}")

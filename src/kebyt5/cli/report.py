@@ -8,7 +8,7 @@ from kebyt5.errors import InputError
 def report(*runs: Path, output: Path) -> None:
     """Write a report of runs: scores beside published ones, curves, labels, the worst errors.
 
-    It goes into `report.md`, with its pictures beside it, and `report.html`, one file with
+    The output folder gets `report.md` with its plots, and `report.html`, a single file with
     everything in it.
 
     ```bash
@@ -17,7 +17,7 @@ def report(*runs: Path, output: Path) -> None:
     ```
 
     Args:
-        runs: Folders that `kebyt5 finetune` or `kebyt5 evaluate --output` wrote, or that hold
+        runs: Folders that `kebyt5 finetune` or `kebyt5 evaluate --output` wrote, or parents of
             such folders.
         output: A new folder.
     """

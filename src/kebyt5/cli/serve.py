@@ -22,7 +22,7 @@ def serve(
     cores: PositiveInt = 1,
     options: Annotated[ServeOptions | None, Parameter(name="*")] = None,
 ) -> None:
-    r"""Serve checkpoints over HTTP, with the documentation of the interface at /docs.
+    r"""Serve checkpoints over HTTP, with documentation of the interface at /docs.
 
     ```bash
     kebyt5 serve runs/ner
@@ -31,18 +31,17 @@ def serve(
     ```
 
     Args:
-        checkpoints: Folders or names on the hub, also LoRA adapters, each with a name if you like:
-            NAME=CHECKPOINT. The first one answers where a request names none. `tiny`, the model
-            that kebyt5 ships, where none is given.
-        host: Address to listen at; 0.0.0.0 for all.
-        port: 0 for any that is free, but not with `--ray`.
-        playground: Whether to have the playground at `/`; it is left out where keys are needed,
-            and with `--ray`.
+        checkpoints: Folders or names on the hub, including LoRA adapters, each optionally with a
+            name: NAME=CHECKPOINT. The first one answers requests that name no model. By default
+            `tiny`, the model that kebyt5 ships.
+        host: Address to listen on; 0.0.0.0 for all.
+        port: Port to listen on; 0 for any free one, but not with `--ray`.
+        playground: Serve the playground at `/`, unless `--api-keys` or `--ray` is given.
         ray: Run on Ray Serve, on the cluster at RAY_ADDRESS or a new one on this machine.
-        replicas: Ray: of each model, at least.
-        max_replicas: Ray: of each model, at most, as load asks for; as many as at least where not
-            given.
-        cores: Ray: of each replica, which reserves as many and computes with no more.
+        replicas: Ray: smallest number of replicas of each model.
+        max_replicas: Ray: largest number of replicas of each model, depending on the load; by
+            default the same as `--replicas`.
+        cores: Ray: cores that each replica reserves and computes with.
         options: Limits and keys.
     """
     limit_kernel_caches()
@@ -52,7 +51,7 @@ def serve(
     from kebyt5.serving.registry import load_models, parse_checkpoints
 
     options = options or ServeOptions()
-    options.read_api_keys()  # refused now rather than in a process far away
+    options.read_api_keys()  # reports errors now rather than in a remote process
     named = parse_checkpoints(checkpoints)
     if ray:
         from kebyt5.serving.ray_serve import run as run_on_ray
@@ -62,7 +61,7 @@ def serve(
     from kebyt5.serving.server import bind, run
     from kebyt5.serving.threads import leave_cores_to_workers
 
-    sockets = bind(host, port)  # refused now rather than once all models are loaded
+    sockets = bind(host, port)  # reports errors before the models are loaded
     has_playground = playground and options.api_keys is None
     threads = leave_cores_to_workers(len(named))
     run(load_models(named), options, sockets, has_playground, threads)

@@ -15,7 +15,7 @@ tasks = App(name="tasks", help="List the tasks, or show examples as the model se
 
 @tasks.default
 def list_tasks() -> None:
-    """List the tasks, the files they read, what the model sees, and the score that counts."""
+    """List the tasks with the files they read, their input fields and their main score."""
     from kebyt5.tasks import TASKS
 
     table = Table("name", "task", "files", "input fields", "main score")
@@ -41,7 +41,7 @@ def show(
     Args:
         task: Name of the task; `kebyt5 tasks` lists them.
         data: Data in the task's official file format.
-        number: How many examples.
+        number: Number of examples to show.
     """
     from kebyt5.tasks import get_task
 

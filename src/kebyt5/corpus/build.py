@@ -1,4 +1,6 @@
-"""Building a corpus: the recipe becomes a pipeline, the pipeline runs, the report says what came.
+"""Building a corpus: making the pipeline of a recipe, running it, and reporting the result.
+
+The stages are:
 
 ```
 read      files → documents → clean → filters → stored documents, their hashes
@@ -45,20 +47,21 @@ from kebyt5.errors import InputError
 from kebyt5.output import make_output_folder, write_json, write_text
 from kebyt5.provenance import provenance
 
-MOST_TASKS = 256
+MAX_TASKS = 256
+"""Largest number of tasks into which files are divided by default."""
 
 
 def build_corpus(config: CorpusConfig) -> bool:
-    """Builds a corpus, or goes on where a build of the same recipe was stopped.
+    """Builds a corpus, or continues a build of the same recipe that was stopped.
 
     The shards are a function of the recipe and the files: neither the number of workers nor where
-    they run changes a byte. `corpus.json` is written last; a folder without it is not complete.
+    they run changes a byte. `corpus.json` is written last; a folder without it is incomplete.
 
     Returns:
-        Whether it is complete; with Slurm the jobs are only submitted.
+        Whether the corpus is complete; with Slurm the jobs are only submitted.
 
     Raises:
-        InputError: Something in the recipe, the files or the output folder is not as it has to be.
+        InputError: The recipe, a file or the output folder is invalid.
     """
     files = source_files(config)
     work = config.output / CORPUS_WORK
@@ -71,12 +74,12 @@ def build_corpus(config: CorpusConfig) -> bool:
 
 
 def source_files(config: CorpusConfig) -> list[SourceFile]:
-    """All files of all sources, in the order of the recipe.
+    """Lists all files of all sources, in the order of the recipe.
 
     What the build itself writes is none, should its folder lie within a source.
 
     Raises:
-        InputError: A path leads nowhere.
+        InputError: A path matches no file.
     """
     output = config.output.resolve()
     files = [
@@ -93,9 +96,9 @@ def source_files(config: CorpusConfig) -> list[SourceFile]:
 def make_stages(
     config: CorpusConfig, files: list[SourceFile], made_with: dict[str, Any]
 ) -> list[Stage]:
-    """The pipeline of a recipe."""
+    """Makes the pipeline of a recipe."""
     work, dedup = config.output / CORPUS_WORK, config.dedup
-    tasks = min(config.executor.tasks or MOST_TASKS, len(files))
+    tasks = min(config.executor.tasks or MAX_TASKS, len(files))
     documents, exact, minhash = work / "documents", work / "exact", work / "minhash"
 
     def rejects(filter: str, reason: str = "") -> Rejects:
@@ -103,7 +106,7 @@ def make_stages(
         return Rejects(work / "rejected" / filter, reason, texts)
 
     def stored(last: bool = False) -> list[PipelineStep]:
-        """Stored documents without exact duplicates, which are counted once, in the last stage."""
+        """Reads stored documents without exact duplicates, which only the last stage counts."""
         steps: list[PipelineStep] = [StoredDocuments(documents)]
         if dedup.exact:
             counted = rejects("exact", "exact duplicate") if last else None
@@ -147,7 +150,7 @@ def make_stages(
 
 
 class Finish(PipelineStep):
-    """Writes the report and the manifest of the corpus, and removes what was in between."""
+    """Writes the report and the manifest of the corpus, and removes intermediate files."""
 
     type = "📊 - REPORT"
     name = "report"
@@ -161,7 +164,7 @@ class Finish(PipelineStep):
     def run(
         self, data: Iterable[Document] | None = None, rank: int = 0, world_size: int = 1
     ) -> None:
-        """Does it once, after all shards."""
+        """Runs once, after all shards are written."""
         output, work = self.config.output, self.config.output / CORPUS_WORK
         report = CorpusReport.of_build(work, [source.name for source in self.config.sources])
         if not report.documents:
@@ -187,16 +190,16 @@ def _remove_intermediate(work: Path) -> None:
 
 
 def _begin(config: CorpusConfig, files: list[SourceFile], work: Path) -> None:
-    """Makes the output folder, or makes sure that the same was begun in it."""
+    """Creates the output folder, or checks that the same build was begun in it."""
     recipe = dump_config(config)
-    # Where and how wide it runs is no part of what comes out; into how many tasks it is.
+    # The result depends on the number of tasks, but not on where and how many of them run at once.
     same = recipe | {"executor": {"tasks": config.executor.tasks}}
     inputs = {
         "recipe": {name: value for name, value in same.items() if name != "output"},
         "files": [[unit.source, legible(unit.file), _size(unit.file)] for unit in files],
     }
     mark = work / "inputs.json"
-    # A disk without any room may have taken the folder, but not the mark.
+    # A full disk may have accepted the folder, but not the mark.
     begun = work.is_dir() and (mark.exists() or list(config.output.iterdir()) == [work])
     output = make_output_folder(config.output, may_continue=begun)
     if not mark.exists():
@@ -209,14 +212,14 @@ def _begin(config: CorpusConfig, files: list[SourceFile], work: Path) -> None:
         )
     if (output / CORPUS_MANIFEST).exists():
         return
-    # datatrove lists these folders, also where nothing was found to put into them.
+    # datatrove lists these folders even if nothing was written to them.
     for name in ("documents", "exact/signatures", "exact/found", "minhash/found"):
         make_output_folder(work / name, may_continue=True)
     write_text(output / "config.yaml", yaml.safe_dump(recipe, allow_unicode=True, sort_keys=False))
 
 
 def _size(file: str) -> int | None:
-    """Bytes of a file, None for what is none, such as a data set on the hub."""
+    """Returns the bytes of a file; None for a data set on the hub or the like."""
     filesystem, name = url_to_fs(file)
     try:
         size = filesystem.size(name)

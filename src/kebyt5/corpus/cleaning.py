@@ -1,4 +1,4 @@
-"""What is done to a text before anything else looks at it."""
+"""Cleaning texts, which is the first step after reading them."""
 
 import re
 import unicodedata
@@ -7,7 +7,7 @@ from datatrove.pipeline.formatters.base import BaseFormatter
 
 from kebyt5.corpus.config import Cleaning
 
-# Control characters but tabs and what ends a line, marks of byte order, and what no text has.
+# Control characters except tabs and line ends, byte order marks, and noncharacters.
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _RARE_BLANK = re.compile("[\xa0\u1680\u2000-\u200a\u202f\u205f\u3000]")
@@ -17,8 +17,8 @@ _BLANKS = re.compile(r"(?<=\S)(?:[ \t]{2,}|\t)(?=\S)")
 def clean(text: str, options: Cleaning) -> str:
     """Cleans a text.
 
-    Ends of lines become line feeds, control characters and blanks at the end of lines disappear; of
-    empty lines that follow each other one remains. The rest is as the options say.
+    Line ends become line feeds, control characters and trailing blanks of lines are removed, and
+    consecutive empty lines become one. The options control the rest.
     """
     text = _CONTROL.sub("", text)
     text = _SURROGATE.sub("\ufffd", text)
@@ -42,7 +42,7 @@ def clean(text: str, options: Cleaning) -> str:
 
 
 class Clean(BaseFormatter):
-    """Cleans the texts that come through."""
+    """A pipeline step that cleans the text of every document."""
 
     name = "clean"
 

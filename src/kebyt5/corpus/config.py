@@ -1,6 +1,6 @@
 """The recipe of a corpus: a YAML file, read into these dataclasses.
 
-The docstring below a field says what it means; docs/corpus.md shows a whole file.
+The docstring below a field describes it; docs/corpus.md shows a whole file.
 """
 
 import math
@@ -18,23 +18,23 @@ from kebyt5.yaml_files import load_yaml
 
 @dataclass(kw_only=True)
 class Cleaning:
-    """What is done to every text."""
+    """How every text is cleaned."""
 
     __pydantic_config__ = STRICT
 
     nfc: bool = True
-    """Compose jamo and accents (Unicode's form NFC)."""
+    """Compose jamo and accents (Unicode normalization form NFC)."""
 
     blanks: bool = True
-    """Make runs of blanks within a line one; indentation stays."""
+    """Squeeze runs of blanks within a line; indentation stays."""
 
     repeated_lines: bool = True
-    """Keep one of several equal lines that follow each other."""
+    """Keep only one of consecutive equal lines."""
 
 
 @dataclass(kw_only=True)
 class Filters:
-    """Which documents are dropped; each for the first reason that holds."""
+    """Which documents are dropped; the first reason that applies is counted."""
 
     __pydantic_config__ = STRICT
 
@@ -45,10 +45,10 @@ class Filters:
     """Longer documents are dropped."""
 
     min_hangul: float = 0.3
-    """Share of Hangul in the characters that are not blanks."""
+    """Least share of Hangul in the characters that are not blanks."""
 
     max_repeated_lines: float = 0.5
-    """Share of lines that are equal to an earlier line of the document."""
+    """Largest share of lines that are equal to an earlier line of the document."""
 
 
 @dataclass(kw_only=True)
@@ -58,16 +58,16 @@ class Dedup:
     __pydantic_config__ = STRICT
 
     exact: bool = True
-    """Drop documents with the same text; the source that stands first keeps it."""
+    """Drop documents with the same text; the source listed first keeps it."""
 
     minhash: bool = True
     """Drop documents with nearly the same text; one of them stays."""
 
     ngram: int = 8
-    """MinHash compares the sets of runs of so many characters, blanks and punctuation aside."""
+    """Characters in the runs whose sets MinHash compares, not counting blanks and punctuation."""
 
     buckets: int = 14
-    """Signatures of a document; one in common makes two documents duplicates."""
+    """Signatures of a document; two documents with one in common are duplicates."""
 
     hashes: int = 8
     """Hashes in a signature. The similarity at which half of the pairs are found is about
@@ -76,41 +76,42 @@ class Dedup:
 
 @dataclass(kw_only=True)
 class Executor:
-    """Where the work is done."""
+    """Where the pipeline runs."""
 
     __pydantic_config__ = STRICT
 
     kind: Literal["local", "slurm", "ray"] = "local"
-    """Processes on this machine, or jobs of a cluster that sees the same files."""
+    """Processes on this machine, or jobs on a cluster that sees the same files."""
 
     workers: int | None = None
-    """Tasks at the same time; as many as there are cores where not given, on a cluster all."""
+    """Tasks that run at the same time; by default one per core, on a cluster all of them."""
 
     tasks: int | None = None
-    """Parts the files are divided into, part of the recipe; one a file up to 256 by default."""
+    """Tasks among which the files are divided, which affects the result; by default one per file,
+    at most 256."""
 
     memory: float = 2.0
-    """GB for a task on Slurm or Ray."""
+    """GB of memory per task on Slurm or Ray."""
 
     partition: str | None = None
-    """Slurm: where jobs run."""
+    """Slurm: partition in which jobs run."""
 
     time: str = "24:00:00"
-    """Slurm: limit of a job."""
+    """Slurm: time limit of a job."""
 
     setup: str | None = None
-    """Slurm: a command that jobs begin with, such as one to activate an environment."""
+    """Slurm: command that jobs run first, such as one that activates an environment."""
 
     sbatch: dict[str, str] = field(default_factory=dict)
     """Slurm: further options of sbatch."""
 
     address: str | None = None
-    """Ray: the cluster; where not given that of RAY_ADDRESS, else this machine."""
+    """Ray: address of the cluster; by default that in RAY_ADDRESS, or else this machine."""
 
 
 @dataclass(kw_only=True)
 class Source:
-    """Where documents come from. The options of the reader stand beside these."""
+    """A source of documents. In the recipe its reader's options are at the same level."""
 
     __pydantic_config__ = STRICT
 
@@ -118,16 +119,16 @@ class Source:
     """Name of its folder in the corpus, without dots."""
 
     reader: Reader
-    """How its files are read: `reader: NAME` with its options."""
+    """How its files are read: `reader: NAME` with the reader's options."""
 
     paths: list[str]
-    """Files, folders or patterns; one may stand without a list."""
+    """Files, folders or patterns; a single one need not be in a list."""
 
     weight: float = 1.0
-    """How often a byte of it is drawn in pretraining, beside 1 for other sources."""
+    """How often pretraining draws a byte of this source, relative to a source of weight 1."""
 
     replace: list[tuple[str, str]] = field(default_factory=list)
-    """Regular expressions and what to put for them, before cleaning."""
+    """Pairs of a regular expression and its replacement, applied before cleaning."""
 
 
 @dataclass(kw_only=True)
@@ -137,13 +138,13 @@ class CorpusConfig:
     __pydantic_config__ = STRICT
 
     output: Path
-    """Folder of the corpus; new, empty, or one where the same recipe was begun."""
+    """Folder of the corpus: new, empty, or with an unfinished build of the same recipe."""
 
     sources: list[Source]
     """Where documents come from."""
 
     cleaning: Cleaning = field(default_factory=Cleaning)
-    """What is done to every text."""
+    """How every text is cleaned."""
 
     filters: Filters = field(default_factory=Filters)
     """Which documents are dropped."""
@@ -155,31 +156,31 @@ class CorpusConfig:
     """Share of the documents for validation, chosen by the hash of their text."""
 
     shard_bytes: int = 256 << 20
-    """Size of a shard at which the next one begins."""
+    """Largest size of a shard, at which the next one begins."""
 
     strict: bool = False
     """Stop at input that cannot be read, instead of counting it as rejected."""
 
     rejects: bool = False
-    """Write what is dropped, with the reason, to `rejects/` as JSON Lines."""
+    """Write dropped documents, with the reason, to `rejects/` as JSON Lines."""
 
     executor: Executor = field(default_factory=Executor)
-    """Where the work is done."""
+    """Where the pipeline runs."""
 
 
 def load_config(path: str | os.PathLike[str]) -> CorpusConfig:
-    """Reads a recipe. `${NAME}` in it stands for the environment variable NAME.
+    """Reads a recipe, in which `${NAME}` is replaced by the environment variable NAME.
 
     Raises:
-        InputError: It cannot be read, or a value is not what it has to be.
+        InputError: The file cannot be read, or a value is invalid.
     """
     path = Path(path)
     content = load_yaml(path, "a recipe", variables=True)
     if not isinstance(content, dict):
-        raise InputError(f"{path}: no recipe; expected `output:` and `sources:`")
+        raise InputError(f"{path}: not a recipe; expected `output:` and `sources:`")
     sources = content.get("sources")
     if not isinstance(sources, list) or not sources:
-        raise InputError(f"{path}: no list of `sources`; expected at least one")
+        raise InputError(f"{path}: there is no list of `sources`; expected at least one")
     content["sources"] = [
         _source(source, f"{path}: sources[{number}]") for number, source in enumerate(sources)
     ]
@@ -189,7 +190,7 @@ def load_config(path: str | os.PathLike[str]) -> CorpusConfig:
 
 
 def dump_config(config: CorpusConfig) -> dict[str, Any]:
-    """The recipe as `load_config` reads it, with every default."""
+    """Converts a config to a recipe for `load_config`, including all defaults."""
     content = asdict(config) | {"output": str(config.output), "sources": []}
     names = {reader: name for name, reader in reversed(READERS.items())}
     for source in config.sources:
@@ -219,7 +220,7 @@ def _source(content: Any, place: str) -> Source:
 
 
 def _check(config: CorpusConfig, path: Path) -> None:
-    """Refuses values that cannot be meant."""
+    """Refuses invalid values."""
 
     def refuse(what: str, expected: str) -> None:
         raise InputError(f"{path}: {what}; expected {expected}")
@@ -229,7 +230,7 @@ def _check(config: CorpusConfig, path: Path) -> None:
         if names.count(source.name) > 1:
             refuse(f"two sources named {source.name!r}", "another name for each")
         if not source.name or Path(source.name).name != source.name or "." in source.name:
-            # In `--weights.NAME` a dot divides names.
+            # In `--weights.NAME` a dot would separate names.
             refuse(f"source name {source.name!r}", "one that can be a folder, without dots")
         if not 0 < source.weight < math.inf:
             refuse(f"weight {source.weight} of {source.name}", "more than 0, and finite")

@@ -1,7 +1,8 @@
-"""Running the stages of a pipeline: datatrove's executors, quiet and with errors that arrive.
+"""Running the stages of a pipeline by datatrove's executors, with quiet logs and reported errors.
 
-datatrove logs to the terminal, and its Ray executor goes on when tasks fail. Here logs go to files
-only, and what stopped a task is written down beside them, wherever it ran, for the one who waits.
+datatrove logs to the terminal, and its Ray executor continues when tasks fail. Here logs go to
+files only, and the error of a failed task is written beside them, wherever it ran, so that the main
+process can report it.
 """
 
 import errno
@@ -33,7 +34,7 @@ from kebyt5.workers import end_with_parent
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the pipeline that begins when the part before it has ended everywhere."""
+    """A part of the pipeline, which begins when all tasks of the previous part have ended."""
 
     name: str
     steps: list[PipelineStep]
@@ -41,7 +42,7 @@ class Stage:
 
 
 class _Reporting(PipelineExecutor):
-    """Writes down why a task failed."""
+    """Records in a file why a task failed."""
 
     def _run_for_rank(self, rank: int, *args: Any, **kwargs: Any) -> PipelineStats:
         folder = Path(self.logging_dir.path)
@@ -53,7 +54,7 @@ class _Reporting(PipelineExecutor):
             cause = (
                 str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
             )
-            # A full disk may not have room for this either; then the error itself has to do.
+            # If a full disk has no room for this file either, the raised error has to do.
             with suppress(OSError, InputError):
                 failure.parent.mkdir(parents=True, exist_ok=True)
                 write_json(failure, {"input": isinstance(error, InputError), "cause": cause})
@@ -65,21 +66,21 @@ class _Reporting(PipelineExecutor):
 
 
 class _Local(_Reporting, LocalPipelineExecutor):
-    """Of datatrove's, only what a task is.
+    """datatrove's local executor with a different pool.
 
-    Its pool waits for ever when a worker is killed, and the manager process it starts outlives a
-    build that is killed.
+    datatrove's own pool waits forever when a worker is killed, and its manager process survives
+    when the build is killed.
     """
 
     def run(self) -> None:
-        """Runs all tasks that have not been completed, in this process if there is one worker."""
+        """Runs all incomplete tasks, in this process if there is only one worker."""
         self.save_executor_as_json()
         ranks = self.get_incomplete_ranks()
         if self.workers == 1:
             for rank in ranks:
                 deepcopy(self)._run_for_rank(rank)
             return
-        # Workers are forked from a process that has imported everything once for all of them.
+        # The fork server imports everything once, for all workers.
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["kebyt5.corpus.build"])
         with ProcessPoolExecutor(self.workers, context, end_with_parent) as pool:
@@ -88,8 +89,8 @@ class _Local(_Reporting, LocalPipelineExecutor):
                     task.result()
             except BrokenProcessPool as error:
                 raise InputError(
-                    f"{_output(Path(self.logging_dir.path))}: a worker was killed, perhaps for want"
-                    " of memory; run it again with fewer --workers, what is done is kept"
+                    f"{_output(Path(self.logging_dir.path))}: a worker was killed, perhaps for lack"
+                    " of memory; run it again with fewer --workers, finished tasks are kept"
                 ) from error
             finally:
                 pool.shutdown(cancel_futures=True)
@@ -108,18 +109,19 @@ class _Slurm(_Reporting, SlurmPipelineExecutor):
 
 
 def run_stages(stages: Sequence[Stage], options: Executor, logs: Path) -> bool:
-    """Runs the tasks of all stages that have not been completed before.
+    """Runs all incomplete tasks of all stages.
 
     Args:
-        stages: In their order.
-        options: Where.
-        logs: Folder for logs and what has been completed.
+        stages: The stages, in order.
+        options: Where to run them.
+        logs: Folder for logs and marks of completed tasks.
 
     Returns:
-        Whether all is done; with Slurm it is only submitted.
+        Whether all tasks are done; with Slurm they are only submitted.
 
     Raises:
-        InputError: A task cannot go on; names the file or what else is wrong.
+        InputError: A task failed because of its input; names the file or the cause.
+        RuntimeError: A task failed for another reason.
     """
     logger.remove()
     if options.kind == "slurm":
@@ -149,35 +151,36 @@ def _run(stage: Stage, options: Executor, workers: int, folder: Path) -> None:
 
 
 def _failure(folder: Path) -> Exception:
-    """The error of the first task that failed."""
+    """Makes an exception from the record of the first task that failed."""
     for path in sorted((folder / "failures").glob("*.json")):
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["input"]:
             return InputError(found["cause"])
         return RuntimeError(f"{found['cause']}; see {folder / 'logs'}")
-    return RuntimeError(f"a task did not end; see {folder / 'logs'}")
+    return RuntimeError(f"a task did not finish; see {folder / 'logs'}")
 
 
 @contextmanager
 def _full_disk(folder: Path) -> Iterator[None]:
-    """Says what to do when there is no room, which can be noticed anywhere."""
+    """Turns the error of a full disk, which may be raised anywhere, into one with a remedy."""
     try:
         yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise InputError(
-            f"{_output(folder)}: {error.strerror}; make room and run it again, what is done is kept"
+            f"{_output(folder)}: {error.strerror}; make room and run it again, finished tasks are"
+            " kept"
         ) from error
 
 
 def _output(folder: Path) -> Path:
-    """The corpus that a stage's folder for logs belongs to."""
+    """Returns the folder of the corpus, given a stage's folder for logs."""
     return folder.parents[2]
 
 
 def _submit(stages: Sequence[Stage], options: Executor, logs: Path) -> None:
-    """Hands all stages to Slurm, each to begin after the one before it."""
+    """Submits all stages to Slurm, each to begin after the previous one."""
     before = None
     for stage in stages:
         before = _Slurm(
@@ -200,7 +203,7 @@ def _submit(stages: Sequence[Stage], options: Executor, logs: Path) -> None:
 
 @contextmanager
 def _ray(options: Executor, workers: int) -> Iterator[None]:
-    """Connects to a cluster, or makes one of this machine."""
+    """Connects to a Ray cluster, or starts one on this machine."""
     import ray
 
     if ray.is_initialized():
@@ -212,7 +215,7 @@ def _ray(options: Executor, workers: int) -> Iterator[None]:
         ray.init(address, **quiet)
     else:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        # Documents never go through Ray's own memory, only which task is to run.
+        # Only task numbers go through Ray's object store, never documents.
         local: dict[str, Any] = {"include_dashboard": False, "object_store_memory": 100 << 20}
         memory = int(workers * options.memory * 2**30)
         ray.init("local", num_cpus=workers, _memory=memory, **local, **quiet)
@@ -223,14 +226,14 @@ def _ray(options: Executor, workers: int) -> Iterator[None]:
 
 
 class _Progress:
-    """A bar that counts completed tasks, wherever they run."""
+    """A progress bar that counts completed tasks, wherever they run."""
 
     def __enter__(self) -> "_Progress":
         from rich.console import Console
         from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
         columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn())
-        # The stream by itself, as `sys.stderr` is another one while tasks run.
+        # The stream itself, since `sys.stderr` is redirected while tasks run.
         self.progress = Progress(*columns, console=Console(file=sys.stderr))
         self.progress.start()
         return self
@@ -240,7 +243,7 @@ class _Progress:
 
     @contextmanager
     def stage(self, name: str, folder: Path, tasks: int) -> Iterator[None]:
-        """Follows a stage."""
+        """Shows the progress of a stage during the block."""
         bar = self.progress.add_task(name, total=tasks)
         done = threading.Event()
 

@@ -1,4 +1,4 @@
-"""Which documents are dropped, why, and how many."""
+"""The rules by which documents are dropped."""
 
 from collections.abc import Callable
 
@@ -9,16 +9,16 @@ from kebyt5.corpus.config import Filters
 from kebyt5.corpus.statistics import hangul_share
 
 Rule = Callable[[str, Filters], str | None]
-"""Gives the reason to drop a text, if there is one."""
+"""Returns the reason to drop a text; None to keep it."""
 
 
 def empty(text: str, filters: Filters) -> str | None:
-    """A text of nothing but blanks."""
+    """Drops a text that consists only of blanks."""
     return None if text and not text.isspace() else "empty"
 
 
 def length(text: str, filters: Filters) -> str | None:
-    """A text that is too short or too long."""
+    """Drops a text that is too short or too long."""
     if len(text) < filters.min_characters:
         return f"under {filters.min_characters:,} characters"
     if filters.max_characters is not None and len(text) > filters.max_characters:
@@ -27,14 +27,14 @@ def length(text: str, filters: Filters) -> str | None:
 
 
 def hangul(text: str, filters: Filters) -> str | None:
-    """A text with too little Hangul."""
+    """Drops a text with too little Hangul."""
     if hangul_share(text) < filters.min_hangul:
         return f"under {filters.min_hangul:.0%} Hangul"
     return None
 
 
 def repeated_lines(text: str, filters: Filters) -> str | None:
-    """A text with many lines twice, as lists and menus have them (Rae et al. 2021, table A1)."""
+    """Drops a text with many repeated lines, such as a menu (Rae et al. 2021, table A1)."""
     lines = [line for line in text.split("\n") if line.strip()]
     if len(lines) - len(set(lines)) > filters.max_repeated_lines * len(lines):
         return f"over {filters.max_repeated_lines:.0%} repeated lines"
@@ -45,7 +45,7 @@ RULES: tuple[Rule, ...] = (empty, length, hangul, repeated_lines)
 
 
 class Keep(BaseFilter):
-    """Drops what the readers could not read and what one of the rules gives a reason for."""
+    """A filter that drops defects of the readers, and documents for which a rule has a reason."""
 
     name = "filters"
 
@@ -54,7 +54,7 @@ class Keep(BaseFilter):
         self.filters = filters
 
     def filter(self, doc: Document) -> bool | tuple[bool, str]:
-        """True, or False and the reason."""
+        """Returns True to keep a document, or False and the reason to drop it."""
         if reason := doc.metadata.get("defect"):
             return False, reason
         for rule in RULES:

@@ -1,4 +1,4 @@
-"""The pictures of the report."""
+"""The plots of the corpus report."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ KOREAN_FONTS = ("Noto Sans CJK KR", "Noto Sans KR", "NanumGothic", "Malgun Gothi
 
 
 def plot_bytes(sizes: Mapping[str, int], path: Path) -> None:
-    """Bars: bytes of every source."""
+    """Draws the bytes of every source as bars."""
     figure, axes = _figure(len(sizes))
     axes.barh(list(sizes), [size / 1e6 for size in sizes.values()])
     axes.set(xlabel="MB")
@@ -22,11 +22,11 @@ def plot_bytes(sizes: Mapping[str, int], path: Path) -> None:
 
 
 def plot_lengths(lengths: Mapping[str, np.ndarray], path: Path) -> None:
-    """Histogram: documents by length, sources on top of each other.
+    """Draws a histogram of documents by length, with the sources stacked.
 
     Args:
-        lengths: Source to counts by length class (classes,).
-        path: Where the PNG goes.
+        lengths: Counts by length class, (classes,), for each source.
+        path: Path of the PNG file.
     """
     figure, axes = _figure(12)
     counts = np.array(list(lengths.values()))
@@ -44,7 +44,7 @@ def plot_lengths(lengths: Mapping[str, np.ndarray], path: Path) -> None:
 
 
 def plot_scripts(shares: Mapping[str, Mapping[str, float]], path: Path) -> None:
-    """Bars: share of every script in the characters of every source."""
+    """Draws the share of every script in the characters of every source as stacked bars."""
     figure, axes = _figure(len(shares))
     left = np.zeros(len(shares))
     for script in next(iter(shares.values())):
@@ -58,7 +58,7 @@ def plot_scripts(shares: Mapping[str, Mapping[str, float]], path: Path) -> None:
 
 
 def plot_drops(rejected: Counts, path: Path) -> None:
-    """Bars: documents dropped for every reason, sources side by side."""
+    """Draws the documents dropped for every reason as bars, with the sources stacked."""
     reasons = sorted({reason for counts in rejected.values() for reason in counts})
     figure, axes = _figure(len(reasons))
     left = np.zeros(len(reasons))
@@ -103,7 +103,7 @@ def _save(figure: Any, path: Path) -> None:
     from matplotlib.font_manager import get_font_names
     from matplotlib.text import Text
 
-    # Names of sources may be Korean, which the font of matplotlib is not.
+    # Names of sources may be Korean, which matplotlib's default font does not have.
     fonts = ["DejaVu Sans", *(font for font in KOREAN_FONTS if font in get_font_names())]
     for text in figure.findobj(Text):
         text.set_family(fonts)

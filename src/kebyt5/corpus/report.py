@@ -1,4 +1,4 @@
-"""What a corpus is made of, as numbers, as a page in Markdown and HTML, and as pictures."""
+"""The report about a corpus: its numbers, and a page in Markdown and HTML with plots."""
 
 import html
 import json
@@ -18,12 +18,13 @@ from kebyt5.output import make_output_folder, write_text
 
 @dataclass
 class CorpusReport:
-    """All numbers.
+    """The numbers of the report.
 
     Attributes:
         splits: Statistics by split and source.
-        read: Documents and bytes that were read, by source; not known without the build.
-        rejected: What was dropped, by source and reason; not known without the build.
+        read: Number of documents and bytes read, by source; only known from the build.
+        rejected: Number of documents and bytes dropped, by source and reason; only known from the
+            build.
     """
 
     splits: dict[str, dict[str, Statistics]]
@@ -32,7 +33,7 @@ class CorpusReport:
 
     @classmethod
     def of_build(cls, work: Path, sources: Sequence[str]) -> Self:
-        """Adds up what all tasks of a build have counted, sources in the order of the recipe."""
+        """Sums the counts of all tasks of a build, with sources in the order of the recipe."""
         splits: dict[str, dict[str, Statistics]] = {}
         for path in sorted((work / "statistics").glob("*.json")):
             for split, found in json.loads(path.read_text(encoding="utf-8")).items():
@@ -55,16 +56,16 @@ class CorpusReport:
 
     @classmethod
     def of_manifest(cls, folder: str | os.PathLike[str]) -> Self:
-        """What the build of a corpus has found.
+        """Reads the numbers that the build of a corpus recorded.
 
         Raises:
-            InputError: No corpus, or one that is not complete.
+            InputError: The folder is not a corpus, or an incomplete one.
         """
         manifest = Path(folder) / CORPUS_MANIFEST
         if not manifest.is_file():
             raise InputError(
-                f"{folder}: no {CORPUS_MANIFEST}, so this is no corpus, or its build has not ended;"
-                " run `kebyt5 corpus build` to its end"
+                f"{folder}: there is no {CORPUS_MANIFEST}, so this is not a corpus, or its build"
+                " has not finished; run `kebyt5 corpus build` to its end"
             )
         try:
             content = json.loads(manifest.read_text(encoding="utf-8"))
@@ -75,15 +76,15 @@ class CorpusReport:
             return cls(splits, content["read"], content["rejected"])
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise InputError(
-                f"{manifest}: cannot be read as the record of a corpus; build the corpus anew"
+                f"{manifest}: cannot be read as the manifest of a corpus; build the corpus again"
             ) from error
 
     @classmethod
     def of_corpus(cls, folder: str | os.PathLike[str]) -> Self:
-        """Counts all shards of a corpus and compares their checksums.
+        """Counts all shards of a corpus and verifies their checksums.
 
         Raises:
-            InputError: No corpus, or one that is not complete or was altered.
+            InputError: The folder is not a corpus, or one that is incomplete or was altered.
         """
         from rich.console import Console
         from rich.progress import Progress
@@ -102,12 +103,12 @@ class CorpusReport:
                         total += Statistics.of(shard)
                         progress.advance(bar, shard.bytes)
         if report._bytes() != expected._bytes():
-            raise InputError(f"{folder}: shards are missing or not of this corpus; build it anew")
+            raise InputError(f"{folder}: shards are missing or from another corpus; build it again")
         return report
 
     @property
     def documents(self) -> int:
-        """All that were kept."""
+        """Number of documents kept."""
         return sum(part.documents for sources in self.splits.values() for part in sources.values())
 
     def _bytes(self) -> dict[str, dict[str, int]]:
@@ -117,7 +118,7 @@ class CorpusReport:
         }
 
     def kept(self) -> dict[str, Statistics]:
-        """By source, over all splits."""
+        """Returns the statistics of each source, over all splits."""
         total: dict[str, Statistics] = {}
         for sources in self.splits.values():
             for source, part in sources.items():
@@ -127,7 +128,7 @@ class CorpusReport:
         return {source: total[source] for source in order if source in total}
 
     def dropped(self) -> dict[str, int]:
-        """Documents by reason, the most frequent first."""
+        """Returns the number of dropped documents by reason, the most frequent first."""
         total: dict[str, int] = {}
         for reasons in self.rejected.values():
             for reason, (documents, _) in reasons.items():
@@ -135,7 +136,7 @@ class CorpusReport:
         return dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain numbers."""
+        """Converts the numbers to JSON."""
         return {
             "splits": {
                 split: {source: part.to_json() for source, part in sources.items()}
@@ -148,7 +149,7 @@ class CorpusReport:
 
 @dataclass(frozen=True)
 class Section:
-    """A table of the report with its picture."""
+    """A table of the report with its plot."""
 
     title: str
     head: list[str]
@@ -157,7 +158,7 @@ class Section:
 
 
 def sections(report: CorpusReport) -> list[Section]:
-    """The tables of the report."""
+    """Makes the tables of the report."""
     kept = report.kept()
     rows = []
     for source in report.read or kept:
@@ -218,13 +219,13 @@ def write_report(
     made_with: dict[str, Any],
     anew: bool = False,
 ) -> None:
-    """Writes `report.md`, `report.html` and their pictures.
+    """Writes `report.md`, `report.html` and their plots.
 
     Args:
-        report: What to tell.
-        folder: Where to.
-        made_with: By `provenance`.
-        anew: Whether a report that is there may be replaced.
+        report: The numbers.
+        folder: The output folder.
+        made_with: Provenance of the corpus, from `provenance`.
+        anew: Whether an existing report may be replaced.
 
     Raises:
         InputError: The folder cannot be written to, or is not empty.

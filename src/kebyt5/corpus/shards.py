@@ -1,14 +1,14 @@
-"""Byte shards: what is left of a corpus when a byte model reads it.
+"""Byte shards: the files of a corpus that a byte-level model trains on.
 
 A shard is three files that share a name:
 
-- `NAME.bytes`: its documents in UTF-8, one after the other, each followed by a newline, so that the
-  whole file is UTF-8 text and any part of it between two characters can be trained on;
-- `NAME.index`: where each document begins, and the end, as little-endian uint64;
-- `NAME.manifest.json`: how many documents and bytes these are, and the SHA-256 of both files.
+- `NAME.bytes`: its documents in UTF-8, back to back, each followed by a newline, so that the whole
+  file is UTF-8 text and any part of it between two characters can be trained on;
+- `NAME.index`: the offset of each document and the end, as little-endian uint64;
+- `NAME.manifest.json`: the number of documents and bytes, and the SHA-256 of both files.
 
-The last one is written when the others are complete: a shard without it does not exist. Shards lie
-in a folder for each source, `CORPUS/SPLIT/SOURCE/NAME.*`.
+The manifest is written when the other files are complete: a shard without it does not count. Each
+source has its own folder of shards, `CORPUS/SPLIT/SOURCE/NAME.*`.
 """
 
 import errno
@@ -28,14 +28,14 @@ from kebyt5.errors import InputError
 from kebyt5.output import write_text
 
 CORPUS_MANIFEST = "corpus.json"
-"""What the build of a corpus writes last, beside `train` and `validation`."""
+"""The manifest of a corpus, which its build writes last, beside `train` and `validation`."""
 
 CORPUS_WORK = ".work"
-"""What it writes first: a folder for marks of what is done."""
+"""The folder in which a build keeps intermediate files and marks of completed tasks."""
 
 SEPARATOR = b"\n"
-"""What follows every document. Documents have lines of their own, so that a model sees no
-difference between the end of a document and that of a line."""
+"""The bytes after every document. A model cannot tell the end of a document from that of a line,
+since documents may have several lines."""
 
 SPLITS = ("train", "validation")
 FORMAT = "kebyt5 byte shard 1"
@@ -48,15 +48,15 @@ _INDEX_TYPE = np.dtype("<u8")
 class ShardWriter:
     """Writes documents to shards `PREFIX-00000`, `PREFIX-00001`, … of a folder.
 
-    The files are a function of the documents and their order. A shard gets its name when it is
-    whole, and what an earlier writer of the same prefix has left is removed at the start, so a task
-    that was killed is simply run again.
+    The files are a function of the documents and their order. A shard gets its final name when it
+    is complete, and the shards of an earlier writer with the same prefix are removed at the start,
+    so a task that was killed can simply be run again.
 
     Args:
-        folder: Of one source; is made where it does not exist.
-        prefix: Tells the writers of one folder apart, for instance the task's rank.
-        max_bytes: A shard ends before the document that would make it larger than this. A document
-            is never divided, so a longer one is a shard by itself.
+        folder: Folder of one source; created if it does not exist.
+        prefix: Distinguishes the writers of one folder, for instance by the task's rank.
+        max_bytes: Largest size of a shard. A document is never divided, so a longer one becomes a
+            shard by itself.
 
     Raises:
         InputError: The disk is full or the folder cannot be written to.
@@ -70,7 +70,7 @@ class ShardWriter:
         self, folder: str | os.PathLike[str], prefix: str, max_bytes: int = MAX_BYTES
     ) -> None:
         if not prefix or Path(prefix).name != prefix or prefix.startswith("."):
-            raise ValueError(f"prefix {prefix!r} is no beginning of a file name")
+            raise ValueError(f"prefix {prefix!r} cannot begin a file name")
         if max_bytes < 1:
             raise ValueError(f"max_bytes has to be 1 or more, but is {max_bytes}")
         self.folder = Path(folder)
@@ -84,7 +84,7 @@ class ShardWriter:
             self.folder.mkdir(parents=True, exist_ok=True)
             name = re.compile(rf"{re.escape(prefix)}-\d{{5,}}(\.[a-z]+)+")
             left = [path for path in self.folder.iterdir() if name.fullmatch(path.name)]
-            # Manifests go first: a shard must not look whole while it is being removed.
+            # Manifests go first: a shard must not look complete while it is being removed.
             for path in sorted(left, key=lambda path: not path.name.endswith(_MANIFEST)):
                 path.unlink()
 
@@ -92,12 +92,12 @@ class ShardWriter:
         """Adds a document.
 
         Raises:
-            ValueError: It is empty, or has a lone surrogate, which UTF-8 cannot express.
+            ValueError: The text is empty, or has a lone surrogate, which UTF-8 cannot encode.
             InputError: The disk is full.
         """
         document = text.encode() + SEPARATOR
         if not text:
-            raise ValueError("an empty document; leave it out and count it")
+            raise ValueError("the document is empty; leave it out and count it")
         if self._file is not None and self._ends[-1] + len(document) > self.max_bytes:
             self._finish_shard()
         with _write_errors(self.folder):
@@ -115,9 +115,9 @@ class ShardWriter:
             self._finish_shard()
 
     def abort(self) -> None:
-        """Removes the shard that is being written; those that are whole stay."""
+        """Removes the unfinished shard; complete ones stay."""
         if self._file is not None:
-            with suppress(OSError):  # a full disk has no room for what is still in the buffer
+            with suppress(OSError):  # a full disk has no room for the rest of the buffer
                 self._file.close()
             self._file = None
             for suffix in (_BYTES, _INDEX):
@@ -161,13 +161,13 @@ class ShardWriter:
 
 
 class Shard:
-    """One shard, read where it lies.
+    """One shard, mapped into memory; a sequence of documents.
 
     Args:
-        manifest: Its `.manifest.json`.
+        manifest: Path of its `.manifest.json`.
 
     Raises:
-        InputError: A file of the shard is missing or has another size than the manifest says.
+        InputError: A file of the shard is missing, or its size is not that in the manifest.
     """
 
     def __init__(self, manifest: str | os.PathLike[str]) -> None:
@@ -181,7 +181,7 @@ class Shard:
             self.sha256 = {suffix: str(content["sha256"][suffix]) for suffix in (_BYTES, _INDEX)}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
-                f"{self.manifest}: no manifest of a byte shard ({_cause(error)}); {_REMEDY}"
+                f"{self.manifest}: not a byte-shard manifest ({_cause(error)}); {_REMEDY}"
             ) from error
         sizes = {_BYTES: self.bytes, _INDEX: _INDEX_TYPE.itemsize * (self.documents + 1)}
         for suffix, size in sizes.items():
@@ -198,16 +198,16 @@ class Shard:
 
     @cached_property
     def data(self) -> np.ndarray:
-        """All bytes, uint8 (bytes,), mapped into memory."""
+        """The bytes of all documents, uint8 (bytes,), mapped into memory."""
         return _mapped(self._file(_BYTES), np.dtype(np.uint8))
 
     @cached_property
     def offsets(self) -> np.ndarray:
-        """Where documents begin, and the end, uint64 (documents + 1,), mapped into memory."""
+        """The offsets of the documents and the end, uint64 (documents + 1,), mapped into memory."""
         return _mapped(self._file(_INDEX), _INDEX_TYPE)
 
     def __getstate__(self) -> dict[str, Any]:
-        """For processes that do not fork, which map the files themselves."""
+        """Leaves out the mapped files, which a spawned process maps itself."""
         return {
             name: value for name, value in vars(self).items() if name not in ("data", "offsets")
         }
@@ -216,7 +216,7 @@ class Shard:
         return self.documents
 
     def __getitem__(self, number: int) -> str:
-        """A document without its separator."""
+        """Returns a document without its separator."""
         if not 0 <= number < self.documents:
             raise IndexError(f"{self.manifest}: document {number} of {self.documents}")
         begin, end = map(int, self.offsets[number : number + 2])
@@ -226,10 +226,10 @@ class Shard:
         return map(self.__getitem__, range(self.documents))
 
     def verify(self) -> None:
-        """Compares the checksums.
+        """Verifies the checksums.
 
         Raises:
-            InputError: Names the file that was altered.
+            InputError: A file was altered; names it.
         """
         for suffix, expected in self.sha256.items():
             path = self._file(suffix)
@@ -245,17 +245,17 @@ class Shard:
 class Shards:
     """All shards in a folder, by source.
 
-    A source is the first folder on the way from `folder` to the shard; shards that lie in `folder`
-    itself belong to a source of its name. Sources and shards are in the order of their names.
+    The subfolders of `folder` are the sources; shards directly in `folder` belong to a source with
+    its name. Sources and shards are sorted by name.
 
     Args:
-        folder: For instance `CORPUS/train`.
+        folder: Folder of shards, for instance `CORPUS/train`.
 
     Raises:
-        InputError: No shards here, or one that is not whole, or not all that their corpus gets.
+        InputError: The folder has no shards, or an incomplete one, or its corpus is incomplete.
 
     Attributes:
-        sources: Name of the source to its shards.
+        sources: Shards by the name of their source.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -276,17 +276,17 @@ class Shards:
 
     @property
     def bytes(self) -> int:
-        """Bytes in all shards, separators included."""
+        """Number of bytes in all shards, separators included."""
         return sum(shard.bytes for shard in self)
 
     @property
     def documents(self) -> int:
-        """Documents in all shards."""
+        """Number of documents in all shards."""
         return sum(shard.documents for shard in self)
 
     @property
     def fingerprint(self) -> str:
-        """Tells this set of shards from any other: a SHA-256 of sources, sizes and checksums."""
+        """Identifies this set of shards: a SHA-256 of sources, sizes and checksums."""
         content: Any = [
             [source, [(shard.bytes, shard.documents, shard.sha256) for shard in shards]]
             for source, shards in self.sources.items()
@@ -294,63 +294,63 @@ class Shards:
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def verify(self, rank: int = 0, world_size: int = 1) -> None:
-        """Compares all checksums, or with several ranks those of every `world_size`-th shard.
+        """Verifies all checksums, or with several ranks those of every `world_size`-th shard.
 
         Raises:
-            InputError: Names the first file that was altered.
+            InputError: A file was altered; names the first one.
         """
         for shard in list(self)[rank::world_size]:
             shard.verify()
 
 
-_REMEDY = "build this corpus anew or copy it again"
+_REMEDY = "build this corpus again or copy it again"
 
 
 def _shard_files(folder: Path, suffix: str) -> list[Path]:
-    """Files below a folder that are not hidden, sorted by their way there."""
+    """Lists the files in a folder and its subfolders, except hidden ones, sorted by path."""
     paths = (path.relative_to(folder) for path in folder.rglob("*" + suffix))
     visible = (path for path in paths if not any(part.startswith(".") for part in path.parts))
     return [folder / path for path in sorted(visible, key=lambda path: path.parts)]
 
 
 def _refuse_unfinished(folder: Path) -> None:
-    """Refuses what a killed build or writer leaves, which would be trained on in part only."""
+    """Refuses what a killed build or writer left, to avoid training on part of a corpus."""
     for corpus in (folder, *folder.absolute().parents[:2]):
         if (corpus / CORPUS_WORK).is_dir() and not (corpus / CORPUS_MANIFEST).exists():
             raise InputError(
-                f"{corpus}: no {CORPUS_MANIFEST}, so the build of this corpus has not ended;"
-                " run `kebyt5 corpus build` to its end"
+                f"{corpus}: there is no {CORPUS_MANIFEST}, so the build of this corpus has not"
+                " finished; run `kebyt5 corpus build` to its end"
             )
     for path in _shard_files(folder, _UNFINISHED):
-        raise InputError(f"{path}: an unfinished shard; let the corpus be built to its end")
+        raise InputError(f"{path}: this shard is unfinished; let the build of the corpus finish")
     for path in _shard_files(folder, _BYTES):
         if not Path(f"{path.as_posix().removesuffix(_BYTES)}{_MANIFEST}").is_file():
             raise InputError(
-                f"{path}: a shard without its {_MANIFEST}, which is written last;"
-                " let the corpus be built to its end"
+                f"{path}: this shard lacks its {_MANIFEST}, which is written last;"
+                " let the build of the corpus finish"
             )
 
 
 def _mapped(path: Path, dtype: np.dtype[Any]) -> np.ndarray:
-    # A plain view: slicing np.memmap itself costs a microsecond more each time.
+    # A plain array: each slice of an np.memmap itself costs a microsecond more.
     return np.asarray(np.memmap(path, dtype, mode="r")).view(np.ndarray)
 
 
 def _cause(error: Exception) -> str:
     if isinstance(error, OSError):
         return error.strerror or "cannot be read"
-    return f"no {error}" if isinstance(error, KeyError) else str(error)
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
 
 
 @contextmanager
 def _write_errors(folder: Path) -> Iterator[None]:
-    """Turns errors of the operating system into one line that names the place and a remedy."""
+    """Turns errors of the operating system into one-line errors with place and remedy."""
     try:
         yield
     except OSError as error:
         remedy = ""
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            remedy = "; make room and run it again, shards that are whole stay"
+            remedy = "; make room and run it again, complete shards are kept"
         raise InputError(
             f"{error.filename or folder}: cannot be written: {error.strerror}{remedy}"
         ) from error

@@ -1,4 +1,4 @@
-"""What the bytes of a corpus are like: lengths of documents and scripts of characters."""
+"""Statistics of a corpus: lengths of documents and scripts of characters."""
 
 from dataclasses import dataclass, field
 from functools import cache
@@ -9,10 +9,10 @@ import numpy as np
 from kebyt5.corpus.shards import SEPARATOR, Shard
 
 SCRIPTS = ("Hangul", "Latin", "digits", "Han", "other", "blanks")
-"""What is counted, in characters; all that is in no other class is `other`."""
+"""The scripts that are counted, in characters; `other` is everything else."""
 
 LENGTHS = 32
-"""Lengths are counted in classes: from 1 byte, from 2, from 4, … from 2^31."""
+"""Number of length classes: from 1 byte, from 2, from 4, … from 2^31."""
 
 _HANGUL = ((0x1100, 0x11FF), (0x3130, 0x318F), (0xA960, 0xA97F), (0xAC00, 0xD7A3), (0xD7B0, 0xD7FF))
 _LATIN = ((0x41, 0x5A), (0x61, 0x7A), (0xC0, 0xD6), (0xD8, 0xF6), (0xF8, 0x24F), (0x1E00, 0x1EFF))
@@ -24,13 +24,13 @@ _CHUNK = 1 << 20
 
 @dataclass
 class Statistics:
-    """Of a shard, a source or a split; two of them can be added.
+    """Counts of a shard, a source or a split; `+=` adds them.
 
     Attributes:
-        documents: How many.
-        bytes: Of the documents, without what divides them.
-        lengths: Documents by length class, int64 (LENGTHS,).
-        scripts: Characters by script, int64 (len(SCRIPTS),).
+        documents: Number of documents.
+        bytes: Number of bytes in the documents, without separators.
+        lengths: Number of documents by length class, int64 (LENGTHS,).
+        scripts: Number of characters by script, int64 (len(SCRIPTS),).
     """
 
     documents: int = 0
@@ -61,14 +61,14 @@ class Statistics:
 
     @property
     def script_shares(self) -> dict[str, float]:
-        """Of the characters that are not blanks."""
+        """The share of each script in the characters that are not blanks."""
         written = {name: int(n) for name, n in zip(SCRIPTS, self.scripts, strict=True)}
         del written["blanks"]
         total = max(sum(written.values()), 1)
         return {name: count / total for name, count in written.items()}
 
     def to_json(self) -> dict[str, Any]:
-        """Plain numbers."""
+        """Converts the counts to JSON."""
         return {
             "documents": self.documents,
             "bytes": self.bytes,
@@ -78,7 +78,7 @@ class Statistics:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
-        """The other way round."""
+        """Reads the counts from what `to_json` returned."""
         scripts = [content["scripts"][name] for name in SCRIPTS]
         return cls(
             content["documents"],
@@ -89,10 +89,10 @@ class Statistics:
 
 
 def count_scripts(data: np.ndarray) -> np.ndarray:
-    """Characters by script, int64 (len(SCRIPTS),).
+    """Counts characters by script, int64 (len(SCRIPTS),).
 
     Args:
-        data: UTF-8, uint8 (bytes,).
+        data: UTF-8 text, uint8 (bytes,).
     """
     counts = np.zeros(len(SCRIPTS), np.int64)
     begin = 0
@@ -106,13 +106,13 @@ def count_scripts(data: np.ndarray) -> np.ndarray:
 
 
 def scripts_of(text: str) -> np.ndarray:
-    """Characters of a text by script, int64 (len(SCRIPTS),)."""
+    """Counts the characters of a text by script, int64 (len(SCRIPTS),)."""
     codes = np.frombuffer(text.encode("utf-32-le"), "<u4")
     return np.bincount(_script_of()[codes], minlength=len(SCRIPTS))
 
 
 def hangul_share(text: str) -> float:
-    """Share of Hangul, syllables and jamo, in the characters that are not blanks."""
+    """Computes the share of Hangul, syllables and jamo, in the characters that are not blanks."""
     counts = scripts_of(text)
     written = counts.sum() - counts[SCRIPTS.index("blanks")]
     return float(counts[SCRIPTS.index("Hangul")] / max(written, 1))
@@ -120,7 +120,7 @@ def hangul_share(text: str) -> float:
 
 @cache
 def _script_of() -> np.ndarray:
-    """Script of every code point, uint8 (0x110000,)."""
+    """Makes a table of the script of every code point, uint8 (0x110000,)."""
     table = np.full(0x110000, SCRIPTS.index("other"), np.uint8)
     for name, ranges in (
         ("Hangul", _HANGUL),

@@ -1,4 +1,4 @@
-"""The first and the last step of the pipeline: documents come from files and go into shards."""
+"""Pipeline steps that read documents from files and write them to shards."""
 
 import hashlib
 import re
@@ -22,11 +22,11 @@ from kebyt5.output import write_json
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One unit of work.
+    """One file of a source, the unit of work.
 
     Attributes:
-        source: Number of the source in the recipe.
-        file: What its reader reads.
+        source: Index of the source in the recipe.
+        file: Name of the file for the source's reader.
     """
 
     source: int
@@ -36,13 +36,13 @@ class SourceFile:
 class ReadSources(PipelineStep):
     """Reads every `world_size`-th of all files, whichever source they belong to.
 
-    Documents get `source`, `priority` (the source that stands first has the highest) and, where
-    they are none, `defect` as metadata.
+    The metadata of documents gets `source` and `priority` (highest for the source listed first).
+    Input that cannot be a document has the metadata `defect`.
 
     Args:
-        sources: From the recipe.
+        sources: The sources of the recipe.
         files: All files of all sources.
-        strict: Stop at a defect.
+        strict: Whether to stop at a defect.
         tally: Folder for the counts of what was read.
     """
 
@@ -70,7 +70,7 @@ class ReadSources(PipelineStep):
                     detail = document.metadata["detail"]
                     reason = document.metadata["defect"] + (f" ({detail})" if detail else "")
                     raise InputError(
-                        f"{document.id}: {reason}; mend it, or count such input as rejected"
+                        f"{document.id}: {reason}; fix it, or count such input as rejected"
                         " (`strict: false`)"
                     )
                 document.metadata |= {"source": source.name, "priority": 65535 - unit.source}
@@ -82,7 +82,7 @@ class ReadSources(PipelineStep):
 
 
 class StoredDocuments(JsonlReader):
-    """Reads what this task stored, in the order in which it did."""
+    """Reads the documents that this task stored, in the same order."""
 
     name = "stored documents"
 
@@ -92,20 +92,20 @@ class StoredDocuments(JsonlReader):
     def run(
         self, data: Iterable[Document] | None = None, rank: int = 0, world_size: int = 1
     ) -> Iterator[Document]:
-        """Yields the documents; none where the task had none to store."""
+        """Yields the documents; none if the task stored none."""
         file = f"{rank:05d}.jsonl"
         if self.data_folder.isfile(file):
             yield from self.read_files_shard([file])
 
 
 class WriteShards(PipelineStep):
-    """Writes documents to `OUTPUT/SPLIT/SOURCE/`, and what they are like to a file of the task.
+    """Writes documents to shards in `OUTPUT/SPLIT/SOURCE/`, and their statistics to a file.
 
     Args:
-        output: The corpus.
+        output: Folder of the corpus.
         validation: Share of documents for validation.
-        shard_bytes: Size at which the next shard begins.
-        statistics: Folder for the statistics.
+        shard_bytes: Largest size of a shard.
+        statistics: Folder for the statistics of each task.
     """
 
     type = "💽 - WRITER"
@@ -137,7 +137,7 @@ class WriteShards(PipelineStep):
     def _statistics(
         self, writers: dict[tuple[str, str], ShardWriter], rank: int
     ) -> dict[str, dict[str, Any]]:
-        """By split and source."""
+        """Counts the shards of this task, by split and source."""
         found: dict[str, dict[str, Any]] = {}
         for (split, source), writer in sorted(writers.items()):
             statistics = Statistics()
@@ -148,7 +148,7 @@ class WriteShards(PipelineStep):
 
 
 def split_of(text: str, validation: float) -> str:
-    """Which split a document belongs to: a function of its text alone."""
+    """Assigns a document to a split, by its text alone."""
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     return SPLITS[int.from_bytes(digest) < validation * 2**64]
 

@@ -1,4 +1,4 @@
-"""Counting documents and bytes by source, in every task for itself."""
+"""Counting documents and bytes by source and reason, separately in every task."""
 
 import json
 import os
@@ -14,14 +14,14 @@ from datatrove.pipeline.writers.jsonl import JsonlWriter
 from kebyt5.output import write_json
 
 Counts = dict[str, dict[str, list[int]]]
-"""By source and reason: how many documents, how many bytes."""
+"""Number of documents and bytes, by source and reason."""
 
 
 class Tally:
-    """Counts for one task, written to a file of the task's rank.
+    """The counts of one task, written to a file named by the task's rank.
 
     Args:
-        folder: Where the files of all tasks are.
+        folder: Folder for the files of all tasks.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -33,18 +33,18 @@ class Tally:
         reasons = self.counts.setdefault(document.metadata["source"], {})
         entry = reasons.setdefault(reason, [0, 0])
         entry[0] += 1
-        size = document.metadata.get("size")  # of a defect, of which only the beginning is there
+        size = document.metadata.get("size")  # a defect keeps only the beginning of its text
         entry[1] += len(document.text.encode(errors="surrogatepass")) if size is None else size
 
     def write(self, rank: int) -> None:
-        """Writes the counts and begins anew."""
+        """Writes the counts and resets them."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / f"{rank:05d}.json", self.counts)
         self.counts = {}
 
 
 def read_tallies(folder: str | os.PathLike[str]) -> Counts:
-    """Adds up the counts of all tasks."""
+    """Sums the counts of all tasks."""
     total: defaultdict[str, defaultdict[str, list[int]]]
     total = defaultdict(lambda: defaultdict(lambda: [0, 0]))
     for path in sorted(Path(folder).glob("*.json")):
@@ -57,12 +57,12 @@ def read_tallies(folder: str | os.PathLike[str]) -> Counts:
 
 
 class Rejects:
-    """Takes what a filter drops, in the place of datatrove's exclusion writer.
+    """Counts what a filter drops, and optionally writes it; replaces datatrove's exclusion writer.
 
     Args:
         tally: Folder for the counts.
-        reason: Why this filter drops, where documents do not say so themselves.
-        texts: Folder for the dropped documents as JSON Lines, if they are wanted.
+        reason: Reason for documents without a `filter_reason` in their metadata.
+        texts: Folder for the dropped documents as JSON Lines; None not to write them.
     """
 
     def __init__(self, tally: Path, reason: str = "", texts: Path | None = None) -> None:
@@ -72,7 +72,7 @@ class Rejects:
         self.rank: int | None = None
 
     def write(self, document: Document, rank: int) -> None:
-        """Counts and writes a document."""
+        """Counts a document and, if wanted, writes it."""
         self.rank = rank
         reason = document.metadata.setdefault("filter_reason", self.reason)
         self.tally.count(document, reason)
@@ -89,7 +89,7 @@ class Rejects:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if kind is not None:  # what is written of this task does not count, if there is room at all
+        if kind is not None:  # the task failed, so its counts are not written
             with suppress(OSError):
                 self._close()
             return

@@ -1,1 +1,1 @@
-"""From a checkpoint and a data file to scores and a predictions file."""
+"""Evaluating a checkpoint on a data file: predictions, scores, plots."""

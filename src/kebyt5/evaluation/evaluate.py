@@ -1,4 +1,4 @@
-"""Scoring a checkpoint: as a whole, by length of the input, and under noise."""
+"""Scoring a checkpoint: overall, by length of the input, and under noise."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,19 +19,19 @@ from kebyt5.provenance import provenance
 from kebyt5.tasks import Example, Task
 from kebyt5.tasks.fitting import size
 
-SHORTEST_BIN = 64
-"""Bytes of the shortest bin of input lengths; each further one is twice as long."""
+MIN_BIN = 64
+"""Upper end, in bytes, of the first bin of input lengths; each further one ends at twice that."""
 
 
 def describe(
     task: Task, predictions: Predictions, train: Sequence[Example] | None = None
 ) -> dict[str, Any]:
-    """Scores predictions.
+    """Scores predictions and describes how they were made.
 
     Args:
-        task: What they belong to.
-        predictions: For examples with gold.
-        train: Training data from which the task's trivial baseline is learnt, if there is any.
+        task: The task of the predictions.
+        predictions: Predictions for examples with gold.
+        train: Training data for the task's trivial baseline; without it no baseline is scored.
 
     Returns:
         The content of `metrics.json`.
@@ -51,18 +51,19 @@ def describe(
 
 
 def scores_by_length(task: Task, predictions: Predictions) -> list[dict[str, Any]]:
-    """The scores of the examples whose whole input text has so many bytes, shortest first.
+    """Scores the examples in bins by the size of their whole input text, shortest first.
 
     Returns:
-        For each bin that is not empty `bytes`, from and below, `examples` and `scores`.
+        For each non-empty bin `bytes` (lower end inclusive, upper end exclusive), `examples` and
+        `scores`.
     """
     lengths = [size(task.input_text(example)) for example in predictions.examples]
     bins: dict[int, list[int]] = {}
     for index, length in enumerate(lengths):
-        bins.setdefault((length // SHORTEST_BIN).bit_length(), []).append(index)
+        bins.setdefault((length // MIN_BIN).bit_length(), []).append(index)
     return [
         {
-            "bytes": [(SHORTEST_BIN << number) // 2 * bool(number), SHORTEST_BIN << number],
+            "bytes": [(MIN_BIN << number) // 2 * bool(number), MIN_BIN << number],
             "examples": len(bins[number]),
             "scores": predictions.select(bins[number]).score(task),
         }
@@ -82,14 +83,14 @@ def scores_under_noise(
 
     Args:
         model: The model.
-        task: What the examples belong to.
-        predictions: What the model said to the undamaged inputs.
-        rates: Share of the characters that are hit, see `noise.add_noise`.
-        options: How answers are made.
-        seed: Decides every hit.
+        task: The task of the examples.
+        predictions: Predictions for the undamaged inputs.
+        rates: Rates of noise, see `noise.add_noise`.
+        options: Settings of the predictions.
+        seed: Seed of the noise.
 
     Returns:
-        For rate 0 and each of the rates `rate` and `scores`.
+        `rate` and `scores` for rate 0 and for each of `rates`.
     """
     examples = predictions.examples
     rows = [{"rate": 0.0, "scores": predictions.score(task)}]
@@ -104,7 +105,7 @@ def scores_under_noise(
 def write_result(
     folder: Path, task: Task, predictions: Predictions, metrics: dict[str, Any]
 ) -> None:
-    """Writes `metrics.json`, `predictions.jsonl` and, where there is a curve, its plot."""
+    """Writes `metrics.json`, `predictions.jsonl` and, if there is a curve, `robustness.png`."""
     write_predictions(folder / "predictions.jsonl", task, predictions)
     if figure := robustness_curves(metrics, task.main_score):
         save_figure(figure, folder / "robustness.png")
@@ -112,7 +113,7 @@ def write_result(
 
 
 def mean_main_score(results: Sequence[tuple[Task, dict[str, float]]]) -> float:
-    """The mean over tasks of the score that counts, by which checkpoints are compared."""
+    """Computes the mean of the tasks' main scores, by which checkpoints are compared."""
     return float(np.mean([scores[task.main_score] for task, scores in results]))
 
 

@@ -1,4 +1,4 @@
-"""New inputs from a command line or a file, as examples without gold."""
+"""Reading new inputs, from the command line or a file, as examples without gold."""
 
 import json
 import sys
@@ -10,17 +10,17 @@ from kebyt5.tasks import Example, Task
 
 
 def read_inputs(task: Task, source: Path | Iterable[str]) -> list[Example]:
-    """Makes examples of texts, or of the lines of a file that are not blank.
+    """Makes an example of each text, or of each line of a file; blank ones are skipped.
 
-    A task with one input field takes plain text, others, and every `.jsonl` file, a JSON object
-    with the fields.
+    If the task has a single input field, a text is plain text; otherwise, and in a `.jsonl` file,
+    it is a JSON object with the fields.
 
     Args:
-        task: What the inputs are for.
+        task: The task that the inputs are for.
         source: A UTF-8 file, `-` for standard input, or the texts themselves.
 
     Raises:
-        InputError: The file cannot be read, or a line lacks a field; names file and line.
+        InputError: The file cannot be read, or a line is malformed; names file and line.
     """
     if isinstance(source, Path):
         name = "standard input" if str(source) == "-" else str(source)
@@ -39,21 +39,21 @@ def read_inputs(task: Task, source: Path | Iterable[str]) -> list[Example]:
         name, texts, plain = "input", enumerate(source, 1), len(task.input_fields) == 1
     numbered = list(texts)
     while numbered and not numbered[-1][1].strip():
-        numbered.pop()  # as the last line's end makes one
+        numbered.pop()  # the newline at the end of the last line makes an empty one
     examples = [
         _example(task, text, f"{name}:{line}", plain) for line, text in numbered if text.strip()
     ]
     if blank := len(numbered) - len(examples):
-        print(f"{blank} blank inputs were passed over; `id` is the line.", file=sys.stderr)
+        print(f"{blank} blank inputs were skipped; `id` is the line number.", file=sys.stderr)
     if not examples:
-        raise InputError(f"{name}: holds no input; give at least one line of text")
+        raise InputError(f"{name}: contains no input; give at least one line of text")
     return examples
 
 
 def _example(task: Task, text: str, place: str, plain: bool) -> Example:
     fields = task.input_fields
     if any("\ud800" <= character <= "\udfff" for character in text):
-        raise InputError(f"{place}: not UTF-8; the text holds bytes that are no characters")
+        raise InputError(f"{place}: not UTF-8; the text contains bytes that are not characters")
     if plain:
         inputs = {fields[0]: text}
     else:
@@ -62,7 +62,7 @@ def _example(task: Task, text: str, place: str, plain: bool) -> Example:
             if not isinstance(inputs, dict):
                 raise ValueError("not an object")
             if not all(isinstance(value, str) for value in inputs.values()):
-                raise TypeError("not all of them are text")
+                raise TypeError("not all values are text")
             task.example(**inputs)
         except (TypeError, ValueError) as error:
             raise InputError(

@@ -1,12 +1,12 @@
-"""Noise as people and programs make it: typos in jamo, spacing errors, lost bytes.
+"""Realistic noise for measuring robustness: typos in jamo, spacing errors, lost bytes.
 
-For measuring how robust a model is. Everything but Hangul syllables and blanks stays as it is, and
-a task may spare more (`Task.damage`), so that the structure of an input survives.
+Only Hangul syllables and blanks are damaged, and a task may spare some of those (`Task.damage`), so
+that the structure of an input survives.
 """
 
 import random
 
-# The rows of the two-set keyboard; a slip hits a neighbour in the same row.
+# Rows of the two-set (dubeolsik) keyboard; a typo hits a neighbour in the same row.
 _KEYS = ("ㅂㅈㄷㄱㅅㅛㅕㅑㅐㅔ", "ㅁㄴㅇㄹㅎㅗㅓㅏㅣ", "ㅋㅌㅊㅍㅠㅜㅡ")
 _FIRST = "ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎ"
 _MIDDLE = "ㅏㅐㅑㅒㅓㅔㅕㅖㅗㅘㅙㅚㅛㅜㅝㅞㅟㅠㅡㅢㅣ"
@@ -17,14 +17,15 @@ _SYLLABLES = range(0xAC00, 0xD7A4)
 def add_noise(text: str, rate: float, seed: int) -> str:
     """Damages a text.
 
-    Each Hangul syllable and each blank is hit with probability `rate`. A syllable gets, with equal
-    chances, a typo in one jamo, a blank behind it, or loses one of its three bytes; what is left of
-    it is no character and reads U+FFFD, as wherever damaged UTF-8 is decoded. A blank is lost.
+    Each Hangul syllable and each blank is damaged with probability `rate`. A blank is deleted. A
+    syllable, with equal chances, gets a typo in one jamo, gets a blank after it, or loses one of
+    its three bytes; the remaining bytes decode to U+FFFD, like any damaged UTF-8.
 
     Args:
         text: The text.
-        rate: From 0 to 1.
-        seed: Decides, with the text, every hit. What a low rate hits a higher one hits as well.
+        rate: Probability of damage to a syllable or blank, from 0 to 1.
+        seed: Seed, which together with the text decides all damage. What is damaged at a low rate
+            is damaged in the same way at a higher one.
 
     Raises:
         ValueError: The rate is out of range.
@@ -32,7 +33,7 @@ def add_noise(text: str, rate: float, seed: int) -> str:
     if not 0 <= rate <= 1:
         raise ValueError(f"noise rate {rate} is not between 0 and 1")
     rng = random.Random(f"{seed} {text}".encode(errors="surrogatepass"))
-    # Two draws a character at any rate: what a low rate hits, a higher one hits in the same way.
+    # Two draws per character at any rate, so that higher rates only add to the damage.
     draws = [(rng.random(), rng.random()) for _ in text]
     return "".join(
         _hit(character, random.Random(kind)) if draw < rate else character
@@ -56,7 +57,7 @@ def _hit(character: str, rng: random.Random) -> str:
 
 
 def _typo(syllable: str, rng: random.Random) -> str:
-    """The syllable with one of its jamo replaced by a neighbour on the keyboard."""
+    """Replaces one jamo of a syllable by a neighbour on the keyboard."""
     code = ord(syllable) - _SYLLABLES.start
     places = [code // 588, code // 28 % 21, code % 28]
     choices = [
@@ -73,7 +74,7 @@ def _typo(syllable: str, rng: random.Random) -> str:
 
 
 def _neighbours(jamo: str, index: int) -> list[int]:
-    """Where in a row of jamo those stand that lie beside one of them on the keyboard."""
+    """Returns the indices in `jamo` of the keyboard neighbours of the one at `index`."""
     for row in _KEYS:
         place = row.find(jamo[index])
         if place >= 0:

@@ -1,9 +1,7 @@
-"""How answers are made; each field's docstring is its help on the command line."""
+"""Settings of predictions; each field's docstring is its help on the command line."""
 
 from dataclasses import dataclass
 from typing import Literal
-
-from cyclopts.types import PositiveInt
 
 from kebyt5.errors import InputError
 
@@ -14,37 +12,46 @@ Decoding = Literal["likelihood", "generation"]
 class PredictOptions:
     """Settings of a prediction."""
 
-    max_input_bytes: PositiveInt | None = None
-    """Longer inputs are shortened and counted: contexts of questions in overlapping windows of
-    which the likeliest answer counts, dialogues by their oldest turns, others at a character. The
-    task's own limit where not given."""
+    max_input_bytes: int | None = None
+    """Largest input; longer ones are shortened and counted. The context of a question is read in
+    overlapping windows, of which the likeliest answer is taken; a dialogue loses its oldest turns;
+    any other input is cut at a character. By default the task's own limit."""
 
-    stride: PositiveInt | None = None
-    """Bytes from the beginning of a window to that of the next; half a window where not given."""
+    stride: int | None = None
+    """Bytes from the beginning of a window to that of the next; by default half a window."""
 
     strict: bool = False
-    """Refuse longer inputs instead."""
+    """Refuse longer inputs instead of shortening them."""
 
-    batch_size: PositiveInt = 32
+    batch_size: int = 32
     """Examples per batch."""
 
-    num_beams: PositiveInt = 1
+    num_beams: int = 1
     """Beams of a generated answer; 1 for greedy search."""
 
     decoding: Decoding = "likelihood"
-    """Where a task has labels: take the likeliest, or generate one byte by byte."""
+    """For tasks with labels: take the likeliest label, or generate one byte by byte."""
 
     constrain: bool = False
-    """Generate only what an answer may be: the sentence with marks, the rows of a parse, a label,
-    else any valid text. It takes fewer passes. Otherwise anything may come, as in the published
-    runs; what is no answer is read as well as may be, and counted."""
+    """Generate only what may be an answer: the sentence with marks, the rows of a parse, a label,
+    or any valid text. This takes fewer passes. Without it the model may write anything, as in the
+    published runs; malformed answers are read as well as possible, and counted."""
 
     def __post_init__(self) -> None:
+        for name in ("max_input_bytes", "batch_size", "num_beams"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                option = f"--{name.replace('_', '-')}"
+                raise InputError(f"{option} {value}: has to be 1 or more")
         check_stride(self.stride)
 
 
 def check_stride(stride: int | None) -> None:
-    """Refuses windows so close that one need not begin a character after the other."""
+    """Refuses strides shorter than one character (4 bytes), with which windows might not advance.
+
+    Raises:
+        InputError: The stride is less than 4.
+    """
     if stride is not None and stride < 4:
         raise InputError(f"--stride {stride}: has to be 4 or more, the bytes of a character")
 

@@ -1,6 +1,6 @@
-"""The curves of a run: its training, and how scores change with noise and with length.
+"""Plots of a run: learning curves, and scores by noise and by length of the input.
 
-The fonts of the pictures have no Hangul, so nothing that a file says is written into them.
+The fonts of the plots have no Hangul, so texts from data files are not written into them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ _PERCENT = (-2, 102)
 
 
 def panels(columns: int, width: float = 6, height: float = 3.2) -> tuple["Figure", list["Axes"]]:
-    """A picture of one panel, `width` inches wide, or of several that share a fixed width."""
+    """Makes a figure with one panel, `width` inches wide, or with several that share 9 inches."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width if columns == 1 else 9, height), layout="constrained")
@@ -24,7 +24,7 @@ def panels(columns: int, width: float = 6, height: float = 3.2) -> tuple["Figure
 
 
 def explain(axes: "Axes") -> None:
-    """Gives a panel its grid and the names of its curves, where it has any."""
+    """Adds a grid and a legend to a panel that has curves."""
     if axes.get_lines():
         axes.grid(alpha=_GRID)
         axes.legend()
@@ -36,10 +36,10 @@ def learning_curves(
     """Draws losses and scores against steps.
 
     Args:
-        history: `log_history` of a trainer: training entries have `loss`, evaluations `eval_loss`
-            and `eval_…` for each score.
-        main_scores: The score that counts for each task, which is drawn. Its name in the history
-            may begin with that of the task. Where the history has none, all are drawn.
+        history: The `log_history` of a trainer: training entries have `loss`, evaluations have
+            `eval_loss` and `eval_…` for each score.
+        main_scores: Name of the main score of each task. The history may prefix it with the name
+            of the task. Only main scores are drawn, or all scores if the history has none of them.
     """
     from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -68,7 +68,7 @@ def learning_curves(
 
 
 def draw_by_length(axes: "Axes", bins: Sequence[Mapping[str, Any]], score: str) -> None:
-    """Draws a score by the length of the input, and how many examples there are of each."""
+    """Draws a score by the length of the input, over bars for the number of examples."""
     places = range(len(bins))
     counts = axes.twinx()
     counts.bar(places, [b["examples"] for b in bins], color="#d8dee6", width=0.9)
@@ -99,7 +99,7 @@ def robustness_curves(metrics: Mapping[str, Any], score: str) -> "Figure | None"
         score: The score to draw, in percent.
 
     Returns:
-        The picture; None where there is but one point of each.
+        The figure; None if neither curve has more than one point.
     """
     noise, by_length = metrics.get("noise") or [], metrics["by_length"]
     drawn = [rows for rows in (noise, by_length) if len(rows) > 1]

@@ -1,4 +1,4 @@
-"""Predicting a task's examples."""
+"""Predicting the answers to a task's examples."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -22,17 +22,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model said to some examples.
+    """A model's answers to some examples.
 
     Attributes:
         examples: The examples.
-        texts: The answers, one each.
-        truncated: How many inputs were shortened to the length limit, in windows or otherwise.
-        log_likelihoods: Of the task's labels for each example, shape (examples, labels), where
-            these were compared.
-        constrained: Whether answers were generated under the task's constraint; None where they
-            were not generated here.
-        statistics: How each answer came about, where the engine generated it.
+        texts: The answers, one for each example.
+        truncated: Number of inputs that exceeded the length limit and were read in windows or
+            shortened.
+        log_likelihoods: Log-likelihoods of the task's labels, shape (examples, labels); None if
+            labels were not compared.
+        constrained: Whether answers were generated under the task's constraint; None if they were
+            not generated here.
+        statistics: Counts of how each answer was generated; None if not by the engine.
     """
 
     examples: Sequence[Example]
@@ -43,13 +44,13 @@ class Predictions:
     statistics: Sequence[Statistics] | None = None
 
     def score(self, task: Task) -> dict[str, float]:
-        """The task's official scores."""
+        """Computes the task's official scores."""
         if self.log_likelihoods is not None:
             return task.score_likelihoods(self.examples, self.log_likelihoods)
         return task.score(self.examples, self.texts)
 
     def select(self, indices: Sequence[int]) -> "Predictions":
-        """The predictions for some of the examples; `truncated` is that of all."""
+        """Selects the predictions for some of the examples; `truncated` stays that of all."""
         found, came = self.log_likelihoods, self.statistics
         return replace(
             self,
@@ -60,7 +61,7 @@ class Predictions:
         )
 
     def generation(self) -> dict[str, Any] | None:
-        """How the answers were generated, all together; None where they were not."""
+        """Summarizes how all answers were generated; None if they were not generated here."""
         if self.constrained is None:
             return None
         total = sum_of(self.statistics or ())
@@ -79,13 +80,13 @@ def predict(
 
     Args:
         model: A fine-tuned model.
-        task: What the examples belong to.
-        examples: With or without gold.
-        options: How answers are made.
-        progress: Title of a progress bar; none where it is empty.
+        task: The task of the examples.
+        examples: Examples with or without gold.
+        options: Settings of the predictions.
+        progress: Title of the progress bar; an empty one shows none.
 
     Raises:
-        InputError: With `strict`, an input is over the limit.
+        InputError: With `strict`, an input exceeds the limit.
     """
     options = options or PredictOptions()
     windows = Windows(task, examples, options.max_input_bytes, options.stride, options.strict)
@@ -116,7 +117,7 @@ def predict(
 
 
 def sum_of(statistics: Iterable[Statistics]) -> Statistics:
-    """The statistics of several texts together."""
+    """Sums the statistics of several texts."""
     total = Statistics()
     for each in statistics:
         total += each
@@ -124,22 +125,22 @@ def sum_of(statistics: Iterable[Statistics]) -> Statistics:
 
 
 class Windows:
-    """What a model reads of some examples, each at once or in several windows.
+    """The input texts of some examples, each as a whole or in several windows.
 
     Args:
-        task: What the examples belong to.
-        examples: With or without gold.
-        max_bytes: As for `fit_inputs`, as are the others.
-        stride: From window to window.
-        strict: Refuses examples that the model would not see as a whole.
+        task: The task of the examples.
+        examples: Examples with or without gold.
+        max_bytes: Largest size of an input text; the task's own limit if None.
+        stride: Bytes from the beginning of a window to that of the next; half a window if None.
+        strict: Whether to refuse examples that the model cannot see as a whole.
 
     Attributes:
         inputs: The input texts of all windows.
-        shown: What of the examples they show.
-        shortened: Of each example, whether the model does not see the whole at once.
+        shown: For each window, an example with the part that it shows.
+        shortened: For each example, whether the model cannot see the whole at once.
 
     Raises:
-        InputError: As from `fit_inputs`.
+        InputError: See `fit_inputs`.
     """
 
     def __init__(
@@ -164,17 +165,17 @@ class Windows:
             self.shortened.append(was_cut)
 
     def of(self, values: Sequence[T]) -> list[Sequence[T]]:
-        """Values of all windows, divided among the examples."""
+        """Groups values of all windows by example."""
         return [values[each] for each in self._slices]
 
     def surest(self, rows: Sequence[ArrayLike]) -> np.ndarray:
-        """Of the windows of each example, the one that is surest of its label.
+        """Chooses, for each example, the window whose best label is likeliest.
 
         Args:
-            rows: For each window the log-likelihoods of the task's labels.
+            rows: Log-likelihoods of the task's labels for each window.
 
         Returns:
-            Those of the windows that are chosen, shape (examples, labels).
+            The rows of the chosen windows, shape (examples, labels).
         """
         best = [max(each, key=np.max) for each in self.of(rows)]
         return np.array(best).reshape(-1, len(self._task.labels))
@@ -182,12 +183,12 @@ class Windows:
     def choose(
         self, model: PreTrainedModel, texts: Sequence[str], batch_size: int = 32
     ) -> list[str]:
-        """Of the texts generated for the windows of each example, the one that its task takes.
+        """Chooses, for each example, one of the texts generated for its windows (`Task.choose`).
 
         Args:
-            model: Says how likely the texts are; asked only where there are several windows.
-            texts: What was generated for each window.
-            batch_size: As for `log_likelihoods`.
+            model: The model, which computes likelihoods if an example has several windows.
+            texts: The text generated for each window.
+            batch_size: Windows per batch.
         """
         task, windows = self._task, self.of(range(len(self.inputs)))
         several = [i for each in windows if len(each) > 1 for i in each]
@@ -206,20 +207,22 @@ class Windows:
 def fit_inputs(
     task: Task, example: Example, max_bytes: int | None, stride: int | None, strict: bool
 ) -> tuple[list[str], list[Example], bool]:
-    """The input texts of what `Task.fit` leaves of an example, cut at a character where need be.
+    """Fits an example into input texts by `Task.fit`, truncating them where that is not enough.
 
     Args:
-        task: What the example belongs to.
-        example: With or without gold.
-        max_bytes: What an input text may have; the task's own limit where it is None.
-        stride: As for `Task.fit`.
-        strict: Refuses an example that the model would not see as a whole.
+        task: The task of the example.
+        example: The example, with or without gold.
+        max_bytes: Largest size of an input text; the task's own limit if None.
+        stride: Bytes from the beginning of a window to that of the next; half a window if None.
+        strict: Whether to refuse an example that the model cannot see as a whole.
 
     Returns:
-        The texts, what of the example they show, and whether that is not the whole at once.
+        The texts, the parts of the example that they show, and whether the model cannot see the
+        whole at once.
 
     Raises:
-        InputError: With `strict`, where it is not, or there is no room for what has to stay.
+        InputError: With `strict`, the example is too long; or the limit leaves no room for the
+            parts that have to stay.
     """
     max_bytes = max_bytes or task.max_input_bytes
     if strict:
@@ -234,13 +237,13 @@ def require_fit(text: str, max_bytes: int, place: str) -> None:
     """Refuses a text of more than `max_bytes` of UTF-8.
 
     Raises:
-        InputError: Names its place.
+        InputError: The text is longer; the message begins with `place`.
     """
     size = fitting.size(text)
     if size > max_bytes:
         raise InputError(
             f"{place}: {size} bytes, over the limit of {max_bytes}; shorten it, raise the"
-            " limit, or leave out --strict to have it cut"
+            " limit, or leave out --strict to have it shortened"
         )
 
 

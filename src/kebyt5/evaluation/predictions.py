@@ -1,4 +1,4 @@
-"""Files of predictions: our own, and those made elsewhere."""
+"""Reading and writing files of predictions, including those of other programs."""
 
 import json
 import os
@@ -16,17 +16,18 @@ from kebyt5.tasks.files import read_json, read_lines
 def read_predictions(
     task: Task, path: Path, examples: Sequence[Example], limit: int | None = None
 ) -> list[str]:
-    """Reads one generated text for each example, in their order.
+    """Reads one generated text for each example, in the order of the examples.
 
     Args:
-        task: Knows whether a text of its own has several lines.
-        path: A `.jsonl` or `.json` file whose objects have `text`, and `id` if they are to be
-            matched by it, or plain text with a prediction a line.
-        examples: What the predictions are for.
-        limit: Only the first so many texts are wanted; the file may have others, for all examples.
+        task: The task, which finds the texts in a plain file, where they may have several lines.
+        path: A `.jsonl` or `.json` file whose objects have `text` and optionally `id`, which has
+            to match the example's; or plain text with one prediction per line.
+        examples: The examples that the predictions are for.
+        limit: Number of texts to return, for the first examples; the file may have texts for
+            just these or for all examples. None for all.
 
     Raises:
-        InputError: Not as many predictions as examples, or not for the same ones.
+        InputError: The file does not have one prediction for each example, or an `id` differs.
     """
     is_json = path.suffix.lower() in (".json", ".jsonl")
     for expected in (examples, examples[:limit]):
@@ -37,20 +38,20 @@ def read_predictions(
     fewer = "" if limit is None else f", of which --limit takes {limit}"
     raise InputError(
         f"{path}: {len(found)} predictions for {len(examples)} examples{fewer}; give one for each,"
-        " in the order of the data, in plain text one a line"
+        " in the order of the data, in plain text one per line"
     )
 
 
 def _read_texts(task: Task, path: Path, count: int) -> list[tuple[int, str | None, str]]:
-    """Reads plain text as `_read_objects` does the others."""
+    """Reads number, id (None) and text of every prediction in a plain text file."""
     lines = [line for _, line in read_lines(path)]
     if lines and not lines[-1]:
-        lines.pop()  # what stands behind the last line end
+        lines.pop()  # the newline at the end of the last line makes an empty one
     return [(number, None, text) for number, text in enumerate(task.split_texts(lines, count), 1)]
 
 
 def _read_objects(path: Path) -> list[tuple[int, str | None, str]]:
-    """Reads line, id and text of every object: one a line, or a list of objects or texts."""
+    """Reads line, id and text of every object: one per line, or a list of objects or texts."""
     numbered = [(number, line) for number, line in read_lines(path) if line.strip()]
     if numbered and numbered[0][1].lstrip().startswith("["):
         content = read_json(path)
@@ -62,7 +63,7 @@ def _read_objects(path: Path) -> list[tuple[int, str | None, str]]:
                 objects.append((number, json.loads(line)))
             except ValueError as error:
                 raise InputError(
-                    f"{path}:{number}: not JSON ({error}); expected an object a line"
+                    f"{path}:{number}: not JSON ({error}); expected one object per line"
                 ) from error
     found = []
     for number, item in objects:
@@ -77,21 +78,22 @@ def _read_objects(path: Path) -> list[tuple[int, str | None, str]]:
 def _check_ids(
     path: Path, records: Sequence[tuple[int, str | None, str]], examples: Sequence[Example]
 ) -> None:
-    """Refuses predictions that say of themselves that they are for others than these examples."""
+    """Refuses predictions whose ids are not those of the examples."""
     for (number, name, _), example in zip(records, examples, strict=True):
         if name is not None and name != example.id:
             raise InputError(
                 f"{path}:{number}: a prediction for {name!r}, but the data has {example.id!r}"
-                f" here ({example.place}); the order has to be that of the data"
+                f" here ({example.place}); put the predictions in the order of the data"
             )
 
 
 def write_predictions(path: str | os.PathLike[str], task: Task, predictions: Predictions) -> None:
-    """Writes one JSON object a line.
+    """Writes one JSON object per line.
 
-    Its keys are `id`, `input` (the fields), `text`, `answer` (the text as the task reads it),
-    `unparsed` (why it could not be read), `target` where there is gold, `log_likelihoods` by label
-    where these were compared, and `generation` where the engine counted how the text came about.
+    Its keys are `id`, `input` (the fields), `text`, `answer` (the text as the task reads it) and
+    `unparsed` (why the text is malformed). There is also `target` if the example has gold,
+    `log_likelihoods` by label if they were compared, and `generation` (counts of how the text was
+    generated) if the engine generated it.
     """
     lines = []
     for row, (example, text) in enumerate(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kebyt5.errors import InputError
+from kebyt5.output import write_text
 
 
 class History:
@@ -17,7 +18,7 @@ class History:
 
     Args:
         path: The file; it need not exist.
-        last_step: Steps behind this one are cut off, as is a half-written line.
+        last_step: Steps after this one are cut off, as is a half-written line.
 
     Raises:
         InputError: The file cannot be read or written to, or has no entry of a step up to that.
@@ -33,12 +34,10 @@ class History:
                     f"{self.path}: does not have every step up to the checkpoint's {last_step};"
                     " bring the file back or begin a new run"
                 )
-            temporary = self.path.with_name(f".{self.path.name}.incomplete")
             lines = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in kept)
-            temporary.write_text(lines, encoding="utf-8")
-            temporary.replace(self.path)
+            write_text(self.path, lines)
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be written: {error.strerror}") from error
+            raise InputError(f"{self.path}: cannot be read: {error.strerror}") from error
         self.seconds = kept[-1]["seconds"] if kept else 0.0
 
     def add(self, **entry: Any) -> None:

@@ -1,1 +1,1 @@
-"""From the folders of runs to a report that people read."""
+"""Reports about runs, in Markdown and HTML."""

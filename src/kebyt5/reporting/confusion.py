@@ -1,4 +1,4 @@
-"""Which label was given for which, where a task's answer is one of a few."""
+"""Confusion matrices of tasks whose answers are labels."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from kebyt5.reporting.results import Result
 
 
 class Cell(NamedTuple):
-    """How often a label was given for a gold label, and in what share of its examples."""
+    """How often a label was given for a gold label, and for what share of its examples."""
 
     times: int
     share: float
@@ -20,9 +20,9 @@ class Confusion:
     """A confusion matrix.
 
     Attributes:
-        labels: Those that occur in gold or answers, in the task's order.
-        rows: For each of them as gold a cell for each of them as answer.
-        mixed_up: The most frequent confusions: gold label, answer, how often.
+        labels: Labels that occur in gold or answers, in the task's order.
+        rows: For each gold label, one cell for each label as answer.
+        mixed_up: The most frequent confusions: gold label, answer, number of times.
     """
 
     labels: Sequence[str]
@@ -31,8 +31,13 @@ class Confusion:
 
 
 def confusion(result: Result, most: int = 15) -> Confusion | None:
-    """Counts the labels of a result; None where its answers are not labels."""
-    # The labels of a task of numbers are texts, its gold is not.
+    """Counts gold labels and answers of a result; None if its answers are not labels.
+
+    Args:
+        result: The result.
+        most: Largest number of confusions in `mixed_up`.
+    """
+    # This also excludes tasks like STS, whose labels are text but whose gold is a number.
     if not result.predicted or not all(e.gold in result.task.labels for e in result.examples):
         return None
     pairs = [

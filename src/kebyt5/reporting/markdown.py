@@ -1,4 +1,4 @@
-"""Text as Markdown that shows it as it is."""
+"""Escaping text for Markdown, so that it is shown verbatim."""
 
 import re
 from collections.abc import Iterable
@@ -11,12 +11,12 @@ _MARKS = {MISSING: "[-{}-]", ADDED: "{{+{}+}}"}
 
 
 def plain(text: object) -> str:
-    """Text in a paragraph or a cell, on one line."""
+    """Escapes text for a paragraph or a cell, on one line."""
     return _SPECIAL.sub(r"\\\1", " ".join(str(text).split()))
 
 
 def code(text: object) -> str:
-    """Text as code in a paragraph or a cell, on one line."""
+    """Formats text as code in a paragraph or a cell, on one line."""
     line = " ".join(str(text).split()).replace("|", "\\|")
     ticks = "`" * (_longest_run(line) + 1)
     blank = " " if line.startswith("`") or line.endswith("`") else ""
@@ -24,18 +24,18 @@ def code(text: object) -> str:
 
 
 def row(cells: Iterable[object]) -> str:
-    """Cells, which are Markdown already, as a line of a table."""
+    """Joins cells, which already are Markdown, to a row of a table."""
     return f"| {' | '.join(map(str, cells))} |"
 
 
 def fence(text: str) -> str:
-    """Text in a block of its own, with its lines."""
+    """Formats text as a fenced code block, keeping its lines."""
     ticks = "`" * max(3, _longest_run(text) + 1)
     return f"{ticks}text\n{text}\n{ticks}"
 
 
 def wdiff(pieces: Iterable[Piece]) -> str:
-    """Differences in the notation of wdiff: `[-missing-]` and `{+added+}`."""
+    """Formats differences in the notation of wdiff: `[-missing-]` and `{+added+}`."""
     return "".join(_MARKS.get(kind, "{}").format(text) for kind, text in pieces)
 
 

@@ -1,4 +1,4 @@
-"""The worst answers of a result, and where they differ from what was wanted."""
+"""The worst answers of a result, and how they differ from their targets."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ from typing import NamedTuple
 
 from rapidfuzz.distance import Indel
 
-from kebyt5.reporting.results import Predicted, Result
+from kebyt5.reporting.results import PredictionLine, Result
 
 SAME, MISSING, ADDED = "same", "missing", "added"
 
 _ISLAND = 2
-"""Up to this many equal characters between two changes are taken for chance."""
+"""Up to this many equal characters between two changes are considered a coincidence."""
 
 
 class Piece(NamedTuple):
-    """A run of characters that two texts share, that only the target has, or only the answer."""
+    """A run of characters that target and answer share, or that only one of them has."""
 
     kind: str
     text: str
@@ -27,11 +27,11 @@ class Mistake:
     """A wrong answer.
 
     Attributes:
-        id: The example's.
-        inputs: Its input fields.
-        pieces: Target and answer, laid over each other.
-        badness: How wrong, by the measure of its `Mistakes`.
-        reason: Why the answer could not be read as it should be; None where it could.
+        id: Id of the example.
+        inputs: Input fields of the example.
+        pieces: The difference between target and answer.
+        badness: How wrong the answer is, by the measure of its `Mistakes`.
+        reason: Why the answer is malformed; None if it is well-formed.
     """
 
     id: str
@@ -46,9 +46,9 @@ class Mistakes:
     """The wrong answers of a result.
 
     Attributes:
-        worst: Those that are furthest from right, the first of equals first.
-        count: How many wrong answers there are.
-        measure: What badness is, in words.
+        worst: The worst ones first; equally bad ones in the order of the data.
+        count: Number of wrong answers in all.
+        measure: Description of what badness measures.
     """
 
     worst: Sequence[Mistake]
@@ -57,9 +57,13 @@ class Mistakes:
 
 
 def worst_mistakes(result: Result, most: int = 20) -> Mistakes:
-    """Finds the wrong answers that are furthest from right.
+    """Finds the worst of the wrong answers.
 
-    An answer is wrong where it reads as something else than the target does.
+    An answer is wrong if it parses to a different value than the target.
+
+    Args:
+        result: The result.
+        most: Largest number of mistakes to return.
     """
     measure, badness = _measure(result)
     wrong = []
@@ -75,8 +79,8 @@ def worst_mistakes(result: Result, most: int = 20) -> Mistakes:
     return Mistakes(worst, len(wrong), measure)
 
 
-def _measure(result: Result) -> tuple[str, Callable[[Predicted], float]]:
-    """How wrong an answer is, in words and as a function."""
+def _measure(result: Result) -> tuple[str, Callable[[PredictionLine], float]]:
+    """Chooses a measure of how wrong an answer is: its description, and its function."""
     task, lines = result.task, result.predicted or ()
     if lines and all(isinstance(line.example.gold, float) for line in lines):
         return "the distance of the numbers", lambda line: abs(
@@ -95,15 +99,14 @@ def _measure(result: Result) -> tuple[str, Callable[[Predicted], float]]:
     )
 
 
-def _has_likelihoods(line: Predicted) -> bool:
+def _has_likelihoods(line: PredictionLine) -> bool:
     return {line.text, line.target} <= line.log_likelihoods.keys()
 
 
 def compare(target: str, text: str) -> list[Piece]:
-    """Lays an answer over the target.
+    """Computes the difference between a target and an answer.
 
-    The pieces that are the same or missing make up the target, those that are the same or added
-    the answer.
+    The same and missing pieces together make up the target, the same and added pieces the answer.
     """
     pieces: list[Piece] = []
     for step in Indel.opcodes(target, text):
@@ -128,7 +131,7 @@ def _replaced(before: str, after: str) -> list[Piece]:
 
 
 def _joined(pieces: Sequence[Piece]) -> Iterator[Piece]:
-    """Joins the changes between two equal pieces to one of each kind."""
+    """Joins the changes between two equal pieces into one piece of each kind."""
     for same, group in groupby(pieces, key=lambda piece: piece.kind == SAME):
         found = list(group)
         kinds = (SAME,) if same else (MISSING, ADDED)

@@ -1,4 +1,4 @@
-"""The pictures of a report, as PNG files in memory."""
+"""The plots of a report, as PNG files in memory."""
 
 import io
 from collections import Counter
@@ -13,21 +13,21 @@ DPI = 150
 
 
 def score_by_length(bins: Sequence[Mapping[str, Any]], score: str) -> bytes:
-    """A score by the length of the input, and how many examples there are of each."""
+    """Draws a score by the length of the input, over bars for the number of examples."""
     figure, (axes,) = panels(1)
     draw_by_length(axes, bins, score)
     return png(figure)
 
 
 def score_by_noise(rates: Sequence[Mapping[str, Any]], scores: Sequence[str]) -> bytes:
-    """Scores against the rate of noise in the input."""
+    """Draws scores against the rate of noise in the input."""
     figure, (axes,) = panels(1)
     draw_by_noise(axes, rates, scores)
     return png(figure)
 
 
 def numbers_against_gold(gold: Sequence[float], answers: Sequence[float]) -> bytes:
-    """Draws how often which number was answered for which, as the area of a dot."""
+    """Draws answers against gold; the area of a dot is the number of times the pair occurs."""
     figure, (axes,) = panels(1, width=4.2, height=4)
     times = Counter(zip(gold, answers, strict=True))
     x, y = zip(*times, strict=True)
@@ -40,7 +40,7 @@ def numbers_against_gold(gold: Sequence[float], answers: Sequence[float]) -> byt
 
 
 def png(figure: Figure) -> bytes:
-    """A picture as a file in memory."""
+    """Renders a figure as a PNG file in memory."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI)
     return buffer.getvalue()

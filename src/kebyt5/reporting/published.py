@@ -1,8 +1,8 @@
-"""The published figures that runs are set beside, each with its source; typed in once, here.
+"""Published scores to compare runs with, each with its source.
 
-Only figures whose source was at hand are here. The result tables on the KEByT5 and GBST-KEByT5
+Only scores whose source was available are listed. The result tables on the KEByT5 and GBST-KEByT5
 model cards (KLUE TC, NER, DP, MRC, WOS, RE) and in "Towards Korean-centric Token-free Pretrained
-Language Model" (HCLT 2023, pp. 711-715) were not, so they are missing.
+Language Model" (HCLT 2023, pp. 711-715) were not available and are missing.
 """
 
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Source:
-    """Where figures come from.
+    """The source of published scores.
 
     Attributes:
-        title: What people call it.
-        url: Where it is; empty where there is no page.
-        data: What was scored.
-        examples: How many that were, where it is known and anyone has the same; else None.
+        title: Title of the source.
+        url: Address of the source; empty if it has none.
+        data: Description of the data that was scored.
+        examples: Number of examples in that data; None if it is unknown or the data not public.
     """
 
     title: str
@@ -26,7 +26,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Figure:
+class PublishedScores:
     """The published scores of one model on one task, in percent, under our names."""
 
     model: str
@@ -63,7 +63,7 @@ _KLUE_COLUMNS = (
     ("wos", "jga"),
     ("wos", "slot_f1"),
 )
-# The lines of the table as they stand there.
+# The lines of the table, copied verbatim.
 _KLUE_ROWS = """
 mBERT-base | 81.55 | 84.66 | 76.00 | 73.20 | 76.50 | 89.23 | 57.88 | 53.82 | 90.30 | 86.66 | 44.66 | 55.92 | 35.46 | 88.63
 XLM-R-base | 83.52 | 89.16 | 82.01 | 77.33 | 80.37 | 92.12 | 57.46 | 54.98 | 89.20 | 87.69 | 27.48 | 53.93 | 39.82 | 89.61
@@ -77,24 +77,27 @@ KLUE-RoBERTa-large | 85.69 | 93.35 | 86.63 | 89.17 | 85.00 | 91.86 | 71.13 | 72.
 """  # noqa: E501
 
 
-def figures(task: str) -> list[Figure]:
-    """The published figures for a task; empty where none is known."""
-    return [figure for figure in FIGURES if figure.task == task]
+def published_scores(task: str) -> list[PublishedScores]:
+    """Returns the published scores for a task; empty if there are none."""
+    return [each for each in PUBLISHED if each.task == task]
 
 
-def _klue() -> list[Figure]:
+def _klue() -> list[PublishedScores]:
     found = []
     for row in _KLUE_ROWS.strip().splitlines():
         model, *cells = (cell.strip() for cell in row.split("|"))
         scores: dict[str, dict[str, float]] = {}
         for (task, score), cell in zip(_KLUE_COLUMNS, cells, strict=True):
             scores.setdefault(task, {})[score] = float(cell)
-        found += [Figure(model, task, of_task, KLUE_BASELINES) for task, of_task in scores.items()]
+        found += [
+            PublishedScores(model, task, of_task, KLUE_BASELINES)
+            for task, of_task in scores.items()
+        ]
     return found
 
 
-FIGURES = (
-    Figure(
+PUBLISHED = (
+    PublishedScores(
         "GBST-KEByT5-base",
         "dp",
         {
@@ -108,4 +111,4 @@ FIGURES = (
     *_klue(),
 )
 
-__all__ = ["FIGURES", "Figure", "Source", "figures"]
+__all__ = ["PUBLISHED", "PublishedScores", "Source", "published_scores"]

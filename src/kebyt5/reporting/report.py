@@ -1,4 +1,4 @@
-"""The report: what is known of some runs, as Markdown and as one HTML file."""
+"""Writing the report about some runs, as Markdown and as a single HTML file."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -14,17 +14,17 @@ from kebyt5.progress import track
 from kebyt5.reporting import markdown, plots
 from kebyt5.reporting.confusion import Confusion, confusion
 from kebyt5.reporting.mistakes import SAME, Mistakes, Piece, worst_mistakes
-from kebyt5.reporting.results import History, Result, Runs, differences
+from kebyt5.reporting.results import Result, Runs, TrainingLog, differences
 from kebyt5.reporting.tables import score_tables, show_score
 from kebyt5.tasks.metrics.classification import LabelScore
 
-_LONGEST_INPUT, _LONGEST_SAME = 600, 160
-"""Characters of an input field, and of text that is right, that are shown as they are."""
+_MAX_INPUT, _MAX_SAME = 600, 160
+"""Characters of an input field, and of text that is right, that are shown without elision."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A plot; `name` is that of its file."""
+    """A plot; `name` is the name of its file."""
 
     title: str
     name: str
@@ -37,13 +37,13 @@ class Picture:
 
     @property
     def width(self) -> int:
-        """How wide it is meant to be shown, in CSS pixels."""
+        """The width in CSS pixels at which to show it."""
         return int.from_bytes(self.png[16:20]) * 96 // plots.DPI
 
 
 @dataclass(frozen=True)
 class Section:
-    """What there is to say of one result."""
+    """The section of the report about one result."""
 
     result: Result
     check: str
@@ -56,20 +56,20 @@ class Section:
 
 
 def write_report(runs: Runs, folder: Path, made: Mapping[str, Any]) -> None:
-    """Writes `report.md` with its pictures and `report.html`, which holds all in one.
+    """Writes `report.md` with its plots, and `report.html`, which embeds them.
 
     Args:
-        runs: What the report is about.
+        runs: The runs to report on.
         folder: An existing folder.
         made: The provenance of the report itself.
     """
     curves = [
         Picture(
-            f"Learning curves of {history.name}",
+            f"Learning curves of {log.name}",
             f"curves-{number}.png",
-            plots.png(learning_curves(history.entries, _main_scores(runs, history))),
+            plots.png(learning_curves(log.entries, _main_scores(runs, log))),
         )
-        for number, history in enumerate(runs.histories, 1)
+        for number, log in enumerate(runs.logs, 1)
     ]
     sections = [
         _section(result, number)
@@ -88,7 +88,7 @@ def write_report(runs: Runs, folder: Path, made: Mapping[str, Any]) -> None:
         (folder / "images" / picture.name).write_bytes(picture.png)
     for name in ("report.md", "report.html"):
         text = _environment(name).get_template(f"{name}.jinja").render(content)
-        # Data may hold halves of surrogate pairs, which no file in UTF-8 can.
+        # Data may contain halves of surrogate pairs, which UTF-8 cannot encode.
         write_text(folder / name, text.encode("utf-8", "replace").decode())
 
 
@@ -110,18 +110,18 @@ def _environment(name: str) -> Environment:
         "wdiff": markdown.wdiff,
         "score": lambda value, name: show_score(name, value),
     }
-    environment.globals |= {"longest_input": _LONGEST_INPUT, "longest_same": _LONGEST_SAME}
+    environment.globals |= {"max_input": _MAX_INPUT, "max_same": _MAX_SAME}
     return environment
 
 
 def elide(text: str, length: int) -> str:
-    """Leaves out the middle of a text that is longer than `length`."""
+    """Elides the middle of a text that is longer than `length` characters."""
     half = (length - 3) // 2
     return text if len(text) <= length else f"{text[:half]} … {text[-half:]}"
 
 
 def shortened(pieces: Sequence[Piece], length: int) -> list[Piece]:
-    """Elides what target and answer share; what differs is kept."""
+    """Elides the pieces that target and answer share; differences are kept whole."""
     return [Piece(k, elide(text, length)) if k == SAME else Piece(k, text) for k, text in pieces]
 
 
@@ -136,8 +136,8 @@ def _section(result: Result, number: int) -> Section:
     pictures = _pictures(result, number)
     anchor = f"result-{number}"
     if not result.predicted:
-        check = "There is no predictions.jsonl with targets beside these scores, so they stand"
-        return Section(result, f"{check} unchecked.", facts, pictures=pictures, anchor=anchor)
+        check = "There is no predictions.jsonl with targets, so these scores are unchecked."
+        return Section(result, check, facts, pictures=pictures, anchor=anchor)
     return Section(
         result,
         _check(result),
@@ -150,15 +150,15 @@ def _section(result: Result, number: int) -> Section:
     )
 
 
-def _main_scores(runs: Runs, history: History) -> dict[str, str]:
-    """The main scores of the tasks that a training was for, by the name of the task."""
-    below = f"{history.name}/"
+def _main_scores(runs: Runs, log: TrainingLog) -> dict[str, str]:
+    """Returns the main scores of the tasks of a training run, by the name of the task."""
+    below = f"{log.name}/"
     tasks = [r.task for r in runs.results if f"{r.name}/".startswith(below)]
     return {task.name: task.main_score for task in tasks}
 
 
 def _check(result: Result) -> str:
-    """Whether the predictions give the scores that the run stored, in a sentence."""
+    """Says in a sentence whether the predictions give the scores that the run stored."""
     differ, untold = differences(result)
     stored = result.metrics["scores"]
     if differ:
@@ -167,14 +167,14 @@ def _check(result: Result) -> str:
             for name, anew in differ.items()
         )
         text = (
-            f"Scored anew, predictions.jsonl does not give the scores of the run: {changes}. It"
-            " keeps one target of each example, where the data may have several right answers, or"
-            " the scores were made by another version."
+            f"Scored again, predictions.jsonl does not give the scores of the run: {changes}. The"
+            " file keeps only one target per example, though the data may have several right"
+            " answers; or the scores are from another version."
         )
     else:
-        text = "Scored anew, predictions.jsonl gives the same scores."
+        text = "Scored again, predictions.jsonl gives the same scores."
     if untold:
-        text += f" It cannot tell {', '.join(untold)}, for which likelihoods are needed."
+        text += f" It does not suffice for {', '.join(untold)}, for which likelihoods are needed."
     return text
 
 

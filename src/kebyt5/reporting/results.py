@@ -1,4 +1,4 @@
-"""Reading what runs left: scores, predictions, curves."""
+"""Reading the output of runs: scores, predictions, training logs."""
 
 import json
 import math
@@ -13,18 +13,18 @@ from kebyt5.tasks import Example, Task, get_task
 from kebyt5.tasks.files import read_json, read_lines
 
 _SAME = 1e-6
-"""Up to this many points two scores are one; the order of a sum may change the last digits."""
+"""Largest difference, in points, of equal scores; the order of a sum may change the last digits."""
 
 
 @dataclass(frozen=True)
-class Predicted:
+class PredictionLine:
     """One line of a predictions file.
 
     Attributes:
-        example: With gold, as far as the target text tells it.
-        text: What the model wrote.
-        target: What it should have written.
-        log_likelihoods: Of the labels; empty where the file does not have them.
+        example: The example; its gold is recovered from the target text as far as possible.
+        text: The text that the model wrote.
+        target: The text that it should have written.
+        log_likelihoods: Log-likelihoods by label; empty if the file does not have them.
     """
 
     example: Example
@@ -38,34 +38,34 @@ class Result:
     """The scores of one task and what they were computed from.
 
     Attributes:
-        name: The folder, without what all runs of a report have in common.
+        name: Path of the folder, relative to the common parent of all folders of the report.
         task: The task.
         metrics: The content of `metrics.json`.
-        predicted: The lines of `predictions.jsonl`; None where there is no such file, or it has no
+        predicted: The lines of `predictions.jsonl`; None if there is no such file or it has no
             targets.
-        data: The file that was scored; None where the run held a part of its training data out.
+        data: The file that was scored; None if the run held out a part of its training data.
     """
 
     name: str
     task: Task
     metrics: Mapping[str, Any]
-    predicted: Sequence[Predicted] | None
+    predicted: Sequence[PredictionLine] | None
     data: str | None
 
     @property
     def examples(self) -> list[Example]:
-        """The examples that were answered."""
+        """The examples in the predictions file."""
         return [line.example for line in self.predicted or ()]
 
     @property
     def texts(self) -> list[str]:
-        """The answers to them."""
+        """The model's answers to the examples."""
         return [line.text for line in self.predicted or ()]
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Mean and standard deviation of several results, by task and score."""
+    """The mean and standard deviation of several results, by task and score."""
 
     name: str
     runs: Sequence[str]
@@ -73,8 +73,8 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class History:
-    """What a training logged, an entry a step."""
+class TrainingLog:
+    """The log of a training run, one entry per logged step."""
 
     name: str
     entries: Sequence[Mapping[str, Any]]
@@ -82,15 +82,15 @@ class History:
 
 @dataclass(frozen=True)
 class Runs:
-    """Everything found in some folders."""
+    """All results, summaries and training logs found in some folders."""
 
     results: Sequence[Result]
     summaries: Sequence[Summary]
-    histories: Sequence[History]
+    logs: Sequence[TrainingLog]
 
 
 def read_runs(folders: Sequence[Path]) -> Runs:
-    """Reads every result at or below some folders.
+    """Reads every result in some folders and their subfolders.
 
     Raises:
         InputError: A folder has no result, or a file in it is malformed.
@@ -100,7 +100,7 @@ def read_runs(folders: Sequence[Path]) -> Runs:
             raise InputError(f"{folder}: no such folder; give the output folder of a run")
     common = Path(os.path.commonpath([folder.resolve().parent for folder in folders]))
     found: dict[Path, Result | Summary | None] = {}
-    histories: dict[Path, History] = {}
+    logs: dict[Path, TrainingLog] = {}
     for folder in (folder.resolve() for folder in folders):
         paths = _files(folder, "metrics.json")
         found |= {path: _scores(path, common) for path in paths if path not in found}
@@ -113,16 +113,16 @@ def read_runs(folders: Sequence[Path]) -> Runs:
             entries = read_json(path)
             if isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries):
                 name = path.parent.relative_to(common).as_posix()
-                histories[path] = History(name, entries)
+                logs[path] = TrainingLog(name, entries)
     return Runs(
         [each for each in found.values() if isinstance(each, Result)],
         [each for each in found.values() if isinstance(each, Summary)],
-        list(histories.values()),
+        list(logs.values()),
     )
 
 
 def _files(folder: Path, name: str) -> list[Path]:
-    """The files of a name at or below a folder, but for what a killed run left in hidden ones."""
+    """Finds files by name in a folder and its subfolders, except hidden ones of killed runs."""
     return [
         path
         for path in sorted(folder.rglob(name))
@@ -140,11 +140,11 @@ def _scores(path: Path, common: Path) -> Result | Summary | None:
 
 
 def differences(result: Result) -> tuple[dict[str, float], list[str]]:
-    """Compares the scores a run stored with those of its predictions file.
+    """Compares the scores that a run stored with those recomputed from its predictions file.
 
     Returns:
-        The scores of the file that differ, and the names of those that it cannot tell, as the area
-        under precision and recall, which needs likelihoods.
+        The recomputed scores that differ, and the names of scores that cannot be recomputed, such
+        as the area under the precision-recall curve, which needs likelihoods.
     """
     stored = result.metrics["scores"]
     anew = result.task.score(result.examples, result.texts) if result.predicted else {}
@@ -159,9 +159,9 @@ def differences(result: Result) -> tuple[dict[str, float], list[str]]:
 def _result(path: Path, name: str, metrics: dict[str, Any]) -> Result:
     scores = metrics.get("scores")
     if not isinstance(scores, dict) or not all(isinstance(v, int | float) for v in scores.values()):
-        raise InputError(f"{path}: 'scores' are no numbers by name; make the result again")
+        raise InputError(f"{path}: 'scores' is not a mapping of names to numbers; evaluate again")
     if not isinstance(metrics.get("examples"), int):
-        raise InputError(f"{path}: 'examples' is no number; make the result again")
+        raise InputError(f"{path}: 'examples' is not a number; evaluate again")
     try:
         task = get_task(metrics["task"])
     except InputError as error:
@@ -183,12 +183,12 @@ def _summary(path: Path, name: str, summary: Any) -> Summary:
         return Summary(name, list(summary["runs"]), tasks)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
-            f"{path}: 'summary' is no mean and std by task and score; make it again"
+            f"{path}: 'summary' does not have mean and std by task and score; run it again"
         ) from error
 
 
-def _read_predicted(path: Path, task: Task) -> list[Predicted] | None:
-    """Reads a predictions file; None where it has no targets, as for new inputs."""
+def _read_predicted(path: Path, task: Task) -> list[PredictionLine] | None:
+    """Reads a predictions file; None if it has no targets, as for new inputs."""
     predicted = []
     for number, line in read_lines(path):
         if not line.strip():
@@ -199,17 +199,26 @@ def _read_predicted(path: Path, task: Task) -> list[Predicted] | None:
                 return None
             text, target, inputs = record["text"], record["target"], record["input"]
             if not (isinstance(text, str) and isinstance(target, str)):
-                raise TypeError("'text' and 'target' have to be text")
+                raise TypeError("'text' and 'target' have to be strings")
             bare = Example(str(record["id"]), inputs, place=f"{path}:{number}")
             gold = task.gold_of_target(target, bare)
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise InputError(
-                f"{path}:{number}: no prediction as `kebyt5 evaluate` writes it"
-                f" ({type(error).__name__}: {error}); make the result again"
+                f"{path}:{number}: not a prediction as `kebyt5 evaluate` writes it"
+                f" ({type(error).__name__}: {error}); evaluate again"
             ) from error
         example = Example(bare.id, inputs, gold, bare.place)
-        predicted.append(Predicted(example, text, target, record.get("log_likelihoods") or {}))
+        likelihoods = record.get("log_likelihoods") or {}
+        predicted.append(PredictionLine(example, text, target, likelihoods))
     return predicted
 
 
-__all__ = ["History", "Predicted", "Result", "Runs", "Summary", "differences", "read_runs"]
+__all__ = [
+    "PredictionLine",
+    "Result",
+    "Runs",
+    "Summary",
+    "TrainingLog",
+    "differences",
+    "read_runs",
+]

@@ -1,22 +1,22 @@
-"""The score table of a task: runs beside published figures, and how far they compare."""
+"""The score table of a task: runs beside published scores, with notes on comparability."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kebyt5.reporting.published import Source, figures
+from kebyt5.reporting.published import Source, published_scores
 from kebyt5.reporting.results import Result, Runs, Summary
 from kebyt5.tasks import TASKS, Task
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a table.
+    """A row of a table.
 
     Attributes:
-        name: Of the run or the published model.
+        name: Name of the run or the published model.
         kind: `run`, `mean`, `baseline` or `published`.
-        cells: The scores in the order of the table's, as text; empty where there is none.
-        source: The number of its source, from 1; 0 for none.
+        cells: The scores as text, in the order of the table's columns; empty if unknown.
+        source: Number of the source, from 1; 0 for none.
     """
 
     name: str
@@ -37,7 +37,7 @@ class ScoreTable:
 
 
 def score_tables(runs: Runs) -> list[ScoreTable]:
-    """Makes a table for each task that has a result, in the order in which tasks are listed."""
+    """Makes a table for each task that has a result, in the order of `TASKS`."""
     tasks = {result.task.name: result.task for result in runs.results}
     return [_table(tasks[name], runs) for name in TASKS if name in tasks]
 
@@ -45,11 +45,11 @@ def score_tables(runs: Runs) -> list[ScoreTable]:
 def _table(task: Task, runs: Runs) -> ScoreTable:
     results = [result for result in runs.results if result.task.name == task.name]
     summaries = [summary for summary in runs.summaries if task.name in summary.tasks]
-    published = figures(task.name)
-    scored = [*(result.metrics["scores"] for result in results), *(f.scores for f in published)]
+    published = published_scores(task.name)
+    scored = [*(result.metrics["scores"] for result in results), *(p.scores for p in published)]
     scores = list(dict.fromkeys(score for of_row in scored for score in of_row))
     scores.sort(key=lambda score: (score == "unparsed", score != task.main_score))
-    sources = list(dict.fromkeys(figure.source for figure in published))
+    sources = list(dict.fromkeys(each.source for each in published))
 
     rows = [_mean_row(summary, task, scores) for summary in summaries]
     for result in results:
@@ -57,9 +57,9 @@ def _table(task: Task, runs: Runs) -> ScoreTable:
         if baseline := result.metrics.get("baseline"):
             name = f"{result.name}: trivial baseline"
             rows.append(Row(name, "baseline", _cells(baseline, scores)))
-    for figure in published:
-        number = sources.index(figure.source) + 1
-        rows.append(Row(figure.model, "published", _cells(figure.scores, scores), number))
+    for each in published:
+        number = sources.index(each.source) + 1
+        rows.append(Row(each.model, "published", _cells(each.scores, scores), number))
     return ScoreTable(task, scores, rows, sources, _notes(results, sources))
 
 
@@ -78,12 +78,12 @@ def _cells(values: Mapping[str, float], scores: Sequence[str]) -> list[str]:
 
 
 def show_score(name: str, value: float) -> str:
-    """A score as people read it: percent with two decimals, or a number of answers."""
+    """Formats a score: percent with two decimals; `unparsed`, a number of answers, with none."""
     return f"{value:.0f}" if name == "unparsed" else f"{value:.2f}"
 
 
 def _notes(results: Sequence[Result], sources: Sequence[Source]) -> list[str]:
-    """What keeps the rows of a table from being comparable."""
+    """Notes which rows of a table are comparable, and which are not."""
     notes = []
     for number, source in enumerate(sources, 1):
         if source.examples is None:
@@ -100,7 +100,7 @@ def _notes(results: Sequence[Result], sources: Sequence[Source]) -> list[str]:
             notes.append(f"[{number}] compares with runs on {source.data}.")
     for result in results:
         if cut := result.metrics.get("truncated"):
-            notes.append(f"{result.name} cut {cut:,} inputs to its length limit.")
+            notes.append(f"{result.name} shortened {cut:,} inputs to its length limit.")
     return notes
 
 

@@ -1,4 +1,4 @@
-"""What is accepted, and how much at the same time."""
+"""Admission control: which requests are accepted, and how many at the same time."""
 
 import asyncio
 import math
@@ -11,20 +11,20 @@ from kebyt5.serving.options import ServeOptions
 from kebyt5.serving.problems import Problem
 from kebyt5.serving.schemas import ModelRequest
 
-LONGEST_WAIT = 60
-"""Seconds that a client is asked to wait, at most."""
+MAX_WAIT = 60
+"""Longest time, in seconds, that a client is asked to wait before it retries."""
 
-_RATE = 0.1  # how fast the mean time of a text forgets
+_RATE = 0.1  # weight of the latest text in the moving average of seconds per text
 
 
 class Places:
-    """The places of a model's texts, those that are decoded and those that wait.
+    """Counts the places of a model's texts, both those being decoded and those waiting.
 
-    They may be taken in any thread.
+    Thread-safe.
 
     Args:
-        slots: Texts that are decoded at the same time.
-        total: Places in all.
+        slots: Number of texts decoded at the same time.
+        total: Number of places in all, decoded and waiting.
     """
 
     def __init__(self, slots: int, total: int) -> None:
@@ -32,14 +32,14 @@ class Places:
         self.taken = 0
         self._slots = slots
         self._changing = threading.Lock()
-        self._seconds = 1.0  # from admission to answer, the mean
+        self._seconds = 1.0  # moving average of the time from admission to answer
 
     @contextmanager
     def take(self, count: int) -> Iterator[None]:
-        """Holds some places as long as the block runs.
+        """Holds `count` places for the duration of the block.
 
         Raises:
-            Problem: 429, where there are not as many.
+            Problem: With status 429, if fewer places are free.
         """
         with self._changing:
             if refusal := self.refusal(count):
@@ -54,7 +54,7 @@ class Places:
                 self.taken -= count
 
     def refusal(self, count: int = 1) -> Problem | None:
-        """Why there are not so many places, where there are not."""
+        """Returns the problem to refuse `count` more texts with; None if there is room for them."""
         if self.taken + count <= self.total:
             return None
         return Problem(
@@ -65,24 +65,24 @@ class Places:
 
     @property
     def waiting(self) -> int:
-        """Texts that are accepted and not being decoded."""
+        """Number of accepted texts that are not being decoded yet."""
         return max(0, self.taken - self._slots)
 
     @property
     def wait(self) -> int:
-        """Seconds in which the texts that wait are worked off, about."""
+        """Estimated seconds until the waiting texts are done."""
         seconds = self._seconds * self.waiting / self.total
-        return min(LONGEST_WAIT, max(1, math.ceil(seconds)))
+        return min(MAX_WAIT, max(1, math.ceil(seconds)))
 
 
 class Admission:
-    """Lets in what is within the limits of a model.
+    """Admits requests that are within the limits of a model.
 
     Args:
         options: The limits.
 
     Attributes:
-        places: Those of accepted texts, and how many of them are in use.
+        places: The places for accepted texts.
     """
 
     def __init__(self, options: ServeOptions) -> None:
@@ -93,19 +93,22 @@ class Admission:
     def admit(
         self, request: ModelRequest, inputs: Sequence[str], texts: int | None = None
     ) -> Iterator[float]:
-        """Holds places for a request that is within the limits; yields when it has to be done.
+        """Holds places for a request that is within the limits; yields its deadline.
 
         Args:
-            request: What is asked.
-            inputs: What the model reads, each of which takes a place.
-            texts: In the request; as many as inputs where it is None.
+            request: The request; its own `deadline` may shorten the server's.
+            inputs: The texts that the model will read, each of which takes a place.
+            texts: Number of texts in the request; that of `inputs` if None.
+
+        Yields:
+            The time on the event loop's clock by which the request has to be done.
 
         Raises:
-            Problem: Of too many texts, too long ones, or because all places are taken.
+            Problem: There are too many texts, a text is too long, or too few places are free.
         """
         limit = self._options.max_texts
         if (texts or len(inputs)) > limit:
-            raise Problem(422, f"{texts or len(inputs)} texts; send {limit} a request at most")
+            raise Problem(422, f"{texts or len(inputs)} texts; send at most {limit} in one request")
         if texts is None:
             for input in inputs:
                 self.check_size([input])
@@ -120,16 +123,30 @@ class Admission:
             yield asyncio.get_running_loop().time() + seconds
 
     def check_size(self, texts: Iterable[str]) -> None:
-        """Refuses texts that together are too long for one input."""
+        """Refuses texts that, taken together, are too long for one input.
+
+        Raises:
+            Problem: With status 422.
+        """
         size, limit = sum(len(text.encode()) for text in texts), self._options.max_input_bytes
         if size > limit:
-            raise Problem(422, f"an input of {size} bytes; send {limit} bytes at most, or in parts")
+            raise Problem(
+                422, f"an input has {size} bytes; send at most {limit}, or divide it into parts"
+            )
 
     def check_new_bytes(self, size: int, field: str) -> None:
-        """Refuses to write, or to judge, as much as a field asks for."""
+        """Refuses to generate or score more bytes than the limit.
+
+        Args:
+            size: Number of bytes asked for.
+            field: Name of the field that asks for them, for the message.
+
+        Raises:
+            Problem: With status 422.
+        """
         limit = self._options.max_new_bytes
         if size > limit:
-            raise Problem(422, f"{field}: {size} bytes; ask for {limit} bytes at most")
+            raise Problem(422, f"{field}: {size} bytes; ask for at most {limit}")
 
 
 __all__ = ["Admission", "Places"]

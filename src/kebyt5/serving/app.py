@@ -1,4 +1,4 @@
-"""The HTTP interface: routes, and what keeps them from harm."""
+"""The HTTP interface: the app, its routes and its middleware."""
 
 import asyncio
 import time
@@ -51,31 +51,31 @@ from kebyt5.tasks import TASKS, get_task
 T = TypeVar("T")
 
 _REFUSALS = {
-    400: "The body is no JSON.",
-    401: "A key is missing.",
-    404: "No such model.",
+    400: "The body is not valid JSON.",
+    401: "The API key is missing or wrong.",
+    404: "There is no such model.",
     413: "The body is too large.",
-    422: "Something asked for is not possible; the detail says what to do.",
-    429: "Too much at once; Retry-After says when to try again.",
+    422: "The request is invalid; the detail says what to change.",
+    429: "The server is busy; Retry-After says when to try again.",
     500: "The server failed.",
-    501: "The server lacks what this needs.",
+    501: "The server lacks a package that this request needs.",
     503: "The server is about to stop.",
-    504: "Not done within the deadline.",
+    504: "The request was not done within its deadline.",
 }
-_STREAM = """Texts as they grow, where `stream` is true: events `text` and `end`, each with the \
+_STREAM = """The texts as they grow, if `stream` is true: events `text` and `end`, each with the \
 `index` of its input, or one event `error` with a problem."""
 
 
 def create_app(
     services: Mapping[str, Service], options: ServeOptions, keys: Sequence[str] = ()
 ) -> FastAPI:
-    """The app for some models.
+    """Creates the app that serves some models.
 
     Args:
-        services: By name, the first of which answers where a request names none. Those of this
-            process are started and stopped with the app.
-        options: Limits.
-        keys: One of which every request to /v1 has to bring, if there are any.
+        services: Services by the name of their model. The first one answers requests that name no
+            model. Local services are started and stopped with the app.
+        options: Limits of the server.
+        keys: API keys, one of which every request to /v1 has to send; empty for no keys.
     """
     app = FastAPI(
         title="kebyt5",
@@ -83,13 +83,13 @@ def create_app(
         description="Korean byte-level language models: generation, tasks, likelihoods, vectors.",
         lifespan=_lifespan,
         generate_unique_id_function=lambda route: route.name,
-        redirect_slashes=False,  # to a path that takes the same would be no refusal
+        redirect_slashes=False,  # an unknown path is refused, not redirected
     )
     app.state.services = dict(services)
     app.state.stopping = asyncio.Event()
     app.state.metrics = metrics = Metrics(services)
     install_handlers(app)
-    # What is added last comes first.
+    # Middleware that is added last runs first.
     app.add_middleware(BodyLimit, options.max_body_bytes, options.body_seconds)
     posts = (each for each in _models.routes if isinstance(each, APIRoute))
     routes = {each.path: each for each in posts if "POST" in (each.methods or ())}
@@ -136,7 +136,7 @@ _probes = APIRouter(tags=["operation"])
 
 @_probes.get("/healthz", responses=_problems(503))
 async def healthz(request: Request) -> Health:
-    """Whether the process works; if not, restart it."""
+    """Check that the process works; if it does not, restart it."""
     for name, service in request.app.state.services.items():
         if not service.is_alive:
             raise Problem(503, f"the engine of {name} has stopped or hangs; restart the server")
@@ -145,9 +145,9 @@ async def healthz(request: Request) -> Health:
 
 @_probes.get("/readyz", responses=_problems(503))
 async def readyz(request: Request) -> Health:
-    """Whether to send requests here.
+    """Check whether to send requests here.
 
-    Not before everything is loaded, nor once the server stops: it takes no connections then.
+    The server is ready from the time everything is loaded until it begins to stop.
     """
     if not getattr(request.app.state, "is_ready", False):
         raise Problem(503, "starting or stopping; send requests elsewhere")
@@ -156,7 +156,7 @@ async def readyz(request: Request) -> Health:
 
 @_probes.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics(request: Request) -> Response:
-    """For Prometheus."""
+    """Report metrics in the format of Prometheus."""
     content = generate_latest(request.app.state.metrics.registry)
     return Response(content, media_type=CONTENT_TYPE_LATEST)
 
@@ -167,14 +167,14 @@ _ALL = _problems(*_REFUSALS)
 
 @_models.get("/models", responses=_problems(401))
 async def models(request: Request) -> ModelsResponse:
-    """What is served."""
+    """List the served models."""
     services: Mapping[str, Service] = request.app.state.services
     return ModelsResponse(models=[await service.info() for service in services.values()])
 
 
 @_models.get("/tasks", responses=_problems(401))
 async def tasks(request: Request) -> TasksResponse:
-    """What /v1/tasks/{task} knows."""
+    """List the tasks of /v1/tasks/{task}."""
     return TasksResponse(
         tasks=[
             TaskInfo(name=name, title=task.title, labels=list(task.labels))
@@ -212,7 +212,7 @@ async def fill(request: Request, body: FillRequest) -> FillResponse:
 
 @_models.post("/score", responses=_ALL)
 async def score(request: Request, body: ScoreRequest) -> ScoreResponse:
-    """Say how likely the model would write each of some texts."""
+    """Compute the likelihood of each candidate output."""
     service = _service(request, body, [body.input])
     return _note(request, await _while_connected(request, service.score(body)), [])
 
@@ -249,7 +249,7 @@ for _task in REQUESTS:
 
 @_models.post("/tasks/{task}", include_in_schema=False)
 async def unknown_task(task: str) -> None:
-    """Says which tasks there are."""
+    """Refuses an unknown task and names the known ones."""
     try:
         get_task(task)
     except InputError as error:
@@ -257,24 +257,24 @@ async def unknown_task(task: str) -> None:
 
 
 def _service(request: Request, body: ModelRequest, inputs: Sequence[str]) -> Service:
-    """The model that a request is for."""
+    """Returns the service of the model that a request is for, and counts the request's bytes."""
     services: Mapping[str, Service] = request.app.state.services
     name = body.model or next(iter(services))
     if name not in services:
-        raise Problem(404, f"no model of this name; served are {', '.join(services)}")
+        raise Problem(404, f"there is no model of this name; served are {', '.join(services)}")
     request.state.log["model"] = name
     _count(request, "in", inputs)
     return services[name]
 
 
 def _note(request: Request, response: T, texts: Sequence[str]) -> T:
-    """Counts what goes out with a response."""
+    """Counts the bytes of the texts in a response, and returns the response."""
     _count(request, "out", texts)
     return response
 
 
 def _texts(value: Any) -> list[str]:
-    """All texts in an input."""
+    """Collects all texts in an input, however it is nested."""
     if isinstance(value, str):
         return [value]
     parts = value.values() if isinstance(value, dict) else value
@@ -289,7 +289,7 @@ def _count(request: Request, direction: str, texts: Sequence[str]) -> None:
 
 
 async def _while_connected(request: Request, work: Awaitable[T]) -> T:
-    """Waits for something, and cancels it when the client leaves."""
+    """Awaits some work, and cancels it if the client disconnects."""
     working = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(_left(request))
     try:
@@ -297,7 +297,7 @@ async def _while_connected(request: Request, work: Awaitable[T]) -> T:
         if working.done():
             return working.result()
         request.state.log["left"] = True
-        raise Problem(503, "the client left")  # which nobody reads
+        raise Problem(503, "the client left")  # nobody is left to read this
     finally:
         leaving.cancel()
         if not working.done():
@@ -312,7 +312,7 @@ async def _left(request: Request) -> None:
 
 
 class _EventStream(StreamingResponse):
-    """A response of server-sent events that closes its source, whatever ends it."""
+    """A response of server-sent events that closes its source however it ends."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert isinstance(self.body_iterator, AsyncGenerator)
@@ -321,7 +321,7 @@ class _EventStream(StreamingResponse):
 
 
 async def _sent(request: Request, events: AsyncGenerator[Event]) -> AsyncGenerator[str]:
-    """Events as they are sent."""
+    """Formats events as server-sent events, and counts them."""
     is_over = False
     try:
         async with aclosing(events):

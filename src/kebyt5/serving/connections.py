@@ -1,4 +1,4 @@
-"""Connections that are not waited for without end."""
+"""Connections with timeouts, which Uvicorn alone does not have."""
 
 import asyncio
 from typing import Any
@@ -10,20 +10,20 @@ from kebyt5.serving.problems import MEDIA_TYPE, Problem
 
 
 class ImpatientProtocol(H11Protocol):
-    """Closes a connection on which nothing goes on.
+    """Closes idle connections.
 
-    That is one on which the head of a request does not arrive in time, or whose client does not
-    take what waits for it. Uvicorn itself waits for both for ever.
+    A connection is idle if the head of a request does not arrive in time, or if the client does
+    not read pending output. Uvicorn itself would wait for both forever.
     """
 
     head_seconds = 20.0
-    """In which a request's head has to arrive."""
+    """Seconds within which the head of a request has to arrive."""
 
     read_seconds = 20.0
-    """In which a client has to take some of what waits for it."""
+    """Seconds within which a client has to read some of the pending output."""
 
     max_connections = 1000
-    """How many may be open; requests on others are refused."""
+    """Number of connections that may be open; requests on further ones are refused with 503."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -31,7 +31,7 @@ class ImpatientProtocol(H11Protocol):
         self._read_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begins to wait."""
+        """Starts to wait for the head of the first request."""
         super().connection_made(transport)
         if len(self.connections) > self.max_connections:
             self.app = Problem(
@@ -42,34 +42,34 @@ class ImpatientProtocol(H11Protocol):
         self._watch()
 
     def data_received(self, data: bytes) -> None:
-        """Stops waiting, if that was the whole head."""
+        """Stops waiting if the head is now complete."""
         super().data_received(data)
         self._watch()
 
     def on_response_complete(self) -> None:
-        """Begins to wait for the next request."""
+        """Starts to wait for the head of the next request."""
         super().on_response_complete()
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stops waiting."""
+        """Cancels both timers."""
         super().connection_lost(exc)
         self._stop_waiting()
         self._stop_waiting_for_reader()
 
     def pause_writing(self) -> None:
-        """Begins to wait for the client to read."""
+        """Starts to wait for the client to read pending output."""
         super().pause_writing()
         self._watch_reader()
 
     def resume_writing(self) -> None:
-        """Stops waiting for that."""
+        """Stops waiting for the client to read."""
         super().resume_writing()
         self._stop_waiting_for_reader()
 
     def send_400_response(self, msg: str) -> None:
-        """Answers what is no HTTP."""
-        problem = Problem(400, "no HTTP request that can be read; check client and proxies")
+        """Refuses bytes that are not an HTTP request."""
+        problem = Problem(400, "this is not a valid HTTP request; check the client and proxies")
         body = problem.body()
         headers = [
             ("content-type", MEDIA_TYPE),
@@ -85,7 +85,7 @@ class ImpatientProtocol(H11Protocol):
         self.transport.close()
 
     def _watch(self) -> None:
-        # Once answered, a request that still comes is not waited for any longer either.
+        # The timer also runs once a request is answered before its body has arrived.
         if self.conn.their_state is not h11.IDLE and self.conn.our_state is not h11.DONE:
             self._stop_waiting()
         elif self._head_timer is None and not self.transport.is_closing():
@@ -99,7 +99,7 @@ class ImpatientProtocol(H11Protocol):
         if self.transport.get_write_buffer_size() < before:
             self._watch_reader()
         else:
-            self.transport.abort()  # closed, it would wait for the client as well
+            self.transport.abort()  # `close` would wait for the client too
 
     def _stop_waiting_for_reader(self) -> None:
         if self._read_timer is not None:

@@ -1,4 +1,4 @@
-"""The constraint that a request asks for."""
+"""Building the constraint that a request asks for."""
 
 import json
 
@@ -6,20 +6,21 @@ from kebyt5.generation.constraints import Constraint, ConstraintError, Grammar, 
 from kebyt5.serving.problems import Problem
 from kebyt5.serving.schemas import ConstraintSpec
 
-MOST_BYTES = 65_536
-"""Of labels together, an expression, a schema or a grammar."""
+MAX_BYTES = 65_536
+"""Largest constraint: all labels together, or a regular expression, schema or grammar."""
 
 
 def requested_constraint(spec: ConstraintSpec) -> Constraint:
-    """What a request asks for.
+    """Builds the constraint that a request asks for.
 
     Raises:
-        ConstraintError: It is too large, cannot be read, or allows nothing.
+        ConstraintError: It is too large, cannot be parsed, or allows nothing.
+        Problem: With status 501, if grammars are not installed.
     """
     texts = [*(spec.labels or []), spec.regex or "", spec.grammar or ""]
     size = sum(len(text.encode()) for text in [*texts, json.dumps(spec.json_schema)])
-    if size > MOST_BYTES:
-        raise ConstraintError(f"a constraint of {size} bytes; {MOST_BYTES} at most")
+    if size > MAX_BYTES:
+        raise ConstraintError(f"the constraint has {size} bytes; send at most {MAX_BYTES}")
     if spec.labels is not None:
         return LabelTrie(spec.labels)
     try:
@@ -31,7 +32,9 @@ def requested_constraint(spec: ConstraintSpec) -> Constraint:
         return Grammar.lark(spec.grammar)
     except ImportError as error:
         raise Problem(
-            501, "this server has no grammars; its owner has to pip install kebyt5[constraints]"
+            501,
+            "this server does not support grammars; its owner has to pip install"
+            " kebyt5[constraints]",
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Logs as a JSON object a line, none of which has anything of the users' texts."""
+"""Logs as one JSON object per line, without anything from the users' texts."""
 
 import json
 import logging
@@ -11,14 +11,14 @@ logger = logging.getLogger("kebyt5.serving")
 
 
 class JSONFormatter(logging.Formatter):
-    """Time, level, logger and event, and whatever `log` was given.
+    """Formats a record as JSON: time, level, logger, event, and the fields given to `log`.
 
-    Of an exception there are the kind and where it was raised, not its message, which may quote
-    what a user wrote.
+    Of an exception it keeps the type and the traceback, but not the message, which may quote what
+    a user wrote.
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
+        """Returns one line of JSON."""
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         content: dict[str, Any] = {
             "time": time,
@@ -37,13 +37,13 @@ class JSONFormatter(logging.Formatter):
 def log(
     event: str, level: int = logging.INFO, error: BaseException | None = None, **fields: Any
 ) -> None:
-    """Writes one line.
+    """Writes one line to the log.
 
     Args:
-        event: What happened, in a fixed word or two.
-        level: Of logging.
-        error: An exception that has to do with it.
-        **fields: What else to say.
+        event: What happened, in one or two fixed words.
+        level: Level of the `logging` module.
+        error: The exception behind the event, if there is one.
+        **fields: Further fields of the JSON object.
     """
     logger.log(level, event, extra={"fields": fields}, exc_info=error)
 

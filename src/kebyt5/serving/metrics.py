@@ -1,4 +1,4 @@
-"""What Prometheus is told."""
+"""Metrics for Prometheus."""
 
 from collections.abc import Iterable, Mapping
 
@@ -37,21 +37,21 @@ class Metrics:
         )
         self.seconds = Histogram(
             "kebyt5_request_seconds",
-            "From the head of a request to the end of its response.",
+            "Seconds from the head of a request to the end of its response.",
             ["route"],
             buckets=_SECONDS,
             registry=self.registry,
         )
         self.first_text_seconds = Histogram(
             "kebyt5_first_text_seconds",
-            "From the head of a streamed request to the first characters.",
+            "Seconds from the head of a streamed request to the first characters.",
             ["model"],
             buckets=_SECONDS,
             registry=self.registry,
         )
         self.bytes = Counter(
             "kebyt5_text_bytes",
-            "Of texts, in and out.",
+            "Bytes of texts, in and out.",
             ["model", "direction"],
             registry=self.registry,
         )
@@ -59,7 +59,7 @@ class Metrics:
 
 
 class Engines(Collector):
-    """Reads off the engines of this process when asked.
+    """Collects the metrics of the engines in this process.
 
     Args:
         services: The models by name.
@@ -69,11 +69,11 @@ class Engines(Collector):
         self._services = services
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing, before it is asked."""
+        """Describes nothing in advance."""
         return []
 
     def collect(self) -> Iterable[Metric]:
-        """The metrics as they are now."""
+        """Reads the current metrics."""
         queue = GaugeMetricFamily(
             "kebyt5_queue", "Texts that are accepted and wait for a slot.", labels=["model"]
         )

@@ -1,4 +1,4 @@
-"""What every request passes before the app sees it: its log line, its key, its place, its size."""
+"""Middleware that every request passes: log, API key, free places, size of the body."""
 
 import asyncio
 import hashlib
@@ -18,16 +18,17 @@ from kebyt5.serving.problems import Problem, internal_problem
 from kebyt5.serving.protocol import Service
 
 CLIENT_LEFT = 499
-"""The status in logs and metrics where there is nobody to send one to."""
+"""The status in logs and metrics of a request whose client left before the response began."""
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 class RequestLog:
-    """Gives a request its id, counts it, and writes a line about it when it is over.
+    """Gives a request its id, counts it, and logs it when it is over.
 
-    An exception that comes this far becomes a 500. Handlers may add to `scope["state"]["log"]`.
+    An exception that reaches this point becomes a 500. Handlers may add fields to the log line
+    through `scope["state"]["log"]`.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
@@ -66,7 +67,7 @@ class RequestLog:
         finally:
             if fields.pop("left", False) or not status:  # before there was anything to send
                 status = CLIENT_LEFT
-            # Paths that are no route may be anything.
+            # Paths without a route share one label, since clients may send any number of them.
             route = getattr(scope.get("route"), "path", "") or "other"
             seconds = time.perf_counter() - began
             self._metrics.requests.labels(route, status).inc()
@@ -84,7 +85,7 @@ class RequestLog:
 
 
 class RequireKey:
-    """Refuses requests to /v1 without one of the keys, before reading them."""
+    """Refuses requests to /v1 without a valid key, before reading their bodies."""
 
     def __init__(self, app: ASGIApp, keys: Sequence[str]) -> None:
         self._app = app
@@ -96,7 +97,7 @@ class RequireKey:
             headers = dict(scope["headers"])
             scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
             given = _digest(key.strip() if scheme.lower() == b"bearer" else b"")
-            # Each is compared, in constant time, so that the time tells nothing.
+            # Every key is compared, in constant time, so that timing reveals nothing.
             if not sum(hmac.compare_digest(given, digest) for digest in self._digests):
                 problem = Problem(
                     401,
@@ -112,12 +113,12 @@ def _digest(key: bytes) -> bytes:
 
 
 class RefuseWhenFull:
-    """Refuses what no model has a place for before it is read, which may take longer than that.
+    """Refuses a request while all models are full, before its body is read, which may take long.
 
     Args:
-        app: What comes behind.
-        routes: By path, those that take a place.
-        services: Which have places.
+        app: The next ASGI app.
+        routes: Routes whose requests take a place, by path.
+        services: Services by the name of their model.
     """
 
     def __init__(
@@ -138,7 +139,13 @@ class RefuseWhenFull:
 
 
 class BodyLimit:
-    """Hands on whole bodies; refuses those that are too long, as soon as that is known, or late."""
+    """Reads a body completely before the app runs; refuses one that is too large or too slow.
+
+    Args:
+        app: The next ASGI app.
+        max_bytes: Largest body; a larger one is refused with 413 as soon as that is known.
+        seconds: Seconds within which the body has to arrive; otherwise it is refused with 408.
+    """
 
     def __init__(self, app: ASGIApp, max_bytes: int, seconds: float) -> None:
         self._app = app
@@ -153,7 +160,7 @@ class BodyLimit:
             body: bytes | None = await self._read(scope, receive)
         except Problem as problem:
             return await problem.response()(scope, receive, send)
-        if body is None:  # nobody is there any more
+        if body is None:  # the client left
             return None
 
         async def replay() -> Message:
@@ -167,7 +174,7 @@ class BodyLimit:
         return await self._app(scope, replay, send)
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
-        """The body; None where the client left instead."""
+        """Returns the body; None if the client left before it was complete."""
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if declared.isdigit() and int(declared[:18]) > self._max_bytes:
             raise self._too_large()
@@ -188,7 +195,8 @@ class BodyLimit:
 
     def _too_large(self) -> Problem:
         return Problem(
-            413, f"a body of more than {self._max_bytes} bytes; send less, or several requests"
+            413,
+            f"the body has more than {self._max_bytes} bytes; send less, or several requests",
         )
 
 

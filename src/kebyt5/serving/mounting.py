@@ -1,4 +1,4 @@
-"""The playground's place in the app: whatever no route of the app knows."""
+"""Mounting the playground in the app, on all paths that have no route."""
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -14,11 +14,11 @@ from kebyt5.serving.service import LocalService
 
 
 def mount_playground(app: FastAPI, services: Mapping[str, LocalService]) -> None:
-    """Puts the playground at `/` where it is installed, else what sends there to the documentation.
+    """Mounts the playground at `/`; where it is not installed, `/` redirects to the documentation.
 
     Args:
-        app: Of `create_app`; its routes come first.
-        services: Those of the app, by name.
+        app: An app from `create_app`; its own routes take precedence.
+        services: The services of the app, by the name of their model.
     """
     if find_spec("gradio") is None or find_spec("kebyt5.serving.playground") is None:
         app.add_api_route("/", _to_documentation, include_in_schema=False)
@@ -27,29 +27,29 @@ def mount_playground(app: FastAPI, services: Mapping[str, LocalService]) -> None
 
     playground = import_module("kebyt5.serving.playground")
     page = playground.build(services)
-    # Nothing on the page takes files, and what is uploaded would stay on the disk.
+    # The page has no use for files, and uploads would stay on the disk.
     app.add_api_route("/gradio_api/upload", _no_files, methods=["POST"], include_in_schema=False)
     app.router.routes.append(_OtherMethods(app.routes))
     gradio.mount_gradio_app(app, page, path="/", footer_links=[], run_history=False)
     page_app = app.routes[-1].app  # type: ignore[attr-defined]
-    # Each open page has a response that lasts until then; a server waits for all responses.
+    # Each open page keeps a streaming response; without this the server would wait for it to end.
     page_app.stop_event = app.state.stopping
-    install_handlers(page_app)  # all paths that nobody else knows are its
+    install_handlers(page_app)  # it receives all unknown paths
 
 
 class _OtherMethods(BaseRoute):
-    """Refuses methods that a route does not take; the page at `/` would call the path unknown."""
+    """Refuses methods that a route does not accept; the page at `/` would call the path unknown."""
 
     def __init__(self, routes: Sequence[BaseRoute]) -> None:
         self._routes = list(routes)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """All that a route matches but for its method."""
+        """Matches requests that fit the path of a route, but not its methods."""
         partial = any(route.matches(scope)[0] is Match.PARTIAL for route in self._routes)
         return (Match.FULL if partial else Match.NONE), {}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Has that route say which methods there are."""
+        """Lets that route answer, which names the methods it accepts."""
         for route in self._routes:
             match, found = route.matches(scope)
             if match is Match.PARTIAL:
@@ -58,7 +58,7 @@ class _OtherMethods(BaseRoute):
 
 
 async def _no_files() -> None:
-    raise Problem(404, "the page takes no files; paste the text")
+    raise Problem(404, "the page does not accept files; paste the text")
 
 
 async def _to_documentation() -> Response:

@@ -1,4 +1,4 @@
-"""How a server behaves; each field's docstring is its help on the command line."""
+"""Settings of a server; each field's docstring is its help on the command line."""
 
 import math
 from dataclasses import dataclass, fields
@@ -9,7 +9,7 @@ from cyclopts.types import PositiveFloat, PositiveInt
 from kebyt5.errors import InputError
 
 _SLACK = 10.0
-"""Seconds beyond the longest deadline, for responses on their way."""
+"""Seconds beyond the longest deadline for responses to be delivered."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,30 +20,30 @@ class ServeOptions:
     """Texts of a model that are decoded at the same time."""
 
     queue: PositiveInt = 96
-    """Texts of a model that may wait; what would go beyond is refused with 429."""
+    """Texts of a model that may wait; requests beyond that are refused with 429."""
 
     deadline: PositiveFloat = 60.0
-    """Seconds that a request has, unless it asks for less."""
+    """Seconds within which a request has to be done, unless it asks for less."""
 
     max_body_bytes: PositiveInt = 1_048_576
-    """Of a request; more is refused with 413 before it is read."""
+    """Largest request body; larger ones are refused with 413 before they are read."""
 
     max_texts: PositiveInt = 64
-    """In one request."""
+    """Most texts in one request."""
 
     max_input_bytes: PositiveInt = 16_384
-    """Of one text, or of all fields of a task's input together."""
+    """Most bytes in one text, or in all fields of a task's input together."""
 
     max_new_bytes: PositiveInt = 4_096
-    """That one text may be generated in."""
+    """Most bytes generated for one text."""
 
     body_seconds: PositiveFloat = 20.0
-    """In which a request has to arrive, its head and its body each, and its client has to take what
-    waits for it; else its connection ends."""
+    """Seconds allowed for receiving a request's head and its body, each, and for a client to read
+    pending output; then the connection is closed."""
 
     api_keys: Path | None = None
-    """A file with an API key a line, one of which every request to /v1 has to bring; blank lines
-    and those that begin with # are skipped. Without it everybody may ask."""
+    """File with one API key per line, one of which every request to /v1 has to send; blank lines
+    and lines that begin with # are skipped. Without it no key is needed."""
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -59,27 +59,28 @@ class ServeOptions:
 
     @property
     def places(self) -> int:
-        """Texts of a model that are accepted and not answered yet, at most."""
+        """Largest number of texts of a model that are accepted and not yet answered."""
         return self.slots + self.queue
 
     def seconds_for(self, asked: float | None) -> float:
-        """That a request has to be done in.
+        """Returns the seconds within which a request has to be done.
 
         Args:
-            asked: The seconds that it names itself, None where it names none.
+            asked: The deadline that the request itself names; None if it names none.
         """
         return self.deadline if asked is None else min(asked, self.deadline)
 
     @property
     def drain_seconds(self) -> float:
-        """After which a server that stops does not wait any more, though nothing should be left."""
+        """Longest time, in seconds, that a stopping server waits for responses to finish."""
         return self.body_seconds + self.deadline + _SLACK
 
     def read_api_keys(self) -> list[str]:
-        """The keys in the file, none where there is no file.
+        """Reads the keys from `api_keys`; without a file there are none.
 
         Raises:
-            InputError: The file cannot be read, or holds no key, or one that no header can carry.
+            InputError: The file cannot be read, contains no key, or a key that does not fit in a
+                header.
         """
         if self.api_keys is None:
             return []
@@ -93,11 +94,11 @@ class ServeOptions:
             if key and not key.startswith("#"):
                 if not key.isascii() or " " in key:
                     raise InputError(
-                        f"{self.api_keys}:{number}: a key is ASCII without blanks; mend this line"
+                        f"{self.api_keys}:{number}: a key is ASCII without blanks; fix this line"
                     )
                 keys.append(key)
         if not keys:
-            raise InputError(f"{self.api_keys}: holds no key; write one a line")
+            raise InputError(f"{self.api_keys}: contains no key; write one per line")
         return keys
 
 

@@ -1,4 +1,4 @@
-"""Refusals as problem+json (RFC 9457), each of which says what to do."""
+"""Refusals as problem+json (RFC 9457), each of which says what to do about it."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ class FieldProblem(BaseModel):
 
 
 class ProblemDetails(BaseModel):
-    """Why a request is refused (RFC 9457)."""
+    """Says why a request is refused (RFC 9457)."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -46,13 +46,13 @@ class ProblemDetails(BaseModel):
 
 
 class Problem(Exception):
-    """Ends a request; the detail is one sentence that says what is wrong and what to do.
+    """Ends a request with a refusal.
 
     Args:
-        status: Of the HTTP response.
-        detail: The sentence.
-        headers: Of the response.
-        errors: The fields concerned.
+        status: Status code of the HTTP response.
+        detail: One sentence that says what is wrong and what to do.
+        headers: Headers of the response.
+        errors: The fields at fault, each with `at` and `detail`.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Problem(Exception):
         headers: Mapping[str, str] | None = None,
         errors: list[dict[str, str]] | None = None,
     ) -> None:
-        super().__init__(status, detail, headers, errors)  # as it is pickled
+        super().__init__(status, detail, headers, errors)  # what pickling passes to `__init__`
         self.status = status
         self.detail = detail
         self.headers = dict(headers or {})
@@ -72,7 +72,7 @@ class Problem(Exception):
         return f"{self.status}: {self.detail}"
 
     def body(self) -> bytes:
-        """The problem as JSON; in ASCII, as a detail may quote lone surrogates."""
+        """Encodes the problem as JSON; in ASCII, since a detail may quote lone surrogates."""
         content: dict[str, Any] = {
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,
@@ -84,28 +84,30 @@ class Problem(Exception):
         return json.dumps(content).encode()
 
     def response(self) -> Response:
-        """The problem as a response."""
+        """Makes an HTTP response of the problem."""
         return Response(self.body(), self.status, self.headers, MEDIA_TYPE)
 
 
 def internal_problem() -> Problem:
-    """What a client is told of an error of ours."""
-    return Problem(500, "the server failed at this request; its log has the reason")
+    """Makes the problem that a client is told of when the server itself is at fault."""
+    return Problem(500, "the server failed to answer this request; its log has the reason")
 
 
 def problem_of(error: BaseException) -> Problem:
-    """What a client is told of an error that ended its request."""
+    """Makes the problem that a client is told of when an exception ended its request."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, ConstraintError | InputError):
         return Problem(422, str(error))
     if isinstance(error, TimeoutError):
-        return Problem(504, "not done within the deadline; allow more seconds, or ask for less")
+        return Problem(
+            504, "the request was not done within its deadline; allow more time, or ask for less"
+        )
     return internal_problem()
 
 
 def install_handlers(app: FastAPI) -> None:
-    """Makes every refusal of an app problem+json."""
+    """Installs handlers that turn every refusal of an app into problem+json."""
 
     async def ours(request: Request, error: Exception) -> Response:
         return problem_of(error).response()
@@ -118,8 +120,8 @@ def install_handlers(app: FastAPI) -> None:
         detail = {
             400: "the body cannot be read; send JSON in UTF-8, not nested hundreds of levels deep"
             " and without numbers of thousands of digits",
-            404: "no such path; /openapi.json lists them",
-            405: f"not with {request.method}; the header Allow has what this path takes",
+            404: "there is no such path; /openapi.json lists the paths",
+            405: f"{request.method} is not allowed; the header Allow lists what this path accepts",
         }.get(error.status_code, str(error.detail))
         return Problem(error.status_code, detail, error.headers).response()
 
@@ -136,10 +138,11 @@ def _invalid(error: RequestValidationError) -> Problem:
     found = error.errors()[:20]
     if any(each["type"] == "json_invalid" for each in found):
         reason = found[0].get("ctx", {}).get("error", "")
-        return Problem(400, f"the body is no JSON: {reason} at character {found[0]['loc'][-1]}")
+        where = f"at character {found[0]['loc'][-1]}"
+        return Problem(400, f"the body is not valid JSON: {reason} {where}")
     errors = [
-        # What the client sent is not repeated: it knows it, and it may be long.
-        {"at": _pointer(each["loc"]), "detail": _mended(each)}
+        # The value that the client sent is not repeated: it may be long.
+        {"at": _pointer(each["loc"]), "detail": _plain_message(each)}
         for each in found
     ]
     first = errors[0]
@@ -151,14 +154,14 @@ def _pointer(place: Sequence[str | int]) -> str:
     return "".join(f"/{part}" for part in place if part not in (ONE.tag, SEVERAL.tag))
 
 
-def _mended(error: Mapping[str, Any]) -> str:
-    """A message of pydantic's, in plainer words where it needs them."""
+def _plain_message(error: Mapping[str, Any]) -> str:
+    """Returns pydantic's message for an error, or one of our own where that is plainer."""
     is_body = tuple(error["loc"]) == ("body",)
     remedy = "; set Content-Type: application/json" if is_body else ""
     return {
-        "string_unicode": "text with a lone surrogate, which is no character; leave it out",
-        "extra_forbidden": "no such field; leave it out, or see /openapi.json for the names",
-        "missing": "this field is missing; give it",
+        "string_unicode": "the text has a lone surrogate, which is not a character; leave it out",
+        "extra_forbidden": "there is no such field; leave it out, or see /openapi.json for names",
+        "missing": "this field is required",
         "model_attributes_type": f"expected a JSON object{remedy}",
     }.get(error["type"], str(error["msg"]).removeprefix("Value error, "))
 

@@ -1,4 +1,4 @@
-"""What can be asked of a model that is served, here or elsewhere, in the terms of the requests."""
+"""The interface of a served model, in this process or elsewhere."""
 
 from collections.abc import AsyncGenerator
 from typing import Protocol
@@ -20,21 +20,21 @@ from kebyt5.serving.schemas import (
 from kebyt5.serving.tasks import TaskRequest, TaskResponse
 
 Event = TextPiece | TextEnd | None
-"""Of a stream; None says that the request is accepted."""
+"""An event of a stream; None means that the request is accepted."""
 
 
 class Service(Protocol):
-    """A model that is served, here or elsewhere.
+    """A served model, in this process or elsewhere.
 
-    Every method raises `Problem` for what it refuses and TimeoutError at the deadline, and gives up
-    its work when the coroutine is cancelled.
+    Every method raises `Problem` when it refuses a request and TimeoutError at the deadline, and
+    abandons its work when the coroutine is cancelled.
     """
 
     async def generate(self, request: GenerateRequest) -> GenerateResponse:
         """Generates texts."""
 
     def stream(self, request: GenerateRequest) -> AsyncGenerator[Event]:
-        """Generates texts and yields them as they grow; at first None, once it is accepted."""
+        """Yields None once the request is accepted, then the texts piece by piece."""
 
     async def answer(self, task: str, request: TaskRequest) -> TaskResponse:
         """Answers inputs of a task."""
@@ -43,21 +43,21 @@ class Service(Protocol):
         """Fills blanks."""
 
     async def score(self, request: ScoreRequest) -> ScoreResponse:
-        """Judges candidates."""
+        """Scores candidate outputs by their likelihood."""
 
     async def embed(self, request: EmbedRequest) -> EmbedResponse:
-        """Represents texts as vectors."""
+        """Embeds texts as vectors."""
 
     async def info(self) -> ModelInfo:
         """Describes the model."""
 
     @property
     def refusal(self) -> Problem | None:
-        """Why it accepts nothing at all now; None where it may."""
+        """The problem to refuse every request with while the service is full; None otherwise."""
 
     @property
     def is_alive(self) -> bool:
-        """Whether it can work."""
+        """Whether the service is able to work."""
 
 
 __all__ = ["Event", "Service"]

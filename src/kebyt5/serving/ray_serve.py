@@ -1,8 +1,8 @@
-"""The same app on Ray Serve: replicas of each model, as many as load asks for, behind an ingress.
+"""The app on Ray Serve: an ingress, and replicas of each model that scale with the load.
 
-The ingress reads and checks requests and hands them to a replica. Where a replica dies, it hands
-what was in there to another one: a text depends on its request alone, so that of a stream which is
-half sent goes on where it was.
+The ingress reads and validates requests and passes them to a replica. When a replica dies, the
+ingress passes its requests to another one. A text depends only on its request, so even a stream
+that is half sent continues where it stopped.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from kebyt5.serving.problems import Problem
 from kebyt5.serving.protocol import Event
 from kebyt5.serving.replica import Replica
 from kebyt5.serving.schemas import (
-    MOST_SECONDS,
+    MAX_SECONDS,
     EmbedRequest,
     EmbedResponse,
     FillRequest,
@@ -46,28 +46,28 @@ from kebyt5.serving.schemas import (
 from kebyt5.serving.tasks import RESPONSES, TaskRequest, TaskResponse
 
 APPLICATION = "kebyt5"
-"""Of the ingress; those of the models have the name of theirs behind it."""
+"""Ray application of the ingress; those of the models append the model's name."""
 
 _PAUSE = 0.2
-"""Seconds before a request is handed to another replica."""
+"""Seconds before a request is passed to another replica."""
 
 _GRACE = 5.0
-"""Seconds that a replica has, after the deadline, to say that it has passed."""
+"""Seconds after the deadline within which a replica has to report that it has passed."""
 
 T = TypeVar("T")
 AnyResponse = TypeVar("AnyResponse", bound=BaseModel)
 
 
 class RemoteService:
-    """A model behind a handle of Ray Serve; a `Service`.
+    """A `Service` that calls replicas through a Ray Serve handle.
 
     Args:
-        handle: Of the deployment of `Replica`.
-        options: Limits.
+        handle: Handle of the deployment of `Replica`.
+        options: Limits of the server.
     """
 
-    is_alive = True  # Ray looks after its replicas
-    refusal = None  # and each of these after its places
+    is_alive = True  # Ray checks the health of its replicas
+    refusal = None  # each replica counts its own places
 
     def __init__(self, handle: Any, options: ServeOptions) -> None:
         self._handle = handle
@@ -83,7 +83,7 @@ class RemoteService:
         return await self._request("generate", request, GenerateResponse)
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[Event]:
-        """Generates texts and yields them as they grow; at first None, once it is accepted."""
+        """Yields None once the request is accepted, then the texts piece by piece."""
         patience = _Patience(request, self._options)
         sent = [0] * len(request.inputs)
         ended: set[int] = set()
@@ -125,11 +125,11 @@ class RemoteService:
         return await self._request("fill", request, FillResponse)
 
     async def score(self, request: ScoreRequest) -> ScoreResponse:
-        """Judges candidates."""
+        """Scores candidate outputs by their likelihood."""
         return await self._request("score", request, ScoreResponse)
 
     async def embed(self, request: EmbedRequest) -> EmbedResponse:
-        """Represents texts as vectors."""
+        """Embeds texts as vectors."""
         return await self._request("embed", request, EmbedResponse)
 
     async def _request(
@@ -152,33 +152,34 @@ class RemoteService:
 
 
 class _Patience:
-    """How long a request may be handed from replica to replica."""
+    """The deadline of a request, and what to do about errors of replicas until then."""
 
     def __init__(self, request: ModelRequest, options: ServeOptions) -> None:
         self._request = request
         self._due = time.monotonic() + options.seconds_for(request.deadline)
 
     def body(self) -> str:
-        """The request, with the time that it has left.
+        """Encodes the request as JSON, with the remaining time as its deadline.
 
         Raises:
             Problem: It cannot be written as JSON.
         """
-        # A replica takes no longer deadline, though the server's own may be one.
-        left = min(MOST_SECONDS, max(0.1, self._due - time.monotonic()))
+        # A request may ask for at most MAX_SECONDS, though the server's own limit may be more.
+        left = min(MAX_SECONDS, max(0.1, self._due - time.monotonic()))
         try:
             return self._request.model_copy(update={"deadline": left}).model_dump_json()
         except PydanticSerializationError as error:
             raise Problem(
-                422, "a schema with a lone surrogate, or nested too deeply; mend it, or flatten it"
+                422,
+                "the schema has a lone surrogate or is nested too deeply; fix it, or flatten it",
             ) from error
 
     async def wait(self, reply: Awaitable[T | Problem]) -> T:
-        """Waits for what a replica says.
+        """Waits for the reply of a replica.
 
         Raises:
-            Problem: That is what it says.
-            TimeoutError: It says nothing, or no replica has room in time.
+            Problem: The replica replied with a problem.
+            TimeoutError: The replica did not reply in time, or no replica had room.
         """
         async with asyncio.timeout(self._due + _GRACE - time.monotonic()):
             said = await reply
@@ -187,10 +188,12 @@ class _Patience:
         return said
 
     async def after(self, error: Exception) -> None:
-        """Pauses before another attempt, where the error is that of a replica, not of the request.
+        """Pauses before another attempt if a replica died; raises any other error.
 
         Raises:
-            Exception: Where there is to be none.
+            Problem: All replicas are busy.
+            TimeoutError: A replica died, and there is no time for another attempt.
+            Exception: Any other error, unwrapped from Ray's.
         """
         if isinstance(error, BackPressureError):
             raise Problem(
@@ -211,17 +214,18 @@ def deploy(
 ) -> None:
     """Begins to serve on the cluster that this process is connected to.
 
-    Each model is an application of Ray's, and the ingress in front another: the deployments of one
-    end together, while the ingress needs the models for what it has accepted.
+    Each model is a Ray application, and so is the ingress in front of them: all deployments of one
+    application end together, but the ingress needs the models until it has answered what it has
+    accepted.
 
     Args:
         named: Checkpoints by name.
         options: Limits and keys.
-        replicas: Of each model, at least.
-        max_replicas: And at most.
-        cores: Of each replica, both reserved and computed with.
+        replicas: Smallest number of replicas of each model.
+        max_replicas: Largest number of replicas of each model.
+        cores: Cores that each replica reserves and computes with.
     """
-    keys = options.read_api_keys()  # here, as other machines may not have the file
+    keys = options.read_api_keys()  # read here, since other machines may not have the file
 
     def ingress() -> Any:
         configure()
@@ -251,7 +255,7 @@ def deploy(
     front = deployment(
         serve.ingress(ingress)(),
         name="ingress",
-        # Each model's own limits hold; this one only has to be beyond them.
+        # The models enforce their own limits; this one only has to be larger.
         max_ongoing_requests=4 * options.places * max_replicas * len(named),
         graceful_shutdown_timeout_s=options.drain_seconds,
         ray_actor_options={"num_cpus": 0},
@@ -260,16 +264,16 @@ def deploy(
 
 
 def withdraw(named: Mapping[str, str]) -> None:
-    """Ends what `deploy` began, once everything that was accepted is answered.
+    """Ends what `deploy` began, once all accepted requests are answered.
 
-    Whatever else is served on the cluster stays.
+    Other applications on the cluster are left alone.
 
     Args:
         named: Checkpoints by name.
     """
     for application in (APPLICATION, *map(_application, named)):
         is_gone = False
-        while not is_gone:  # Ray waits for a minute, and ends replicas itself when they are due
+        while not is_gone:  # `delete` gives up after a minute, though Ray goes on ending replicas
             with suppress(TimeoutError):
                 serve.delete(application)
                 is_gone = True
@@ -293,23 +297,23 @@ def run(
     Args:
         named: Checkpoints by name.
         options: Limits and keys.
-        host: The address to listen at.
-        port: Of the ingress.
-        replicas: Of each model, at least.
-        max_replicas: And at most.
-        cores: Of each replica.
+        host: Address to listen on.
+        port: Port of the ingress.
+        replicas: Smallest number of replicas of each model.
+        max_replicas: Largest number of replicas of each model.
+        cores: Cores of each replica.
 
     Raises:
-        InputError: There are to be fewer replicas at most than at least, or any port.
+        InputError: `max_replicas` is less than `replicas`, or the port is 0.
     """
     if max_replicas < replicas:
         raise InputError(f"--max-replicas {max_replicas}: fewer than --replicas {replicas}")
     if port == 0:
-        raise InputError("--port 0: all machines of a cluster listen at the same one; name it")
+        raise InputError("--port 0: all machines of a cluster listen on one port; name it")
     configure()
     stop = threading.Event()
     ray.init(log_to_driver=False, logging_level=logging.WARNING)
-    for number in (signal.SIGTERM, signal.SIGINT):  # after Ray, which puts an exit of its own there
+    for number in (signal.SIGTERM, signal.SIGINT):  # after `ray.init`, which sets its own handlers
         signal.signal(number, lambda *_: stop.set())
     serve.start(http_options={"host": host, "port": port})
     deploy(named, options, replicas, max_replicas, cores)
@@ -317,7 +321,7 @@ def run(
     stop.wait()
     log("stopping")
     withdraw(named)
-    ray.shutdown()  # ends a Ray that was started here, and leaves any other
+    ray.shutdown()  # stops Ray if it was started here; otherwise only disconnects
 
 
 __all__ = ["APPLICATION", "RemoteService", "deploy", "run", "withdraw"]

@@ -1,4 +1,4 @@
-"""Which models a server has, by name."""
+"""Naming and loading the models of a server."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -11,20 +11,20 @@ from kebyt5.errors import InputError
 from kebyt5.models.loading import load
 
 DEFAULT = "tiny"
-"""The checkpoint that is served where none is given: the one that comes with the package."""
+"""The checkpoint that is served if none is given: the one shipped with the package."""
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
 def parse_checkpoints(checkpoints: Sequence[str]) -> dict[str, str]:
-    """Checkpoints by name.
+    """Parses checkpoints into a mapping from name to checkpoint.
 
     Args:
-        checkpoints: `NAME=CHECKPOINT`, or a folder or hub name, whose last part is the name then.
-            A folder that exists may have `=` in its own name.
+        checkpoints: `NAME=CHECKPOINT`, or a folder or hub name, whose last part becomes the name.
+            The name of an existing folder may contain `=`.
 
     Raises:
-        InputError: A name occurs twice, or cannot be one.
+        InputError: A name occurs twice, or is not valid.
     """
     named: dict[str, str] = {}
     for text in checkpoints or [DEFAULT]:
@@ -48,7 +48,7 @@ def parse_checkpoints(checkpoints: Sequence[str]) -> dict[str, str]:
 
 
 def load_models(named: Mapping[str, str]) -> dict[str, PreTrainedModel]:
-    """Loads checkpoints; what is equal in them, as in adapters of one base, is in memory once.
+    """Loads checkpoints; equal weights, as in adapters of one base, are kept in memory once.
 
     Raises:
         CheckpointError: One cannot be loaded.
@@ -63,7 +63,7 @@ def load_models(named: Mapping[str, str]) -> dict[str, PreTrainedModel]:
 
 
 def share_equal_weights(model: PreTrainedModel, other: PreTrainedModel) -> None:
-    """Lets a second model use the tensors of a first one wherever they have the same values."""
+    """Replaces the weights of `other` by those of `model` wherever they are equal."""
     weights = dict(model.named_parameters())
     for name, weight in other.named_parameters():
         mine = weights.get(name)

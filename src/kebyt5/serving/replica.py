@@ -1,7 +1,7 @@
 """A copy of a model on Ray Serve.
 
-Ray logs the messages of exceptions, which may quote what a user wrote. So a replica raises none, it
-returns problems.
+Ray logs the messages of exceptions, which may quote what a user wrote. A replica therefore returns
+problems instead of raising exceptions.
 """
 
 import logging
@@ -34,7 +34,7 @@ def _problem(error: Exception) -> Problem:
 def _replies(
     method: Callable[..., Awaitable[BaseModel]],
 ) -> Callable[..., Awaitable[str | Problem]]:
-    """Makes a method of a replica return its response as JSON, or a problem."""
+    """Decorates a method of a replica to return its response as JSON, or a problem."""
 
     @wraps(method)
     async def reply(*args: Any) -> str | Problem:
@@ -47,13 +47,13 @@ def _replies(
 
 
 class Replica:
-    """One copy of a model; requests and responses go in and out as JSON, or as problems.
+    """One copy of a model, which takes requests as JSON and returns JSON or a `Problem`.
 
     Args:
-        name: Of the model.
-        source: Its checkpoint.
-        options: Limits.
-        cores: That it computes with.
+        name: Name of the model.
+        source: Checkpoint of the model.
+        options: Limits of the server.
+        cores: Number of cores to compute with.
     """
 
     def __init__(self, name: str, source: str, options: ServeOptions, cores: int) -> None:
@@ -78,7 +78,7 @@ class Replica:
         return await self._service.generate(GenerateRequest.model_validate_json(body))
 
     async def stream(self, body: str) -> AsyncGenerator[tuple[str, str] | Problem]:
-        """Generates texts and yields kind and JSON of each event."""
+        """Generates texts and yields the class name and JSON of each event."""
         try:
             request = GenerateRequest.model_validate_json(body)
             async for event in self._service.stream(request):
@@ -98,26 +98,26 @@ class Replica:
 
     @_replies
     async def score(self, body: str) -> BaseModel:
-        """Judges candidates."""
+        """Scores candidate outputs by their likelihood."""
         return await self._service.score(ScoreRequest.model_validate_json(body))
 
     @_replies
     async def embed(self, body: str) -> BaseModel:
-        """Represents texts as vectors."""
+        """Embeds texts as vectors."""
         return await self._service.embed(EmbedRequest.model_validate_json(body))
 
     def check_health(self) -> None:
-        """Lets Ray replace a replica that cannot work, and tells it how busy it is.
+        """Reports metrics to Ray, and fails if Ray has to replace this replica.
 
         Raises:
-            RuntimeError: Its engine has stopped or hangs.
+            RuntimeError: The engine has stopped or hangs.
         """
         if not self._service.is_alive:
             raise RuntimeError("the engine has stopped or hangs")
         for family in self._engines.collect():
             for name, labels, value, *_ in family.samples:
                 if name not in self._gauges:
-                    keys: Any = tuple(labels)  # Ray Serve's annotation allows for one only
+                    keys: Any = tuple(labels)  # Ray Serve's annotation allows only one key
                     self._gauges[name] = Gauge(name, family.documentation, keys)
                 self._gauges[name].set(value, dict(labels))
 

@@ -1,4 +1,4 @@
-"""Requests and responses of the server and its client, apart from those of the tasks."""
+"""Requests and responses of the server and its client, except those of the tasks."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -9,55 +9,56 @@ from kebyt5.generation.request import Finish
 Text = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
 
-LONGEST_BATCH = 256
-"""Texts in a request; a server may allow fewer."""
+MAX_BATCH = 256
+"""Largest number of texts in a request; a server may allow fewer."""
 
-MOST_SECONDS = 3600.0
+MAX_SECONDS = 3600.0
+"""Longest deadline that a request may ask for."""
 
 ONE, SEVERAL = Tag("one"), Tag("several")
-"""Names of the two forms of an input; they occur in pydantic's account of an error."""
+"""Tags of the two forms of an input; pydantic names them in the location of an error."""
 
 
 def one_or_several(value: Any) -> str:
-    """Which form an input has, so that an error is about that one."""
+    """Returns the tag of an input's form, so that errors are reported for that form only."""
     return SEVERAL.tag if isinstance(value, list) else ONE.tag
 
 
 Texts = Annotated[
     Annotated[Text, ONE]
-    | Annotated[list[Text], Field(min_length=1, max_length=LONGEST_BATCH), SEVERAL],
+    | Annotated[list[Text], Field(min_length=1, max_length=MAX_BATCH), SEVERAL],
     Discriminator(one_or_several),
 ]
 """A text, or several."""
 
 
 class Message(BaseModel):
-    """Whatever is sent: types as they are, no field too many."""
+    """Base of all messages: strict types, and no unknown fields."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class ModelRequest(Message):
-    """What every request to a model has.
+    """Base of all requests to a model.
 
     Attributes:
-        model: Which one; the first that is served where it is None.
-        deadline: Seconds after which the server gives up.
+        model: Name of the model; None for the first one served.
+        deadline: Seconds after which the server gives up; None for the server's own limit.
     """
 
     model: Name | None = Field(
-        default=None, description="Name of a model, see /v1/models; the first where not given."
+        default=None, description="Name of a model, see /v1/models; by default the first one."
     )
     deadline: float | None = Field(
         default=None,
         ge=0.1,
-        le=MOST_SECONDS,
-        description="Seconds; the server's own limit where not given.",
+        le=MAX_SECONDS,
+        description="Seconds after which to give up; by default the server's own limit.",
     )
 
 
 class ConstraintSpec(Message):
-    """What may be generated: exactly one of these."""
+    """Restricts what may be generated: exactly one of these fields."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
@@ -66,7 +67,8 @@ class ConstraintSpec(Message):
     )
     regex: Text | None = Field(
         default=None,
-        description="A text that matches as a whole, in the syntax of Rust's regex crate.",
+        description="A text that matches this expression as a whole, in the syntax of Rust's regex"
+        " crate.",
     )
     json_schema: dict[str, Any] | None = Field(default=None, description="JSON of this schema.")
     grammar: Text | None = Field(
@@ -86,7 +88,7 @@ class ConstraintSpec(Message):
 
 
 class GenerateRequest(ModelRequest):
-    """Texts for a model to go on from."""
+    """Asks for a generated text for each input."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -109,21 +111,21 @@ class GenerateRequest(ModelRequest):
         default=256,
         ge=1,
         le=2**20,
-        description="Where a text ends at the latest; Hangul has 3 bytes each.",
+        description="Most bytes generated for one text; a Hangul syllable has 3.",
     )
     temperature: float = Field(
         default=0.0,
         ge=0,
         le=100,
-        description="0 for the likeliest byte each time, else of the sampling.",
+        description="Temperature of the sampling; 0 to always take the likeliest byte.",
     )
     top_p: float = Field(
         default=1.0,
         gt=0,
         le=1,
-        description="Share of the probability to sample from; not when greedy.",
+        description="Share of the probability mass to sample from; needs a temperature above 0.",
     )
-    seed: int = Field(default=0, ge=0, lt=2**53, description="Decides what is sampled.")
+    seed: int = Field(default=0, ge=0, lt=2**53, description="Seed of the sampling.")
     stop: list[Text] = Field(
         default=[], max_length=16, description="Texts before which the output ends."
     )
@@ -140,14 +142,14 @@ class GenerateRequest(ModelRequest):
     def _consistent(self) -> Self:
         if self.top_p < 1 and self.temperature == 0:
             raise ValueError(
-                "top_p without sampling; give a temperature above 0, or leave top_p out"
+                "top_p has no effect without sampling; give a temperature above 0, or leave it out"
             )
         labels = self.constraint.labels if self.constraint else None
         longest = max((len(label.encode()) for label in labels or ()), default=0)
         if longest > self.max_new_bytes:
             raise ValueError(
-                f"a label of {longest} bytes, but max_new_bytes {self.max_new_bytes}; raise that,"
-                " or shorten the label"
+                f"a label has {longest} bytes, but max_new_bytes is {self.max_new_bytes}; raise"
+                " that, or shorten the label"
             )
         return self
 
@@ -158,7 +160,7 @@ class GenerateRequest(ModelRequest):
 
 
 class ByteCounts(Message):
-    """How the bytes of a text came about, see docs/generation.md."""
+    """Counts how the bytes of a text were generated, see docs/generation.md."""
 
     passes: int
     rows: int
@@ -174,7 +176,7 @@ class GeneratedText(Message):
     text: str
     finish: Finish = Field(
         description="Why it ends: end of sequence, length limit, stop text, deadline, cancelled."
-        " A constraint is met as a whole where it is `eos`; elsewhere the text may be a part."
+        " Only with `eos` does the text meet its constraint as a whole; otherwise it may be cut."
     )
     statistics: ByteCounts
 
@@ -189,7 +191,7 @@ class GenerateResponse(Message):
 class TextPiece(Message):
     """Server-sent event `text`: whole characters that a text has grown by."""
 
-    index: int = Field(description="Of the input.")
+    index: int = Field(description="Index of the input.")
     text: str
 
 
@@ -208,17 +210,21 @@ class FillRequest(ModelRequest):
         json_schema_extra={"examples": [{"text": "한국의 수도는 <extra_id_0>이다.", "results": 2}]}
     )
     text: Text = Field(
-        description="With the blanks <extra_id_0>, <extra_id_1>, … in this order, 11 at most.",
+        description="Text with the blanks <extra_id_0>, <extra_id_1>, … in this order, at most 11.",
         json_schema_extra={"pattern": "<extra_id_0>"},
     )
-    beams: int = Field(default=8, ge=1, le=16, description="Width of the search.")
-    results: int = Field(default=5, ge=1, le=16, description="How many, no more than beams.")
-    max_bytes: int = Field(default=48, ge=4, le=512, description="Longest span.")
+    beams: int = Field(default=8, ge=1, le=16, description="Width of the beam search.")
+    results: int = Field(
+        default=5, ge=1, le=16, description="Number of fillings, no more than beams."
+    )
+    max_bytes: int = Field(default=48, ge=4, le=512, description="Longest span in bytes.")
 
     @model_validator(mode="after")
     def _enough_beams(self) -> Self:
         if self.results > self.beams:
-            raise ValueError(f"{self.results} results of {self.beams} beams; give more beams")
+            raise ValueError(
+                f"{self.results} results need as many beams, not {self.beams}; give more beams"
+            )
         return self
 
 
@@ -231,14 +237,14 @@ class FilledText(Message):
 
 
 class FillResponse(Message):
-    """Fillings, the likeliest first."""
+    """Lists fillings, the likeliest first."""
 
     model: str
     fillings: list[FilledText]
 
 
 class ScoreRequest(ModelRequest):
-    """An input, and outputs to judge."""
+    """Asks how likely the model is to write each of some outputs for an input."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -252,18 +258,18 @@ class ScoreRequest(ModelRequest):
     )
     input: Text = Field(description="What the model reads.")
     candidates: list[str] = Field(
-        min_length=1, max_length=LONGEST_BATCH, description="What it might write."
+        min_length=1, max_length=MAX_BATCH, description="Outputs that it might write."
     )
 
 
 class Score(Message):
-    """How likely a candidate is."""
+    """The likelihood of a candidate."""
 
     log_likelihood: float = Field(
         description="Natural logarithm of its probability, end of sequence included."
     )
     bytes: int
-    probability: float = Field(description="Beside the other candidates.")
+    probability: float = Field(description="Probability relative to the other candidates.")
 
 
 class ScoreResponse(Message):
@@ -279,7 +285,7 @@ class EmbedRequest(ModelRequest):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"input": ["서울", "부산"]}]})
     input: Texts
-    normalize: bool = Field(default=False, description="To length 1.")
+    normalize: bool = Field(default=False, description="Scale each vector to length 1.")
 
     @property
     def inputs(self) -> list[str]:
@@ -288,14 +294,14 @@ class EmbedRequest(ModelRequest):
 
 
 class EmbedResponse(Message):
-    """The mean of the encoder's states, for each text."""
+    """The embedding of each text: the mean of the encoder's states."""
 
     model: str
     embeddings: list[list[float]]
 
 
 class ModelInfo(Message):
-    """A model that is served."""
+    """A served model."""
 
     name: str
     architecture: str
@@ -304,13 +310,13 @@ class ModelInfo(Message):
 
 
 class ModelsResponse(Message):
-    """What is served; the first is taken where a request names none."""
+    """The served models; the first one answers requests that name none."""
 
     models: list[ModelInfo]
 
 
 class TaskInfo(Message):
-    """A task that is known."""
+    """A known task."""
 
     name: str
     title: str
@@ -318,7 +324,7 @@ class TaskInfo(Message):
 
 
 class TasksResponse(Message):
-    """All tasks; which of them a model was trained on is for its owner to know."""
+    """All known tasks, whether or not a served model was trained on them."""
 
     tasks: list[TaskInfo]
 

@@ -20,20 +20,20 @@ from kebyt5.serving.options import ServeOptions
 from kebyt5.serving.service import LocalService
 
 _OTHER_FILES = 128
-"""Open files that are no connection."""
+"""Open files that are not connections."""
 
 _SWITCH_SECONDS = 0.0005
 
 
 def bind(host: str, port: int) -> list[socket.socket]:
-    """Sockets of an address, on which nobody listens yet.
+    """Binds sockets to an address without listening yet.
 
     Args:
-        host: The address.
-        port: 0 for any that is free.
+        host: Address to bind to.
+        port: Port to bind to; 0 for any free one.
 
     Raises:
-        InputError: It is taken, or cannot be had.
+        InputError: The address is in use or not available.
     """
 
     async def bound() -> list[socket.socket]:
@@ -57,21 +57,22 @@ def run(
     playground: bool,
     threads: int,
 ) -> None:
-    """Serves models until SIGTERM or SIGINT, and then finishes what is accepted.
+    """Serves models until SIGTERM or SIGINT, and then finishes the accepted requests.
 
     Args:
-        models: By name.
+        models: Models by name.
         options: Limits and keys.
-        sockets: Of the address to listen at, as `bind` gives them.
-        playground: Whether to have it at `/`; it asks for no key.
-        threads: PyTorch's, for the products of each model.
+        sockets: Sockets to listen on, from `bind`.
+        playground: Whether to mount the playground at `/`; it does not ask for a key.
+        threads: Number of PyTorch threads that each model computes with.
 
     Raises:
-        InputError: This process may open too few files, or the file of keys cannot be used.
+        InputError: This process may open too few files, or the file of keys is invalid.
     """
     ImpatientProtocol.max_connections = _open_files() - _OTHER_FILES
     configure()
-    # Engine and event loop take turns; at Python's 5 ms, a refusal would wait for several of them.
+    # The engine and the event loop compete for the GIL; at the default of 5 ms per turn, a refusal
+    # would wait for several turns.
     sys.setswitchinterval(_SWITCH_SECONDS)
     addresses = [f"{host}:{port}" for host, port, *_ in (each.getsockname() for each in sockets)]
     log("starting", addresses=addresses, models=list(models))
@@ -89,18 +90,18 @@ def run(
         server_header=False,
         timeout_graceful_shutdown=math.ceil(options.drain_seconds),
     )
-    # What is there by now stays; looking through it for garbage would keep everybody waiting.
+    # Objects made so far are permanent; scanning them for garbage would delay all requests.
     gc.collect()
     gc.freeze()
     _Server(config, app.state.stopping).run(list(sockets))
 
 
 class _Server(uvicorn.Server):
-    """Ends also those responses that go on as long as a page is open.
+    """A server whose shutdown also ends responses that last as long as a page is open.
 
     Args:
-        config: How to serve.
-        stopping: What such responses wait for.
+        config: Configuration of Uvicorn.
+        stopping: The event that such responses wait for.
     """
 
     def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
@@ -108,13 +109,13 @@ class _Server(uvicorn.Server):
         self._stopping = stopping
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Takes no more connections and waits for those that there are."""
+        """Stops accepting connections and waits for the open ones."""
         self._stopping.set()
         await super().shutdown(sockets)
 
 
 def _open_files() -> int:
-    """Allows this process as many open files as it may have, and says how many."""
+    """Raises this process's limit of open files as far as allowed, and returns it."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = 65_536 if most == resource.RLIM_INFINITY else min(most, 65_536)
     if most <= _OTHER_FILES:

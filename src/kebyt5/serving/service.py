@@ -1,4 +1,4 @@
-"""A model in this process, as a service."""
+"""The service of a model in this process."""
 
 import asyncio
 import time
@@ -45,23 +45,24 @@ from kebyt5.serving.tasks import RESPONSES, TaskRequest, TaskResponse, answered,
 from kebyt5.serving.threads import Expendable
 from kebyt5.serving.worker import Worker
 from kebyt5.tasks import Example, Task, get_task
+from kebyt5.tasks.metrics.classification import softmax
 
 COMPILERS = 4
 """Constraints that are compiled at the same time."""
 
 WARM_UP = 0.5
-"""Seconds after which a service that starts tries no larger batch."""
+"""Seconds after which the warm-up of a service tries no longer texts."""
 
 
 @dataclass(frozen=True)
-class Predicted:
-    """What a model said to one example of a task.
+class TaskAnswer:
+    """A model's answer to one example of a task.
 
     Attributes:
         text: The answer.
-        inputs: What the model read, a text for each window.
-        shortened: Whether it did not see the whole at once.
-        log_likelihoods: Of the task's labels, where these were compared.
+        inputs: The texts that the model read, one for each window.
+        shortened: Whether the model could not see the whole input at once.
+        log_likelihoods: Log-likelihoods of the task's labels; None if they were not compared.
     """
 
     text: str
@@ -71,18 +72,18 @@ class Predicted:
 
 
 class LocalService:
-    """A model in this process, behind its worker.
+    """A model in this process, run by a worker thread.
 
     Args:
-        name: Of the model.
-        model: In evaluation mode.
-        options: Limits.
-        threads: PyTorch's, for its products; those of the thread that makes it where None.
+        name: Name of the model.
+        model: The model, in evaluation mode.
+        options: Limits of the server.
+        threads: Number of PyTorch threads to compute with; that of the calling thread if None.
 
     Attributes:
-        model: As given.
-        places: Those of accepted texts, and how many of them are in use.
-        worker: Runs the model.
+        model: The model.
+        places: The places for accepted texts.
+        worker: The worker that runs the model.
     """
 
     def __init__(
@@ -103,13 +104,13 @@ class LocalService:
         )
 
     def start(self) -> None:
-        """Begins to work, with everything in place that the first text would wait for."""
+        """Starts the worker and warms it up, so that the first text need not wait for that."""
         self.worker.start(self._warm_up)
 
     def _warm_up(self, engine: Engine) -> None:
-        """Full batches of ever longer texts, as far as they are quick.
+        """Generates full batches of ever longer texts, for about `WARM_UP` seconds.
 
-        They show whether there is memory for them before anybody waits.
+        This also shows whether there is enough memory before the first request arrives.
         """
         longest = self._options.max_input_bytes
         began, size = time.monotonic(), min(16, longest)
@@ -120,17 +121,17 @@ class LocalService:
         engine.statistics = Statistics()
 
     async def stop(self) -> None:
-        """Finishes what is accepted."""
+        """Finishes the accepted requests and stops the worker."""
         await asyncio.to_thread(self.worker.stop)
 
     @property
     def refusal(self) -> Problem | None:
-        """Why it accepts nothing at all now; None where it may."""
+        """The problem to refuse every request with while all places are taken; None otherwise."""
         return self.places.refusal()
 
     @property
     def is_alive(self) -> bool:
-        """Whether its thread runs, and is not stuck."""
+        """Whether the worker's thread runs and is not stuck."""
         return self.worker.is_alive
 
     async def info(self) -> ModelInfo:
@@ -149,9 +150,9 @@ class LocalService:
         return GenerateResponse(model=self.name, results=results)
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[Event]:
-        """Generates texts and yields them as they grow; at first None, once it is accepted."""
+        """Yields None once the request is accepted, then the texts piece by piece."""
         events: asyncio.Queue[Event | BaseException] = asyncio.Queue()
-        # A task of its own, as whoever does not read on must not keep the places.
+        # A separate task, so that a client that stops reading does not keep its places.
         writing = asyncio.create_task(self._write(request, events))
         try:
             unfinished = len(request.inputs)
@@ -185,15 +186,15 @@ class LocalService:
         request: ModelRequest,
         by_likelihood: bool,
         constrained: bool = False,
-    ) -> list[Predicted]:
-        """Answers examples of a task, as `kebyt5.evaluation.predict` does.
+    ) -> list[TaskAnswer]:
+        """Answers examples of a task in the same way as `kebyt5.evaluation.predict`.
 
         Args:
-            task: What they belong to.
-            examples: Without gold.
-            request: Says when they have to be done.
-            by_likelihood: Whether labels are compared rather than written.
-            constrained: Whether only what may be an answer is written.
+            task: The task of the examples.
+            examples: Examples without gold.
+            request: The request, which may name a deadline.
+            by_likelihood: Whether to take the likeliest label instead of generating one.
+            constrained: Whether to generate only texts that may be an answer.
         """
         for example in examples:
             self._admission.check_size(example.inputs.values())
@@ -209,7 +210,7 @@ class LocalService:
                 else:
                     chosen = await self._answers(task, windows, constrained, deadline)
         return [
-            Predicted(*each)
+            TaskAnswer(*each)
             for each in zip(chosen, windows.of(inputs), windows.shortened, found, strict=True)
         ]
 
@@ -229,13 +230,13 @@ class LocalService:
         return FillResponse(model=self.name, fillings=fillings)
 
     async def score(self, request: ScoreRequest) -> ScoreResponse:
-        """Judges candidates."""
+        """Scores candidate outputs by their likelihood."""
         sizes = [len(text.encode()) for text in request.candidates]
         self._admission.check_new_bytes(max(sizes), "candidates")
         with self._admission.admit(request, [request.input]) as deadline:
             async with asyncio.timeout_at(deadline):
                 (row,) = await self._log_likelihoods([request.input], [request.candidates])
-        shares = torch.tensor(row, dtype=torch.float64).softmax(0).tolist()
+        shares = softmax(np.array(row)).tolist()
         scores = [
             Score(log_likelihood=value, bytes=size, probability=share)
             for value, size, share in zip(row, sizes, shares, strict=True)
@@ -243,7 +244,7 @@ class LocalService:
         return ScoreResponse(model=self.name, scores=scores, best=row.index(max(row)))
 
     async def embed(self, request: EmbedRequest) -> EmbedResponse:
-        """Represents texts by the means of their encoder states."""
+        """Embeds texts as the means of their encoder states."""
         with self._admission.admit(request, request.inputs) as deadline:
             ids = [encode_input(text, "huggingface") for text in request.inputs]
             left = list(range(len(ids)))
@@ -269,7 +270,7 @@ class LocalService:
     ) -> GenerationOptions:
         self._admission.check_new_bytes(request.max_new_bytes, "max_new_bytes")
         if request.sentinels == "pretraining":
-            for text in request.inputs:  # too many blanks are refused before anything is done
+            for text in request.inputs:  # refuses too many blanks before any work is done
                 encode_input(text, request.sentinels)
         constraint = None
         if request.constraint:
@@ -289,7 +290,7 @@ class LocalService:
     async def _generate_all(
         self, inputs: Sequence[str], options: Sequence[GenerationOptions]
     ) -> list[Generated]:
-        """Generates a text for each input; where one fails, the others are given up."""
+        """Generates a text for each input; if one fails, the others are cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
@@ -303,7 +304,7 @@ class LocalService:
     async def _write(
         self, request: GenerateRequest, events: asyncio.Queue[Event | BaseException]
     ) -> None:
-        """Generates texts and puts the events of their stream in a queue."""
+        """Generates the texts of a streamed request and puts their events in a queue."""
         try:
             with self._admission.admit(request, request.inputs) as deadline:
                 options = await self._generation_options(request, deadline)
@@ -321,7 +322,7 @@ class LocalService:
         options: GenerationOptions,
         events: asyncio.Queue[Event | BaseException],
     ) -> None:
-        """Puts what is generated for one input among the events of all."""
+        """Puts the events of one input in the queue."""
         try:
             async with aclosing(self.worker.stream(input, options)) as pieces:
                 async for piece in pieces:
@@ -343,7 +344,7 @@ class LocalService:
             def work(model: PreTrainedModel, pair: tuple[str, Sequence[str]] = pair) -> np.ndarray:
                 return log_likelihoods(model, [pair[0]], [pair[1]])[0]
 
-            # One input at a time, so that others get their turn in between.
+            # One input at a time, so that other requests get a turn in between.
             row = await self.worker.call(work, _is_long(*pair))
             rows.append(row.tolist())
         return rows
@@ -354,7 +355,7 @@ class LocalService:
         """Generates texts for all windows and chooses one for each example."""
         constraints: Sequence[Constraint | None] = [None] * len(windows.shown)
         if constrained:
-            # That of a long parse takes a while, in which others are answered.
+            # The constraint of a long parse takes a while to build; other requests need not wait.
             constraints = await asyncio.to_thread(task_constraints, task, windows.shown)
         options = [
             GenerationOptions(
@@ -374,7 +375,7 @@ class LocalService:
 
 
 def _is_long(input: str, candidates: Sequence[str]) -> bool:
-    """Whether it takes more than a few passes to judge candidates."""
+    """Tells whether scoring the candidates takes more than a few passes."""
     longest = max(len(text.encode()) for text in (input, *candidates))
     return len(candidates) * longest > 4 * LARGEST_PASS
 
@@ -388,4 +389,4 @@ def _seconds_until(deadline: float) -> float:
     return max(0.0, deadline - asyncio.get_running_loop().time())
 
 
-__all__ = ["LocalService", "Predicted"]
+__all__ = ["LocalService", "TaskAnswer"]

@@ -1,4 +1,4 @@
-"""What the tasks take and give over HTTP: objects instead of prompts and marks."""
+"""Requests and responses of the tasks over HTTP: objects instead of prompts and marks."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Discriminator, Field, JsonValue, create_model
 
 from kebyt5.serving.schemas import (
-    LONGEST_BATCH,
+    MAX_BATCH,
     ONE,
     SEVERAL,
     Message,
@@ -17,40 +17,46 @@ from kebyt5.serving.schemas import (
     one_or_several,
 )
 from kebyt5.tasks import TASKS, Example, Parsed, Task
+from kebyt5.tasks.metrics.classification import softmax
 from kebyt5.tasks.mrc import UNKNOWN
+from kebyt5.tasks.wos import SPEAKERS
 
 Cell = Annotated[str, Field(pattern=r"^[^\t\n]+$")]
 
 
 class TaskRequest(ModelRequest):
-    """What a request to any task has; each task says what its `input` is."""
+    """Base of the requests to a task; each task declares its own `input`."""
 
     input: Any
     constrain: bool = Field(
-        default=False, description="Generate only what an answer may be: a label, else valid text."
+        default=False,
+        description="Generate only what may be an answer: a label, a marked sentence or the like,"
+        " or any valid text.",
     )
 
 
 class LabelTaskRequest(TaskRequest):
-    """What a request has where answers are one of a few labels."""
+    """Base of the requests to a task whose answers are labels."""
 
     decoding: Literal["likelihood", "generation"] = Field(
         default="likelihood",
-        description="Take the likeliest label, or generate one byte by byte; what is no label then"
-        " becomes the nearest.",
+        description="Take the likeliest label, or generate one byte by byte; a generated text that"
+        " is not a label is replaced by the most similar one.",
     )
 
 
 class Answered(Message):
-    """What every answer of a task has besides the answer itself."""
+    """Base of the answers of a task: how the model came to the answer."""
 
-    text: str = Field(description="What the model wrote.")
-    unparsed: str | None = Field(description="Why the text is no answer as it should be, if so.")
+    text: str = Field(description="The text that the model wrote.")
+    unparsed: str | None = Field(
+        description="Why the text is malformed; null if it is well-formed."
+    )
     shortened: bool = Field(description="Whether the model could not see the whole input at once.")
 
 
 class TaskResponse(Message):
-    """What a response of any task has; each task says what its `results` are."""
+    """Base of the responses of a task; each task declares its own `results`."""
 
     model: str
     results: list[Any]
@@ -62,7 +68,7 @@ class Entity(Message):
     text: str
     type: str
     start: int
-    end: int = Field(description="Behind the last character.")
+    end: int = Field(description="Offset after the last character.")
 
 
 class Entities(Answered):
@@ -75,8 +81,8 @@ class WordInput(Message):
     """A word (eojeol) with its morphemes."""
 
     word: Cell
-    lemmas: Cell = Field(description="Divided by blanks.")
-    tags: Cell = Field(description="Divided by +.")
+    lemmas: Cell = Field(description="Lemmas of the morphemes, separated by blanks.")
+    tags: Cell = Field(description="Tags of the morphemes, separated by +.")
 
 
 class SentenceOfWords(Message):
@@ -89,7 +95,7 @@ class SentenceOfWords(Message):
 class Arc(Message):
     """A word and what it depends on."""
 
-    index: int = Field(description="From 1 on.")
+    index: int = Field(description="Number of the word, from 1.")
     word: str
     head: int | None = Field(description="Index of the head, 0 for the root; null if unreadable.")
     label: str | None
@@ -102,7 +108,7 @@ class Tree(Answered):
 
 
 class Evidence(Message):
-    """Where an answer stands in the context, in characters."""
+    """Where the context contains an answer, in characters."""
 
     start: int
     end: int
@@ -117,7 +123,7 @@ class Answer(Answered):
 
 
 class Turn(Message):
-    """What somebody says."""
+    """One turn of a dialogue."""
 
     speaker: Literal["user", "system"]
     text: Annotated[str, Field(pattern=r"^[^\n]+$")]
@@ -130,7 +136,7 @@ class Dialogue(Message):
 
 
 class SlotValue(Message):
-    """Something that the user wants."""
+    """One thing that the user wants."""
 
     domain: str
     slot: str
@@ -138,13 +144,13 @@ class SlotValue(Message):
 
 
 class DialogueState(Answered):
-    """All that the user wants so far."""
+    """Everything that the user wants so far."""
 
     state: list[SlotValue]
 
 
 class Likelihoods(Answered):
-    """How likely each label is; null where they were not compared."""
+    """Base of label answers: the likelihood of each label; null if they were not compared."""
 
     log_likelihoods: dict[str, float] | None
     probabilities: dict[str, float] | None
@@ -170,14 +176,14 @@ class Output(Answered):
 
 @dataclass(frozen=True)
 class Form:
-    """How a task looks over HTTP.
+    """Messages of a task, and how they map to its own inputs and answers.
 
     Attributes:
-        input: One example.
-        output: One answer.
-        content: What an `output` has beyond `Answered`.
-        fields: The task's own input fields of an `input`.
-        example: An `input`, for the documentation.
+        input: Message of one input.
+        output: Message of one answer.
+        content: Makes the fields of an `output` that `Answered` does not have.
+        fields: Makes the task's own input fields from an `input`.
+        example: Content of an `input`, for the documentation.
     """
 
     input: type[Message]
@@ -232,7 +238,7 @@ def _words(sentence: SentenceOfWords) -> dict[str, str]:
 
 
 def _dialogue(dialogue: Dialogue) -> dict[str, str]:
-    speakers = {"user": "사용자: ", "system": "시스템: "}
+    speakers = {"user": SPEAKERS["user"], "system": SPEAKERS["sys"]}
     lines = (f"{speakers[turn.speaker]}{turn.text}" for turn in dialogue.turns)
     return {"dialogue": "\n".join(lines)}
 
@@ -242,7 +248,7 @@ def _texts(message: Message) -> dict[str, str]:
 
 
 def _input_of(task: str) -> type[Message]:
-    """A message that has a task's input fields, each a text."""
+    """Makes a message with a task's input fields, each a text."""
     fields: dict[str, Any] = dict.fromkeys(TASKS[task].input_fields, (Text, ...))
     title = f"{task.capitalize()}Input"
     return create_model(title, __base__=Message, __doc__=TASKS[task].title, **fields)
@@ -288,7 +294,7 @@ _SPECIAL = {
 
 
 def _form(task: str) -> Form:
-    """The form of a task; one that is not known here takes texts and gives a label or whatever."""
+    """Returns the form of a task; by default texts in, and a label or the task's answer out."""
     if task in _SPECIAL:
         return _SPECIAL[task]
     output, content = (Label, _label) if TASKS[task].labels else (Output, _output)
@@ -296,13 +302,13 @@ def _form(task: str) -> Form:
 
 
 FORMS = {task: _form(task) for task in TASKS}
-"""How every task looks, by its name."""
+"""The form of every task, by its name."""
 
 
 def _request(task: str) -> type[TaskRequest]:
     form = FORMS[task]
     one: Any = form.input
-    several = Annotated[list[one], Field(min_length=1, max_length=LONGEST_BATCH), SEVERAL]
+    several = Annotated[list[one], Field(min_length=1, max_length=MAX_BATCH), SEVERAL]
     either = Annotated[Annotated[one, ONE] | several, Discriminator(one_or_several)]
     examples = [form.example] if form.example else None
     fields: dict[str, Any] = {"input": (either, Field(examples=examples))}
@@ -330,7 +336,7 @@ RESPONSES = {task: _response(task) for task in FORMS}
 
 
 def examples_of(task: Task, request: TaskRequest) -> list[Example]:
-    """The task's own examples of what a request has."""
+    """Makes the task's examples from the inputs of a request."""
     fields = FORMS[task.name].fields
     inputs = request.input if isinstance(request.input, list) else [request.input]
     return [task.example(**fields(each)) for each in inputs]
@@ -343,14 +349,14 @@ def answered(
     shortened: bool,
     log_likelihoods: Sequence[float] | None = None,
 ) -> Answered:
-    """What a model wrote, as the answer to an example.
+    """Makes the answer message of a text that a model wrote.
 
     Args:
-        task: What the example belongs to.
-        example: What was asked.
-        text: What the model wrote.
-        shortened: Whether it could not see the whole at once.
-        log_likelihoods: Of the task's labels, where these were compared.
+        task: The task of the example.
+        example: The example that was asked.
+        text: The text that the model wrote.
+        shortened: Whether the model could not see the whole input at once.
+        log_likelihoods: Log-likelihood of each of the task's labels, if they were compared.
     """
     parsed = task.parse(text, example)
     form = FORMS[task.name]
@@ -359,8 +365,7 @@ def answered(
         content |= {"log_likelihoods": None, "probabilities": None}
         if log_likelihoods is not None:
             values = np.asarray(log_likelihoods)
-            weights = np.exp(values - values.max())
-            shares = (weights / weights.sum()).tolist()
+            shares = softmax(values).tolist()
             content["log_likelihoods"] = dict(zip(task.labels, values.tolist(), strict=True))
             content["probabilities"] = dict(zip(task.labels, shares, strict=True))
     return form.output(text=text, unparsed=parsed.reason, shortened=shortened, **content)

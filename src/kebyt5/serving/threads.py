@@ -1,9 +1,9 @@
-"""Threads of a server: who multiplies with the cores, and who may be given up.
+"""Threads of a server: sharing the cores among them, and giving up those that never end.
 
-OpenMP as GNU has it keeps a pool of threads for every thread that ever asked for products. Once all
-pools together have more threads than there are cores, it no longer waits actively for the next
-product, and the short ones of a decoder take twice as long. So the thread that starts a server
-computes alone, and those that run models share the cores.
+GNU OpenMP keeps a pool of threads for every thread that ever ran a parallel region. Once all pools
+together have more threads than there are cores, idle threads stop spinning while they wait, and the
+short products of a decoder take twice as long. So the thread that starts a server computes with one
+thread only, and the threads that run models share the cores.
 """
 
 import asyncio
@@ -19,18 +19,17 @@ import torch
 T = TypeVar("T")
 
 _NICE = 5
-"""By which a thread that multiplies is nicer than one that answers, whose share of a core is three
-times as large then."""
+"""Niceness added to compute threads, which triples the share of those that answer requests."""
 
 
 def leave_cores_to_workers(workers: int) -> int:
-    """Has this thread multiply alone from now on; call it before it first does.
+    """Limits this thread to a single compute thread; call it before PyTorch first computes.
 
     Args:
-        workers: Threads that are to share the cores instead.
+        workers: Number of worker threads that share the cores instead.
 
     Returns:
-        How many threads of PyTorch's each of them may have.
+        The number of PyTorch threads that each worker may use.
     """
     cores = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -38,10 +37,10 @@ def leave_cores_to_workers(workers: int) -> int:
 
 
 def give_way() -> None:
-    """Has this thread, and the pool it is to make, yield its core to those that answer requests.
+    """Lowers the priority of this thread, and of its future pool, below those answering requests.
 
-    Products keep all cores busy for as long as there is anything to do, and a refusal that waits
-    for its turn among them comes late. On Linux, where each thread has a niceness of its own.
+    Compute threads keep all cores busy while there is work, so without this even a refusal would be
+    late. It has an effect on Linux only, where each thread has its own niceness.
     """
     if sys.platform == "linux":
         thread = threading.get_native_id()

@@ -1,4 +1,4 @@
-"""The thread that a model runs in, and how coroutines ask it for texts and other work."""
+"""The thread that runs a model, and how coroutines hand it work."""
 
 import asyncio
 import logging
@@ -22,29 +22,29 @@ T = TypeVar("T")
 _Event = str | Generated | BaseException
 
 PIECES_EVERY = 0.05
-"""Seconds between the pieces of a stream, at least: what else happens to each costs time too."""
+"""Shortest time, in seconds, between two pieces of a stream, since handling each one costs time."""
 
 STUCK = 300.0
-"""Seconds from one pass to the next, or to the end of what is to do, after which a worker counts as
-hung; the slowest pass, of the longest texts through a large model, takes a part of that."""
+"""Seconds without the end of a pass, or of the work, after which a worker counts as hung. The
+slowest pass, of the longest texts through a large model, takes a fraction of this."""
 
 
 class Abandoned(Exception):
-    """Nobody waits for a call any more."""
+    """Raised inside a call that nobody waits for any more."""
 
 
 class Worker:
-    """One engine, driven by one thread of its own.
+    """One engine, driven by its own thread.
 
-    Whatever else needs the model runs in the same thread, in turns: between the passes of its
-    decoder the engine has a turn as well, so no text waits for the end of it, and of a long call
-    so has a short one that waits.
+    Other functions of the model run in the same thread (`call`). Between their decoder passes the
+    engine gets a turn, so no text waits for a call to end; within a long call, waiting short calls
+    get a turn too.
 
     Args:
-        model: In evaluation mode; nobody else may change it.
-        slots: Texts that are decoded at the same time.
-        name: Of the thread.
-        threads: PyTorch's, for its products; those of the thread that makes it where None.
+        model: The model, in evaluation mode; nobody else may change it.
+        slots: Number of texts decoded at the same time.
+        name: Name of the thread.
+        threads: Number of PyTorch threads to compute with; that of the calling thread if None.
     """
 
     def __init__(
@@ -60,23 +60,24 @@ class Worker:
         self._stopping = False
         self._ending = threading.Lock()
         self._ended: BaseException | None = None
-        self._arrived: deque[_Ticket] = deque()  # here the threads meet,
-        self._short: deque[_Call[Any]] = deque()  # here,
-        self._long: deque[_Call[Any]] = deque()  # and here
+        # These three are shared between threads; appending and popping are atomic.
+        self._arrived: deque[_Ticket] = deque()
+        self._short: deque[_Call[Any]] = deque()
+        self._long: deque[_Call[Any]] = deque()
         self._running: _Call[Any] | None = None
         self._is_stepping = False
         self._open: list[_Ticket] = []
         self._pieces_due = 0.0
-        self._next_pass_due = math.inf  # while there is nothing to do
+        self._next_pass_due = math.inf  # no pass is due while there is no work
 
     def start(self, prepare: Callable[[Engine], None] | None = None) -> None:
-        """Begins to work and waits until it is ready for requests.
+        """Starts the thread and waits until it is ready for requests.
 
         Args:
-            prepare: Called in the worker's thread before anything else.
+            prepare: Function to call in the worker's thread before anything else.
 
         Raises:
-            Exception: From `prepare`; the thread has ended then, and so does every call.
+            Exception: From `prepare`; the thread has then ended, and every later call fails.
         """
         self._prepare = prepare
         self._thread.start()
@@ -85,21 +86,21 @@ class Worker:
         self._prepared.result()
 
     def stop(self) -> None:
-        """Finishes what was asked for and ends the thread."""
+        """Finishes all work that was handed over and ends the thread."""
         self._stopping = True
         self._wake.set()
         self._thread.join()
 
     @property
     def is_alive(self) -> bool:
-        """Whether the thread runs, and is not stuck in what it does."""
+        """Whether the thread runs and is not stuck."""
         return self._thread.is_alive() and time.monotonic() < self._next_pass_due
 
     async def generate(self, input: str, options: GenerationOptions) -> Generated:
         """Generates one text; cancelling the coroutine frees the slot.
 
         Raises:
-            Exception: Whatever kept it from being generated, such as a `ConstraintError`.
+            Exception: Whatever made the generation fail, such as a `ConstraintError`.
         """
         outcome: Generated | None = None
         async for event in self._events(input, options, streams=False):
@@ -109,15 +110,15 @@ class Worker:
         return outcome
 
     def stream(self, input: str, options: GenerationOptions) -> AsyncGenerator[str | Generated]:
-        """Yields whole characters as they come, at last what `generate` returns."""
+        """Yields whole characters as they are generated, and finally what `generate` returns."""
         return self._events(input, options, streams=True)
 
     async def call(self, function: Callable[[PreTrainedModel], T], is_long: bool = False) -> T:
         """Runs a function of the model in the worker's thread; cancelling the coroutine ends it.
 
         Args:
-            function: Of the model.
-            is_long: Whether it takes many passes, between which others may run that do not.
+            function: Takes the model; its result is returned.
+            is_long: Whether it takes many passes, between which short calls may run.
         """
         call = _Call(function, is_long)
         self._hand_over(call, self._long if is_long else self._short)
@@ -145,12 +146,12 @@ class Worker:
             self._wake.set()
 
     def _hand_over(self, asked: T, place: deque[T]) -> None:
-        """Puts something where the worker's thread finds it.
+        """Adds a ticket or a call to a queue of the worker's thread and wakes the thread.
 
         Raises:
-            BaseException: What ended that thread.
+            BaseException: The error that ended the thread.
         """
-        with self._ending:  # either it is there before the thread ends, or this knows of the end
+        with self._ending:  # `_end` fails everything in the queues, so nothing may be added after
             if self._ended:
                 raise self._ended
             place.append(asked)
@@ -158,7 +159,7 @@ class Worker:
 
     def _run(self) -> None:
         try:
-            torch.set_num_threads(self._threads)  # of this one, and of those that compute later
+            torch.set_num_threads(self._threads)  # for this thread, and threads that start later
             give_way()
             if self._prepare:
                 self._prepare(self.engine)
@@ -166,7 +167,7 @@ class Worker:
             while True:
                 self._wake.clear()
                 is_busy = self._turn()
-                # A long call first: the short ones have their turns in it.
+                # A long call goes first, since short calls get turns within it.
                 if call := _next(self._long) or _next(self._short):
                     self._answer(call)
                 elif not is_busy:
@@ -184,7 +185,7 @@ class Worker:
             self._end(RuntimeError("the worker is stopped"))
 
     def _end(self, error: BaseException) -> None:
-        """Fails what was asked for and not answered; from now on nothing is handed over."""
+        """Fails all unanswered work; from now on `_hand_over` raises `error`."""
         with self._ending:
             self._ended = error
         _deliver((ticket, error) for ticket in (*self._open, *self._arrived))
@@ -192,7 +193,7 @@ class Worker:
             call.fail(error)
 
     def _turn(self) -> bool:
-        """Lets the engine decode a pass and hands on what came of it."""
+        """Runs one pass of the engine, delivers its output, and tells whether work is left."""
         self._next_pass_due = time.monotonic() + STUCK
         self._is_stepping = True
         try:
@@ -212,9 +213,9 @@ class Worker:
     def _answer(self, call: "_Call[Any]") -> None:
         def between_passes(*_: Any) -> None:
             if self._running is not call or threading.current_thread() is not self._thread:
-                return  # a pass of another call, or of whoever else has the model
+                return  # the pass belongs to another call, or to another user of the model
             if self._is_stepping:
-                return  # the engine's own, which reads again where a byte is in doubt
+                return  # the pass is the engine's own: it reads again where a byte is in doubt
             self._turn()
             if call.is_long and (short := _next(self._short)):
                 self._answer(short)
@@ -239,11 +240,11 @@ class Worker:
 
 
 class _Ticket:
-    """A text on its way, between the worker's thread and a coroutine.
+    """A text being generated, with the queue that carries it from the worker to a coroutine.
 
     Args:
-        generation: What the engine has of it.
-        streams: Whether it is wanted piece by piece.
+        generation: The engine's handle of the text.
+        streams: Whether the coroutine wants the text piece by piece.
     """
 
     def __init__(self, generation: Generation, streams: bool) -> None:
@@ -254,10 +255,10 @@ class _Ticket:
         self._streams = streams
 
     def collect(self, pieces: bool) -> "Iterator[tuple[_Ticket, _Event]]":
-        """What there is to hand on; called in the worker's thread.
+        """Yields the new events of this text; called in the worker's thread.
 
         Args:
-            pieces: Whether text is wanted also before the end.
+            pieces: Whether to yield pieces of text before the end, too.
         """
         self.is_done = self.generation.done
         if self._streams and (pieces or self.is_done) and (text := self.generation.new_text()):
@@ -270,7 +271,7 @@ class _Ticket:
 
 
 def _deliver(events: Iterable[tuple[_Ticket, _Event]]) -> None:
-    """Gives coroutines something to take, all those of a loop at once."""
+    """Puts events in the queues of their coroutines, with one call for each event loop."""
     by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Ticket, _Event]]] = {}
     for ticket, event in events:
         by_loop.setdefault(ticket.loop, []).append((ticket, event))
@@ -285,7 +286,7 @@ def _put(events: Sequence[tuple[_Ticket, _Event]]) -> None:
 
 
 class _Call(Generic[T]):
-    """A function on its way to the worker's thread and its result on the way back."""
+    """A function to run in the worker's thread, and the future of its result."""
 
     def __init__(self, function: Callable[[PreTrainedModel], T], is_long: bool) -> None:
         self.function = function
@@ -294,18 +295,18 @@ class _Call(Generic[T]):
         self.is_wanted = True
 
     def succeed(self, result: T) -> None:
-        """Hands on a result, unless nobody waits for it."""
+        """Sets the result, unless nobody waits for it."""
         if self.future.set_running_or_notify_cancel():
             self.future.set_result(result)
 
     def fail(self, error: BaseException) -> None:
-        """Hands on an error, unless nobody waits for it."""
+        """Sets the error, unless nobody waits for it."""
         if self.future.set_running_or_notify_cancel():
             self.future.set_exception(error)
 
 
 def _next(calls: deque[_Call[Any]]) -> _Call[Any] | None:
-    """The first call that somebody waits for, taken out; None where there is none."""
+    """Pops the first call that somebody still waits for; None if there is none."""
     while calls:
         if (call := calls.popleft()).is_wanted:
             return call

@@ -1,4 +1,4 @@
-"""The downstream tasks, one file each, found by name."""
+"""The downstream tasks, one file each, and the registry that finds them by name."""
 
 import re
 from difflib import get_close_matches
@@ -40,7 +40,7 @@ def get_task(name: str) -> Task:
     """Returns the task of that name.
 
     Raises:
-        InputError: No such task; the message suggests the nearest name.
+        InputError: There is no such task; the message suggests the nearest name.
     """
     if name not in TASKS:
         raise InputError(
@@ -50,7 +50,7 @@ def get_task(name: str) -> Task:
 
 
 def _nearest(name: str) -> str:
-    """The task whose name, or what its title has in brackets, is most like a name."""
+    """Finds the task whose name, or the part of its title in brackets, is most similar."""
     known = {task: task for task in TASKS}
     for task, kind in TASKS.items():
         for word in _WORD.findall(kind.title.lower().partition("(")[2]):

@@ -1,4 +1,4 @@
-"""Dependency parsing (KLUE-DP): the model writes head and label of each word, in their order."""
+"""Dependency parsing (KLUE-DP): the model writes the head and label of each word in order."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -16,11 +16,11 @@ from kebyt5.tasks.metrics.dp import LABELS, MISSING, Arc, arc_label_scores, scor
 from kebyt5.tasks.task import Example, Parsed, Task
 
 _SEPARATOR = "▁"
-# The published evaluation knows the line by five characters and cuts off eight.
+# The published evaluation recognizes the line by five characters and removes eight.
 _LINE = re.compile(r"^depre.{0,3}(.*)", re.MULTILINE)
-_LINE_BEHIND_SOMETHING = re.compile(r"depre.{0,3}(.*)")
-# What stands before the head is not looked at: published outputs have the number of the word, also
-# with its length, or the word itself there. No more digits than Python is willing to convert.
+_LINE_ANYWHERE = re.compile(r"depre.{0,3}(.*)")
+# The part before the head is ignored: in published outputs it is the number of the word, with or
+# without its length, or the word itself. The number of digits is one that Python can convert.
 _ENTRY = re.compile(r"\(.+?, ([0-9]{1,1000}), ([A-Z_]+)\)")
 _NUMBER = re.compile("[0-9]{1,4}")
 _NAME = re.compile(r"##\s*(\S+)\t(.*)")
@@ -32,10 +32,10 @@ Row = tuple[str, str, str, str, str, str]
 
 
 class DP(Task):
-    """KLUE-DP: gold and answers are one `Arc` a word.
+    """KLUE-DP: gold and answers have one `Arc` per word.
 
     The input field `words` has a line `word<TAB>lemmas<TAB>tags` for each word: the lemmas of its
-    morphemes divided by blanks, their tags by +.
+    morphemes separated by blanks, their tags separated by +.
     """
 
     name: ClassVar[str] = "dp"
@@ -48,8 +48,9 @@ class DP(Task):
     def read(self, path: str | Path) -> list[Example]:
         """Reads a KLUE-DP tsv, or the `.parquet` table on the hub.
 
-        In a tsv blank lines divide sentences, lines that begin with `##` are comments; the comment
-        `## name<TAB>sentence` names the sentence below it. Without it the sentence is its words.
+        In a tsv, blank lines separate sentences, and lines that begin with `##` are comments; the
+        comment `## name<TAB>sentence` gives the name and text of the sentence below it. Without
+        it, the text is the words joined by blanks.
         """
         parquet = Path(path).suffix.lower() == ".parquet"
         examples = list(_read_parquet(path) if parquet else _read_table(path))
@@ -58,7 +59,7 @@ class DP(Task):
         return examples
 
     def input_text(self, example: Example) -> str:
-        """The sentence and its morphemes under the published prompt."""
+        """Returns the sentence and its morphemes in the published prompt."""
         rows = (
             f"{number}/{word}/{len(word)}/{lemmas}/{tags}/{_first_and_last(lemmas, tags)}\n"
             for number, (word, lemmas, tags) in enumerate(_words(example), 1)
@@ -67,17 +68,17 @@ class DP(Task):
         return f"task: Dependency Parsing\n\nInput: {sentence}\nLemmas: {''.join(rows)}"
 
     def target_text(self, example: Example) -> str:
-        """The arcs of all words, each with the number and the length of its word."""
+        """Returns the arcs of all words, each with the number and the length of its word."""
         return "".join(_pieces(_words(example), self.gold(example)))
 
     def parse(self, text: str, example: Example) -> Parsed:
         """Reads one arc for each word of the sentence, as the published evaluation does.
 
-        The entries belong to the words in their order, whatever number they give. What cannot be
-        read, or is not there, is `MISSING`; entries beyond the words are left out.
+        Entries are assigned to words in order, whatever number they contain. Arcs that are absent
+        or cannot be read are `MISSING`; surplus entries are ignored.
         """
         length = _count(example)
-        line = _LINE.search(text) or _LINE_BEHIND_SOMETHING.search(text)
+        line = _LINE.search(text) or _LINE_ANYWHERE.search(text)
         entries = (line[1] if line else text).split(_SEPARATOR)
         arcs = [_arc(entry) for entry in entries[:length]]
         missing = [MISSING] * (length - len(arcs))
@@ -97,24 +98,25 @@ class DP(Task):
         return Parsed((*arcs, *missing), reason)
 
     def score_values(self, examples: Sequence[Example], values: Sequence[Any]) -> dict[str, float]:
-        """The scores of `metrics.dp.scores`."""
+        """Computes the scores of `metrics.dp.scores`."""
         return scores([self.gold(example) for example in examples], values)
 
     def label_scores(
         self, examples: Sequence[Example], generated_texts: Sequence[str]
     ) -> list[LabelScore]:
-        """Of the classes of labels that are scored."""
+        """Scores each of the label classes that the official metric distinguishes."""
         parsed = [self.parse(t, e).value for e, t in zip(examples, generated_texts, strict=True)]
         return arc_label_scores([self.gold(example) for example in examples], parsed)
 
     def split_texts(self, lines: Sequence[str], count: int) -> list[str]:
-        r"""The texts in the lines of a plain predictions file: those with arcs.
+        r"""Extracts the texts from the lines of a plain predictions file: the lines with arcs.
 
-        Published files are with and without a line of word counts below or the lemmas above, or
-        have a written `\n` between them. Where not every text has a line of arcs, a text is a line.
+        In published files a text may also have a line of lemmas above the arcs or of word counts
+        below them, or a literal `\n` between them. If the number of lines with arcs is not
+        `count`, each line other than word counts is a text.
         """
         lines = [line.replace("\\n", "\n") for line in lines]
-        with_arcs = [line for line in lines if _LINE_BEHIND_SOMETHING.search(line)]
+        with_arcs = [line for line in lines if _LINE_ANYWHERE.search(line)]
         if len(with_arcs) == count:
             return with_arcs
         texts = [line for line in lines if not line.lstrip().startswith("word_count")]
@@ -123,7 +125,7 @@ class DP(Task):
         return texts
 
     def damage(self, example: Example, noise: Callable[[str], str]) -> Example:
-        """Noise in the words, the same in the sentence and in its rows; their analysis stays."""
+        """Damages the words, equally in the sentence and in its rows; their analysis stays."""
         sentence = example.inputs["sentence"]
         rows = _words(example)
         damaged = [noise(word).replace(" ", "") or word for word, *_ in rows]
@@ -135,7 +137,7 @@ class DP(Task):
         return replace(example, inputs={"sentence": sentence, "words": words})
 
     def max_target_bytes(self, example: Example) -> int:
-        """The longest entry there may be for each word, and the text around them."""
+        """Returns the length of the longest possible entries, and of the text around them."""
         words = [word for word, *_ in _words(example)]
         digits = len(str(len(words)))
         label = max(map(len, LABELS))
@@ -144,7 +146,7 @@ class DP(Task):
         return around + sum(entry + len(str(len(word))) for word in words)
 
     def form(self, example: Example) -> Parts:
-        """An arc for each word, to any word or the root, with one of the labels."""
+        """Allows an arc for each word, to any word or the root, with one of the labels."""
         words = _words(example)
         guess = _pieces(words, guess_arcs([tags for _, _, tags in words]))
         parts: list[tuple[str, ...]] = [(piece,) for piece in guess]
@@ -153,9 +155,10 @@ class DP(Task):
         return Parts(tuple(parts), tuple(guess))
 
     def answer(self, parsed: Parsed, example: Example) -> list[dict[str, Any]]:
-        """The words with their heads and labels.
+        """Returns the words with their heads and labels.
 
-        Both are null where nothing could be read, and a head is that is none of the words.
+        Both are null for an arc that could not be read; a head that is not one of the words is
+        null as well.
         """
         words = _words(example)
         return [
@@ -170,7 +173,7 @@ class DP(Task):
         ]
 
     def show(self, parsed: Parsed, example: Example) -> str:
-        """A line `word → head (label)` for each word."""
+        """Returns a line `word → head (label)` for each word."""
         words = [word for word, *_ in _words(example)]
         heads = {0: "ROOT", MISSING.head: "?", **dict(enumerate(words, 1))}
         return "\n".join(
@@ -180,7 +183,7 @@ class DP(Task):
 
 
 def _pieces(words: Sequence[Sequence[str]], arcs: Sequence[Arc]) -> list[str]:
-    """A target in pieces: for each word what is known of it, its head, its label."""
+    """Splits a target into pieces: for each word the known part, the head, and the label."""
     pieces = ["deprel: "]
     for number, ((word, *_), (head, label)) in enumerate(zip(words, arcs, strict=True), 1):
         between = _SEPARATOR if number > 1 else ""
@@ -202,7 +205,7 @@ def _count(example: Example) -> int:
 
 
 def _first_and_last(lemmas: str, tags: str) -> str:
-    # The tags decide whether a word has several morphemes: a few published rows have fewer lemmas.
+    # Tags, not lemmas, decide whether a word has several morphemes: a few published rows lack some.
     lemma, tag = lemmas.split(" "), tags.split("+")
     return f"{lemma[0]}:{tag[0]}/" + (f"{lemma[-1]}:{tag[-1]}" if len(tag) > 1 else "NONE")
 
@@ -227,7 +230,7 @@ def _read_table(path: str | Path) -> Iterator[Example]:
                 raise InputError(f"{path}:{number}: {problem}")
             elif match := _NAME.fullmatch(line):
                 name, sentence = match.groups()
-        # A file cut off between two rows looks well formed; only the comment knows the sentence.
+        # A file cut off between two rows looks well-formed; only the comment has the whole text.
         words = " ".join(word for _, word, *_ in rows)
         if rows and number >= len(lines) - 1 and sentence and _is_cut(words, sentence):
             raise InputError(
@@ -270,13 +273,13 @@ def _example(
     first: int,
     step: int = 1,
 ) -> Example:
-    """Makes an example of a sentence whose rows begin in line `first`, `step` lines apart."""
+    """Makes an example of a sentence whose rows begin at line `first`, `step` lines apart."""
     gold = []
     for number, (index, word, _, _, head, label) in enumerate(rows, 1):
         if index != str(number):
             problem = f"index {index[:20]!r}; expected {number}"
         elif not word:
-            problem = f"no word; expected {_ROW}"
+            problem = f"the word is empty; expected {_ROW}"
         elif not (_NUMBER.fullmatch(head) and int(head) <= len(rows)):
             problem = f"head {head[:20]!r}; expected a number from 0 to {len(rows)}, the last word"
         elif label not in LABELS:

@@ -1,6 +1,6 @@
-"""What a parse probably is, by the last morpheme of each word: a draft, not an answer.
+"""Guessing a parse from the last morpheme of each word: a draft to be verified, not an answer.
 
-Korean words depend on words behind them, and the last morpheme says as what.
+Korean words depend on later words, and their last morpheme tells the kind of dependency.
 """
 
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from kebyt5.tasks.metrics.dp import Arc
 
 _PUNCTUATION = frozenset(("SF", "SP", "SS", "SE", "SO", "SW"))
-# The tags of the Sejong corpus; a word that ends otherwise is taken for a bare noun.
+# Labels by tag of the Sejong corpus; a word that ends in any other tag is taken for a bare noun.
 _LABELS = {
     "JKS": "NP_SBJ",
     "JX": "NP_SBJ",
@@ -35,11 +35,11 @@ _LABELS = {
 def guess_arcs(tags: Sequence[str]) -> list[Arc]:
     """Guesses the arc of each word.
 
-    What goes with a noun depends on the next noun, anything else on the next verb, the last word
-    on the root.
+    A word that modifies nouns depends on the next noun, any other word on the next verb, and the
+    last word on the root.
 
     Args:
-        tags: The tags of the morphemes of each word, joined by +.
+        tags: The tags of each word's morphemes, joined by +.
     """
     labels = [_label(of_word.split("+")) for of_word in tags]
     return list(_arcs(labels))
@@ -56,9 +56,9 @@ def _arcs(labels: Sequence[str]) -> Iterator[Arc]:
     for number, label in enumerate(labels, 1):
         of_noun = label in ("NP", "NP_CNJ", "DP") or label.endswith("_MOD")
         kinds = ("NP", "VNP") if of_noun else ("VP", "VNP")
-        behind = range(number, len(labels))
-        nearest = next((i + 1 for i in behind if labels[i].split("_")[0] in kinds), number + 1)
-        yield Arc(nearest if behind else 0, label)
+        later = range(number, len(labels))
+        nearest = next((i + 1 for i in later if labels[i].split("_")[0] in kinds), number + 1)
+        yield Arc(nearest if later else 0, label)
 
 
 __all__ = ["guess_arcs"]

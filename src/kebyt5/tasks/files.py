@@ -1,4 +1,4 @@
-"""Reading the file formats the tasks come in; what is wrong with a file is told with its place."""
+"""Reading the file formats of the tasks; errors name the file and the line."""
 
 import json
 import re
@@ -18,9 +18,9 @@ class Record:
     """One row of a table, or one object of a JSON file.
 
     Attributes:
-        fields: Its values by the name of the column or key.
-        place: `file:line` for error messages, in Parquet `file:row`.
-        number: Which one of the file it is, from 1.
+        fields: Values by the name of their column or key.
+        place: `file:line` for error messages; in Parquet `file:row`.
+        number: Position of the record in the file, from 1.
     """
 
     fields: Mapping[str, Any]
@@ -29,7 +29,7 @@ class Record:
 
     @property
     def name(self) -> str | None:
-        """What the file calls it, text or a number such as 0; None where it does not."""
+        """The name that the file gives the record, as text; None if it gives none."""
         for key in ("guid", "id"):
             value = self.fields.get(key)
             if value is not None and value != "":
@@ -38,14 +38,14 @@ class Record:
 
     @property
     def id(self) -> str:
-        """The name the file gives it, else its number."""
+        """The name that the file gives the record, or else its number."""
         return self.name or str(self.number)
 
     def get(self, *names: str) -> Any:
-        """The value of the first of the names that the record has.
+        """Returns the value of the first of `names` that the record has.
 
         Raises:
-            InputError: It has none of them.
+            InputError: The record has none of them.
         """
         return self.fields[self._first(names)]
 
@@ -54,21 +54,29 @@ class Record:
             if name in self.fields:
                 return name
         wanted = " or ".join(repr(name) for name in names)
-        raise InputError(f"{self.place}: no {wanted} here; expected it beside {_list(self.fields)}")
+        raise InputError(f"{self.place}: no {wanted} here; expected it, found {_list(self.fields)}")
 
     def text(self, *names: str) -> str:
-        """As `get`, for a value that has to be text."""
+        """Returns the value of the first of `names`, which has to be text.
+
+        Raises:
+            InputError: The record has none of them, or the value is not valid text.
+        """
         name = self._first(names)
         value = self.fields[name]
         if isinstance(value, str):
             if _SURROGATE.search(value):
-                problem = "has half of a surrogate pair, which is no character"
-                raise InputError(f"{self.place}: {name!r} {problem}; expected whole text")
+                problem = "contains half of a surrogate pair, which is not a character"
+                raise InputError(f"{self.place}: {name!r} {problem}; expected valid text")
             return value
         raise InputError(f"{self.place}: {name!r} is {_short(value)}; expected text")
 
     def part(self, name: str) -> "Record":
-        """As `get`, for a value that has to be a record of its own."""
+        """Returns the value of `name`, which has to be an object, as a record.
+
+        Raises:
+            InputError: The record has no such field, or its value is not an object.
+        """
         value = self.get(name)
         if isinstance(value, Mapping):
             return Record(value, self.place, self.number)
@@ -76,10 +84,10 @@ class Record:
 
 
 def read_records(path: str | Path) -> list[Record]:
-    """Reads `.json`, `.jsonl`, `.parquet`, or a table in any other file.
+    """Reads the records of a `.json`, `.jsonl` or `.parquet` file; any other file is a table.
 
     Raises:
-        InputError: The file cannot be read, is malformed, or holds no record.
+        InputError: The file cannot be read, is malformed, or contains no record.
     """
     readers = {
         ".json": _json_records,
@@ -88,7 +96,7 @@ def read_records(path: str | Path) -> list[Record]:
     }
     records = list(readers.get(Path(path).suffix.lower(), _table_records)(path))
     if not records:
-        raise InputError(f"{path}:1: the file holds no examples; expected at least one")
+        raise InputError(f"{path}:1: the file contains no examples; expected at least one")
     return records
 
 
@@ -96,7 +104,7 @@ def read_text(path: str | Path) -> str:
     """Reads a UTF-8 file without its byte order mark.
 
     Raises:
-        InputError: It cannot be read, or is not UTF-8.
+        InputError: The file cannot be read, or is not UTF-8.
     """
     data = _read_bytes(path)
     try:
@@ -110,34 +118,30 @@ def read_text(path: str | Path) -> str:
 def read_lines(path: str | Path) -> list[tuple[int, str]]:
     """Reads the lines of a UTF-8 file, numbered from 1.
 
-    Only LF and CRLF end a line: characters such as U+2028 and U+0085 belong to the sentences.
+    Only LF and CRLF end a line; characters such as U+2028 and U+0085 belong to the text.
     """
     lines = read_text(path).split("\n")
     return [(number, line.removesuffix("\r")) for number, line in enumerate(lines, 1)]
 
 
 def read_json(path: str | Path) -> Any:
-    """Reads a JSON file as a whole.
+    """Reads a JSON file.
 
     Raises:
-        InputError: It is not JSON; names the line.
+        InputError: The file is not JSON; names the line.
     """
     return _parse_json(read_text(path), path)
 
 
 def read_parquet(path: str | Path) -> list[dict[str, Any]]:
-    """Reads the rows of a Parquet file as `klue/klue` on the hub has them.
+    """Reads the rows of a Parquet file, such as those of `klue/klue` on the hub.
 
     Raises:
-        InputError: pyarrow is not installed, or the file is not Parquet.
+        InputError: The file cannot be read, or is not Parquet.
     """
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise InputError(
-            f"{path}: Parquet files need pyarrow; expected it installed (pip install pyarrow)"
-        ) from error
+    import pyarrow
+    from pyarrow import parquet
+
     data = _read_bytes(path)
     try:
         return parquet.read_table(pyarrow.BufferReader(data)).to_pylist()
@@ -168,7 +172,7 @@ def _json_records(path: str | Path) -> Iterator[Record]:
     records = _parse_json(text, path)
     if not isinstance(records, list):
         raise InputError(f"{path}:1: not a list at the top; expected a list of objects")
-    # The parser does not tell where an object was, so each is read once more by itself.
+    # The parser does not report positions, so each object is decoded once more to find its line.
     decoder = json.JSONDecoder()
     position, line, counted = text.index("[") + 1, 1, 0
     for number, record in enumerate(records, 1):
@@ -177,7 +181,9 @@ def _json_records(path: str | Path) -> Iterator[Record]:
         line += text.count("\n", counted, position)
         counted = position
         if not isinstance(record, dict):
-            raise InputError(f"{path}:{line}: record {number} is {_short(record)}; expected object")
+            raise InputError(
+                f"{path}:{line}: record {number} is {_short(record)}; expected an object"
+            )
         yield Record(record, f"{path}:{line}", number)
         _, position = decoder.raw_decode(text, position)
 
@@ -189,9 +195,11 @@ def _jsonl_records(path: str | Path) -> Iterator[Record]:
         try:
             fields = json.loads(line)
         except (json.JSONDecodeError, RecursionError) as error:
-            raise InputError(f"{place}: not JSON ({error}); expected an object a line") from error
+            raise InputError(
+                f"{place}: not JSON ({error}); expected one object per line"
+            ) from error
         if not isinstance(fields, dict):
-            raise InputError(f"{place}: no object; expected one a line")
+            raise InputError(f"{place}: not an object; expected one per line")
         yield Record(fields, place, row)
 
 
@@ -201,7 +209,7 @@ def _parquet_records(path: str | Path) -> Iterator[Record]:
 
 
 def _table_records(path: str | Path) -> Iterator[Record]:
-    """Reads columns divided by tabs below a line of their names; quotes are plain characters."""
+    """Reads a tab-separated table with a header; quotes are ordinary characters."""
     lines = ((number, line) for number, line in read_lines(path) if line.strip())
     _, head = next(lines, (1, ""))
     columns = head.split("\t")
@@ -209,7 +217,7 @@ def _table_records(path: str | Path) -> Iterator[Record]:
         values = line.split("\t")
         place = f"{path}:{number}"
         if len(values) != len(columns):
-            expected = f"expected {len(columns)}, divided by tabs: {_list(columns)}"
+            expected = f"expected {len(columns)}, separated by tabs: {_list(columns)}"
             raise InputError(f"{place}: {len(values)} column(s); {expected}")
         yield Record(dict(zip(columns, values, strict=True)), place, row)
 

@@ -3,43 +3,40 @@
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import accumulate
 
+from kebyt5.models.offsets import char_to_byte, truncate
 from kebyt5.tasks.task import Example, Task
 
 
 def size(text: str) -> int:
-    """The length of a text in bytes of UTF-8."""
+    """Returns the length of a text in bytes of UTF-8."""
     return len(text.encode(errors="surrogatepass"))
 
 
-def cut(text: str, max_bytes: int) -> str:
-    """The longest beginning of a text that has at most so many bytes."""
-    return text.encode(errors="surrogatepass")[: max(0, max_bytes)].decode(errors="ignore")
-
-
 def shorten_longest(fields: Mapping[str, str], excess: int) -> dict[str, str]:
-    """Takes bytes off the ends of the longest texts until they are of one length, then off all.
+    """Shortens the longest texts at their ends, down to the largest common length that suffices.
 
     Args:
         fields: Texts by name.
-        excess: How many bytes to take away, at least; all where there are not as many.
+        excess: Number of bytes to remove, at least; if the texts have fewer, all become empty.
     """
     sizes = {name: size(text) for name, text in fields.items()}
     longest = sorted(sizes.values(), reverse=True)
     limit = 0
     for count in range(1, len(longest) + 1):
-        # With the first `count` cut to one length, what is that length?
+        # The common length if the `count` longest texts are shortened.
         limit = (sum(longest[:count]) - excess) // count
         if count == len(longest) or limit >= longest[count]:
             break
+    limit = max(0, limit)
     return {
-        name: cut(text, limit) if sizes[name] > limit else text for name, text in fields.items()
+        name: truncate(text, limit) if sizes[name] > limit else text
+        for name, text in fields.items()
     }
 
 
 def shortened(task: Task, example: Example, max_bytes: int) -> Example:
-    """An example whose longest input fields are cut, so that something of each stays."""
+    """Shortens the longest input fields of an example, so that part of each remains."""
     excess = size(task.input_text(example)) - max_bytes
     if excess <= 0:
         return example
@@ -51,19 +48,19 @@ def windows(text: str, max_bytes: int, stride: int) -> list[tuple[int, int]]:
 
     Args:
         text: The text.
-        max_bytes: Length of a piece at most.
-        stride: From the beginning of a piece to the beginning of the next, in bytes at most.
+        max_bytes: Largest length of a piece.
+        stride: Largest distance in bytes between the beginnings of two neighbouring pieces.
 
     Returns:
-        In order the first character of each piece and the one behind its last.
+        For each piece in order, the index of its first character and of the one after its last.
 
     Raises:
-        ValueError: A character may not fit, or a stride longer than a piece would leave gaps.
+        ValueError: The stride is shorter than a character, or longer than a piece, which would
+            leave gaps.
     """
     if not 4 <= stride <= max_bytes:
         raise ValueError(f"stride {stride} is not between 4 (a character) and {max_bytes} bytes")
-    # offsets[i] is where character i begins.
-    offsets = list(accumulate(map(size, text), initial=0))
+    offsets: list[int] = char_to_byte(text).tolist()
 
     def character(byte: int) -> int:
         return bisect_right(offsets, byte) - 1

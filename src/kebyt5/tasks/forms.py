@@ -1,17 +1,17 @@
-"""What an answer may look like, as plain data, of which generation makes a constraint."""
+"""The form of a task's answers as plain data, from which generation builds a constraint."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """A text in which spans may be marked as `<span:TAG>`.
+    """A copy of a text in which spans may be marked as `<span:TAG>`.
 
     Attributes:
-        text: What stands between the marks, as the model is shown it.
-        tags: What a span may be called, the likeliest first.
-        endings: For each tag, characters with which spans of that name often end, none where it
-            is empty. They save time where they are right and change no answer.
+        text: The text without marks, as the model is shown it.
+        tags: Tags of spans, the likeliest first.
+        endings: For each tag, the characters with which its spans often end; may be empty. They
+            are hints that save time and do not change the answer.
     """
 
     text: str
@@ -21,13 +21,13 @@ class Marked:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """One text of each part in turn.
+    """A sequence of parts, each of which is one of several texts.
 
     Attributes:
-        parts: For each part the texts that it may be, the likeliest first; only in the last part
-            may one begin another.
-        guess: For each part the text that it probably is, the first one where this is empty. It
-            saves time where it is right and changes no answer.
+        parts: For each part its possible texts, the likeliest first. Except in the last part, no
+            text may be a prefix of another.
+        guess: For each part the most probable text; if empty, the first text of each part. It is
+            a hint that saves time and does not change the answer.
     """
 
     parts: tuple[tuple[str, ...], ...]

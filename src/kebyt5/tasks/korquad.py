@@ -1,4 +1,4 @@
-"""Reading comprehension (KorQuAD 1.0): the model copies the answer out of the context."""
+"""Reading comprehension (KorQuAD 1.0): the model copies the answer from the context."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from kebyt5.tasks.task import Example, Parsed
 
 
 class KorQuAD(QuestionTask):
-    """KorQuAD 1.0: a question about a context, gold the `Answers` of which each is right."""
+    """KorQuAD 1.0: a question about a context; the gold is its `Answers`, each of them right."""
 
     name: ClassVar[str] = "korquad"
     title: ClassVar[str] = "Machine reading comprehension (KorQuAD 1.0)"
@@ -30,22 +30,22 @@ class KorQuAD(QuestionTask):
         return [question.example(question.answers) for question in questions]
 
     def input_text(self, example: Example) -> str:
-        """The question and the context under the published prompt."""
+        """Returns the question and the context in the published prompt."""
         question, context = (example.inputs[field] for field in self.input_fields)
         return f"task: MRC\n\nquestion: {question}\n\ncontext: {context}\n"
 
     def target_text(self, example: Example) -> str:
-        """The first gold answer."""
+        """Returns the first gold answer."""
         return self.gold(example).texts[0]
 
     def parse(self, text: str, example: Example) -> Parsed:
-        """Takes the text as it is for the answer."""
+        """Takes the whole text as the answer."""
         return Parsed(text, None if text.strip() else "empty")
 
     def score_values(self, examples: Sequence[Example], values: Sequence[Any]) -> dict[str, float]:
-        """The scores of `metrics.korquad.scores`."""
+        """Computes the scores of `metrics.korquad.scores`."""
         return scores([self.gold(example).texts for example in examples], values)
 
     def max_target_bytes(self, example: Example) -> int:
-        """More than any sensible answer has."""
+        """Returns more than any sensible answer needs."""
         return 384

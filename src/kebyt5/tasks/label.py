@@ -1,4 +1,4 @@
-"""Tasks whose answer is one of a few labels; a subclass states columns, labels and the prompt."""
+"""Base of the tasks whose answer is one of a few labels."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,29 +17,29 @@ from kebyt5.tasks.task import Example, Parsed, Task
 class LabelTask(Task):
     """A classification task; the gold is the text of the label.
 
-    A subclass sets the class attributes below and writes `input_text`; one with other scores than
-    accuracy overrides `metrics`, one whose inputs are not simply columns overrides `inputs`.
+    A subclass sets the class attributes below and implements `input_text`. It overrides `metrics`
+    for scores other than accuracy, and `inputs` if its input fields are not simply columns.
     """
 
     labels: ClassVar[tuple[str, ...]]
-    """All texts that may be generated; a number in a file counts them from 0."""
+    """All labels as generated text; a number in a file is an index into them, from 0."""
 
     names: ClassVar[Mapping[str, str]] = {}
-    """The labels that files call by other names."""
+    """Labels by the other names that files use for them."""
 
     columns: ClassVar[Mapping[str, str]] = {}
-    """The input fields that some files call by another name."""
+    """The other names of columns that some files use, by input field."""
 
     label_columns: ClassVar[tuple[str, ...]] = ("label",)
-    """What files call the label."""
+    """Names of the label's column; the first one that a record has counts."""
 
     main_score: ClassVar[str] = "accuracy"
 
     def read(self, path: str | Path) -> list[Example]:
-        """Reads the official file formats of the task, told apart by the name's end.
+        """Reads the official file formats of the task, told apart by their extension.
 
-        `.json` is a list of objects, `.parquet` the table on the hub, anything else a table of
-        columns divided by tabs below a line of their names.
+        A `.json` file is a list of objects, a `.parquet` file the table on the hub, and any other
+        file a tab-separated table with a header.
         """
         return [
             Example(record.id, self.inputs(record), self.label(record), record.place)
@@ -47,14 +47,18 @@ class LabelTask(Task):
         ]
 
     def inputs(self, record: Record) -> dict[str, str]:
-        """The input fields of a record."""
+        """Extracts the input fields of a record."""
         return {field: record.text(*self._columns(field)) for field in self.input_fields}
 
     def _columns(self, field: str) -> tuple[str, ...]:
         return (field, self.columns[field]) if field in self.columns else (field,)
 
     def label(self, record: Record) -> str:
-        """The label of a record."""
+        """Extracts the label of a record.
+
+        Raises:
+            InputError: The record has no label, or one that is unknown.
+        """
         value = record.get(*self.label_columns)
         if label := self._label(value):
             return label
@@ -62,7 +66,7 @@ class LabelTask(Task):
         raise InputError(f"{record.place}: unknown label {str(value)[:40]!r}; expected {known}")
 
     def _label(self, value: Any) -> str | None:
-        """The label that a file or a model means: its text, its name elsewhere, or its number."""
+        """Resolves a label given by its text, by another name or by its number; None if unknown."""
         if isinstance(value, str):
             label = self.names.get(value, value)
             if label in self.labels:
@@ -71,52 +75,52 @@ class LabelTask(Task):
         return self.labels[number] if number is not None and number < len(self.labels) else None
 
     def fit(self, example: Example, max_bytes: int, stride: int | None = None) -> list[Example]:
-        """Shortens the longest input fields, so that something of each stays."""
+        """Shortens the longest input fields, so that part of each remains."""
         return [shortened(self, example, max_bytes)]
 
     def target_text(self, example: Example) -> str:
-        """The label."""
+        """Returns the label."""
         return self.gold(example)
 
     def parse(self, text: str, example: Example) -> Parsed:
-        """The label that the text means, or the one most similar to it, the first of equals."""
+        """Reads the label that the text means, or else the most similar one (first of equals)."""
         if label := self._label(text):
             return Parsed(label)
         nearest = process.extractOne(text, self.labels, scorer=fuzz.ratio)
         return Parsed(nearest[0], "repaired" if text.strip() else "empty")
 
     def score_values(self, examples: Sequence[Example], values: Sequence[Any]) -> dict[str, float]:
-        """The scores of `metrics`."""
+        """Computes the scores of `metrics`."""
         return self.metrics([self.gold(example) for example in examples], values)
 
     def label_scores(
         self, examples: Sequence[Example], generated_texts: Sequence[str]
     ) -> list[LabelScore]:
-        """Of every label."""
+        """Scores every label."""
         gold = [self.gold(example) for example in examples]
         parsed = [self.parse(t, e).value for e, t in zip(examples, generated_texts, strict=True)]
         return label_scores(gold, parsed, dict(zip(self.labels, self.labels, strict=True)))
 
     def metrics(self, gold: Sequence[str], predicted: Sequence[str]) -> dict[str, float]:
-        """The scores of predicted labels."""
+        """Computes the scores of predicted labels."""
         return {"accuracy": accuracy(gold, predicted)}
 
     def max_target_bytes(self, example: Example) -> int:
-        """The longest label, and a few bytes more that show an answer to be none."""
+        """Returns the longest label's length plus a few bytes, by which a wrong answer shows."""
         return max(len(label.encode()) for label in self.labels) + 8
 
     def answer(self, parsed: Parsed, example: Example) -> Any:
-        """The label."""
+        """Returns the label."""
         return parsed.value
 
     def baseline(self, train: Sequence[Example], examples: Sequence[Example]) -> list[str]:
-        """The most frequent label of the training set."""
+        """Answers with the most frequent label of the training set."""
         ((label, _),) = Counter(self.gold(example) for example in train).most_common(1)
         return [label] * len(examples)
 
 
 def _number(value: Any) -> int | None:
-    """The number that a file writes as an integer or, in a table, as digits."""
+    """Reads a non-negative number, given as an integer or as digits; None for anything else."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value if value >= 0 else None
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 5:

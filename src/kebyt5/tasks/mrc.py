@@ -1,4 +1,4 @@
-"""Reading comprehension (KLUE-MRC): the model answers, says that it cannot, and judges itself."""
+"""Reading comprehension (KLUE-MRC): the model answers or declines, then judges its answer."""
 
 import random
 from collections.abc import Sequence
@@ -22,10 +22,11 @@ _DIGITS = "0123456789"
 
 
 class MRC(QuestionTask):
-    """KLUE-MRC: a question about a context, gold the `Answers` of which each is right.
+    """KLUE-MRC: a question about a context; the gold is its `Answers`, each of them right.
 
-    Reading back what `target_text` wrote gives the first gold answer again, whatever lines it has;
-    only one that is not in the context and has a line that begins with a verdict does not.
+    Parsing what `target_text` wrote gives the first gold answer again, even if it has several
+    lines. The only exception is an answer that is not in the context and has a line that begins
+    with a verdict.
     """
 
     name: ClassVar[str] = "mrc"
@@ -40,18 +41,18 @@ class MRC(QuestionTask):
     corrected_share: ClassVar[float] = 0.20
 
     def read(self, path: str | Path) -> list[Example]:
-        """Reads a KLUE-MRC v1.1 JSON file, or a Parquet file with its questions as rows."""
+        """Reads a KLUE-MRC v1.1 JSON file, or a Parquet file with one question per row."""
         examples = []
         for question in read_questions(path):
             gold = question.answers
             if question.is_impossible:
-                # The published Parquet files keep the plausible answers in place of the right ones.
+                # The published Parquet files have plausible answers in the column of right ones.
                 gold = Answers((UNKNOWN,), gold.plausible or gold.texts)
             examples.append(question.example(gold))
         return examples
 
     def input_text(self, example: Example) -> str:
-        """The question and the context under the published prompt."""
+        """Returns the question and the context in the published prompt."""
         question, context = (example.inputs[field] for field in self.input_fields)
         return (
             f"task: MRC, 지문을 읽고 질문에 답을 할 수 없다면 '{UNKNOWN}'을 출력한다.\n\n"
@@ -59,17 +60,17 @@ class MRC(QuestionTask):
         )
 
     def target_text(self, example: Example) -> str:
-        """The first gold answer, judged right."""
+        """Returns the first gold answer, judged right."""
         return f"{_SAYS}{self.gold(example).texts[0]}{_FINAL}"
 
     def training_pair(self, example: Example, seed: int) -> tuple[str, str]:
-        """A share of the targets gives a wrong answer first, and corrects it.
+        """Returns input and target; some targets give a wrong answer first and then correct it.
 
-        Of the questions with an answer, 3 % (10 % where it has a digit) give it corrupted and 20 %
-        call it unknown; of those without, 20 % give an answer that is only plausible, where the
-        data has one.
+        Of the questions with an answer, 3 % (10 % if it has a digit) first give a corrupted one and
+        20 % first say that there is none. Of the questions without an answer, 20 % first give an
+        answer that is only plausible, if the data has one.
         """
-        # With the example in it, one seed for all examples is as good as one for each.
+        # The example is part of the seed, so the same `seed` may be used for all examples.
         rng = random.Random(f"{seed} {example.id} {example.inputs['question']}")
         gold = self.gold(example)
         wrong = _wrong_answer(gold, rng)
@@ -79,16 +80,17 @@ class MRC(QuestionTask):
         return self.input_text(example), target
 
     def parse(self, text: str, example: Example) -> Parsed:
-        """Reads the answer that a text settles on.
+        """Reads the final answer of a text.
 
-        That is what it judges right, else what it says after the last `, 새 정답: `, else its first
-        line.
+        It is the answer that the text judges right, or else the one after the last `, 새 정답: `,
+        or else the first line.
         """
         reason = None if text.startswith(_SAYS) else f"no {_SAYS!r}"
         said = text.removeprefix(_SAYS)
         whole = said.removesuffix(_FINAL)
         if whole != said:
-            # Answers are copied: one with lines like ours was if the context has it as a whole.
+            # Answers are copies: one that contains lines like a verdict counts as an answer only
+            # if the context contains it as a whole.
             ambiguous = _FINAL in whole or _CORRECTION in whole
             if not ambiguous or whole in example.inputs["context"]:
                 return Parsed(whole, reason)
@@ -104,15 +106,15 @@ class MRC(QuestionTask):
         return Parsed(answer, reason or "no verdict")
 
     def score_values(self, examples: Sequence[Example], values: Sequence[Any]) -> dict[str, float]:
-        """The scores of `metrics.mrc.scores`."""
+        """Computes the scores of `metrics.mrc.scores`."""
         return scores([self.gold(example).texts for example in examples], values)
 
     def max_target_bytes(self, example: Example) -> int:
-        """Room for two answers of 350 bytes; the longest of the data has 228."""
+        """Returns room for two answers of 350 bytes; the longest in the data has 228."""
         return 768
 
     def fit(self, example: Example, max_bytes: int, stride: int | None = None) -> list[Example]:
-        """Windows over the context; those without an answer are to be called unanswerable."""
+        """Makes windows over the context; the gold of those without an answer is `UNKNOWN`."""
         parts = super().fit(example, max_bytes, stride)
         if example.gold is None or parts == [example]:
             return parts
@@ -120,11 +122,11 @@ class MRC(QuestionTask):
         return [part if part.gold else replace(part, gold=_unknown(part, gold)) for part in parts]
 
     def choose(self, example: Example, texts: Sequence[str], log_likelihoods: np.ndarray) -> str:
-        """The likeliest answer of a window, or none where every window would rather have none.
+        """Chooses the likeliest answer of all windows, or `UNKNOWN` if each finds that likelier.
 
-        That a window calls its part of the context unanswerable is no evidence against the answer
-        of another, so it takes the one of them that is least sure of it (as for SQuAD 2.0 in BERT,
-        Devlin et al. 2019, sec. 4.3).
+        A window that finds its part of the context unanswerable is no evidence against the answer
+        of another window. So the answer is compared with `UNKNOWN` in the window where `UNKNOWN`
+        is least likely (as for SQuAD 2.0 in BERT, Devlin et al. 2019, sec. 4.3).
         """
         unknown = normalize(UNKNOWN)
         answered = [normalize(self.parse(text, example).value) != unknown for text in texts]
@@ -133,10 +135,10 @@ class MRC(QuestionTask):
         return texts[best] if likelihoods[best] > log_likelihoods[:, 1].min() else self.rivals[0]
 
     def split_texts(self, lines: Sequence[str], count: int) -> list[str]:
-        r"""The texts in the lines of a plain predictions file.
+        r"""Extracts the texts from the lines of a plain predictions file.
 
-        Each text has two lines, of which the first begins with `출력:`; or it has one, with a
-        written `\n` or without.
+        A text has two lines, the first of which begins with `출력:`, or one line, with or without a
+        literal `\n`.
         """
         lines = [line.replace("\\n", "\n") for line in lines]
         if len(lines) == count:
@@ -151,13 +153,13 @@ class MRC(QuestionTask):
 
 
 def _unknown(part: Example, gold: Answers) -> Answers:
-    """The gold of a window without an answer: none, with the plausible ones that it shows."""
+    """Makes the gold of a window without an answer; it keeps the plausible answers it shows."""
     shown = tuple(text for text in gold.plausible if text in part.inputs["context"])
     return Answers((UNKNOWN,), shown)
 
 
 def _wrong_answer(gold: Answers, rng: random.Random) -> str | None:
-    """Draws what to answer before the right answer; None for nothing."""
+    """Draws a wrong answer to give before the right one; None for none."""
     right = gold.texts[0]
     draw = rng.random()
     if right == UNKNOWN:
@@ -171,13 +173,13 @@ def _wrong_answer(gold: Answers, rng: random.Random) -> str | None:
 
 
 def _corrupt(gold: Answers, rng: random.Random) -> str | None:
-    """Changes one digit of an answer, or loses or doubles a character of one without digits."""
+    """Changes one digit of an answer; in one without digits, drops or doubles a character."""
     right = gold.texts[0]
     places = [place for place, character in enumerate(right) if character in _DIGITS]
     changed = [(place, digit) for place in places for digit in _DIGITS] or [
         (place, character * times) for place, character in enumerate(right) for times in (0, 2)
     ]
     texts = {right[:place] + edit + right[place + 1 :] for place, edit in changed}
-    # Sorted, as the order of a set differs from run to run.
+    # Sorted, since the order of a set differs from run to run.
     wrong = sorted(texts - {*gold.texts, ""})
     return rng.choice(wrong) if wrong else None

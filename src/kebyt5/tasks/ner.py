@@ -1,7 +1,7 @@
 """Named entities (KLUE-NER): the model copies the sentence and marks the entities in it.
 
-A mark is `<entity:TAG>`. Sentences contain `<` and `:` of their own, so a text is read against the
-sentence it was generated for, never by itself.
+A marked entity reads `<entity:TAG>`. Since sentences may themselves contain `<` and `:`, a
+generated text is always read against its sentence, never by itself.
 """
 
 import re
@@ -14,8 +14,9 @@ from typing import Any, ClassVar
 from rapidfuzz.distance import LCSseq
 
 from kebyt5.errors import InputError
+from kebyt5.models.offsets import truncate
 from kebyt5.tasks.files import read_parquet, read_text
-from kebyt5.tasks.fitting import cut, size
+from kebyt5.tasks.fitting import size
 from kebyt5.tasks.forms import Marked
 from kebyt5.tasks.metrics.classification import LabelScore
 from kebyt5.tasks.metrics.ner import (
@@ -37,7 +38,7 @@ _MARK = re.compile(rf"{_OPEN.pattern}+|{_CLOSE.pattern}")
 _UNIT = re.compile(r"ㅋ+|;+|[^ㅋ;]")
 _ROW = "'character<TAB>tag'"
 _NAME = re.compile(r"##\s*(\S+)\t(.*)")
-# How entities of each type often end, persons aside.
+# Characters that entities of each type often end with; persons have none in common.
 _ENDINGS = {
     "PS": "",
     "LC": "국시도동울본구",
@@ -52,15 +53,15 @@ _HUB_TAGS: dict[int | str, str] = {**dict(enumerate(_HUB_ORDER)), **{t: t for t 
 
 
 class NER(Task):
-    """KLUE-NER: six types of entities, gold and answers as one IOB2 tag a character.
+    """KLUE-NER: six types of entities; gold and answers have one IOB2 tag per character.
 
-    The model sees a run of ㅋ or of ; as one character; the sentence as it was is what is scored.
+    The model sees a run of ㅋ or of ; as a single character; scores refer to the original sentence.
 
-    Reading back what `target_text` wrote gives the gold again, except where the text is truly
-    ambiguous: an entity right behind a `<` that is not its own (`<` + `<서울:LC>` reads as the
-    entity `<서울`, which is also what the published tags do), and a sentence that has something
-    like `:LC>` of its own in or behind an entity (the first one closes). An I- that continues
-    nothing is not an entity and gets no mark.
+    Parsing what `target_text` wrote gives the gold again, except where the text is truly
+    ambiguous: an entity directly after a `<` of the sentence (`<` + `<서울:LC>` reads as the
+    entity `<서울`, which is also what the published tags do), and a sentence that itself contains
+    something like `:LC>` in or after an entity (the first one closes the mark). An I- tag that
+    continues nothing is not an entity and is not marked.
     """
 
     name: ClassVar[str] = "ner"
@@ -72,13 +73,13 @@ class NER(Task):
     def read(self, path: str | Path) -> list[Example]:
         """Reads a KLUE-NER tsv, or the `.parquet` table on the hub.
 
-        A row of a tsv is `character<TAB>tag`, blank lines divide sentences, lines that begin with
-        `##` are comments; the comment `## name<TAB>marked sentence` names the sentence below it. A
-        BOM, CRLF, several blank lines, no comments and no last newline are all accepted.
+        A row of a tsv is `character<TAB>tag`. Blank lines separate sentences, and lines that begin
+        with `##` are comments; the comment `## name<TAB>marked sentence` names the sentence below
+        it. A BOM, CRLF, several blank lines, no comments and no last newline are all accepted.
         """
         if Path(path).suffix.lower() == ".parquet":
             return _read_parquet(path)
-        # Not splitlines: it also splits at characters that have rows of their own, as U+2028.
+        # Not `splitlines`, which also splits at U+2028 and the like; these may be in a row.
         lines = [line.removesuffix("\r") for line in read_text(path).split("\n")]
         examples = []
         for blank, block in groupby(enumerate(lines, 1), key=lambda line: not line[1].strip()):
@@ -89,19 +90,19 @@ class NER(Task):
         return examples
 
     def input_text(self, example: Example) -> str:
-        """The sentence under the published prompt."""
+        """Returns the sentence in the published prompt."""
         return f"task: NER\n\n### 입력\n{_collapse(example.inputs['sentence'])}\n"
 
     def target_text(self, example: Example) -> str:
-        """The sentence with the gold entities marked."""
+        """Returns the sentence with the gold entities marked."""
         return _mark(example.inputs["sentence"], entities(self.gold(example)))
 
     def parse(self, text: str, example: Example) -> Parsed:
-        """Reads the tags, one for each character of the example's sentence, off a generated text.
+        """Reads one tag for each character of the example's sentence from a generated text.
 
-        A text that is not the sentence plus marks is aligned to it by the longest common
-        subsequence; an entity then reaches from its first to its last aligned character, and one
-        without any is dropped.
+        A text that is not simply the sentence plus marks is aligned to it by the longest common
+        subsequence. An entity then extends from its first to its last aligned character, and is
+        dropped if it has none.
         """
         sentence = example.inputs["sentence"]
         found, reason = _read_copy(text, sentence), None
@@ -110,49 +111,49 @@ class NER(Task):
         return Parsed(to_tags(found, len(sentence)), reason)
 
     def score_values(self, examples: Sequence[Example], values: Sequence[Any]) -> dict[str, float]:
-        """The scores of `metrics.ner.scores`."""
+        """Computes the scores of `metrics.ner.scores`."""
         return scores(*self._scored_tags(examples, values))
 
     def label_scores(
         self, examples: Sequence[Example], generated_texts: Sequence[str]
     ) -> list[LabelScore]:
-        """Of the types of entities."""
+        """Scores each type of entity."""
         parsed = [self.parse(t, e).value for e, t in zip(examples, generated_texts, strict=True)]
         return entity_type_scores(*self._scored_tags(examples, parsed))
 
     def _scored_tags(
         self, examples: Sequence[Example], values: Sequence[Sequence[str]]
     ) -> tuple[list[list[str]], list[list[str]]]:
-        """The tags that count, of the gold and of the answers."""
+        """Returns the tags that are scored, of the gold and of the answers."""
         sentences = [example.inputs["sentence"] for example in examples]
         gold = [without_blanks(s, self.gold(e)) for s, e in zip(sentences, examples, strict=True)]
         given = [without_blanks(s, tags) for s, tags in zip(sentences, values, strict=True)]
         return gold, given
 
     def fit(self, example: Example, max_bytes: int, stride: int | None = None) -> list[Example]:
-        """Leaves out the end of the sentence, so that what is to be copied is what is seen."""
+        """Drops the end of the sentence from input and gold: the model copies only what it sees."""
         sentence = example.inputs["sentence"]
         shown = _collapse(sentence)
         excess = size(self.input_text(example)) - max_bytes
         if excess <= 0:
             return [example]
-        kept = list(_units(sentence))[: len(cut(shown, size(shown) - excess))]
+        kept = list(_units(sentence))[: len(truncate(shown, max(0, size(shown) - excess)))]
         end = kept[-1][1] if kept else 0
         gold = None if example.gold is None else example.gold[:end]
         return [replace(example, inputs={"sentence": sentence[:end]}, gold=gold)]
 
     def max_target_bytes(self, example: Example) -> int:
-        """The sentence, a mark (5 bytes) for every word, and a dozen marks more."""
+        """Returns the length of the sentence with a mark (5 bytes) per word and a dozen more."""
         sentence = example.inputs["sentence"]
         return len(sentence.encode(errors="surrogatepass")) + 5 * len(sentence.split()) + 64
 
     def form(self, example: Example) -> Marked:
-        """The sentence as the model sees it, with marks."""
+        """Allows the sentence as the model sees it, with marks."""
         endings = tuple(_ENDINGS[type_] for type_ in TYPES)
         return Marked(_collapse(example.inputs["sentence"]), TYPES, endings)
 
     def answer(self, parsed: Parsed, example: Example) -> list[dict[str, Any]]:
-        """The entities with their character offsets in the sentence, `end` exclusive."""
+        """Returns the entities with their character offsets in the sentence, `end` exclusive."""
         sentence = example.inputs["sentence"]
         return [
             {"text": sentence[start:end], "type": type_, "start": start, "end": end}
@@ -160,18 +161,18 @@ class NER(Task):
         ]
 
     def show(self, parsed: Parsed, example: Example) -> str:
-        """The sentence as it was, with marks."""
+        """Returns the original sentence, with marks."""
         return _mark(example.inputs["sentence"], entities(parsed.value), collapse=False)
 
     def baseline(self, train: Sequence[Example], examples: Sequence[Example]) -> list[str]:
-        """What a look-up of the training entities would write."""
+        """Marks the entities that a look-up of the training entities finds."""
         lexicon = Lexicon([(example.inputs["sentence"], self.gold(example)) for example in train])
         sentences = [example.inputs["sentence"] for example in examples]
         return [_mark(sentence, lexicon.find(sentence)) for sentence in sentences]
 
 
 def _read_parquet(path: str | Path) -> list[Example]:
-    """Reads the columns `tokens`, a character each, and `ner_tags`, names or numbers of tags."""
+    """Reads the columns `tokens` (single characters) and `ner_tags` (names or numbers of tags)."""
     examples = []
     for number, record in enumerate(read_parquet(path), 1):
         place = f"{path}:{number}"
@@ -190,7 +191,7 @@ def _read_parquet(path: str | Path) -> list[Example]:
 
 
 def _read_block(path: str | Path, block: list[tuple[int, str]], last: int) -> Example | None:
-    """Reads the lines between two blank ones; None where they are but comments."""
+    """Reads the lines between two blank ones; None if they are only comments."""
     first, name, marked = None, None, ""
     characters, tags = [], []
     for number, line in block:
@@ -214,7 +215,7 @@ def _read_block(path: str | Path, block: list[tuple[int, str]], last: int) -> Ex
             raise InputError(f"{end}: no rows for {name}; expected {_ROW}")
         return None
     sentence = "".join(characters)
-    # A file cut off between two rows looks well formed; only the comment knows the whole sentence.
+    # A file cut off between two rows looks well-formed; only the comment has the whole sentence.
     whole = _strip(marked)[0]
     if block[-1][0] >= last - 1 and whole != sentence and whole.startswith(sentence):
         raise InputError(f"{end}: the file ends here; expected the other rows of {name}")
@@ -240,11 +241,11 @@ def _read_row(line: str, place: str, hint: str) -> tuple[str, str]:
 
 
 def _units(sentence: str, boundaries: Collection[int] = ()) -> Iterator[tuple[int, int]]:
-    """Yields the spans of a sentence that a text shows as one character each.
+    """Yields the spans of a sentence that the model sees as one character each.
 
-    A run with a boundary of an entity inside is not collapsed, or the place of the boundary would
-    be lost. The input, which must not know the gold, collapses it all the same; none of the 4,000
-    sentences at hand has one.
+    A run with the boundary of an entity inside is not collapsed, since the position of the
+    boundary would be lost. The input, which must not depend on the gold, collapses it all the
+    same; none of the 4,000 available sentences has such a run.
     """
     for match in _UNIT.finditer(sentence):
         start, end = match.span()
@@ -273,12 +274,12 @@ _OUTSIDE, _OPENED, _INSIDE = range(3)
 
 
 def _read_copy(text: str, sentence: str) -> list[Entity] | None:
-    """Reads a text that is the sentence plus marks; None where it is not.
+    """Reads a text that is the sentence plus marks; None if it is not.
 
-    A depth-first walk over (place in the text, place in the sentence, where that is). It tries
-    `<` as a mark before it tries it as a character, `:TAG>` likewise, and enters no state twice.
-    A few states belong to each place in the text unless the sentence has many `:TAG>` of its own;
-    the limit keeps sentences that are made of them from taking quadratic time.
+    This is a depth-first search over states (position in the text, position in the sentence,
+    inside or outside a mark). It tries `<` and `:TAG>` as marks before it tries them as characters,
+    and enters no state twice. There are only a few states for each position in the text, unless the
+    sentence itself contains many `:TAG>`; the limit avoids quadratic time in that case.
     """
     run_ends = {start: end for start, end in _units(sentence) if end > start + 1}
     closes = {match.start(): match for match in _CLOSE.finditer(text)}
@@ -295,7 +296,7 @@ def _read_copy(text: str, sentence: str) -> list[Entity] | None:
             if there == len(sentence) and where == _OUTSIDE:
                 return list(found)
             continue
-        # What is added last is tried first.
+        # Pushed last, tried first.
         if there < len(sentence) and text[here] == sentence[there]:
             after = _OUTSIDE if where == _OUTSIDE else _INSIDE
             waiting.append(((here + 1, there + 1, after), opened, found))
@@ -310,7 +311,7 @@ def _read_copy(text: str, sentence: str) -> list[Entity] | None:
 
 
 def _align(text: str, sentence: str) -> tuple[list[Entity], str]:
-    """Reads whatever a text says about the sentence, and why it is not simply a copy."""
+    """Reads the entities of a text that differs from the sentence, and how it differs."""
     plain, marked = _strip(text)
     units = list(_units(sentence))
     shown = _collapse(sentence)
@@ -326,17 +327,17 @@ def _align(text: str, sentence: str) -> tuple[list[Entity], str]:
 
     if not text.strip():
         return found, "empty"
-    # Halves of marks that the sentence itself does not have.
+    # More halves of marks than the sentence itself contains.
     if any(len(half.findall(plain)) > len(half.findall(shown)) for half in (_OPEN, _CLOSE)):
         return found, "unbalanced mark"
     return found, "the sentence was changed"
 
 
 def _strip(text: str) -> tuple[str, list[Entity]]:
-    """Takes the marks out of a text and returns where in the rest they were.
+    """Removes the marks from a text and returns the rest with the entities in it.
 
-    A close belongs to the nearest `<` before it, of several in a row to the first, as in
-    `_read_copy`. What has no partner, or nothing in between, stays as text.
+    As in `_read_copy`, a closing mark belongs to the nearest `<` before it, or to the first of
+    several in a row. A half without a partner, or a mark around nothing, stays as text.
     """
     pieces: list[str] = []
     marked = []

@@ -8,7 +8,7 @@ from kebyt5.tasks.task import Example
 
 
 class NLI(LabelTask):
-    """Whether a premise entails a hypothesis, contradicts it, or leaves it open."""
+    """KLUE-NLI, KorNLI: a premise entails a hypothesis, contradicts it, or leaves it open."""
 
     name: ClassVar[str] = "nli"
     title: ClassVar[str] = "Natural language inference (KLUE-NLI, KorNLI)"
@@ -24,6 +24,6 @@ class NLI(LabelTask):
     }
 
     def input_text(self, example: Example) -> str:
-        """Both sentences under the published prompt."""
+        """Returns both sentences in the published prompt."""
         premise, hypothesis = (example.inputs[field] for field in self.input_fields)
         return f"NLI, 전제: {premise}\n가설: {hypothesis}\n"

@@ -7,7 +7,7 @@ from kebyt5.tasks.task import Example
 
 
 class NSMC(LabelTask):
-    """Whether a review is positive (1 in the files) or negative (0)."""
+    """NSMC: a film review is positive (1 in the files) or negative (0)."""
 
     name: ClassVar[str] = "nsmc"
     title: ClassVar[str] = "Sentiment of film reviews (NSMC)"
@@ -16,5 +16,5 @@ class NSMC(LabelTask):
     labels = ("negative", "positive")
 
     def input_text(self, example: Example) -> str:
-        """The review under the published prompt."""
+        """Returns the review in the published prompt."""
         return f"nsmc sentiment classification: {example.inputs['document']}"

@@ -7,7 +7,7 @@ from kebyt5.tasks.task import Example
 
 
 class PAWSX(LabelTask):
-    """Whether two sentences say the same (1 in the files) or not (0)."""
+    """PAWS-X: two sentences have the same meaning (1 in the files) or not (0)."""
 
     name: ClassVar[str] = "pawsx"
     title: ClassVar[str] = "Paraphrase detection (PAWS-X)"
@@ -16,6 +16,6 @@ class PAWSX(LabelTask):
     labels = ("different", "paraphrase")
 
     def input_text(self, example: Example) -> str:
-        """Both sentences under the published prompt."""
+        """Returns both sentences in the published prompt."""
         first, second = (example.inputs[field] for field in self.input_fields)
         return f"paraphrase detection task:\n\nsentence-1: {first}\nsentence-2: {second}\n"

@@ -7,7 +7,7 @@ import numpy as np
 
 from kebyt5.tasks.files import Record
 from kebyt5.tasks.label import LabelTask
-from kebyt5.tasks.metrics.classification import auprc, micro_f1
+from kebyt5.tasks.metrics.classification import auprc, micro_f1, softmax
 from kebyt5.tasks.task import Example
 
 NO_RELATION = "no_relation"
@@ -48,7 +48,7 @@ RELATIONS = (
 
 
 class RE(LabelTask):
-    """KLUE-RE: what the object is to the subject."""
+    """KLUE-RE: the relation of an object entity to a subject entity."""
 
     name: ClassVar[str] = "re"
     title: ClassVar[str] = "Relation extraction (KLUE-RE)"
@@ -64,7 +64,7 @@ class RE(LabelTask):
     labels = RELATIONS
 
     def inputs(self, record: Record) -> dict[str, str]:
-        """The sentence and what `subject_entity` and `object_entity` say, without the offsets."""
+        """Extracts the sentence, and word and type of `subject_entity` and `object_entity`."""
         found = {"sentence": record.text("sentence")}
         for role in ("subject", "object"):
             entity = record.part(f"{role}_entity")
@@ -72,29 +72,27 @@ class RE(LabelTask):
         return found
 
     def input_text(self, example: Example) -> str:
-        """The sentence, then both entities."""
+        """Returns the sentence, followed by both entities."""
         return (
             "task: RE\n\n### 문장\n{sentence}\n### 주어: {subject} ({subject_type})\n"
             "### 목적어: {object} ({object_type})\n"
         ).format_map(example.inputs)
 
     def metrics(self, gold: Sequence[str], predicted: Sequence[str]) -> dict[str, float]:
-        """Official: micro F1 over the 29 relations, without `no_relation`."""
+        """Computes the official micro F1 over the 29 relations without `no_relation`."""
         return {"micro_f1": micro_f1(gold, predicted, RELATIONS[1:])}
 
     def score_likelihoods(
         self, examples: Sequence[Example], log_likelihoods: np.ndarray
     ) -> dict[str, float]:
-        """As for any label task, and the area under precision and recall.
+        """Computes the scores of any label task, and the area under the precision-recall curve.
 
         Returns:
-            auprc: Official, the mean over all 30 classes.
+            auprc: Official. The mean over all 30 classes.
             auprc_present: The mean over the classes that occur in the gold.
         """
         found = super().score_likelihoods(examples, log_likelihoods)
-        # The likeliest label is always finite; the others may be impossible.
-        weights = np.exp(log_likelihoods - log_likelihoods.max(1, keepdims=True, initial=-np.inf))
-        probabilities = weights / weights.sum(1, keepdims=True)
+        probabilities = softmax(log_likelihoods)
         gold = [RELATIONS.index(self.gold(example)) for example in examples]
         return {
             **found,

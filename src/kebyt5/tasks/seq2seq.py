@@ -1,4 +1,4 @@
-"""Any text to any text: correction, summarization, translation and the like."""
+"""Free text to text: correction, summarization, translation and the like."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ _HUB = "hf:"
 
 
 class Seq2Seq(Task):
-    """The column `text` is what the model reads, the column `target` what it should write."""
+    """Free text to text: the model reads the column `text` and should write the column `target`."""
 
     name: ClassVar[str] = "seq2seq"
     title: ClassVar[str] = "Free text to text"
@@ -25,12 +25,13 @@ class Seq2Seq(Task):
     main_score: ClassVar[str] = "chrf"
 
     def read(self, path: str | Path) -> list[Example]:
-        """Reads the columns `text` and `target`; others are not looked at.
+        """Reads the columns `text` and `target`; other columns are ignored.
 
-        The name's end tells the format: `.jsonl` has an object a line, `.json` a list of objects,
-        `.csv` fields divided by commas, quoted where need be, `.parquet` is Parquet, anything else
-        has fields divided by tabs. The first line of a CSV or TSV file names the columns. A folder
-        is a Hugging Face data set saved to disk, `hf:owner/name:split` one on the hub.
+        The extension determines the format: `.jsonl` has one object per line, `.json` is a list of
+        objects, `.csv` has fields separated by commas and quoted if necessary, `.parquet` is
+        Parquet, and any other file has fields separated by tabs. The first line of a CSV or TSV
+        file names the columns. A folder is a Hugging Face data set saved to disk, and
+        `hf:owner/name:split` is one on the hub.
         """
         examples = []
         if str(path).startswith(_HUB) or Path(path).is_dir():
@@ -44,31 +45,31 @@ class Seq2Seq(Task):
                 raise InputError(f"{record.place}: {empty!r} is empty; expected some text")
             examples.append(Example(record.id, {"text": text}, target, record.place))
         if not examples:
-            raise InputError(f"{path}:1: the file holds no examples; expected at least one")
+            raise InputError(f"{path}:1: the file contains no examples; expected at least one")
         return examples
 
     def input_text(self, example: Example) -> str:
-        """The text as it is."""
+        """Returns the text unchanged."""
         return example.inputs["text"]
 
     def target_text(self, example: Example) -> str:
-        """The target as it is."""
+        """Returns the target unchanged."""
         return self.gold(example)
 
     def parse(self, text: str, example: Example) -> Parsed:
-        """Takes the text as it is."""
+        """Takes the whole text as the answer."""
         return Parsed(text, None if text.strip() else "empty")
 
     def score_values(self, examples: Sequence[Example], values: Sequence[Any]) -> dict[str, float]:
-        """The scores of `metrics.seq2seq.scores`."""
+        """Computes the scores of `metrics.seq2seq.scores`."""
         return scores([self.gold(example) for example in examples], values)
 
     def max_target_bytes(self, example: Example) -> int:
-        """Twice the text and some more."""
+        """Returns twice the length of the text, and some more."""
         return 2 * size(example.inputs["text"]) + 256
 
     def answer(self, parsed: Parsed, example: Example) -> str:
-        """The text."""
+        """Returns the text."""
         return parsed.value
 
 
@@ -84,7 +85,7 @@ def _dataset(name: str) -> Iterator[Record]:
             rows = datasets.load_from_disk(name)
         if not isinstance(rows, datasets.Dataset):
             raise ValueError(f"it has the splits {', '.join(rows)}; name the folder of one")
-    except Exception as error:  # whatever the hub, the network or a damaged folder raise
+    except Exception as error:  # the hub, the network or a damaged folder may raise anything
         cause = " ".join(str(error).split())
         raise InputError(
             f"{name}: cannot be read as a data set: {cause}; expected a folder that"
@@ -111,11 +112,9 @@ def _csv(path: str | Path) -> Iterator[Record]:
                 columns = row
             elif len(row) != len(columns):
                 names = ", ".join(columns)
-                raise InputError(
-                    f"{place}: {len(row)} columns; expected {len(columns)}, by commas: {names}"
-                )
+                raise InputError(f"{place}: {len(row)} columns; expected {len(columns)}: {names}")
             else:
                 number += 1
                 yield Record(dict(zip(columns, row, strict=True)), place, number)
     except csv.Error as error:
-        raise InputError(f"{path}:{line}: {error}; expected fields divided by commas") from error
+        raise InputError(f"{path}:{line}: {error}; expected fields separated by commas") from error

@@ -1,4 +1,4 @@
-"""Questions about contexts, as SQuAD and the data sets after it keep them."""
+"""Questions about contexts in the formats of SQuAD and the data sets modelled on it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,22 +10,23 @@ from kebyt5.tasks.files import Record, read_json, read_records, read_text
 from kebyt5.tasks.fitting import size, windows
 from kebyt5.tasks.task import Example, Parsed, Task
 
-_LEAST_ROOM = 8
-"""Bytes of a context: a character, and half of them too, the least stride, without a gap."""
+_MIN_ROOM = 8
+"""Least bytes of context in a window: two characters, so that the default stride, half of it,
+holds one."""
 
-_LEAST_PART = 16
-"""As which part of a window a context has to have room: windows of a few bytes each, every one with
-the whole question, would be many times as long as what they are made of."""
+_MIN_SHARE = 16
+"""A window has to have room for a context of at least 1/16 of its bytes. Windows with a few bytes
+each, and the whole question in every one, would together be many times as long as the context."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What is right to answer.
+    """The gold answers to a question.
 
     Attributes:
         texts: The right answers, the first of which is the target.
-        plausible: What seems right, but is not.
-        starts: Where in the context each text stands, in characters, as far as the data says.
+        plausible: Answers that seem right but are not.
+        starts: Where in the context each text occurs, in characters, as far as the data says.
     """
 
     texts: tuple[str, ...]
@@ -38,7 +39,7 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question as a file has it."""
+    """One question of a file."""
 
     id: str
     question: str
@@ -48,7 +49,7 @@ class Question:
     place: str
 
     def example(self, gold: Answers) -> Example:
-        """The question as an example."""
+        """Makes an example of the question, with the given gold."""
         inputs = {"question": self.question, "context": self.context}
         return Example(self.id, inputs, gold, self.place)
 
@@ -57,8 +58,8 @@ def read_questions(path: str | Path) -> list[Question]:
     """Reads the questions of a SQuAD-like JSON file, or the rows of a Parquet file.
 
     Raises:
-        InputError: The file cannot be read, or a record is not as it should be; names its line
-            (in JSON that of the last name of a question) and where in the structure it is.
+        InputError: The file cannot be read, or a record is malformed; names its line (in JSON that
+            of the last question's name before it) and its path in the structure.
     """
     if Path(path).suffix.lower() == ".parquet":
         return [_question(row, row.text("context"), row.place) for row in read_records(path)]
@@ -70,7 +71,7 @@ def read_questions(path: str | Path) -> list[Question]:
             for paragraph in _parts(article, "paragraphs"):
                 context = paragraph.text("context")
                 for record in _parts(paragraph, "qas"):
-                    # The parser does not tell where a record was; its name, once in a file, does.
+                    # The parser does not report positions; the record's unique name gives its line.
                     found = max(position, text.find(f'"{record.id}"', position))
                     line += text.count("\n", position, found)
                     position = found
@@ -83,28 +84,28 @@ def read_questions(path: str | Path) -> list[Question]:
 
 
 class QuestionTask(Task):
-    """A question about a context, gold the `Answers` of which each is right."""
+    """A question about a context; the gold is its `Answers`, each of them right."""
 
     input_fields: ClassVar[tuple[str, ...]] = ("question", "context")
     max_input_bytes: ClassVar[int] = 6144
 
     def gold_of_target(self, target: str, example: Example) -> Answers:
-        """The one right answer that the target gives; the data may have more."""
+        """Reads the one right answer that the target contains; the data may have more."""
         return Answers((self.parse(target, example).value,))
 
     def answer(self, parsed: Parsed, example: Example) -> str:
-        """The answer."""
+        """Returns the answer."""
         return parsed.value
 
     def group(self, example: Example) -> str:
-        """The context, about which there are several questions."""
+        """Returns the context, about which there may be several questions."""
         return example.inputs["context"]
 
     def fit(self, example: Example, max_bytes: int, stride: int | None = None) -> list[Example]:
-        """Windows over the context, each under the whole question.
+        """Makes overlapping windows over the context, each with the whole question.
 
-        A window's gold is what of the gold it shows; None where it shows none of the answers. A
-        stride longer than what the question leaves room for is taken for that.
+        The gold of a window consists of the answers that it shows; it is None if there are none.
+        A stride longer than the context of a window is reduced to that.
 
         Raises:
             InputError: The question leaves no room for a context.
@@ -114,10 +115,10 @@ class QuestionTask(Task):
         room = max_bytes - size(self.input_text(frame))
         if size(context) <= room:
             return [example]
-        if room < max(_LEAST_ROOM, max_bytes // _LEAST_PART):
+        if room < max(_MIN_ROOM, max_bytes // _MIN_SHARE):
             raise InputError(
-                f"{example.place or example.id}: the question leaves no room for the context, of"
-                f" {max_bytes} bytes {max(room, 0)}; shorten it, or raise the limit"
+                f"{example.place or example.id}: the question leaves too little room for the"
+                f" context, {max(room, 0)} of {max_bytes} bytes; shorten it, or raise the limit"
             )
         parts = []
         for start, end in windows(context, room, min(stride or room // 2, room)):
@@ -128,7 +129,10 @@ class QuestionTask(Task):
 
 
 def _shown(gold: Answers, context: str, start: int, end: int) -> Answers | None:
-    """What of the gold the context from `start` to `end` shows, where the data says it is."""
+    """Returns the gold answers within the context from `start` to `end`; None if there are none.
+
+    Answers are located where the data says, or else anywhere in the window.
+    """
     texts = []
     for text in gold.texts:
         places = [place for place in gold.starts.get(text, ()) if context.startswith(text, place)]
@@ -156,14 +160,14 @@ def _question(record: Record, context: str, place: str) -> Question:
 
 
 def _parts(parent: Record, name: str) -> Iterator[Record]:
-    """Yields the objects of a list in an object, placed by their path in the file."""
+    """Yields the objects of a list in an object; their place is the path in the file."""
     parts = parent.get(name)
     if not isinstance(parts, list):
-        raise InputError(f"{parent.place}: {name!r} is no list; expected a list of objects")
+        raise InputError(f"{parent.place}: {name!r} is not a list; expected a list of objects")
     for number, fields in enumerate(parts):
         place = f"{parent.place}.{name}[{number}]".removeprefix(".")
         if not isinstance(fields, Mapping):
-            raise InputError(f"{place} is no object; expected one")
+            raise InputError(f"{place} is not an object; expected one")
         yield Record(fields, place)
 
 
@@ -171,7 +175,7 @@ def _answers(answers: Any) -> dict[str, tuple[int, ...]] | None:
     """Reads answers from a list of objects or, as in Parquet, an object of lists.
 
     Returns:
-        The answers without empty ones, each with where it begins; None where they are malformed.
+        The non-empty answers, each with the offsets where it begins; None if they are malformed.
     """
     if isinstance(answers, Mapping):
         texts, starts = answers.get("text"), answers.get("answer_start")

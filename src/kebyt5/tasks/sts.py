@@ -12,15 +12,15 @@ from kebyt5.tasks.metrics.sts import paraphrase_f1, pearson
 from kebyt5.tasks.task import Example, Parsed, Task
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
-_MOST = 5.0
+_MAX = 5.0
 
 
 class STS(Task):
-    """How similar two sentences are, from 0.0 to 5.0 in tenths.
+    """KLUE-STS, KorSTS: the similarity of two sentences, from 0.0 to 5.0 in tenths.
 
-    KLUE-STS gives tenths. KorSTS gives up to three decimals; they are rounded when read, so that
-    gold and target text say the same. On its files that changes Pearson's r by less than a
-    hundredth of a point, and the side of the threshold of no pair.
+    KLUE-STS has tenths. KorSTS has up to three decimals, which are rounded when read, so that gold
+    and target text agree. On the KorSTS files this changes Pearson's r by less than a hundredth of
+    a point and moves no pair across the threshold.
     """
 
     name: ClassVar[str] = "sts"
@@ -29,7 +29,7 @@ class STS(Task):
     input_fields: ClassVar[tuple[str, ...]] = ("sentence1", "sentence2")
     main_score: ClassVar[str] = "pearson"
     labels: ClassVar[tuple[str, ...]] = tuple(f"{tenths / 10:.1f}" for tenths in range(51))
-    """All texts that may be generated."""
+    """All scores as generated text."""
 
     def read(self, path: str | Path) -> list[Example]:
         """Reads KLUE-STS (`.json`, `.parquet`) or KorSTS (a table with the column `score`)."""
@@ -44,41 +44,41 @@ class STS(Task):
         ]
 
     def input_text(self, example: Example) -> str:
-        """Both sentences."""
+        """Returns both sentences in the prompt."""
         first, second = (example.inputs[field] for field in self.input_fields)
         return f"task: STS\n\n문장1: {first}\n문장2: {second}\n"
 
     def fit(self, example: Example, max_bytes: int, stride: int | None = None) -> list[Example]:
-        """Shortens the longer sentence first, so that something of each stays."""
+        """Shortens the longer sentence first, so that part of each remains."""
         return [shortened(self, example, max_bytes)]
 
     def target_text(self, example: Example) -> str:
-        """The score with one decimal."""
+        """Returns the score with one decimal."""
         return f"{self.gold(example):.1f}"
 
     def parse(self, text: str, example: Example) -> Parsed:
-        """The score that the text is, or else the first number in it, at most 5; else 0."""
+        """Reads the text as a score, or else the first number in it (at most 5), or else 0."""
         if text in self.labels:
             return Parsed(float(text))
         if match := _NUMBER.search(text):
-            return Parsed(min(float(match[0]), _MOST), "repaired")
+            return Parsed(min(float(match[0]), _MAX), "repaired")
         return Parsed(0.0, "no number" if text.strip() else "empty")
 
     def score_values(self, examples: Sequence[Example], values: Sequence[Any]) -> dict[str, float]:
-        """Pearson's r and F1 of the paraphrases, both official."""
+        """Computes Pearson's r and the F1 of the paraphrases, both official."""
         gold = [float(self.target_text(example)) for example in examples]
         return {"pearson": pearson(gold, values), "f1": paraphrase_f1(gold, values)}
 
     def max_target_bytes(self, example: Example) -> int:
-        """Three bytes, and a few more that show an answer to be none."""
+        """Returns three bytes and a few more, by which a wrong answer shows."""
         return 8
 
     def answer(self, parsed: Parsed, example: Example) -> Any:
-        """The score as a number."""
+        """Returns the score as a number."""
         return parsed.value
 
     def baseline(self, train: Sequence[Example], examples: Sequence[Example]) -> list[str]:
-        """The mean of the training set."""
+        """Answers with the mean score of the training set."""
         mean = sum(example.gold for example in train) / len(train)
         return [f"{mean:.1f}"] * len(examples)
 
@@ -91,8 +91,8 @@ def _gold(record: Record) -> float:
         score = float(value)
     except (TypeError, ValueError):
         score = -1.0
-    if not 0 <= score <= _MOST:
+    if not 0 <= score <= _MAX:
         raise InputError(
-            f"{record.place}: score {str(value)[:40]!r}; expected a number from 0 to {_MOST:.0f}"
+            f"{record.place}: score {str(value)[:40]!r}; expected a number from 0 to {_MAX:.0f}"
         )
     return round(score, 1)

@@ -1,4 +1,4 @@
-"""What a task is: how to read it, what the model sees and says, and how that is scored."""
+"""The interface of a task: its data, the model's input and output, and their scores."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,12 +14,12 @@ from kebyt5.tasks.metrics.classification import LabelScore
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One example, the same object from the reader to the score.
+    """One example of a task.
 
     Attributes:
-        id: The name the file gives it, else its number or that of its line.
-        inputs: What the model may see, by the names in `Task.input_fields`.
-        gold: The right answer in the task's own terms; None where it is not known.
+        id: The name that the file gives it, or else its number or line.
+        inputs: The input fields, by the names in `Task.input_fields`.
+        gold: The right answer in the task's own terms; None if unknown.
         place: `file:line` for error messages.
     """
 
@@ -30,12 +30,12 @@ class Example:
 
 
 class Parsed(NamedTuple):
-    """What a generated text says, in the terms of `Example.gold`.
+    """A generated text, read as an answer in the terms of `Example.gold`.
 
     Attributes:
-        value: Comparable with the gold; a best effort where the text is malformed.
-        reason: Why the text is not an answer as it should be, or None where it is; `value`
-            may be right all the same.
+        value: The answer, comparable with the gold; a best effort if the text is malformed.
+        reason: Why the text is malformed; None where it is well-formed. The value of a malformed
+            text may be right all the same.
     """
 
     value: Any
@@ -43,7 +43,7 @@ class Parsed(NamedTuple):
 
 
 class Task(ABC):
-    """A text-to-text task. A subclass and one line in the registry add one to every command."""
+    """A text-to-text task. To add one to every command, write a subclass and register it."""
 
     name: ClassVar[str]
     title: ClassVar[str]
@@ -52,77 +52,77 @@ class Task(ABC):
     """The key of `score` by which the best checkpoint is chosen; higher is better."""
 
     formats: ClassVar[str] = ""
-    """The files that `read` takes, for the list of tasks."""
+    """The file formats that `read` accepts, for the list of tasks."""
 
     max_input_bytes: ClassVar[int] = 1024
-    """Longer inputs are shortened, unless another limit is given."""
+    """Default limit of an input text; longer ones are shortened."""
 
     rivals: ClassVar[tuple[str, ...]] = ()
     """Texts whose likelihood `choose` compares with that of an answer."""
 
     labels: ClassVar[tuple[str, ...]] = ()
-    """All texts that may be an answer; empty where answers are free."""
+    """All texts that may be an answer; empty if answers are free text."""
 
     @abstractmethod
     def read(self, path: str | Path) -> Iterable[Example]:
         """Yields the examples of a data file.
 
         Raises:
-            InputError: Names file and line of what is malformed.
+            InputError: The file cannot be read or is malformed; names the file and the line.
         """
 
     @abstractmethod
     def input_text(self, example: Example) -> str:
-        """What the model reads."""
+        """Returns the text that the model reads."""
 
     @abstractmethod
     def target_text(self, example: Example) -> str:
-        """What the model should write; no randomness, the reference of the evaluation."""
+        """Returns the text that the model should write, without randomness; used in evaluation."""
 
     def training_pair(self, example: Example, seed: int) -> tuple[str, str]:
-        """Input and target for one training step; `seed` decides whatever is random in them."""
+        """Returns input and target for one training step; `seed` decides what is random in them."""
         return self.input_text(example), self.target_text(example)
 
     def fit(self, example: Example, max_bytes: int, stride: int | None = None) -> list[Example]:
-        """Leaves out of an input that is too long what matters least.
+        """Shortens an example whose input is too long by what matters least.
 
-        Where it stays too long all the same, the input text is cut at a character.
+        If the input text is still too long afterwards, the caller truncates it.
 
         Args:
-            example: With or without gold.
-            max_bytes: What the input text may have.
-            stride: From the beginning of a window to that of the next, in bytes; half of what a
-                window may show where it is None.
+            example: The example, with or without gold.
+            max_bytes: Largest size of the input text.
+            stride: Bytes from the beginning of a window to that of the next; by default half of
+                what a window can show.
 
         Returns:
             The example, or a shorter one, or several that show overlapping windows of it. The gold
-            of each is what is right for what it shows, None where nothing is.
+            of each is what is right for the part it shows; None if nothing is.
 
         Raises:
-            InputError: The limit leaves no room for what has to stay.
+            InputError: The limit leaves no room for the parts that have to stay.
         """
         return [example]
 
     def choose(self, example: Example, texts: Sequence[str], log_likelihoods: np.ndarray) -> str:
-        """The answer to an example that was read in windows: the likeliest of all.
+        """Chooses the answer to an example that was read in windows; by default the likeliest one.
 
         Args:
             example: The whole example.
-            texts: What was generated for each window that `fit` returned.
-            log_likelihoods: Of that text and of each of `rivals`, given the window; shape
-                (windows, 1 + rivals).
+            texts: The text generated for each window that `fit` returned.
+            log_likelihoods: Log-likelihoods of that text and of each of `rivals`, given the window;
+                shape (windows, 1 + rivals).
         """
         return texts[int(log_likelihoods[:, 0].argmax())]
 
     def group(self, example: Example) -> str:
-        """What an example has in common with others, which cross-validation keeps together."""
+        """Returns a key; examples with the same key stay in the same fold of cross-validation."""
         return example.id
 
     def damage(self, example: Example, noise: Callable[[str], str]) -> Example:
-        """The example with noise in its inputs, for measuring how robust a model is.
+        """Adds noise to the inputs of an example, for measuring how robust a model is.
 
         Args:
-            example: With or without gold, which stays.
+            example: The example; its gold stays unchanged.
             noise: Damages the syllables and blanks of a text.
         """
         inputs = {field: noise(text) for field, text in example.inputs.items()}
@@ -130,13 +130,13 @@ class Task(ABC):
 
     @abstractmethod
     def parse(self, text: str, example: Example) -> Parsed:
-        """Reads any string as an answer to `example`. Never raises."""
+        """Reads a generated text as an answer to `example`. Accepts any string and never raises."""
 
     def gold(self, example: Example) -> Any:
-        """The gold of an example that has to have it.
+        """Returns the gold of an example.
 
         Raises:
-            ValueError: It has none.
+            ValueError: The example has no gold.
         """
         if example.gold is None:
             field = self.input_fields[0]
@@ -146,10 +146,10 @@ class Task(ABC):
     def score(
         self, examples: Sequence[Example], generated_texts: Sequence[str]
     ) -> dict[str, float]:
-        """The official metrics in percent, and `unparsed`, the number of unreadable texts.
+        """Computes the official metrics in percent, and `unparsed`, the number of malformed texts.
 
         Raises:
-            ValueError: An example has no gold, or there is another number of texts.
+            ValueError: An example has no gold, or there are not as many texts as examples.
         """
         parsed = [self.parse(t, e) for e, t in zip(examples, generated_texts, strict=True)]
         found = self.score_values(examples, [value for value, _ in parsed])
@@ -158,34 +158,34 @@ class Task(ABC):
 
     @abstractmethod
     def score_values(self, examples: Sequence[Example], values: Sequence[Any]) -> dict[str, float]:
-        """The official metrics in percent.
+        """Computes the official metrics in percent.
 
         Args:
-            examples: With gold.
-            values: `Parsed.value` of the answer to each.
+            examples: Examples with gold.
+            values: `Parsed.value` of the answer to each example.
         """
 
     def label_scores(
         self, examples: Sequence[Example], generated_texts: Sequence[str]
     ) -> list[LabelScore]:
-        """How well each label of the task is found; empty where answers consist of none."""
+        """Scores each label of the task separately; empty if its answers have no labels."""
         return []
 
     def gold_of_target(self, target: str, example: Example) -> Any:
-        """The gold that `target_text` was written from, as far as the text tells it."""
+        """Recovers the gold from which `target_text` was written, as far as the text allows."""
         return self.parse(target, example).value
 
     def score_likelihoods(
         self, examples: Sequence[Example], log_likelihoods: np.ndarray
     ) -> dict[str, float]:
-        """The scores where the likeliest of `labels` is the answer.
+        """Computes the scores with the likeliest of `labels` as the answer.
 
         Args:
-            examples: With gold.
-            log_likelihoods: Of every label for each example, shape (examples, labels).
+            examples: Examples with gold.
+            log_likelihoods: Log-likelihoods of every label, shape (examples, labels).
 
         Raises:
-            ValueError: The shape is another.
+            ValueError: The shape is wrong.
         """
         shape = (len(examples), len(self.labels))
         if log_likelihoods.shape != shape:
@@ -194,38 +194,42 @@ class Task(ABC):
 
     @abstractmethod
     def max_target_bytes(self, example: Example) -> int:
-        """A bound on the bytes of a sensible answer, where generation stops at the latest."""
+        """Returns the largest size of a sensible answer, at which generation stops."""
 
     def form(self, example: Example) -> Form | None:
-        """What every sensible answer to `example` looks like; None where any text may be one.
+        """Returns the form of every sensible answer to `example`; None if any text may be one.
 
-        It has to admit what `target_text` would write.
+        The form has to allow what `target_text` would write.
         """
         return Parts((self.labels,)) if self.labels else None
 
     @abstractmethod
     def answer(self, parsed: Parsed, example: Example) -> Any:
-        """The parsed answer as JSON for `predictions.jsonl`."""
+        """Converts the parsed answer to JSON for `predictions.jsonl`."""
 
     def show(self, parsed: Parsed, example: Example) -> str:
-        """The parsed answer as a person reads it in a terminal."""
+        """Formats the parsed answer for reading in a terminal."""
         return str(parsed.value)
 
     def split_texts(self, lines: Sequence[str], count: int) -> list[str]:
-        """The generated texts in the lines of a plain predictions file: one a line.
+        """Extracts the generated texts from the lines of a plain predictions file: one per line.
 
         Args:
-            lines: All lines.
-            count: How many texts there should be; another number is refused afterwards.
+            lines: All lines of the file.
+            count: Expected number of texts; the caller refuses any other.
         """
         return list(lines)
 
     def baseline(self, train: Sequence[Example], examples: Sequence[Example]) -> list[str] | None:
-        """Texts that a trivial method learnt from `train` would generate, or None without one."""
+        """Answers `examples` by a trivial method learnt from `train`; None if there is none."""
         return None
 
     def example(self, **inputs: str) -> Example:
-        """An example without gold, made from its input fields."""
+        """Makes an example without gold from its input fields.
+
+        Raises:
+            ValueError: A field is missing or unknown.
+        """
         missing = [field for field in self.input_fields if field not in inputs]
         unknown = [field for field in inputs if field not in self.input_fields]
         if missing or unknown:

@@ -12,16 +12,18 @@ from kebyt5.tasks.fitting import size
 from kebyt5.tasks.metrics.wos import scores
 from kebyt5.tasks.task import Example, Parsed, Task
 
-_SPEAKERS = {"user": "사용자: ", "sys": "시스템: "}
+SPEAKERS = {"user": "사용자: ", "sys": "시스템: "}
+"""How a line of a dialogue begins, by the role in the data."""
+
 _BETWEEN, _NOTHING = "▁", "없음"
 _LINE_END = re.compile(r"\r?\n")
 
 
 class WOS(Task):
-    """Wizard of Seoul: a dialogue up to a user turn, gold the state after that turn.
+    """Wizard of Seoul: a dialogue up to a user turn; the gold is the state after that turn.
 
-    A state is a frozenset of texts `도메인-슬롯=값`. No slot has a `=`, so the first one divides
-    the pair, whatever the value holds. No value has a `▁`.
+    A state is a frozenset of texts `도메인-슬롯=값`. No slot contains a `=`, so the first one
+    separates slot and value. No value contains a `▁`, which separates the pairs.
     """
 
     name: ClassVar[str] = "wos"
@@ -32,22 +34,22 @@ class WOS(Task):
     max_input_bytes: ClassVar[int] = 4096
 
     def read(self, path: str | Path) -> list[Example]:
-        """Reads a WoS v1.1 JSON or Parquet file, of each dialogue one example a user turn."""
+        """Reads a WoS v1.1 JSON or Parquet file; each user turn of a dialogue is one example."""
         examples = [example for record in read_records(path) for example in _turns(record)]
         if not examples:
             raise InputError(f"{path}:1: no user turn here; expected at least one")
         return examples
 
     def input_text(self, example: Example) -> str:
-        """The dialogue so far."""
+        """Returns the dialogue so far in the prompt."""
         return f"task: DST\n\n### 대화\n{example.inputs['dialogue']}\n"
 
     def target_text(self, example: Example) -> str:
-        """The sorted pairs of the state."""
+        """Returns the sorted pairs of the state."""
         return _write(self.gold(example))
 
     def parse(self, text: str, example: Example) -> Parsed:
-        """Reads the pairs of a state, passing over what is none."""
+        """Reads the pairs of a state and ignores everything else."""
         if text.strip() == _NOTHING:
             return Parsed(frozenset())
         pieces = text.split(_BETWEEN)
@@ -57,40 +59,40 @@ class WOS(Task):
         return Parsed(pairs, reason if text.strip() else "empty")
 
     def score_values(self, examples: Sequence[Example], values: Sequence[Any]) -> dict[str, float]:
-        """The scores of `metrics.wos.scores`."""
+        """Computes the scores of `metrics.wos.scores`."""
         return scores([self.gold(example) for example in examples], values)
 
     def max_target_bytes(self, example: Example) -> int:
-        """Twice the longest state of the data at hand."""
+        """Returns twice the longest state in the available data."""
         return 1280
 
     def answer(self, parsed: Parsed, example: Example) -> dict[str, str]:
-        """The values by their slots."""
+        """Returns the values by their slots."""
         return dict(pair.split("=", 1) for pair in sorted(parsed.value))
 
     def show(self, parsed: Parsed, example: Example) -> str:
-        """The state as a target."""
+        """Returns the state, written like a target."""
         return _write(parsed.value)
 
     def group(self, example: Example) -> str:
-        """The name of the dialogue, of which each turn of the user is an example."""
+        """Returns the name of the dialogue; each user turn of it is an example."""
         return example.id.rpartition("-")[0]
 
     def damage(self, example: Example, noise: Callable[[str], str]) -> Example:
-        """Noise in what is said; who says it stays."""
+        """Damages what is said; the speakers stay."""
         lines = []
         for line in example.inputs["dialogue"].split("\n"):
-            speaker = next((s for s in _SPEAKERS.values() if line.startswith(s)), "")
+            speaker = next((s for s in SPEAKERS.values() if line.startswith(s)), "")
             lines.append(speaker + noise(line.removeprefix(speaker)))
         return replace(example, inputs={"dialogue": "\n".join(lines)})
 
     def fit(self, example: Example, max_bytes: int, stride: int | None = None) -> list[Example]:
         """Drops the oldest turns of a dialogue, as few as possible.
 
-        The last turn stays; where it is too long by itself, its beginning is cut.
+        The last turn always stays; if it is too long by itself, it loses its beginning.
 
         Raises:
-            InputError: The limit has no room for a turn.
+            InputError: The limit leaves no room for a turn.
         """
         dialogue = example.inputs["dialogue"]
         room = max_bytes - size(self.input_text(replace(example, inputs={"dialogue": ""})))
@@ -98,14 +100,14 @@ class WOS(Task):
         while size(kept) > room and "\n" in kept:
             kept = kept.partition("\n")[2]
         if size(kept) > room:
-            speaker = next((s for s in _SPEAKERS.values() if kept.startswith(s)), "")
+            speaker = next((s for s in SPEAKERS.values() if kept.startswith(s)), "")
             room -= size(speaker)
             if room < 4:
                 raise InputError(
                     f"{example.place or example.id}: no room for a turn within {max_bytes} bytes;"
                     " raise the limit"
                 )
-            # An incomplete character at the cut is dropped.
+            # Decoding drops an incomplete character at the cut.
             tail = kept.encode(errors="surrogatepass")[-room:].decode(errors="ignore")
             kept = speaker + tail
         return [example if kept == dialogue else replace(example, inputs={"dialogue": kept})]
@@ -115,35 +117,38 @@ def _turns(dialogue: Record) -> Iterator[Example]:
     name = dialogue.id
     turns = dialogue.get("dialogue")
     if not isinstance(turns, list):
-        raise InputError(f"{dialogue.place}: 'dialogue' of {name} is no list; expected its turns")
+        raise InputError(
+            f"{dialogue.place}: 'dialogue' of {name} is not a list; expected its turns"
+        )
     lines: list[str] = []
     count = 0
     for number, fields in enumerate(turns):
         place = f"{dialogue.place}: turn {number} of {name}"
         if not isinstance(fields, dict):
-            raise InputError(f"{place}: no object; expected one with role and text")
+            raise InputError(f"{place}: not an object; expected one with role and text")
         turn = Record(fields, place)
         role = turn.text("role")
-        if role not in _SPEAKERS:
-            raise InputError(f"{place}: unknown role {role!r}; expected {' or '.join(_SPEAKERS)}")
-        lines.append(_SPEAKERS[role] + _LINE_END.sub(" ", turn.text("text")))
+        if role not in SPEAKERS:
+            raise InputError(f"{place}: unknown role {role!r}; expected {' or '.join(SPEAKERS)}")
+        lines.append(SPEAKERS[role] + _LINE_END.sub(" ", turn.text("text")))
         if role == "user":
-            # Named as in the official code.
+            # The official code forms names in the same way.
             inputs = {"dialogue": "\n".join(lines)}
             yield Example(f"{name}-{count}", inputs, _state(turn), dialogue.place)
             count += 1
 
 
 def _state(turn: Record) -> frozenset[str]:
-    """Reads pairs `domain-slot-value`; values may have a `-`, domains and slots have none."""
+    """Reads pairs `domain-slot-value`; a value may contain `-`, domains and slots do not."""
     pairs = turn.get("state")
     if not isinstance(pairs, list):
-        raise InputError(f"{turn.place}: 'state' is no list; expected one, empty for no state")
+        raise InputError(f"{turn.place}: 'state' is not a list; expected one, empty for no state")
     state = set()
     for pair in pairs:
         parts = pair.split("-", 2) if isinstance(pair, str) else []
         if _BETWEEN in str(pair):
-            raise InputError(f"{turn.place}: state {pair!r} has a {_BETWEEN}, which divides pairs")
+            problem = f"contains {_BETWEEN}, which separates pairs"
+            raise InputError(f"{turn.place}: state {pair!r} {problem}")
         if len(parts) != 3 or not all(parts[:2]):
             raise InputError(f"{turn.place}: state {pair!r}; expected 'domain-slot-value'")
         state.add("{}-{}={}".format(*parts))

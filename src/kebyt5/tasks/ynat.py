@@ -19,9 +19,9 @@ class YNAT(LabelTask):
     labels = ("IT과학", "경제", "사회", "생활문화", "세계", "스포츠", "정치")
 
     def input_text(self, example: Example) -> str:
-        """The headline under the published prompt."""
+        """Returns the headline in the published prompt."""
         return f"KLUE YNAT task: {example.inputs['title']}\n"
 
     def metrics(self, gold: Sequence[str], predicted: Sequence[str]) -> dict[str, float]:
-        """Macro F1, which is official, over the topics in gold or prediction; and accuracy."""
+        """Computes accuracy and the official macro F1 over the topics in gold or prediction."""
         return {"macro_f1": macro_f1(gold, predicted), "accuracy": accuracy(gold, predicted)}

@@ -158,7 +158,7 @@ def test_jsonl_takes_a_field_or_a_path(tmp_path):
         file.writelines(json.dumps(line) + "\n" for line in lines)
     assert read("jsonl", path) == (["하나", ""], [("a.jsonl.gz:3", "no text at text")])
     assert read("jsonl", path, text="본문")[0] == ["둘\n셋"]
-    with pytest.raises(InputError, match="no path"):
+    with pytest.raises(InputError, match="not a JMESPath"):
         get_reader("jsonl")(text="a[")
 
 
@@ -226,7 +226,7 @@ def test_paths_that_miss_some_texts_leave_a_defect_beside_the_rest(tmp_path):
     assert read("jsonl", path, text="join(' ', s[].form)") == (
         ["하나 둘", ""], [("a.jsonl:3", "no text at join(' ', s[].form)")],
     )  # fmt: skip
-    with pytest.raises(InputError, match=r"no path as in jmespath.org: Unknown function: first"):
+    with pytest.raises(InputError, match=r"not a JMESPath .*: Unknown function: first"):
         read("jsonl", path, text="first(s)")
 
 
@@ -430,7 +430,7 @@ def test_huggingface_data_sets_can_be_divided(tmp_path, streaming):
     assert sorted(divided) == texts
     with pytest.raises(InputError, match="no column 'content' among text"):
         read("huggingface", folder, streaming=streaming, column="content")
-    with pytest.raises(InputError, match="no data set that can be read"):
+    with pytest.raises(InputError, match="cannot be read as a data set"):
         read("huggingface", tmp_path / "none")
 
 

@@ -19,7 +19,7 @@ from kebyt5.serving.playground import build
 from kebyt5.serving.playground.asking import tasks_of
 from kebyt5.serving.playground.samples import SAMPLES
 from kebyt5.serving.playground.wording import task_label
-from kebyt5.serving.service import LocalService, Predicted
+from kebyt5.serving.service import LocalService, TaskAnswer
 
 IMAGES = Path(__file__).resolve().parents[3] / "docs" / "images"
 expect.set_options(timeout=60_000)
@@ -146,7 +146,7 @@ def model_writes(monkeypatch):
 
     def write(text):
         async def predict(self, task, examples, *how):
-            return [Predicted(text, [task.input_text(each)], False, None) for each in examples]
+            return [TaskAnswer(text, [task.input_text(each)], False, None) for each in examples]
 
         monkeypatch.setattr(LocalService, "predict", predict)
 

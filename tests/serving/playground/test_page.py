@@ -58,7 +58,7 @@ def test_what_cannot_be_asked_is_said_in_the_language_of_the_page(handlers):
         assert 'class="warning"' in warning
         assert rest == ["", "", None]
     warning, *_ = handlers["answer"]("en", "one", "nsmc", None, *typed("가" * 10**6))
-    assert "3,000,000 bytes, and this page takes 16,384" in warning
+    assert "3,000,000 bytes, but this page accepts at most 16,384" in warning
 
 
 def test_another_language_keeps_the_answer(handlers, page):

@@ -16,7 +16,7 @@ from kebyt5.errors import InputError
 
 bench = App(
     name="bench",
-    help="Measure kebyt5 beside its alternatives, interleaved in one run.",
+    help="Compare kebyt5 with its alternatives, interleaved in one run.",
 )
 for command in (
     train,
@@ -48,7 +48,7 @@ def everything(
     rounds: PositiveInt = 5,
     output: Path = Path("docs/results"),
 ) -> None:
-    """Run every benchmark of speed with its defaults, some hours; or the one named by `--workload`.
+    """Run all benchmarks of speed with their defaults, which takes hours, or one `--workload`.
 
     ```bash
     kebyt5 bench --workload klue-mrc --data klue-mrc-v1.1_dev.json
@@ -56,17 +56,17 @@ def everything(
     ```
 
     `klue-mrc` is the efficiency table of the published model card: how fast the plain and the GBST
-    model train and infer on reading comprehension. With its defaults it takes about an hour on two
-    cores.
+    model are in training and inference on reading comprehension. With its defaults it takes about
+    an hour on two cores.
 
     Args:
         workload: Only this benchmark.
-        data: klue-mrc: a KLUE-MRC file; the development set in the folder that the environment
-            variable KEBYT5_DATA names where not given.
-        examples: klue-mrc: how many real questions, spread over all lengths.
+        data: klue-mrc: a KLUE-MRC file; by default the development set in the folder that the
+            environment variable KEBYT5_DATA names.
+        examples: klue-mrc: number of real questions, spread over all lengths.
         lengths: klue-mrc: input bytes of the synthetic texts.
         presets: Sizes of the models.
-        rounds: Interleaved rounds after one to warm up.
+        rounds: Interleaved rounds after a warm-up round.
         output: A folder for tables and plots.
     """
     from kebyt5.output import make_output_folder
@@ -99,7 +99,7 @@ def _mrc_file(data: Path | None) -> Path:
         if not folder:
             raise InputError(
                 "klue-mrc needs data: give --data klue-mrc-v1.1_dev.json of the KLUE benchmark, or"
-                " set KEBYT5_DATA to the folder that has klue/klue-mrc-v1.1 in it"
+                " set KEBYT5_DATA to the folder that contains klue/klue-mrc-v1.1"
             )
         data = Path(folder, "klue", "klue-mrc-v1.1", "klue-mrc-v1.1_dev.json")
     if not data.is_file():

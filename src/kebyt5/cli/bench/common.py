@@ -1,4 +1,4 @@
-"""What the commands of `kebyt5 bench` have in common: options, and how a page is published."""
+"""Options and output that the commands of `kebyt5 bench` share."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,14 @@ Several = Parameter(consume_multiple=True, negative=())
 
 
 def chosen_alternatives(chosen: Sequence[str] | None) -> list[str]:
-    """The names of what is compared, in the order of the tables."""
+    """Returns the names of the alternatives to compare, in the order of the tables.
+
+    Args:
+        chosen: Names to choose; None for all that are installed.
+
+    Raises:
+        InputError: A chosen alternative is unknown or not installed.
+    """
     from kebyt5.bench.alternatives import ALTERNATIVES
 
     for name in chosen or ():
@@ -35,14 +42,14 @@ def chosen_alternatives(chosen: Sequence[str] | None) -> list[str]:
 def report(
     title: str, head: Sequence[str], rows: Sequence[Sequence[str]], output: Path | None
 ) -> None:
-    """Prints a Markdown table with what it was made with, and writes it if asked."""
+    """Prints a Markdown table with its provenance and, if asked, writes it to a file."""
     from kebyt5.bench.report import made_with, table
 
     publish("\n".join([f"# {title}", "", *table(head, rows), "", made_with(), ""]), output)
 
 
 def publish(text: str, output: Path | None, picture: str | None = None) -> None:
-    """Prints a Markdown page and, if asked, writes it with a picture under its title."""
+    """Prints a Markdown page and, if asked, writes it to a file with a plot below its title."""
     from kebyt5.output import write_text
 
     Console().print(Markdown(text))

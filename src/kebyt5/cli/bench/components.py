@@ -1,4 +1,4 @@
-"""One part at a time: `kebyt5 bench tokenizer`, `examples`, `gbst`, `queue`, `passes` and more."""
+"""Benchmarks of single parts: `kebyt5 bench tokenizer`, `examples`, `gbst`, `queue` and more."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,7 @@ def tokenizer(*, rounds: PositiveInt = 5, output: Path | None = None) -> None:
     """Compare ByteTokenizer with Transformers' ByT5Tokenizer on 300 kB of Hangul.
 
     Args:
-        rounds: Interleaved rounds after one to warm up.
+        rounds: Interleaved rounds after a warm-up round.
         output: A Markdown file to write the table to.
     """
     from kebyt5.bench.tokenizer import bench_tokenizer
@@ -28,11 +28,11 @@ def tokenizer(*, rounds: PositiveInt = 5, output: Path | None = None) -> None:
 def make_examples(
     *, corpus: Path | None = None, rounds: PositiveInt = 5, output: Path | None = None
 ) -> None:
-    """Make pretraining examples of byte shards in one thread: MB of text a second.
+    """Make pretraining examples from byte shards in one thread: MB of text per second.
 
     Args:
-        corpus: Folder of kebyt5 corpus build; random Hangul where not given.
-        rounds: Interleaved rounds after one to warm up.
+        corpus: Folder of `kebyt5 corpus build`; by default random Hangul.
+        rounds: Interleaved rounds after a warm-up round.
         output: A Markdown file to write the table to.
     """
     from statistics import median
@@ -52,11 +52,11 @@ def gbst(
     rounds: PositiveInt = 5,
     output: Path | None = None,
 ) -> None:
-    """Compare the GBST layer with the naive one: base shape, batch 4, time and peak memory.
+    """Compare the GBST layer with a naive one: base shape, batch 4, time and peak memory.
 
     Args:
         lengths: Input bytes.
-        rounds: Interleaved rounds after one to warm up.
+        rounds: Interleaved rounds after a warm-up round.
         output: A Markdown file to write the table to.
     """
     from kebyt5.bench.gbst import bench_gbst
@@ -94,24 +94,24 @@ def queue(
     rounds: PositiveInt = 3,
     output: Path | None = None,
 ) -> None:  # fmt: skip
-    """Compare how a queue of requests of all lengths is served.
+    """Compare how fast a queue of requests of mixed lengths is served.
 
-    The engine takes all requests at once; other alternatives generate batches of 8 in the order of
-    arrival, until the longest text of each is there: `naive-gbst` is Transformers' T5 behind GBST
-    as published, `kebyt5-gbst` the model of this package, which leaves padding out. With the base
-    model a round takes half an hour on two cores, with `transformers-sdpa` an hour more.
+    The engine takes all requests at once. Other alternatives generate batches of 8 in the order of
+    arrival, each until its longest text is complete: `naive-gbst` is Transformers' T5 after GBST as
+    published, `kebyt5-gbst` the model of this package, which skips padding. With the base model a
+    round takes half an hour on two cores, with `transformers-sdpa` an hour more.
 
     ```bash
     kebyt5 bench queue --presets tiny --alternatives kebyt5-gbst kebyt5-gbst-engine
     ```
 
     Args:
-        requests: How many.
-        lengths: Fewest and most input bytes; their logarithms are spread evenly.
-        output_bytes: Fewest and most bytes that a request wants, spread evenly.
+        requests: Number of requests.
+        lengths: Smallest and largest input in bytes; uniformly distributed logarithms.
+        output_bytes: Smallest and largest output in bytes; uniformly distributed.
         presets: Sizes of the models.
         alternatives: Names as in the documentation; all are compared with the first two.
-        rounds: Interleaved rounds after one to warm up.
+        rounds: Interleaved rounds after a warm-up round.
         output: A Markdown file to write the table to.
     """
     from kebyt5.bench.alternatives import ALTERNATIVES
@@ -146,13 +146,13 @@ def passes(
     rounds: PositiveInt = 5,
     output: Path | None = None,
 ) -> None:
-    """Compare decoder passes with the bandwidth of memory, and the encoder in eight bits.
+    """Compare decoder passes with the bandwidth of memory, in float32 and with int8 weights.
 
     Args:
         length: Input bytes.
-        rows: Bytes that a pass looks at.
+        rows: Numbers of rows (byte positions) of a pass.
         presets: Sizes of the models.
-        rounds: Interleaved rounds after one to warm up.
+        rounds: Interleaved rounds after a warm-up round.
         output: A Markdown file to write the table to.
     """
     from kebyt5.bench.passes import bench_passes, encoder_ratio, milliseconds
@@ -180,12 +180,12 @@ def kernels(
     rounds: PositiveInt = 10,
     output: Path | None = None,
 ) -> None:
-    """Compare what multiplies the linear layers of a decoder with few rows or many.
+    """Compare the kernels for the linear layers of a decoder, with few rows or many.
 
     Args:
-        rows: How many.
+        rows: Numbers of rows of the left factor.
         presets: Sizes of the models.
-        rounds: Interleaved rounds after one to warm up.
+        rounds: Interleaved rounds after a warm-up round.
         output: A Markdown file to write the table to.
     """
     from kebyt5.bench.kernels import KERNELS, bench_kernels, shapes

@@ -1,4 +1,4 @@
-"""`kebyt5 bench losses`, `pretrained`, `quality` and `serve`: what comes of all parts together."""
+"""Benchmarks of the whole: `kebyt5 bench losses`, `pretrained`, `quality` and `serve`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +16,7 @@ def losses(
     alternatives: Annotated[tuple[str, ...], Several] | None = None,
     output: Path | None = None,
 ) -> None:
-    """Compare loss curves: training by this package has to be the training of its alternatives.
+    """Compare loss curves: this package has to train in the same way as its alternatives.
 
     With its defaults it takes some minutes on two cores.
 
@@ -26,8 +26,8 @@ def losses(
 
     Args:
         preset: Size of the models.
-        steps: Optimizer steps.
-        alternatives: Names as in the documentation; all where not given.
+        steps: Number of optimizer steps.
+        alternatives: Names as in the documentation; by default all.
         output: An existing or new folder for the table (Markdown) and the plot (PNG).
     """
     from kebyt5.bench.losses import train_alternatives
@@ -54,7 +54,7 @@ def pretrained(
     rounds: PositiveInt = 5,
     output: Path | None = None,
 ) -> None:
-    r"""Compare pretrained models on unseen text: bits per byte, spans and single blanks filled.
+    r"""Compare pretrained models on unseen text: bits per byte, filling spans and single blanks.
 
     Writes `pretrained.md` with a plot. Runs of `kebyt5 pretrain` are also compared after equal
     steps and after equal time.
@@ -67,14 +67,14 @@ def pretrained(
 
     Args:
         models: Checkpoint folders, names on the hub, or `tiny`.
-        corpus: What they were trained on, built by `kebyt5 corpus build`: a PPM is counted on its
-            training text, and its validation text is what they have not seen.
-        text: Plain text files to measure on in place of that.
-        examples: How many of each source or file, at most.
-        input_length: Ids of an example.
-        order: Bytes of PPM's longest context, up to 7.
-        batch_size: Examples at a time.
-        rounds: Interleaved training steps of each run that are timed.
+        corpus: Corpus that they were trained on, from `kebyt5 corpus build`: PPM is trained on its
+            training text, and its validation text is the unseen text.
+        text: Plain text files to use as unseen text instead.
+        examples: Largest number of examples of each source or file.
+        input_length: Number of ids of an example.
+        order: Bytes of PPM's longest context, at most 7.
+        batch_size: Examples per batch.
+        rounds: Number of timed training steps of each run, interleaved.
         output: An existing or new folder for the table (Markdown) and the plot (PNG).
     """
     from tempfile import TemporaryDirectory
@@ -86,7 +86,7 @@ def pretrained(
     from kebyt5.pretraining.validation import Validation, validation_shards
 
     if not models:
-        raise InputError("no model; name one or more checkpoints")
+        raise InputError("there is no model to compare; name one or more checkpoints")
     if order > 7:
         raise InputError(f"--order {order}: has to be 7 or less")
     folder = make_output_folder(output, may_continue=True) if output else None
@@ -97,7 +97,9 @@ def pretrained(
         else:
             unseen = validation_shards(corpus) if corpus else None
         if unseen is None:
-            raise InputError("no text to measure on; give --text, or a --corpus with validation")
+            raise InputError(
+                "there is no text to measure on; give --text, or a --corpus with validation text"
+            )
         validation = Validation(unseen, examples, batch_size, input_length)
         found = compare_pretrained(models, validation, train, order, rounds)
     if folder:
@@ -118,8 +120,8 @@ def quality(
 ) -> None:
     """Fine-tune several starts on several tasks with several seeds: mean, deviation, seconds.
 
-    Writes `klue-small.md` with a plot. Whatever was run before with the same settings and weights
-    is not run again, so a killed call is repeated to go on.
+    Writes `klue-small.md` with a plot. Runs that were done before with the same settings and
+    weights are not repeated, so to continue a killed call, give it again.
 
     ```bash
     KEBYT5_DATA=... kebyt5 bench quality
@@ -130,10 +132,10 @@ def quality(
     Args:
         recipe: A YAML file with the tables, rows and settings.
         runs: A folder for the results of the single runs.
-        jobs: Runs at a time, which share the cores.
-        tables: Titles of the tables to make; all where not given.
-        available: Leave out rows whose start is not there, in place of pretraining it or of an
-            error; the page names them.
+        jobs: Number of parallel runs, which share the cores.
+        tables: Titles of the tables to make; by default all.
+        available: Leave out rows whose start does not exist, instead of pretraining it or failing;
+            the page names them.
         output: An existing or new folder for the page (Markdown) and the plot (PNG).
     """
     from kebyt5.bench.quality import (
@@ -164,9 +166,9 @@ def serve(
     questions: PositiveInt = 64,
     output: Path | None = None,
 ) -> None:
-    """Put a server of its own under load: wrong answers, latencies, throughput, memory.
+    """Start a server and put it under load: wrong answers, latencies, throughput, memory.
 
-    By default 64 clients for five minutes after one of them alone; seven minutes in all.
+    By default one client alone and then 64 clients for five minutes; seven minutes in all.
 
     ```bash
     kebyt5 bench serve --output docs/results
@@ -176,12 +178,12 @@ def serve(
 
     Args:
         checkpoint: A folder, a name on the hub, or `tiny`, the model that kebyt5 ships.
-        preset: Widen it to this size before: it answers the same, and works as one of that size
-            has to. The checkpoint has to be `tiny` or fine-tuned from it.
-        clients: At the same time.
-        minutes: How long.
-        cancelled: Share of the requests that are given up early.
-        questions: Different requests; Transformers answers each before.
+        preset: Widen the checkpoint to this size first: it gives the same answers at the cost of
+            that size. The checkpoint has to be `tiny` or fine-tuned from it.
+        clients: Number of simultaneous clients.
+        minutes: Duration of the load.
+        cancelled: Share of the requests that are cancelled early.
+        questions: Number of different requests, which Transformers answers beforehand.
         output: An existing or new folder for the page (Markdown) and the plot (PNG).
     """
     from kebyt5.bench.serve import bench_serve, enlarged
@@ -189,7 +191,7 @@ def serve(
     from kebyt5.output import make_output_folder
 
     if cancelled > 1:
-        raise InputError(f"--cancelled {cancelled}: a share, at most 1")
+        raise InputError(f"--cancelled {cancelled}: has to be a share, at most 1")
     folder = make_output_folder(output, may_continue=True) if output else None
     with enlarged(preset, checkpoint) as served:
         endurance = bench_serve(served, clients, 60 * minutes, cancelled, questions)

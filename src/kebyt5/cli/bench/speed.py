@@ -1,4 +1,4 @@
-"""`kebyt5 bench train`, `encode`, `generate` and `copy`: all alternatives side by side."""
+"""Benchmarks of all alternatives: `kebyt5 bench train`, `encode`, `generate` and `copy`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +17,11 @@ class Choice:
 
     Attributes:
         presets: Sizes of the models.
-        lengths: Input bytes; several of them make a plot and a fitted exponent.
-        batch_sizes: Texts at a time.
+        lengths: Input bytes; several lengths add a plot and a fitted exponent.
+        batch_sizes: Texts per batch.
         output_bytes: Bytes that are trained on, or generated, for every text.
-        alternatives: Names as in the documentation; all where not given.
-        rounds: Interleaved rounds after one to warm up.
+        alternatives: Names as in the documentation; by default all.
+        rounds: Interleaved rounds after a warm-up round.
         output: An existing or new folder for the table (Markdown) and the plot (PNG).
     """
 
@@ -48,7 +48,7 @@ def train(choice: Choice = Choice(), *, dropout: NonNegativeFloat = 0.0) -> None
 
     Args:
         choice: What to measure.
-        dropout: The rate.
+        dropout: Dropout rate.
     """
     _speed("train", choice, (512, 1024), (1,), 128, dropout)
 
@@ -70,7 +70,7 @@ def encode(choice: Choice = Choice()) -> None:
 
 
 def generate(choice: Choice = Choice()) -> None:
-    """Compare greedy generation with nothing to copy: encoding, milliseconds per byte, in total.
+    """Compare greedy generation with nothing to copy: encoding, milliseconds per byte, total.
 
     By default 64 bytes out of 1,024, batch 1 and 8, which takes an hour on two cores.
 
@@ -106,7 +106,7 @@ def _speed(
     measure: str, choice: Choice, lengths: tuple[int, ...], batch_sizes: tuple[int, ...],
     output_bytes: int, dropout: float = 0.0, checkpoint: str = "tiny",
 ) -> None:  # fmt: skip
-    """Runs one measure, prints its page and writes it with its plot."""
+    """Runs one measure, prints its page and, if asked, writes it with its plot."""
     from kebyt5.bench.report import plot_speed, report_speed
     from kebyt5.bench.speed import Case, bench_speed
     from kebyt5.output import make_output_folder

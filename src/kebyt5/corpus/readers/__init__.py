@@ -1,4 +1,4 @@
-"""The readers, one file each, found by name."""
+"""The readers, one file each, and the registry that finds them by name."""
 
 from difflib import get_close_matches
 
@@ -33,7 +33,7 @@ def get_reader(name: str) -> type[Reader]:
     """Returns the reader of that name.
 
     Raises:
-        InputError: No such reader; the message suggests the nearest name.
+        InputError: There is no such reader; the message suggests the nearest name.
     """
     if name not in READERS:
         near = get_close_matches(name, READERS, n=1, cutoff=0.0)

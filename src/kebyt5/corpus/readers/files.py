@@ -1,4 +1,4 @@
-"""Opening files wherever and however packed they are, and taking them apart into lines."""
+"""Finding, opening and decompressing files, local or remote, and splitting them into lines."""
 
 import codecs
 import gzip
@@ -32,12 +32,12 @@ _DAMAGED = (
 
 
 def find_files(path: str) -> list[str]:
-    """Files at a path, in a folder or matching a pattern, sorted; also on S3 or the hub.
+    """Lists the files at a path, in a folder or matching a pattern, sorted; also on S3 or the hub.
 
-    Folders that match a pattern count with all that is in them. Hidden files are left out.
+    A folder that matches a pattern stands for all files in it. Hidden files are left out.
 
     Raises:
-        InputError: Nothing there, or it cannot be reached.
+        InputError: There are no such files, or the path cannot be reached.
     """
     try:
         filesystem, name = url_to_fs(path)
@@ -45,8 +45,8 @@ def find_files(path: str) -> list[str]:
     except ImportError as error:
         remedy = "pip install s3fs for s3://, gcsfs for gs://"
         raise InputError(f"{path}: {_cause(error)}; {remedy}") from error
-    except Exception as error:  # whatever the network and the file systems behind fsspec raise
-        remedy = "check the address, and whether it may be read"
+    except Exception as error:  # fsspec's file systems and the network may raise anything
+        remedy = "check the address and the permissions"
         raise InputError(f"{path}: cannot be reached: {_cause(error)}; {remedy}") from error
     if not names:
         raise InputError(f"{path}: no such file, or a pattern that matches none")
@@ -59,7 +59,7 @@ def _cause(error: Exception) -> str:
 
 
 def _names_at(filesystem: AbstractFileSystem, name: str) -> list[str]:
-    if filesystem.isfile(name):  # asked first, as brackets in a name look like a pattern
+    if filesystem.isfile(name):  # checked first, since brackets in a name look like a pattern
         return [name]
     if filesystem.isdir(name):
         return _files_in(filesystem, name)
@@ -76,23 +76,23 @@ def _files_in(filesystem: AbstractFileSystem, folder: str) -> list[str]:
 
 
 def open_members(file: str) -> Iterator[tuple[str, BinaryIO]]:
-    """Yields the name and the bytes of a file, of a compressed one, or of each file in an archive.
+    """Yields name and stream of a file (decompressed), or of each file in an archive.
 
-    Knows `.gz`, `.zst`, `.bz2`, `.xz`, `.zip` and `.tar` with its compressions.
+    Supports `.gz`, `.zst`, `.bz2`, `.xz`, `.zip` and `.tar` with these compressions.
 
     Raises:
-        InputError: A member of a `.zip` needs a password, or a compression that is not known.
+        InputError: A member of a `.zip` needs a password or an unknown compression.
     """
     with fsspec.open(file, "rb") as raw:
         if file.lower().endswith(".zip"):
             yield from _zip_members(file, raw)
         elif _TAR.search(file):
-            # Python 3.11 knows all compressions of an archive but this one.
+            # Python 3.11 supports all compressions of a tar archive except this one.
             packed = _decompressed(file, raw) if file.lower().endswith("zst") else raw
             with tarfile.open(fileobj=packed, mode="r|*") as archive:
                 for entry in archive:
                     if entry.islnk() or entry.issym():
-                        continue  # to what is read in its own place, or is not in the archive
+                        continue  # the target is read by itself, or is not in the archive
                     if content := archive.extractfile(entry):
                         yield f"{file}/{legible(entry.name)}", cast(BinaryIO, content)
         else:
@@ -109,31 +109,31 @@ def _zip_members(file: str, raw: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
                     name = f"{file}/{_zip_name(member)}"
                     with archive.open(member) as stream:
                         yield name, cast(BinaryIO, stream)
-    except RuntimeError as error:  # a password, or a compression that Python does not have
+    except RuntimeError as error:  # a password, or a compression that Python does not support
         raise InputError(f"{name}: {error}; unpack it with another program first") from error
 
 
 def _zip_name(member: zipfile.ZipInfo) -> str:
-    """The name of a member, which many programs write in an encoding that they do not name."""
+    """Decodes the name of a member, which many programs write in an undeclared encoding."""
     if not member.flag_bits & _NAME_IS_UTF8:
         for encoding in ("utf-8", "cp949"):
-            with suppress(UnicodeError):  # Python has read it as CP437
+            with suppress(UnicodeError):  # Python decoded it as CP437
                 return member.filename.encode("cp437").decode(encoding)
     return member.filename
 
 
 @contextmanager
 def readable(file: str) -> Iterator[None]:
-    """Says of which file an error comes that is raised while it is read.
+    """Turns errors that are raised while a file is read into ones that name the file.
 
     Raises:
-        InputError: It cannot be read, or is damaged.
+        InputError: The file cannot be read, or is damaged.
     """
     try:
         yield
     except _DAMAGED as error:
         cause = " ".join(str(error).split()) or "it ends too early"
-        raise InputError(f"{file}: damaged: {cause}; get the file once more") from error
+        raise InputError(f"{file}: damaged: {cause}; get the file again") from error
     except OSError as error:
         raise InputError(f"{file}: cannot be read: {error.strerror or error}") from error
 
@@ -143,7 +143,7 @@ def _decompressed(file: str, raw: BinaryIO) -> BinaryIO:
     if ending.endswith("zst"):
         import pyarrow
 
-        # Python's own `zstandard` takes a file that was cut off for a whole one.
+        # The package `zstandard` mistakes a truncated file for a complete one.
         stream = pyarrow.CompressedInputStream(pyarrow.PythonFile(raw), "zstd")
         return io.BufferedReader(stream, 1 << 20)
     for suffix, compression in ((".gz", "gzip"), (".bz2", "bz2"), (".xz", "xz")):
@@ -153,7 +153,7 @@ def _decompressed(file: str, raw: BinaryIO) -> BinaryIO:
 
 
 def legible(name: str) -> str:
-    """The name of a file as text; what is no UTF-8 is read as CP949, as Korean names often are."""
+    """Returns the name of a file as text; a name that is not UTF-8 is decoded as CP949."""
     data = name.encode("utf-8", "surrogateescape")
     return name if reads_as_utf8(data) else data.decode("cp949", "backslashreplace")
 
@@ -178,15 +178,15 @@ def read_lines(stream: BinaryIO, limit: int) -> Iterator[tuple[int, bytes, bool]
 
 
 class NotText(ValueError):
-    """Bytes that are no text in the encoding of their source."""
+    """Bytes are not text in the encoding of their source."""
 
 
 def decode(data: bytes, encoding: str, place: str) -> str:
-    """Decodes a line or a file, and names the encoding where it is another Korean one.
+    """Decodes a line or a file; if it is in another encoding, the error names that.
 
     Raises:
-        NotText: It is not in this encoding, perhaps cut off or damaged.
-        InputError: It is in another encoding, so this will be no better further on.
+        NotText: The bytes are not in this encoding, perhaps because they are damaged.
+        InputError: The bytes are in another known encoding, as the rest of the file will be.
     """
     try:
         return data.decode(encoding).removeprefix("\ufeff")
@@ -211,7 +211,7 @@ def _name(encoding: str) -> str:
 
 
 def reads_as_utf8(data: bytes) -> bool:
-    """Whether bytes are UTF-8."""
+    """Tells whether bytes are UTF-8."""
     try:
         data.decode()
     except UnicodeDecodeError:
@@ -220,18 +220,19 @@ def reads_as_utf8(data: bytes) -> bool:
 
 
 def shows_encoding(text: str, data: bytes, encoding: str) -> bool:
-    """Whether bytes that were read as text show that their file is in this encoding.
+    """Tells whether decoded bytes are evidence that their file is in this encoding.
 
-    ASCII is the same in all, and by chance a short line of UTF-8 is text in another one, too.
+    ASCII is the same in all encodings, and a short line of UTF-8 may also decode in another one by
+    chance.
     """
     return not text.isascii() and (_name(encoding) == "utf-8" or not reads_as_utf8(data))
 
 
 def _is_cp949(data: bytes) -> bool:
-    """Whether bytes that are not UTF-8 make sense in CP949: mostly the Hangul of KS X 1001.
+    """Tells whether bytes that are not UTF-8 make sense in CP949: mostly the Hangul of KS X 1001.
 
-    Damaged UTF-8 often decodes as CP949 too, but then most of it is still good as UTF-8, and what
-    CP949 makes of it is hanja and syllables that no word has.
+    Damaged UTF-8 often decodes as CP949 too, but then most of it is still valid as UTF-8, and CP949
+    gives hanja and syllables that do not occur in words.
     """
     try:
         text = codecs.getincrementaldecoder("cp949")().decode(data)  # May end within a character.

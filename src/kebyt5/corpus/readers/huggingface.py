@@ -1,4 +1,4 @@
-"""Data sets in the format of Hugging Face's `datasets`: names on the hub or local folders."""
+"""Reading data sets in the format of Hugging Face's `datasets`, on the hub or local."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from kebyt5.errors import InputError
 
 @dataclass(kw_only=True)
 class HuggingFaceReader(Reader):
-    """A column of data sets; paths are names on the hub, or folders, also of `save_to_disk`."""
+    """Reads a column of data sets; paths are hub names or folders, also of `save_to_disk`."""
 
     column: str = "text"
     """Name of the column with the text, or with lists of texts."""
@@ -23,13 +23,13 @@ class HuggingFaceReader(Reader):
     """Configuration of the data set."""
 
     split: str = "train"
-    """Which of its splits."""
+    """Split of the data set."""
 
     streaming: bool = True
     """Read while downloading, instead of downloading all of it first."""
 
     shards: int = 1
-    """Divide the data set into so many files, for as many tasks to read side by side."""
+    """Number of parts of the data set, which as many tasks can read in parallel."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -37,7 +37,7 @@ class HuggingFaceReader(Reader):
             raise InputError(f"shards {self.shards}: has to be 1 or more")
 
     def files(self, paths: Sequence[str]) -> list[str]:
-        """Every data set in `shards` parts, named `data set#part`."""
+        """Divides every data set into `shards` parts, named `data set#part`."""
         return [f"{path}#{shard}" for path in paths for shard in range(self.shards)]
 
     def _read(self, file: str) -> Iterator[Document]:
@@ -54,9 +54,9 @@ class HuggingFaceReader(Reader):
                     yield document(text, f"{file}:{row}")
         except InputError:
             raise
-        except Exception as error:  # This library raises whatever went wrong below it.
+        except Exception as error:  # the library passes on any exception from below
             cause = " ".join(str(error).split())[:200]
-            raise InputError(f"{path}: no data set that can be read: {cause}") from error
+            raise InputError(f"{path}: cannot be read as a data set: {cause}") from error
 
     def _rows(self, path: str, shard: int) -> Any:
         from datasets import load_dataset, load_from_disk

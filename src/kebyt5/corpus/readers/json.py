@@ -1,7 +1,7 @@
-"""JSON files with many documents each, such as AIHub's, alone or many in a zip file.
+"""Reading JSON files with many documents each, such as AIHub's, alone or in a zip file.
 
-Every data set of AIHub has a structure of its own, so two paths say where documents and their texts
-are. For `{"data": [{"paragraphs": [{"context": …}, …]}, …]}` these are `data[]` and
+Every data set of AIHub has its own structure, so two paths say where documents and their texts are.
+For `{"data": [{"paragraphs": [{"context": …}, …]}, …]}` these are `data[]` and
 `paragraphs[].context`.
 """
 
@@ -18,25 +18,25 @@ from kebyt5.corpus.readers.reader import Reader, defect
 from kebyt5.corpus.readers.values import check_path, find, parse, text_at
 
 _DATA = re.compile(r"\.(zip|7z|rar|tar|t?gz|t?bz2|t?xz|t?zst|jsonl|ndjson|part\d+)$", re.IGNORECASE)
-_REMEDY = "unpack it first, or make it a source of its own"
+_REMEDY = "unpack it first, or make it a separate source"
 
 
 @dataclass(kw_only=True)
 class JSONReader(Reader):
-    """JSON files. In archives, files with other endings than `.json` are passed over.
+    """Reads JSON files. In archives, files with other extensions than `.json` are skipped.
 
-    An archive without any of them is a defect, and so is each archive or `.jsonl` within one.
+    An archive without any `.json` file is a defect, as is an archive or `.jsonl` within an archive.
     """
 
     max_bytes: int = 1 << 30
-    """A file is read whole, and a larger one is a defect."""
+    """Largest file, since files are read as a whole; a larger one is a defect."""
 
     documents: str = "[]"
     """JMESPath from the top of the file to its documents."""
 
     text: str = "text"
-    """JMESPath from a document to its text; several texts become lines of it, and where a part
-    has none the document has a defect beside it."""
+    """JMESPath from a document to its text. Several texts become lines of the document; parts
+    without text are counted as a defect in addition to the document."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -70,7 +70,7 @@ class JSONReader(Reader):
             yield defect("no .json in this archive", f"{file}:1")
 
     def _parsed(self, stream: BinaryIO, name: str) -> Any:
-        """The content of a file, or what stands for it."""
+        """Parses a file; returns its content, or a defect."""
         data = stream.read(self.max_bytes + 1)
         shown = data[:1000].decode(self.encoding, "replace")
         if len(data) > self.max_bytes:

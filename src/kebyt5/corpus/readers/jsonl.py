@@ -1,4 +1,4 @@
-"""JSON Lines."""
+"""Reading JSON Lines."""
 
 import json
 from collections.abc import Iterator
@@ -20,10 +20,10 @@ from kebyt5.errors import InputError
 
 @dataclass(kw_only=True)
 class JSONLinesReader(Reader):
-    """One JSON object a line."""
+    """Reads one document per line, a JSON object."""
 
     text: str = "text"
-    """Where its text is: a name or a JMESPath; several texts become lines of one document."""
+    """Name or JMESPath of the text in an object; several texts become lines of one document."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,7 +1,7 @@
-"""The comments that KcBERT was trained on: a text file of 12 GB, one comment a line.
+"""Reading the comments that KcBERT was trained on: a text file of 12 GB, one comment per line.
 
 It comes as a zip file from Kaggle, or as `kcbert-train.tar.gz` in parts to be joined with `cat`
-(github.com/Beomi/KcBERT); all of these can be read as they are.
+(github.com/Beomi/KcBERT); both can be read without unpacking.
 """
 
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from kebyt5.corpus.readers.text import TextReader
 
 @dataclass(kw_only=True)
 class KcBERTReader(TextReader):
-    """Comments, one a line."""
+    """Reads comments, one per line."""
 
     documents: Literal["paragraph", "line", "file"] = "line"
-    """What a document is."""
+    """What a document is: a paragraph, a line, or the whole file."""
 
 
 __all__ = ["KcBERTReader"]

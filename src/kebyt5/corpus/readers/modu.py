@@ -1,4 +1,4 @@
-"""모두의 말뭉치 (National Institute of Korean Language): newspaper, written, spoken, messenger.
+"""Reading 모두의 말뭉치 (National Institute of Korean Language): news, written, spoken, messenger.
 
 A file has `document[].paragraph[].form` (newspaper and written) or `document[].utterance[].form`
 (spoken and messenger).
@@ -11,13 +11,13 @@ from kebyt5.corpus.readers.json import JSONReader
 
 @dataclass(kw_only=True)
 class ModuReader(JSONReader):
-    """Documents whose paragraphs or utterances become lines."""
+    """Reads documents, whose paragraphs or utterances become lines."""
 
     documents: str = "document[]"
     """JMESPath from the top of the file to its documents."""
 
     text: str = "(paragraph || utterance)[].form"
-    """JMESPath from a document to its text; `utterance[].original_form` is what was heard."""
+    """JMESPath from a document to its text; `utterance[].original_form` has the exact wording."""
 
 
 __all__ = ["ModuReader"]

@@ -1,4 +1,4 @@
-"""Parquet."""
+"""Reading Parquet files."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class ParquetReader(Reader):
-    """A column of Parquet files. The line of a place is the row."""
+    """Reads a column of Parquet files; places name the row."""
 
     column: str = "text"
     """Name of the column with the text, or with lists of texts."""
@@ -45,7 +45,7 @@ class ParquetReader(Reader):
     def _document(self, value: "pyarrow.Scalar", place: str) -> Document:
         try:
             text = as_text(value.as_py())
-        except UnicodeDecodeError as error:  # Parquet does not look at what it calls a string
+        except UnicodeDecodeError as error:  # Parquet does not check that strings are UTF-8
             return defect("not utf-8", place, str(error))
         return defect(f"no text at {self.column}", place) if text is None else document(text, place)
 

@@ -1,4 +1,4 @@
-"""What every reader has in common: options, documents, and what is wrong with one."""
+"""The base of all readers: options, documents, and defects."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -13,20 +13,20 @@ from kebyt5.settings import STRICT
 
 @dataclass(kw_only=True)
 class Reader(ABC):
-    """Turns the files of a source into documents. Its fields are the options of the source.
+    """Reads the files of a source as documents. Its fields are the options of the source.
 
-    A file is the unit that tasks are made of; what lies in it comes in its order. Nothing is left
-    out: what cannot be a document is yielded with a defect, which `kebyt5.corpus.filters` counts.
-    (datatrove's own disk readers pass over empty texts and broken lines with a line in their log.)
+    Tasks consist of whole files, whose documents are read in order. Nothing is silently left out:
+    input that cannot be a document is yielded with a defect, which `kebyt5.corpus.filters` counts.
+    (datatrove's own disk readers skip empty texts and broken lines with no more than a log line.)
     """
 
     __pydantic_config__ = STRICT
 
     encoding: str = "utf-8"
-    """Of text files: `utf-8`, or `cp949`, which includes EUC-KR."""
+    """Encoding of text files: `utf-8`, or `cp949`, which includes EUC-KR."""
 
     max_bytes: int = 16 << 20
-    """Limit of what is read at once from text files: longer plain text is divided, a longer line of
+    """Most bytes read at once from text files: longer plain text is divided, and a longer line of
     JSON is a defect."""
 
     def __post_init__(self) -> None:
@@ -37,17 +37,17 @@ class Reader(ABC):
             raise InputError(f"encoding {self.encoding!r} is unknown; {known}") from error
         if newline != b"\n":
             raise InputError(
-                f"encoding {self.encoding!r} does not end its lines as ASCII does;"
+                f"encoding {self.encoding!r} has other line ends than ASCII;"
                 f" convert the files first (iconv -f {self.encoding} -t utf-8)"
             )
         if self.max_bytes < 1024:
             raise InputError(f"max_bytes {self.max_bytes}: has to be 1024 or more")
 
     def files(self, paths: Sequence[str]) -> list[str]:
-        """The files at these paths: names, folders or patterns with `*`, also remote ones.
+        """Lists the files at some paths: names, folders or patterns with `*`, local or remote.
 
         Raises:
-            InputError: Nothing there.
+            InputError: A path matches no file.
         """
         return [file for path in paths for file in find_files(path)]
 
@@ -55,32 +55,32 @@ class Reader(ABC):
         """Yields the documents of one file.
 
         Raises:
-            InputError: It cannot be read, is damaged, or in another encoding than the source.
+            InputError: The file cannot be read, is damaged, or is in another encoding.
         """
         with readable(file):
             yield from self._read(file)
 
     @abstractmethod
     def _read(self, file: str) -> Iterator[Document]:
-        """Does it; errors of the operating system and of decompression may pass."""
+        """Yields the documents; may raise errors of the operating system and of decompression."""
 
 
 def document(text: str, place: str) -> Document:
-    """A document and where it comes from, `file:line`."""
+    """Makes a document from a text and its place, `file:line`."""
     return Document(text=text, id=legible(place))
 
 
 def defect(
     reason: str, place: str, detail: str = "", text: str = "", size: int | None = None
 ) -> Document:
-    """What stands in the place of a document and cannot be one.
+    """Makes a placeholder for input that cannot be a document.
 
     Args:
-        reason: Why, in the same words for all of its kind.
-        place: `file:line`.
-        detail: What is particular about this one.
-        text: What it says, of which the beginning is kept for a person to see.
-        size: Its bytes, where that is not all of it.
+        reason: Kind of defect, in the same words for all of its kind.
+        place: Place of the input, `file:line`.
+        detail: Details of this defect.
+        text: The input, of which only the beginning is kept.
+        size: Size of the input in bytes, if `text` is not all of it.
     """
     if size is None:
         size = len(text.encode(errors="surrogatepass"))

@@ -1,4 +1,4 @@
-"""Tables with a line of column names: tab-separated as NSMC is, or CSV."""
+"""Reading tables with a header: tab-separated like NSMC, or CSV."""
 
 import csv
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ _OPEN_CELL = "unexpected end of data"
 
 @dataclass(kw_only=True)
 class TableReader(LinesReader):
-    """A column of a table. A row is a line; those of a row with quoted line breaks are defects."""
+    """Reads a column of a table, one row per line; rows with quoted line breaks are defects."""
 
     column: str = "text"
     """Name of the column with the text."""
 
     delimiter: str = "\t"
-    """What divides columns. Quotes are plain characters beside tabs, and quotes beside others."""
+    """Separator of the columns. Quotes have no meaning in a table separated by tabs."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -69,7 +69,7 @@ class TableReader(LinesReader):
     def _row(self, line: str) -> list[str]:
         if self.delimiter == "\t":
             return line.split("\t")
-        # Strict, as a cell with a line break would else be taken for a whole one.
+        # Strict: otherwise a cell cut off by a line break would pass for a complete one.
         return next(csv.reader([line], delimiter=self.delimiter, strict=True), [])
 
 

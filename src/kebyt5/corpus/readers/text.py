@@ -1,4 +1,4 @@
-"""Plain text."""
+"""Reading plain text."""
 
 import codecs
 import re
@@ -21,14 +21,14 @@ from kebyt5.errors import InputError
 
 @dataclass(kw_only=True)
 class LinesReader(Reader):
-    """A reader of documents that are runs of lines. A document over the limit is divided."""
+    """Base of readers whose documents are runs of lines; a document over the limit is divided."""
 
     def lines(self, file: str) -> Iterator[tuple[str, int, str | Document, bool]]:
         """Yields the lines of a file or of the files in an archive.
 
         Yields:
-            The name of the file, the number of the line, the line or part of a very long one, or
-            what stands for it when it is no text, and whether this line goes on.
+            The name of the file; the number of the line; the line, or part of a very long one, or a
+            defect if it is not text; and whether more parts of this line follow.
         """
         for name, stream in open_members(file):
             decoder = codecs.getincrementaldecoder(self.encoding)()
@@ -36,15 +36,15 @@ class LinesReader(Reader):
             continues = has_failed = has_text = False
             for number, data, goes_on in read_lines(stream, self.max_bytes):
                 place = f"{name}:{number}"
-                if continues and has_failed and is_utf8:  # the part before may end in a character
-                    data = data[_behind_character(data) :]
+                if continues and has_failed and is_utf8:  # the last part may have cut a character
+                    data = data[_next_character(data) :]
                 has_failed = False
                 try:
-                    if continues or goes_on:  # A part may end within a character.
+                    if continues or goes_on:  # a part may end within a character
                         try:
                             text = decoder.decode(data, final=not goes_on)
                         except UnicodeDecodeError as error:
-                            decode(data, self.encoding, place)  # Names another encoding.
+                            decode(data, self.encoding, place)  # raises if it is another encoding
                             raise NotText(str(error)) from error
                     else:
                         text = decode(data, self.encoding, place)
@@ -61,13 +61,13 @@ class LinesReader(Reader):
                 continues = goes_on
 
 
-def _behind_character(data: bytes) -> int:
-    """Where the first character of UTF-8 begins, if bytes begin within one."""
+def _next_character(data: bytes) -> int:
+    """Returns the offset of the first whole UTF-8 character in bytes that may begin within one."""
     return next((i for i, byte in enumerate(data[:4]) if byte & 0xC0 != 0x80), 0)
 
 
 class Gathering:
-    """Lines that become a document, divided when they grow over a limit."""
+    """Collects lines to a document, which is divided when it exceeds a limit."""
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
@@ -76,7 +76,7 @@ class Gathering:
         self.bytes = 0
 
     def add(self, line: str, place: str) -> Iterator[Document]:
-        """Takes a line; yields what was there before if both were too much."""
+        """Adds a line; if that would exceed the limit, first yields the lines so far."""
         size = len(line.encode(errors="surrogatepass")) + 1
         if self.bytes + size > self.max_bytes:
             yield from self.finish()
@@ -86,7 +86,7 @@ class Gathering:
         self.bytes += size
 
     def finish(self) -> Iterator[Document]:
-        """Yields the document, if there is one."""
+        """Yields the lines so far as a document, if there are any."""
         if self.lines:
             yield document("\n".join(self.lines), self.place)
         self.lines, self.bytes = [], 0
@@ -94,13 +94,13 @@ class Gathering:
 
 @dataclass(kw_only=True)
 class TextReader(LinesReader):
-    """Plain text. The line of a place is the first of the document."""
+    """Reads plain text; places name the first line of a document."""
 
     documents: Literal["paragraph", "line", "file"] = "paragraph"
-    """What a document is: what blank lines divide, each line, or the whole file."""
+    """What a document is: a paragraph between blank lines, a line, or the whole file."""
 
     pattern: str | None = None
-    """A regular expression that a line has to match; its first group is then the line."""
+    """Regular expression that a line has to match; the match, or its first group, replaces it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -121,7 +121,7 @@ class TextReader(LinesReader):
             if isinstance(line, Document):
                 yield line
                 continue
-            # It divides paragraphs, whatever of the other lines is text.
+            # A blank line separates paragraphs even if the pattern does not match it.
             is_blank = self.documents == "paragraph" and not goes_on and not line.strip()
             if pattern is not None and not is_blank:
                 match = pattern.search(line)

@@ -1,6 +1,6 @@
-"""Finding the text in JSON by a JMESPath expression (jmespath.org).
+"""Finding text in JSON by a JMESPath expression (jmespath.org).
 
-A single name may have any letters, where JMESPath itself wants quotes around all but ASCII.
+A single name may consist of any letters, though JMESPath itself requires quotes around non-ASCII.
 """
 
 import json
@@ -20,10 +20,10 @@ from kebyt5.errors import InputError
 
 
 def check_path(option: str, path: str) -> None:
-    """Refuses a path that is none.
+    """Checks that a path is a valid JMESPath.
 
     Raises:
-        InputError: Names the option.
+        InputError: It is not; names the option.
     """
     try:
         _compiled(path)
@@ -32,7 +32,7 @@ def check_path(option: str, path: str) -> None:
 
 
 def _no_path(what: str, error: Exception) -> InputError:
-    return InputError(f"{what}: no path as in jmespath.org: {' '.join(str(error).split())}")
+    return InputError(f"{what}: not a JMESPath (jmespath.org): {' '.join(str(error).split())}")
 
 
 @cache
@@ -41,15 +41,19 @@ def _compiled(path: str) -> Any:
 
 
 def find(path: str, value: Any) -> tuple[Any, int]:
-    """What a path leads to, None if nowhere, and in how many parts of a list it leads nowhere.
+    """Evaluates a path.
+
+    Returns:
+        The value at the path, None if there is none; and the number of list items in which a
+        projection found nothing.
 
     Raises:
-        InputError: It has a function that does not exist or the like, which shows only now.
+        InputError: The path calls an unknown function or the like, which shows only now.
     """
     interpreter = _Interpreter()
     try:
         found = interpreter.visit(_compiled(path).parsed, value)
-    except (JMESPathTypeError, TypeError):  # a function got what it does not take
+    except (JMESPathTypeError, TypeError):  # a function got a value of the wrong type
         return None, 0
     except ValueError as error:
         raise _no_path(repr(path), error) from error
@@ -57,9 +61,9 @@ def find(path: str, value: Any) -> tuple[Any, int]:
 
 
 class _Interpreter(TreeInterpreter):
-    """Counts the parts in which projections, as in `data[].paragraphs[].text`, find nothing.
+    """Counts the items in which projections, such as `data[].paragraphs[].text`, find nothing.
 
-    JMESPath passes over them without a word.
+    JMESPath itself silently skips them.
     """
 
     projected: list[Any] | None = None
@@ -79,7 +83,7 @@ class _Interpreter(TreeInterpreter):
             return None
         before = self.missing
         passing = [part for part in parts if self._is_true(self.visit(node["children"][2], part))]
-        self.missing = before  # what a condition looks for may be missing
+        self.missing = before  # conditions may find nothing
         return self._each(node, passing)
 
     def _each(self, node: Any, parts: list[Any]) -> list[Any]:
@@ -90,7 +94,7 @@ class _Interpreter(TreeInterpreter):
 
 
 def text_at(path: str, value: Any, place: str) -> Iterator[Document]:
-    """The document whose text a path leads to, and defects for texts that are not there."""
+    """Yields the document whose text is at a path, and defects for missing texts."""
     found, missing = find(path, value)
     text = as_text(found)
     if text is None:
@@ -117,8 +121,8 @@ def parse(data: str) -> Any:
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
-        # Python's parser says where, and takes what is no JSON in the strict sense, such as NaN.
-        # It refuses very long integers unless they are to be something else.
+        # Python's parser reports the position, and accepts NaN and the like, which are not strict
+        # JSON. It refuses very long integers unless they are parsed as something else.
         try:
             return json.loads(data, parse_int=float)
         except RecursionError as error:
@@ -126,7 +130,7 @@ def parse(data: str) -> Any:
 
 
 def as_text(value: Any) -> str | None:
-    """A text, or texts that become lines of one; None for anything else."""
+    """Returns a text, or a list of texts joined by newlines; None for anything else."""
     if isinstance(value, str):
         return value
     if isinstance(value, list) and all(isinstance(part, str) for part in value):

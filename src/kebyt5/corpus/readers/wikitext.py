@@ -1,4 +1,4 @@
-"""Wikitext as kowikitext and namuwikitext have it (github.com/lovit).
+"""Reading wikitext in the format of kowikitext and namuwikitext (github.com/lovit).
 
 An article begins with a line ` = 제목 = `; its sections with ` = = 절 = =`, ` = = = 항 = = =`.
 """
@@ -18,7 +18,7 @@ _SECTION = re.compile(r" (?:= ){2,}(.*?)(?: =){2,} ?")
 
 @dataclass(kw_only=True)
 class WikitextReader(LinesReader):
-    """Articles: the title, then the text, headings as lines without their marks."""
+    """Reads articles: the title, then the text; headings become lines without their marks."""
 
     def _read(self, file: str) -> Iterator[Document]:
         gathering = Gathering(self.max_bytes)

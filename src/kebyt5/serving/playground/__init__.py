@@ -1,4 +1,4 @@
-"""A page on which a person asks a model and sees what it does."""
+"""A web page for asking a model and seeing what it does."""
 
 from kebyt5.serving.playground.page import build
 

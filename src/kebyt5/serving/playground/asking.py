@@ -1,4 +1,4 @@
-"""Asking a model, and looking into it while it answers."""
+"""Asking a model, and inspecting how it came to its answer."""
 
 import asyncio
 import re
@@ -23,16 +23,16 @@ from kebyt5.serving.service import LocalService
 from kebyt5.tasks import TASKS, Example, Parsed, Task, get_task
 
 FILL = "fill"
-"""Beside the registered tasks, what a pretrained model does."""
+"""The choice besides the registered tasks: filling blanks, for pretrained models."""
 
 MAX_BYTES = 16_384
-"""Of all fields together; a person waits for the answer."""
+"""Most bytes in all fields together, since a person waits for the answer."""
 
 MAX_SEEN_INPUT, MAX_SEEN_OUTPUT = 3_072, 384
-"""Bytes whose attention is computed and shown."""
+"""Bytes of input and output whose attention is computed and shown."""
 
 _SAYINGS_OF = {429: "busy", 504: "late"}
-"""By the status that a client of the server is told."""
+"""Keys of the page's messages for problems, by their HTTP status."""
 
 OPTIONAL = frozenset({"words"})
 """Fields that may be left blank."""
@@ -41,11 +41,11 @@ _BLANK = re.compile("_{2,}")
 
 
 class Refusal(Exception):
-    """What cannot be asked.
+    """The question cannot be asked.
 
     Attributes:
-        key: Of the saying that tells why.
-        values: What the saying mentions; `field` is the name of an input field.
+        key: Key of the message that says why, see `wording.say`.
+        values: Values of the message's placeholders; `field` is the name of an input field.
     """
 
     def __init__(self, key: str, **values: Any) -> None:
@@ -56,16 +56,16 @@ class Refusal(Exception):
 
 @dataclass(frozen=True)
 class Look:
-    """What a model did with one text.
+    """How a model read an input and wrote an output.
 
     Attributes:
-        input_ids: What it read.
+        input_ids: Ids of the input.
         choice: How GBST weighed its blocks; None without GBST.
-        factor: Bytes to an encoder position.
-        output: The characters that it wrote.
-        seen: The characters of the input that attention is shown for.
-        attention: (output, seen), the mean over layers and heads, for each character written.
-        is_cut: Whether input or output go on.
+        factor: Bytes per encoder position.
+        output: Characters of the output.
+        seen: Characters of the input for which attention is shown.
+        attention: Attention of each character written, (output, seen), mean over layers and heads.
+        is_cut: Whether the input or the output is longer than what is shown.
     """
 
     input_ids: list[int]
@@ -79,18 +79,18 @@ class Look:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model answered.
+    """A model's answer.
 
     Attributes:
-        task: None for filling blanks.
-        example: What was asked.
-        text: What the model wrote.
-        parsed: The same in the task's terms.
-        windows: How many windows the input was read in.
-        log_likelihoods: Of the task's labels, (labels,), where it has any.
-        fillings: The ways to fill the blanks, the likeliest first.
-        pieces: What stands around the blanks.
-        look: What the model did meanwhile.
+        task: The task; None for filling blanks.
+        example: The example that was asked.
+        text: The text that the model wrote.
+        parsed: The text as the task reads it.
+        windows: Number of windows in which the input was read.
+        log_likelihoods: Log-likelihoods of the task's labels, (labels,), if it has any.
+        fillings: Ways to fill the blanks, the likeliest first.
+        pieces: The text before, between and after the blanks.
+        look: How the model came to the answer.
     """
 
     task: Task | None
@@ -105,15 +105,15 @@ class Answer:
 
 
 def fields_of(task: str) -> tuple[str, ...]:
-    """The names of the fields to fill in."""
+    """Returns the names of a task's input fields."""
     return ("blanks",) if task == FILL else TASKS[task].input_fields
 
 
 def tasks_of(service: LocalService) -> tuple[tuple[str, ...], bool]:
-    """What a model may be asked, and whether that is what it was fine-tuned for.
+    """Returns the tasks that a model may be asked, and whether it was fine-tuned for them.
 
     A fine-tuning run leaves `config.yaml` beside the checkpoint, which names its tasks. Any other
-    model may be asked anything.
+    model may be asked everything.
     """
     try:
         text = (Path(str(service.model.name_or_path)) / "config.yaml").read_text(encoding="utf-8")
@@ -126,16 +126,16 @@ def tasks_of(service: LocalService) -> tuple[tuple[str, ...], bool]:
 
 
 def ask(service: LocalService, task: str, fields: Mapping[str, str]) -> Answer:
-    """Asks a model and waits for the answer, in a thread without an event loop.
+    """Asks a model and waits for the answer; call it in a thread without an event loop.
 
     Args:
-        service: The model, behind the worker that others may ask meanwhile.
+        service: The service of the model, which others may use at the same time.
         task: Name of a task, or `FILL`.
         fields: A text for each of the task's fields.
 
     Raises:
-        Refusal: A field is empty, all of them are too long, the task does not take them, too much
-            is asked at the same time, or the answer takes too long.
+        Refusal: A field is empty, the fields together are too long, the task does not accept them,
+            the server is busy, or the answer takes too long.
     """
     fields = {field: _without_surrogates(fields.get(field) or "") for field in fields_of(task)}
     for field, text in fields.items():
@@ -159,12 +159,12 @@ def ask(service: LocalService, task: str, fields: Mapping[str, str]) -> Answer:
 def look(
     model: PreTrainedModel, text: str, output: str, sentinels: Sentinels = "huggingface"
 ) -> Look:
-    """Looks into a model that reads a text and writes an output.
+    """Inspects how a model reads a text and writes an output.
 
     Args:
-        model: KEByT5, GBST-KEByT5 or ByT5.
-        text: What it reads.
-        output: What it writes.
+        model: A KEByT5, GBST-KEByT5 or ByT5 model.
+        text: The input.
+        output: The output.
         sentinels: The convention for `<extra_id_i>` in both.
     """
     tokenizer = ByteTokenizer()
@@ -236,9 +236,9 @@ async def _fill(service: LocalService, text: str) -> Answer:
 
 
 def _word_rows(sentence: str, words: str) -> str:
-    """The rows `word<TAB>lemmas<TAB>tags`; of unanalysed words, tag NA, where none are given.
+    """Makes the rows `word<TAB>lemmas<TAB>tags` of a sentence; without analysis every tag is NA.
 
-    A browser has no tab key to type with, so `|` may divide the columns.
+    The tab key leaves a field in a browser, so columns may also be separated by `|`.
     """
     if not words.strip():
         return "\n".join(f"{word}\t{word}\tNA" for word in sentence.split())
@@ -252,7 +252,7 @@ def _word_rows(sentence: str, words: str) -> str:
 
 
 def _without_surrogates(text: str) -> str:
-    """A browser may send half a pair of surrogates, which is no text."""
+    """Replaces lone surrogates, which a browser may send, by U+FFFD."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 

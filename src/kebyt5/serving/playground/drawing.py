@@ -1,4 +1,4 @@
-"""Answers as HTML; whatever comes from a person or a model is escaped."""
+"""Drawing answers as HTML; everything that comes from a person or a model is escaped."""
 
 import math
 from collections.abc import Callable
@@ -9,15 +9,16 @@ import numpy as np
 from kebyt5.serving.playground.asking import Answer
 from kebyt5.serving.playground.tree import draw_tree
 from kebyt5.serving.playground.wording import Language, entity_label, reason_said, say
+from kebyt5.tasks.metrics.classification import softmax
 from kebyt5.tasks.metrics.dp import MISSING
 from kebyt5.tasks.mrc import UNKNOWN
 
 SHOWN_LABELS = 7
-"""The likeliest ones; the others share a bar."""
+"""Number of the likeliest labels with a bar each; the others share one."""
 
 
 def draw_answer(answer: Answer, language: Language) -> str:
-    """The answer as a person wants to see it, and below it what the model wrote."""
+    """Draws an answer in the form that suits its task, and below it the text the model wrote."""
     name = answer.task.name if answer.task else "fill"
     draw = _DRAWINGS.get(name) or (_labels if answer.log_likelihoods is not None else _text)
     parts = [draw(answer, language)]
@@ -35,7 +36,7 @@ def draw_answer(answer: Answer, language: Language) -> str:
 
 
 def note(text: str, kind: str = "note") -> str:
-    """A remark; of the kind `warning` where something has to be done."""
+    """Draws a remark; use the kind `warning` where the person has to do something."""
     role = ' role="alert"' if kind == "warning" else ""
     return f'<p class="{kind}"{role}>{escape(text)}</p>'
 
@@ -86,7 +87,7 @@ def _passage(answer: Answer, language: Language) -> str:
 def _labels(answer: Answer, language: Language) -> str:
     assert answer.task
     assert answer.log_likelihoods is not None
-    shares = _softmax(answer.log_likelihoods)
+    shares = softmax(answer.log_likelihoods)
     order = np.argsort(-shares, kind="stable")
     shown = order if len(order) <= SHOWN_LABELS + 1 else order[:SHOWN_LABELS]
     rows = [(answer.task.labels[i], float(shares[i])) for i in shown]
@@ -100,7 +101,7 @@ def _labels(answer: Answer, language: Language) -> str:
 def _similarity(answer: Answer, language: Language) -> str:
     assert answer.task
     assert answer.log_likelihoods is not None
-    shares = _softmax(answer.log_likelihoods)
+    shares = softmax(answer.log_likelihoods)
     best, most = int(shares.argmax()), float(shares.max())
     columns = "".join(
         f'<i class="{"best" if i == best else ""}" style="--h:{share / most:.4f}"'
@@ -157,11 +158,6 @@ def _text(answer: Answer, language: Language) -> str:
     return f'<p class="reading" lang="ko">{text}</p>'
 
 
-def _softmax(values: np.ndarray) -> np.ndarray:
-    weights = np.exp(values - values.max())
-    return weights / weights.sum()
-
-
 _DRAWINGS: dict[str, Callable[[Answer, Language], str]] = {
     "fill": _fillings,
     "ner": _entities,
@@ -171,7 +167,7 @@ _DRAWINGS: dict[str, Callable[[Answer, Language], str]] = {
     "sts": _similarity,
     "wos": _state,
 }
-"""Tasks that have a form of their own; labels are bars, anything else is text."""
+"""Tasks with a drawing of their own; other tasks show bars for labels, or plain text."""
 
 
 __all__ = ["draw_answer", "note"]

@@ -1,4 +1,4 @@
-"""What a model does inside, as HTML: the weights of GBST's blocks, and cross-attention."""
+"""Drawing what happens inside a model as HTML: GBST's block weights, and cross-attention."""
 
 import base64
 from collections.abc import Sequence
@@ -28,9 +28,9 @@ class Stage(NamedTuple):
 
 
 def draw_blocks(look: Look, language: Language) -> str:
-    """A heat map: characters, their bytes, the weight of every block at each, and the segments.
+    """Draws a heat map of the block weights at every byte, with characters and segments.
 
-    Weights before and after consensus are both in it; style sheet and radio buttons choose.
+    It contains the weights before and after consensus; radio buttons switch between them.
     """
     choice = look.choice
     if choice is None:
@@ -64,12 +64,12 @@ def draw_blocks(look: Look, language: Language) -> str:
 
 
 def lines_of(found: Sequence[Unit], most: int, limit: int) -> list[list[Unit]]:
-    """Divides units into lines of so many bytes at most, without cutting a unit.
+    """Divides units into lines of at most `most` bytes, without cutting a unit.
 
     Args:
         found: Units without gaps.
-        most: Bytes of a line; at least those of a unit.
-        limit: Units that would end beyond so many bytes are left out.
+        most: Largest number of bytes in a line; at least as many as in any unit.
+        limit: Number of bytes to show; units that end beyond it are left out.
     """
     lines: list[list[Unit]] = []
     for unit in found:
@@ -120,7 +120,7 @@ def _line(
 
 
 def _columns(start: int, end: int) -> str:
-    """The place in a line's grid, whose first column holds names."""
+    """Returns the style that places an element in a line's grid, whose first column holds names."""
     return f"grid-column:{start + 2}/{end + 2}"
 
 
@@ -150,7 +150,7 @@ def _segments(blocks: Blocks, stage: Stage, start: int, end: int) -> str:
 
 
 def _legend(blocks: Blocks, stage: Stage, language: Language) -> str:
-    """The scale of the colours, and the mean weight of each block."""
+    """Draws the colour scale and the mean weight of each block."""
     means = stage.weights.mean(axis=0)
     each = "".join(
         f'<span class="mean"><i style="--w:{mean / means.max():.3f}"></i>'
@@ -182,9 +182,10 @@ def _size(block: tuple[int, int], language: Language) -> str:
 
 
 def draw_attention(look: Look, language: Language) -> str:
-    """Output over input, each a row of characters; the page's script shades the input.
+    """Draws the characters of output and input; the page's script shades the input.
 
-    The weights of one output character are 8 bits an input character, in units of its largest.
+    The weights of an output character are uint8, one per input character, scaled so that the
+    largest is 255.
     """
     peaks = look.attention.max(axis=1, keepdims=True)
     shades = np.round(look.attention / np.maximum(peaks, 1e-9) * 255).astype(np.uint8)
@@ -213,7 +214,7 @@ def draw_attention(look: Look, language: Language) -> str:
 
 
 def _paragraphs(found: Sequence[Unit], shown: Sequence[str]) -> str:
-    """The characters, with a line end behind each line feed."""
+    """Joins the characters, with a line break after each line feed."""
     return "".join(
         text + ("<br>" if unit.text == "\n" else "")
         for unit, text in zip(found, shown, strict=True)
@@ -226,7 +227,7 @@ def _shown(unit: Unit) -> str:
 
 
 def symbol(text: str) -> str:
-    """A character as something that can be seen: blanks and control characters have symbols."""
+    """Returns a visible form of a character: a symbol for a blank or control character."""
     if text in _SYMBOLS:
         return _SYMBOLS[text]
     if len(text) == 1 and ord(text) < 32:

@@ -1,4 +1,4 @@
-"""The page: what is on it, in which language, and what happens on a click."""
+"""The page: its layout, its language, and its event handlers."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,22 +16,22 @@ from kebyt5.serving.service import LocalService
 from kebyt5.tasks import TASKS
 
 VIEWS = {"answer": None, "blocks": None, "attention": "attention.js"}
-"""What is shown below a question, each with its script."""
+"""The views of an answer, below the question, each with its script."""
 
 LINES = {"context": 7, "dialogue": 5, "words": 7, "blanks": 2, "sentence": 2, "text": 3}
-"""Of the fields that have more than one."""
+"""Height in lines of the fields that have more than one."""
 
 KEPT_SECONDS = 3600
-"""How long an answer can be shown in the other language."""
+"""Seconds for which an answer is kept, so that it can be shown in the other language."""
 
 KEPT_ANSWERS = 100
-"""How many pages at most; an answer may take five megabytes."""
+"""Largest number of pages whose answer is kept; an answer may take five megabytes."""
 
-_MOST_FIELDS = max(len(fields_of(task)) for task in (FILL, *TASKS))
+_MAX_FIELDS = max(len(fields_of(task)) for task in (FILL, *TASKS))
 
 
 class Parts(NamedTuple):
-    """What is on the page and may change."""
+    """The components of the page that may change."""
 
     header: gr.HTML
     language: gr.Radio
@@ -48,15 +48,16 @@ class Parts(NamedTuple):
 
 
 def build(models: Mapping[str, LocalService]) -> gr.Blocks:
-    """Builds the playground, for `launch` or to be mounted in another application.
+    """Builds the playground, to be launched or mounted in another application.
 
     It loads nothing from other servers and sends no statistics.
 
     Args:
-        models: By the names that the page calls them; started before they are asked.
+        models: Services by the name shown on the page; they have to be started before they are
+            asked.
 
     Raises:
-        ValueError: There is no model.
+        ValueError: `models` is empty.
     """
     if not models:
         raise ValueError("a playground needs at least one model")
@@ -128,7 +129,7 @@ def build(models: Mapping[str, LocalService]) -> gr.Blocks:
 
 
 def _lay_out(models: Mapping[str, LocalService]) -> Parts:
-    """Puts everything in its place, in Korean."""
+    """Lays out all components, with Korean labels."""
     language: Language = "ko"
     first = next(iter(models))
     names, known = tasks_of(models[first])
@@ -151,7 +152,7 @@ def _lay_out(models: Mapping[str, LocalService]) -> Parts:
             shown = gr.Textbox(names[0], visible=False)  # the task whose fields there are
         with gr.Column(scale=5, min_width=320):
             boxes = [box | {"label": box["label"][language]} for box in _boxes(names[0])]
-            boxes += [{"visible": False}] * (_MOST_FIELDS - len(boxes))
+            boxes += [{"visible": False}] * (_MAX_FIELDS - len(boxes))
             fields = [gr.Textbox(elem_id=f"field-{i}", **box) for i, box in enumerate(boxes)]
             with gr.Row(elem_id="actions"):
                 asking = gr.Button(say("ask", language), variant="primary", elem_id="ask")
@@ -159,7 +160,7 @@ def _lay_out(models: Mapping[str, LocalService]) -> Parts:
     tabs, views = [], []
     with gr.Tabs(elem_id="views"):
         for (key, script), view in zip(VIEWS.items(), _views(None, language), strict=True):
-            # Its HTML is there before it is looked at, so that scripts and style sheets see it.
+            # Hidden tabs are rendered too, so that scripts and style sheets find their HTML.
             with gr.Tab(say(key, language), id=key, render_children=True) as tab:
                 js = _asset(script) if script else None
                 views.append(gr.HTML(view, elem_id=key, js_on_load=js, apply_default_css=False))
@@ -171,7 +172,7 @@ def _lay_out(models: Mapping[str, LocalService]) -> Parts:
 
 
 def _boxes(task: str) -> list[dict[str, Any]]:
-    """The fields of a task, each with a sample and its name in every language."""
+    """Describes the fields of a task: the label in every language, the height, a sample."""
     return [
         {
             "label": {language: field_label(name, language) for language in LANGUAGES},
@@ -216,7 +217,7 @@ def _header(language: Language) -> str:
 
 
 def _language_of(request: gr.Request) -> Language:
-    """English for browsers that prefer it to Korean, Korean for all others."""
+    """Returns English for browsers that prefer it to Korean, Korean for all others."""
     wanted = str(request.headers.get("accept-language", "")).lower()
     places = {place: language for language in ("ko", "en") if (place := wanted.find(language)) >= 0}
     return "en" if places and places[min(places)] == "en" else "ko"

@@ -1,4 +1,4 @@
-"""A text for each task to begin with, written for this page."""
+"""A sample input for each task, written for this page."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Dependency trees as arcs over their words, drawn as SVG."""
+"""Drawing dependency trees as SVG, with arcs over the words."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ _TOP = _MARGIN + _LABEL_SIZE + 6
 
 
 def draw_tree(words: Sequence[str], arcs: Sequence[Arc]) -> str:
-    """Draws an arc from the head of each word to the word, labelled; the root hangs from above.
+    """Draws a labelled arc from the head of each word to the word; the root hangs from the top.
 
-    Arcs that cannot be drawn, since the head is the word itself, is no word, or could not be read,
-    are left out and their word is marked.
+    An arc is left out, and its word marked, if the head is the word itself, is not a word of the
+    sentence, or could not be read.
 
     Args:
         words: The words of a sentence.
-        arcs: Head and label of each, heads counted from 1, 0 for the root.
+        arcs: Head and label of each word; heads count from 1, and 0 is the root.
     """
     widths = [max(_width(word, _SIZE), _width(arc.label, _LABEL_SIZE) + 8)
               for word, arc in zip(words, arcs, strict=True)]  # fmt: skip
@@ -69,19 +69,19 @@ def draw_tree(words: Sequence[str], arcs: Sequence[Arc]) -> str:
 
 class _Points(NamedTuple):
     path: str
-    tip: float  # where it arrives
-    x: float  # of the label
+    tip: float  # x coordinate of the arrow's tip
+    x: float  # centre of the label
     y: float
 
 
 def _path(centres: Sequence[float], word: int, head: int, floor: float, level: int) -> _Points:
-    """From a head up, along at a level, and down to a word; from the top to the root's word."""
+    """Draws the path from a head up, along a level and down to a word; the root's from the top."""
     x = centres[word - 1]
     if head == 0:
         return _Points(f"M{x:.1f} {_TOP - 6}V{floor - 6:.1f}", x, x, _TOP - 6)
     side = 1 if word > head else -1
     start, y = centres[head - 1] + side * _PORT, floor - 6 - _LEVEL * level
-    x -= side * _PORT * 0.4  # beside what leaves this word
+    x -= side * _PORT * 0.4  # beside the arcs that leave this word
     path = (
         f"M{start:.1f} {floor}V{y + _ROUND:.1f}"
         f"Q{start:.1f} {y:.1f} {start + side * _ROUND:.1f} {y:.1f}"
@@ -91,13 +91,13 @@ def _path(centres: Sequence[float], word: int, head: int, floor: float, level: i
 
 
 def arc_levels(arcs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], int]:
-    """How high each arc between two words has to be drawn to stand clear of shorter ones below it.
+    """Assigns each arc a level, so that it passes above the shorter arcs below it.
 
     Args:
-        arcs: Pairs of word and head; those with head 0 stand above all others.
+        arcs: Pairs of word and head; those with head 0 go above all others.
 
     Returns:
-        Levels from 1 on. Of two arcs over a common gap between words, the shorter is lower.
+        Levels from 1. Of two arcs over a common gap between words, the shorter one is lower.
     """
     levels: dict[tuple[int, int], int] = {}
     for arc in sorted((arc for arc in arcs if arc[1]), key=lambda arc: (abs(arc[0] - arc[1]), arc)):
@@ -111,7 +111,7 @@ def arc_levels(arcs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], int]:
 
 
 def _width(text: str, size: int) -> float:
-    """About how wide a text is: Hangul is square, Latin letters are half as wide."""
+    """Estimates the width of a text in pixels: Hangul is square, Latin letters about half that."""
     wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
     return size * (wide * 0.96 + (len(text) - wide) * 0.62)
 

@@ -1,4 +1,4 @@
-"""What the playground says, in Korean and in English."""
+"""The texts of the playground, in Korean and in English."""
 
 from typing import Literal, get_args
 
@@ -25,9 +25,9 @@ _SAYINGS: dict[str, tuple[str, str]] = {
     ),
     "not fine-tuned": (
         "어떤 과제로 미세조정했는지 기록되지 않은 체크포인트입니다. 답이 무의미할 수 있습니다.",
-        "This checkpoint does not say what it was fine-tuned for; its answers may mean nothing.",
+        "This checkpoint does not say what it was fine-tuned for; its answers may be meaningless.",
     ),
-    # What cannot be asked.
+    # Refusals.
     "empty": (
         "‘{field}’ 칸이 비어 있습니다. 내용을 입력하세요.",
         "“{field}” is empty; type something.",
@@ -35,21 +35,21 @@ _SAYINGS: dict[str, tuple[str, str]] = {
     "huge": (
         "입력이 {size:,}바이트입니다. 이 화면에서는 {limit:,}바이트까지 입력할 수 있습니다. 글을"
         " 줄이거나 `kebyt5 predict`를 사용하세요.",
-        "The input has {size:,} bytes, and this page takes {limit:,}. Shorten it, or use"
+        "The input has {size:,} bytes, but this page accepts at most {limit:,}. Shorten it, or use"
         " `kebyt5 predict`.",
     ),
     "no blank": (
         "빈칸이 없습니다. 채울 자리에 밑줄 두 개(__)를 쓰세요.",
-        "There is no blank; write two underscores (__) where one is to be filled.",
+        "There is no blank; write two underscores (__) where the model should fill one.",
     ),
     "many blanks": (
         "빈칸이 {count}개입니다. 한 번에 {limit}개까지 채울 수 있으니 글을 나누어 물어보세요.",
-        "There are {count} blanks, and {limit} can be filled; divide the text.",
+        "There are {count} blanks, but at most {limit} can be filled; divide the text.",
     ),
     "columns": (
         "{number}번째 줄에 칸이 {columns}개 있습니다. ‘어절 | 형태소 | 품사’ 세 칸으로 나누어"
         " 쓰세요.",
-        "Columns in line {number}: {columns}; write three: word | lemmas | tags.",
+        "Line {number} has a wrong number of columns ({columns}); write word | lemmas | tags.",
     ),
     "busy": (
         "지금 요청이 밀려 있습니다. 잠시 뒤에 다시 물어보세요.",
@@ -67,15 +67,15 @@ _SAYINGS: dict[str, tuple[str, str]] = {
     "value": ("값", "Value"),
     "not in passage": (
         "이 답은 지문에 그대로 나오지 않습니다.",
-        "The passage does not have this answer word for word.",
+        "The passage does not contain this answer word for word.",
     ),
     "several places": (
         "이 답은 지문에 {count}번 나옵니다. 모두 표시했습니다.",
-        "The passage has this answer {count} times; all are marked.",
+        "The passage contains this answer {count} times; all are marked.",
     ),
     "unanswerable": (
         "모델은 지문에 답이 없다고 합니다.",
-        "The model says that the passage has no answer.",
+        "The model says that the passage does not answer the question.",
     ),
     "no text": ("(내용 없음)", "(no text)"),
     "no arc": (
@@ -84,15 +84,14 @@ _SAYINGS: dict[str, tuple[str, str]] = {
     ),
     "imperfect": (
         "모델의 출력이 정해진 형식과 달라 읽을 수 있는 만큼 해석했습니다: {reason}",
-        "What the model wrote is not in the expected form and was read as well as it can be:"
-        " {reason}",
+        "The model's output is malformed and was interpreted as well as possible: {reason}",
     ),
-    "wrote": ("모델이 쓴 그대로", "What the model wrote, as it is"),
+    "wrote": ("모델이 쓴 그대로", "The model's output as written"),
     "likelihood": ("로그 가능도 {value:.2f}", "log likelihood {value:.2f}"),
     "other labels": ("그 밖의 라벨 {count}개", "{count} other labels"),
     "windows": (
         "지문을 {count}개 구간으로 나누어 읽었습니다. 다른 탭의 그림은 첫 구간만 나타냅니다.",
-        "The passage is read in {count} windows; the other tabs show the first.",
+        "The passage was read in {count} windows; the other tabs show the first.",
     ),
     # GBST.
     "no gbst": (
@@ -103,10 +102,10 @@ _SAYINGS: dict[str, tuple[str, str]] = {
         "GBST는 바이트마다 여러 크기의 블록에서 구한 평균을 섞습니다. 칸이 진할수록 그 블록의"
         " 가중치가 큽니다. 한 블록에 속하는 칸은 이어져 있습니다.",
         "At each byte GBST mixes the means of blocks of several sizes. The stronger the colour of a"
-        " cell, the more that block weighs; cells of one block hang together.",
+        " cell, the larger the weight of its block; cells of one block are joined.",
     ),
     "before": ("합의 전: 바이트마다 따로 고른 가중치", "Before consensus: each byte's own choice"),
-    "after": ("합의 후: 모델이 실제로 섞는 가중치", "After consensus: what the model mixes by"),
+    "after": ("합의 후: 모델이 실제로 섞는 가중치", "After consensus: the weights the model uses"),
     "block": ("{size}바이트", "{size} bytes"),
     "one byte": ("1바이트", "1 byte"),
     "segments": ("분절", "segments"),
@@ -117,13 +116,13 @@ _SAYINGS: dict[str, tuple[str, str]] = {
         "맨 아래 줄은 가중치의 합이 가장 큰 분절입니다. 바이트의 {agreement:.0%}가 이 분절의 블록을"
         " 고르는 셈입니다. 이 비율은 모든 블록의 가중치가 같다면 {chance:.0%}이고, 바이트마다 가장"
         " 선호하는 블록을 고를 수 있다 해도 최대 {most:.0%}입니다.",
-        "The last row is the segmentation of the largest total weight. {agreement:.0%} of the"
-        " bytes, so to speak, choose its blocks; {chance:.0%} would if all blocks weighed the"
-        " same, and {most:.0%} at most if each byte had its favourite.",
+        "The last row is the segmentation with the largest total weight. In effect {agreement:.0%}"
+        " of the bytes choose its blocks; it would be {chance:.0%} if all blocks weighed the same,"
+        " and at most {most:.0%} if each byte could choose its favourite block.",
     ),
     "positions": (
         "{length}바이트가 인코더 위치 {count}개로 모입니다({factor}바이트에 하나).",
-        "{length} bytes become {count} encoder positions, one for {factor} bytes.",
+        "{length} bytes become {count} encoder positions, one for every {factor} bytes.",
     ),
     "beginning": (
         "처음 {count:,}바이트만 그렸습니다.",
@@ -149,7 +148,7 @@ _FIELDS: dict[str, tuple[str, str]] = {
     "sentence": ("문장", "Sentence"),
     "words": (
         "어절 | 형태소 | 품사 (한 줄에 한 어절, 비우면 분석 없이 처리)",
-        "Word | lemmas | tags (one a line; blank for none)",
+        "Word | lemmas | tags (one word per line; leave blank for no analysis)",
     ),
     "question": ("질문", "Question"),
     "context": ("지문", "Passage"),
@@ -208,16 +207,17 @@ _REASONS: dict[str, str] = {
     "not a pair: ": "슬롯과 값의 쌍이 아님: ",
     "no ": "빠진 표현: ",
 }
-"""Why an answer is not as it should be, in Korean; the rest follows where one ends in a blank."""
+"""Why an answer is malformed, in Korean; a key that ends in a blank matches the start of a reason,
+and the rest of the reason is appended."""
 
 
 def say(key: str, language: Language, **values: object) -> str:
-    """A saying, with its values in place."""
+    """Returns a message of the page with its values filled in."""
     return _SAYINGS[key][LANGUAGES.index(language)].format(**values)
 
 
 def reason_said(reason: str, language: Language) -> str:
-    """A task's reason why an answer is not as it should be; as it is where nobody translated it."""
+    """Translates a task's reason why an answer is malformed; unknown reasons stay as they are."""
     if language == "en":
         return reason
     if reason in _REASONS:
@@ -229,17 +229,17 @@ def reason_said(reason: str, language: Language) -> str:
 
 
 def field_label(field: str, language: Language) -> str:
-    """What a task's input field is called; its own name where nobody has named it."""
+    """Returns the label of an input field; its name if there is none."""
     return _FIELDS.get(field, (field, field))[LANGUAGES.index(language)]
 
 
 def task_label(task: str, language: Language) -> str:
-    """What a task is called; its own name where nobody has named it."""
+    """Returns the label of a task; its name if there is none."""
     return _TASKS.get(task, (task, task))[LANGUAGES.index(language)]
 
 
 def entity_label(entity_type: str, language: Language) -> str:
-    """What a type of entities is called."""
+    """Returns the label of an entity type."""
     return _ENTITY_TYPES.get(entity_type, (entity_type, entity_type))[LANGUAGES.index(language)]
 
 

@@ -1,4 +1,4 @@
-"""Scores of answers to questions of which each may have several right ones."""
+"""Scores of answers to questions that may have several right answers."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,13 +9,13 @@ def best_scores(
     normalize: Callable[[str], str],
     similarity: Callable[[str, str], float],
 ) -> tuple[float, float]:
-    """Exact match and a softer score in percent, for each question the best over its answers.
+    """Computes exact match and a softer score in percent, each the best over a question's answers.
 
     Args:
-        gold: For each question its right answers, at least one.
-        predicted: For each question the answer given.
-        normalize: What is done to both before they are compared.
-        similarity: Of a given answer to a right one, from 0 to 1.
+        gold: The right answers to each question, at least one.
+        predicted: The answer given to each question.
+        normalize: Applied to both before they are compared.
+        similarity: Similarity of a given answer to a right one, from 0 to 1.
 
     Raises:
         ValueError: There are not as many answers as questions.

@@ -1,6 +1,6 @@
-"""Scores of one class an example, as scikit-learn defines them with `zero_division` 0, in percent.
+"""Scores of classification in percent, as scikit-learn defines them with `zero_division=0`.
 
-A score of no examples is 0.
+Without any examples, every score is 0.
 """
 
 from collections import Counter
@@ -12,13 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 
 
 class LabelScore(NamedTuple):
-    """How well one label is found.
+    """The score of one label.
 
     Attributes:
-        label: What people call it.
-        gold: How often it is right.
-        predicted: How often it is given.
-        f1: In percent.
+        label: Display name of the label.
+        gold: Number of examples with this gold label.
+        predicted: Number of examples for which the label was predicted.
+        f1: F1 in percent.
     """
 
     label: str
@@ -27,8 +27,15 @@ class LabelScore(NamedTuple):
     f1: float
 
 
+def softmax(log_likelihoods: ArrayLike, axis: int = -1) -> NDArray[np.float64]:
+    """Turns log-likelihoods into probabilities that sum to 1 along `axis`."""
+    values = np.asarray(log_likelihoods, np.float64)
+    weights = np.exp(values - values.max(axis, keepdims=True))
+    return weights / weights.sum(axis, keepdims=True)
+
+
 def accuracy(gold: Sequence[Hashable], predicted: Sequence[Hashable]) -> float:
-    """The share of equal classes; it is also the micro F1 over all classes.
+    """Computes the share of equal classes, which is also the micro F1 over all classes.
 
     Raises:
         ValueError: There are not as many predictions as gold classes.
@@ -38,7 +45,7 @@ def accuracy(gold: Sequence[Hashable], predicted: Sequence[Hashable]) -> float:
 
 
 def macro_f1(gold: Sequence[Hashable], predicted: Sequence[Hashable]) -> float:
-    """The mean of the F1 of the classes that occur in gold or prediction.
+    """Computes the mean F1 of the classes that occur in gold or prediction.
 
     Raises:
         ValueError: There are not as many predictions as gold classes.
@@ -50,7 +57,7 @@ def macro_f1(gold: Sequence[Hashable], predicted: Sequence[Hashable]) -> float:
 def micro_f1(
     gold: Sequence[Hashable], predicted: Sequence[Hashable], classes: Collection[Hashable]
 ) -> float:
-    """The F1 of all decisions for one of the `classes`; 0 where there is none.
+    """Computes the F1 of all decisions for one of the `classes`; 0 if there are none.
 
     Raises:
         ValueError: There are not as many predictions as gold classes.
@@ -63,12 +70,12 @@ def micro_f1(
 def label_scores(
     gold: Sequence[Hashable], predicted: Sequence[Hashable], names: Mapping[Any, str]
 ) -> list[LabelScore]:
-    """The scores of each label that occurs in gold or prediction.
+    """Scores each label that occurs in gold or prediction.
 
     Args:
         gold: The right labels.
-        predicted: The labels given.
-        names: All labels in the order of the result, with what to call them.
+        predicted: The predicted labels.
+        names: Display names of all labels, in the order of the result.
 
     Raises:
         ValueError: There are not as many predictions as gold labels.
@@ -82,13 +89,13 @@ def label_scores(
 
 
 def auprc(probabilities: ArrayLike, gold: Sequence[int], only_present: bool = False) -> float:
-    """The mean over the classes of the area under precision and recall (trapezoid rule).
+    """Computes the mean over classes of the area under the precision-recall curve (trapezoids).
 
     Args:
-        probabilities: Of each class for each example, shape (examples, classes).
-        gold: The index of the right class of each example.
-        only_present: Leaves out the classes that no example has. The official score keeps them:
-            their area is 0.5 by scikit-learn's definition, where recall falls from 1 to 0 as
+        probabilities: Probability of each class for each example, shape (examples, classes).
+        gold: Index of the right class of each example.
+        only_present: Whether to leave out classes that no example has. The official score keeps
+            them: their area is 0.5 by scikit-learn's definition, where recall falls from 1 to 0 as
             precision rises from 0 to 1.
 
     Raises:
@@ -106,7 +113,7 @@ def auprc(probabilities: ArrayLike, gold: Sequence[int], only_present: bool = Fa
 def _count(
     gold: Sequence[Hashable], predicted: Sequence[Hashable]
 ) -> tuple[Counter[Hashable], Counter[Hashable]]:
-    """Counts by class the hits, and the gold and predicted decisions together."""
+    """Counts, for each class, the hits and the gold and predicted decisions together."""
     hits = Counter(g for g, p in zip(gold, predicted, strict=True) if g == p)
     return hits, Counter(gold) + Counter(predicted)
 
@@ -114,7 +121,7 @@ def _count(
 def _area(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
     order = np.argsort(-scores, kind="stable")
     ranked, found = scores[order], np.cumsum(positive[order])
-    # Equal scores are one threshold.
+    # Equal scores form a single threshold.
     last = np.flatnonzero(np.append(np.diff(ranked) != 0, True))
     hits = found[last]
     precision = np.concatenate([[1.0], hits / (last + 1)])

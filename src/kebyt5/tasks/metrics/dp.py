@@ -1,4 +1,4 @@
-"""The official KLUE-DP scores, on one arc a word."""
+"""The official KLUE-DP scores, computed from one arc per word."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -14,7 +14,7 @@ LABELS = (
     "X_MOD", "X_CNJ", "VNP_CNJ", "X_CMP", "AP_CMP", "AP_SBJ", "R", "NP_SVJ",
 )
 # fmt: on
-"""The dependency labels; the official order matters, since the rare ones are scored as one."""
+"""The dependency labels in the official order; the score treats those from the 16th on as one."""
 
 _WRONG, _RARE = -2, -3
 _FREQUENT = 15
@@ -39,22 +39,22 @@ class Arc(NamedTuple):
 
 
 MISSING = Arc(_WRONG, "")
-"""What is scored for a word about which nothing can be read; wrong for every gold arc."""
+"""The arc of a word for which nothing can be read; it is wrong for every gold arc."""
 
 
 def scores(gold: Sequence[Sequence[Arc]], predicted: Sequence[Sequence[Arc]]) -> dict[str, float]:
-    """All scores of KLUE-DP in percent.
+    """Computes all scores of KLUE-DP in percent.
 
     Args:
-        gold: For each sentence its arcs.
-        predicted: As many for each sentence, `MISSING` where there is none.
+        gold: The arcs of each sentence.
+        predicted: As many arcs for each sentence; `MISSING` for an absent one.
 
     Returns:
         uas_macro_f1: Official. F1 of the heads, averaged over the head numbers that occur in gold
             or prediction.
-        las_macro_f1: Official. The same for the labels: those from the 16th on are one class, an
-            unknown label and the label of an arc with a wrong head are another, which no gold arc
-            has.
+        las_macro_f1: Official. F1 of the labels, averaged over the classes that occur in gold or
+            prediction. Labels from the 16th on are one class. An unknown label and the label of an
+            arc with a wrong head form another class, which no gold arc has.
         uas_micro_f1: The share of right heads.
         las_micro_f1: The share of right labels, by the same classes.
 
@@ -76,11 +76,11 @@ def scores(gold: Sequence[Sequence[Arc]], predicted: Sequence[Sequence[Arc]]) ->
 def arc_label_scores(
     gold: Sequence[Sequence[Arc]], predicted: Sequence[Sequence[Arc]]
 ) -> list[LabelScore]:
-    """The scores of the classes of labels whose mean is `las_macro_f1`.
+    """Scores the classes of labels whose mean is `las_macro_f1`.
 
     Args:
-        gold: For each sentence its arcs.
-        predicted: As many for each sentence, `MISSING` where there is none.
+        gold: The arcs of each sentence.
+        predicted: As many arcs for each sentence; `MISSING` for an absent one.
 
     Raises:
         ValueError: Gold and prediction differ in shape.
@@ -91,13 +91,13 @@ def arc_label_scores(
 def _pairs(
     gold: Sequence[Sequence[Arc]], predicted: Sequence[Sequence[Arc]]
 ) -> list[tuple[Arc, Arc]]:
-    """The arcs of all words, each beside the predicted one."""
+    """Pairs the gold arc of every word with the predicted one."""
     sentences = zip(gold, predicted, strict=True)
     return list(chain.from_iterable(zip(g, p, strict=True) for g, p in sentences))
 
 
 def _classes(pairs: Sequence[tuple[Arc, Arc]]) -> tuple[list[int], list[int]]:
-    """The classes that are scored for the labels, of the gold and of the predicted arcs."""
+    """Maps the labels of the gold and of the predicted arcs to the classes that are scored."""
     gold = [_CLASSES.get(g.label, _WRONG) for g, _ in pairs]
     predicted = [_CLASSES.get(p.label, _WRONG) if p.head == g.head else _WRONG for g, p in pairs]
     return gold, predicted

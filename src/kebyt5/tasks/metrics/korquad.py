@@ -6,30 +6,30 @@ from collections.abc import Sequence
 
 from kebyt5.tasks.metrics.answers import best_scores
 
-# Quotation marks and brackets part words, other ASCII punctuation vanishes.
+# Quotation marks and brackets become blanks; other ASCII punctuation is removed.
 _MARKS = str.maketrans(
     {**dict.fromkeys(string.punctuation), **dict.fromkeys("'\"《》<>〈〉()‘’", " ")}
 )
 
 
 def normalize(answer: str) -> str:
-    """Lower case, without quotation marks, brackets and ASCII punctuation, blanks squeezed."""
+    """Lowercases an answer, removes quotation marks, brackets and punctuation, squeezes blanks."""
     return " ".join(answer.translate(_MARKS).lower().split())
 
 
 def character_f1(predicted: str, gold: str) -> float:
-    """F1 of the characters without blanks as bags; 0 where either has none."""
+    """Computes the F1 of two bags of characters, ignoring blanks; 0 if either is empty."""
     given, wanted = (Counter("".join(text.split())) for text in (predicted, gold))
     both = (given & wanted).total()
     return 2 * both / (given.total() + wanted.total()) if both else 0.0
 
 
 def scores(gold: Sequence[Sequence[str]], predicted: Sequence[str]) -> dict[str, float]:
-    """Both scores in percent, for each question the best over its gold answers.
+    """Computes both scores in percent, each the best over a question's gold answers.
 
     Args:
-        gold: For each question its right answers.
-        predicted: For each question the answer given.
+        gold: The right answers to each question.
+        predicted: The answer given to each question.
 
     Returns:
         exact_match: Share of the answers that equal a gold answer, both normalized.

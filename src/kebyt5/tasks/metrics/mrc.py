@@ -10,19 +10,19 @@ _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def normalize(answer: str) -> str:
-    """Lower case, without ASCII punctuation, blanks squeezed.
+    """Lowercases an answer, removes ASCII punctuation, squeezes blanks.
 
-    The quotation marks 《》〈〉‘’ stay: the official code means to drop them, but its pattern wants
-    one of them before a literal `()‘’`, which no answer has.
+    The quotation marks 《》〈〉‘’ stay: the official code means to remove them, but its pattern
+    matches one only before a literal `()‘’`, which no answer contains.
     """
     return " ".join(answer.lower().translate(_NO_PUNCTUATION).split())
 
 
 def rouge_w(predicted: str, gold: str) -> float:
-    """F1 of the longest common run of characters, as difflib finds it.
+    """Computes the F1 of the longest common run of characters, as difflib finds it.
 
-    difflib's autojunk is on, as in the official code: in a gold answer of 200 characters and more
-    it finds no run of frequent ones alone.
+    As in the official code, difflib's autojunk is on: in a gold answer of 200 characters or more,
+    it does not find runs that consist of frequent characters only.
     """
     if not gold:
         return float(not predicted)
@@ -32,11 +32,11 @@ def rouge_w(predicted: str, gold: str) -> float:
 
 
 def scores(gold: Sequence[Sequence[str]], predicted: Sequence[str]) -> dict[str, float]:
-    """Both scores in percent, for each question the best over its gold answers.
+    """Computes both scores in percent, each the best over a question's gold answers.
 
     Args:
-        gold: For each question its right answers.
-        predicted: For each question the answer given.
+        gold: The right answers to each question.
+        predicted: The answer given to each question.
 
     Returns:
         exact_match: Share of the answers that equal a gold answer, both normalized.

@@ -1,4 +1,4 @@
-"""The official KLUE-NER scores, on one IOB2 tag a character."""
+"""The official KLUE-NER scores, computed from one IOB2 tag per character."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -22,10 +22,11 @@ class Entity(NamedTuple):
 
 
 def entities(tags: Sequence[str]) -> list[Entity]:
-    """Reads the entities out of IOB2 tags, strictly.
+    """Reads the entities from IOB2 tags, strictly.
 
-    An entity is a B- and the I- of the same type that follow it at once. An I- that continues
-    nothing is no entity and belongs to none: so the official score (seqeval's strict IOB2) has it.
+    An entity is a B- tag and the I- tags of the same type that directly follow it. An I- tag that
+    continues nothing is not an entity and belongs to none, as in the official score (seqeval's
+    strict IOB2).
     """
     found: list[Entity] = []
     start = None
@@ -47,30 +48,30 @@ def to_tags(found: Iterable[Entity], length: int) -> tuple[str, ...]:
 
 
 def without_blanks(sentence: str, tags: Sequence[str]) -> list[str]:
-    """Drops the tags of blanks, which the official scores do not see.
+    """Drops the tags of blanks, which the official scores ignore.
 
-    An entity that begins with a blank loses its B- and with it counts as none, in the gold as in
-    the prediction. Two of the published sentences have one; parity is kept.
+    An entity that begins with a blank loses its B- tag and no longer counts, in the gold as in the
+    prediction. Two of the published sentences have one; this is kept for equal scores.
     """
     return [tag for character, tag in zip(sentence, tags, strict=True) if character != " "]
 
 
 def scores(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> dict[str, float]:
-    """All scores of KLUE-NER in percent.
+    """Computes all scores of KLUE-NER in percent.
 
     Args:
-        gold: For each sentence its tags, blanks dropped (`without_blanks`).
-        predicted: The same for the prediction.
+        gold: The tags of each sentence, without those of blanks (`without_blanks`).
+        predicted: The predicted tags of each sentence, also without those of blanks.
 
     Returns:
         entity_macro_f1: Official. F1 of exactly equal entities, averaged over the types that occur
             in gold or prediction: a type that only one of them has scores 0, a type that neither
-            has is left out. Without any entity at all 0, where seqeval divides 0 by 0.
-        entity_micro_f1: The same over all entities together.
+            has is left out. Without any entity the score is 0, where seqeval divides 0 by 0.
+        entity_micro_f1: F1 of exactly equal entities over all types together.
         char_macro_f1: Official. F1 of the tags, averaged over all 13 of them; a tag that neither
             gold nor prediction has scores 100. The published code also counts the two special
-            tokens round each sentence as O; a text-to-text model has none.
-        char_macro_f1_no_o: The same over the 12 tags without O, as the paper defines it.
+            tokens around each sentence as O; a text-to-text model has none.
+        char_macro_f1_no_o: F1 averaged over the 12 tags other than O, as the paper defines it.
 
     Raises:
         ValueError: Gold and prediction differ in shape.
@@ -95,11 +96,11 @@ def scores(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) ->
 def entity_type_scores(
     gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]
 ) -> list[LabelScore]:
-    """The scores of the types of entities whose mean is `entity_macro_f1`.
+    """Scores the types of entities whose mean is `entity_macro_f1`.
 
     Args:
-        gold: For each sentence its tags, blanks dropped (`without_blanks`).
-        predicted: The same for the prediction.
+        gold: The tags of each sentence, without those of blanks (`without_blanks`).
+        predicted: The predicted tags of each sentence, also without those of blanks.
     """
     return _score_types(_all_entities(gold), _all_entities(predicted))
 
@@ -128,7 +129,7 @@ def _tag_f1(tag: str, characters: Counter[tuple[str, str]]) -> float:
 
 
 def _f1(hits: int, wanted: int, given: int, of_nothing: float = 0.0) -> float:
-    """2PR / (P + R), reduced to counts."""
+    """Computes 2PR / (P + R) from counts."""
     return 2 * hits / (wanted + given) if wanted + given else of_nothing
 
 

@@ -8,11 +8,11 @@ _ROUGE = {"rouge1": "rouge_1", "rouge2": "rouge_2", "rougeL": "rouge_l"}
 
 
 class WordTokenizer:
-    """Words of any script in lower case, without punctuation, for rouge-score.
+    """A tokenizer for rouge-score that yields lowercase words of any script, without punctuation.
 
-    Its own tokenizer knows only a to z and 0 to 9 and would drop every Hangul syllable. A Korean
-    word keeps its particles, as no tokenizer is the agreed one; scores under another tokenizer are
-    not comparable.
+    The tokenizer of rouge-score knows only a to z and 0 to 9 and would drop every Hangul syllable.
+    Korean words keep their particles, since there is no agreed tokenizer that splits them; scores
+    with another tokenizer are not comparable.
     """
 
     def tokenize(self, text: str) -> list[str]:
@@ -21,14 +21,14 @@ class WordTokenizer:
 
 
 def scores(gold: Sequence[str], predicted: Sequence[str]) -> dict[str, float]:
-    """All scores in percent.
+    """Computes all scores in percent.
 
     Args:
         gold: The right texts.
-        predicted: The texts given.
+        predicted: The generated texts.
 
     Returns:
-        exact_match: Share of texts that are equal but for blanks at their ends.
+        exact_match: Share of texts that are equal except for blanks at their ends.
         chrf: chrF2 of the whole corpus by sacrebleu, with its defaults.
         rouge_1, rouge_2, rouge_l: F1 by rouge-score over the words of `WordTokenizer`, averaged
             over the texts.
@@ -36,7 +36,7 @@ def scores(gold: Sequence[str], predicted: Sequence[str]) -> dict[str, float]:
     Raises:
         ValueError: Gold and prediction differ in length.
     """
-    # Their imports take seconds, which every command would pay.
+    # Imported here, since they take seconds to import and few commands need them.
     from rouge_score.rouge_scorer import RougeScorer
     from sacrebleu.metrics import CHRF
 

@@ -1,28 +1,28 @@
-"""The official scores of WoS, on dialogue states as sets."""
+"""The official scores of WoS, computed from dialogue states as sets."""
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
 State = AbstractSet[str]
-"""The pairs of a slot and its value, each as one text."""
+"""Pairs of a slot and its value, each as one text."""
 
 
 def slot_f1(gold: State, predicted: State) -> float:
-    """F1 of the pairs of one turn; where nothing is wanted, 1 if nothing is given, else 0."""
+    """Computes the F1 of the pairs of one turn; if both states are empty, it is 1."""
     if not gold:
         return float(not predicted)
     return 2 * len(gold & predicted) / (len(gold) + len(predicted))
 
 
 def scores(gold: Sequence[State], predicted: Sequence[State]) -> dict[str, float]:
-    """All scores in percent.
+    """Computes all scores in percent.
 
     Args:
-        gold: For each user turn the state after it.
-        predicted: The same for the prediction.
+        gold: The state after each user turn.
+        predicted: The predicted state after each user turn.
 
     Returns:
-        jga: Joint goal accuracy, the share of turns of which the whole state is right.
+        jga: Joint goal accuracy, the share of turns whose whole state is right.
         slot_f1: Mean over the turns of `slot_f1`.
     """
     turns = list(zip(gold, predicted, strict=True))

@@ -18,7 +18,7 @@ from kebyt5.finetuning.config import FREE_ON_RESUME, FinetuneConfig
 from kebyt5.finetuning.data import TaskData, TaskDataset, hold_out
 from kebyt5.finetuning.trainer import (
     FinetuneTrainer,
-    devices,
+    device_count,
     predict_options,
     prepare_model,
 )
@@ -29,7 +29,7 @@ from kebyt5.tasks import get_task
 from kebyt5.tasks.files import read_json
 from kebyt5.training.checkpoints import last_checkpoint
 from kebyt5.training.devices import divide_batch, this_process
-from kebyt5.training.settings import check_warmup, resumes, to_settings, to_yaml
+from kebyt5.training.settings import can_resume, check_warmup, to_settings, to_yaml
 from kebyt5.training.speed import warn_of_slow_bfloat16
 
 
@@ -69,8 +69,8 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
         for task, _, dev in data:
             for example in dev:
                 fit_inputs(task, example, config.max_input_bytes, config.stride, True)
-    divide_batch(config.batch_size, config.device_batch_size, devices())
-    check_resume(config)
+    divide_batch(config.batch_size, config.device_batch_size, device_count())
+    require_unchanged(config)
     dataset = TaskDataset(
         [(part.task, part.train) for part in data],
         config.max_input_bytes,
@@ -99,7 +99,7 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
     with this_process().main_process_first():  # it mends and removes what the others then read
         _, checkpoint = last_checkpoint(config.output) if config.resume else (0, None)
         if checkpoint and this_process().is_main_process:
-            _find_best_beside(checkpoint)
+            _relocate_best_checkpoint(checkpoint)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     seconds = time.monotonic() - seconds
 
@@ -118,14 +118,14 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
     return finish(config, trainer, data, training)
 
 
-def check_resume(config: FinetuneConfig) -> None:
+def require_unchanged(config: FinetuneConfig) -> None:
     """Refuses to go on with a run whose settings or data have changed since it began.
 
     Raises:
         InputError: Names what differs.
     """
     path = config.output / "data.json"
-    if not (resumes("finetune", config, FREE_ON_RESUME) and path.exists()):
+    if not (can_resume("finetune", config, FREE_ON_RESUME) and path.exists()):
         return
     before = read_json(path)
     for name, fingerprint in _fingerprints(config).items():
@@ -145,7 +145,7 @@ def _fingerprints(config: FinetuneConfig) -> dict[str, str]:
     return found
 
 
-def _find_best_beside(checkpoint: Path) -> None:
+def _relocate_best_checkpoint(checkpoint: Path) -> None:
     """Has a checkpoint name the best one where it is now, since the run may have been moved.
 
     One that is not there any more is not the best of those that are.

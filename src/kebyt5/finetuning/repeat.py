@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from kebyt5.finetuning.config import FREE_ON_RESUME, FinetuneConfig
-from kebyt5.finetuning.finetune import check_resume, finetune, read_data
-from kebyt5.finetuning.trainer import devices
+from kebyt5.finetuning.finetune import finetune, read_data, require_unchanged
+from kebyt5.finetuning.trainer import device_count
 from kebyt5.output import make_output_folder, write_json, write_text
 from kebyt5.provenance import provenance
 from kebyt5.training.devices import divide_batch, this_process
-from kebyt5.training.settings import resumes, to_yaml
+from kebyt5.training.settings import can_resume, to_yaml
 
 
 def finetune_repeatedly(config: FinetuneConfig) -> dict[str, Any]:
@@ -32,12 +32,12 @@ def finetune_repeatedly(config: FinetuneConfig) -> dict[str, Any]:
     Raises:
         InputError: As `finetune`.
     """
-    resumes("finetune", config, FREE_ON_RESUME)
+    can_resume("finetune", config, FREE_ON_RESUME)
     runs = dict(_runs(config))
     for run in runs.values():
         read_data(run)  # what is wrong with the last run is told before the first
-        check_resume(run)
-    divide_batch(config.batch_size, config.device_batch_size, devices())
+        require_unchanged(run)
+    divide_batch(config.batch_size, config.device_batch_size, device_count())
     process = this_process()
     group = None
     if process.num_processes > 1:

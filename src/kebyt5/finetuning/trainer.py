@@ -136,7 +136,7 @@ def predict_options(config: FinetuneConfig) -> PredictOptions:
     )
 
 
-def devices() -> int:
+def device_count() -> int:
     """Over how many devices a batch is divided.
 
     Raises:
@@ -154,7 +154,7 @@ def devices() -> int:
 
 def training_arguments(config: FinetuneConfig) -> TrainingArguments:
     """The settings in the terms of Transformers."""
-    size, accumulation = divide_batch(config.batch_size, config.device_batch_size, devices())
+    size, accumulation = divide_batch(config.batch_size, config.device_batch_size, device_count())
     when = "steps" if config.eval_steps else "epoch"
     return TrainingArguments(
         **shared_arguments(config, size, accumulation),
@@ -224,7 +224,7 @@ def _is_folder(config: FinetuneConfig) -> bool:
 __all__ = [
     "ChooseEpoch",
     "FinetuneTrainer",
-    "devices",
+    "device_count",
     "predict_options",
     "prepare_model",
 ]

@@ -3,17 +3,17 @@
 from kebyt5.generation.engine import Engine
 from kebyt5.generation.request import (
     Generated,
-    Generation,
     GenerationError,
     GenerationOptions,
-    Statistics,
+    GenerationStatistics,
+    Request,
 )
 
 __all__ = [
     "Engine",
     "Generated",
-    "Generation",
     "GenerationError",
     "GenerationOptions",
-    "Statistics",
+    "GenerationStatistics",
+    "Request",
 ]

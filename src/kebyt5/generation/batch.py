@@ -11,7 +11,12 @@ from transformers import PreTrainedModel
 
 from kebyt5.generation.constraints.constraint import Constraint
 from kebyt5.generation.engine import Engine
-from kebyt5.generation.request import GenerationOptions, Statistics, TextStream, tokenizer
+from kebyt5.generation.request import (
+    GenerationOptions,
+    GenerationStatistics,
+    TextStream,
+    shared_tokenizer,
+)
 from kebyt5.models.mode import evaluating
 from kebyt5.models.tokenization_kebyt5 import EOS
 from kebyt5.progress import track
@@ -25,7 +30,7 @@ def generate_texts(
     num_beams: int = 1,
     progress: str = "",
     constraint: Constraint | Sequence[Constraint | None] | None = None,
-    statistics: list[Statistics] | None = None,
+    statistics: list[GenerationStatistics] | None = None,
 ) -> list[str]:
     """Generates one text per input by greedy or beam search.
 
@@ -75,7 +80,7 @@ def _beam_search(
     batches = [by_length[i : i + batch_size] for i in range(0, len(by_length), batch_size)]
     texts = [""] * len(inputs)
     for batch in track(batches, progress):
-        encoded = tokenizer()([inputs[i] for i in batch], padding=True, return_tensors="pt")
+        encoded = shared_tokenizer()([inputs[i] for i in batch], padding=True, return_tensors="pt")
         mine = [constraints[i] for i in batch]
         generated = model.generate(
             **encoded.to(model.device),

@@ -29,22 +29,22 @@ class SlotCache:
         self.cross = cross
         self.length = 0
         layers, pair, heads, _, d_kv = cross.shape
-        self.kept = cross.new_empty(layers, pair, heads, capacity, d_kv)
+        self.keys_values = cross.new_empty(layers, pair, heads, capacity, d_kv)
 
     def reserve(self, positions: int) -> None:
         """Makes room for that many positions, at least doubling what there is."""
-        capacity = self.kept.shape[3]
+        capacity = self.keys_values.shape[3]
         if positions <= capacity:
             return
-        *outer, _, d_kv = self.kept.shape
-        grown = self.kept.new_empty(*outer, max(positions, 2 * capacity), d_kv)
-        grown[:, :, :, : self.length] = self.kept[:, :, :, : self.length]
-        self.kept = grown
+        *outer, _, d_kv = self.keys_values.shape
+        grown = self.keys_values.new_empty(*outer, max(positions, 2 * capacity), d_kv)
+        grown[:, :, :, : self.length] = self.keys_values[:, :, :, : self.length]
+        self.keys_values = grown
 
     def copy(self) -> "SlotCache":
         """One that goes on from here by itself; what is over the input is shared."""
         twin = copy(self)
-        twin.kept = self.kept.clone()
+        twin.keys_values = self.keys_values.clone()
         return twin
 
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,7 +59,7 @@ class SlotCache:
             All keys and all values, (heads, length + rows, d_kv).
         """
         end = self.length + keys.shape[0]
-        kept = self.kept[layer, :, :, :end]
+        kept = self.keys_values[layer, :, :, :end]
         kept[0, :, self.length :] = keys.transpose(0, 1)
         kept[1, :, self.length :] = values.transpose(0, 1)
         return kept[0], kept[1]

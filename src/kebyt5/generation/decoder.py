@@ -22,7 +22,7 @@ from kebyt5.generation.skinny import SkinnyLinear
 from kebyt5.models.feed_forward import gate_values
 from kebyt5.models.fused import fast_path
 from kebyt5.models.kernels import (
-    MOST_ROWS,
+    MAX_KERNEL_ROWS,
     DecoderKernel,
     ProductKernel,
     UnfitError,
@@ -83,8 +83,8 @@ class PackedDecoder:
             cache.reserve(cache.length + rows)
         self._bias.reach(max(c.length + rows for c, rows in zip(caches, counts, strict=True)))
         hidden = self._stack.embed_tokens(flat)
-        if self._kernel is not None and len(flat) <= self._kernel.most_rows:
-            own = _slots(counts, [each.kept for each in caches], [c.length for c in caches])
+        if self._kernel is not None and len(flat) <= self._kernel.max_rows:
+            own = _slots(counts, [each.keys_values for each in caches], [c.length for c in caches])
             over = [each.cross for each in caches]
             cross = _slots(counts, over, [each.shape[3] for each in over])
             return self._kernel.decode(hidden, own, cross, self._bias.table, self._bias.middle)
@@ -93,7 +93,7 @@ class PackedDecoder:
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits (rows, V) in float32 of hidden states (rows, D)."""
         head = self._model.lm_head
-        if self._head is not None and len(hidden) <= MOST_ROWS[torch.float32]:
+        if self._head is not None and len(hidden) <= MAX_KERNEL_ROWS[torch.float32]:
             return self._head(hidden * self._scale)
         return self._linear(head, hidden * self._scale).float()
 

@@ -8,10 +8,10 @@ number of bytes that were right.
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from kebyt5.generation.constraints.constraint import LONGEST_GUESS
+from kebyt5.generation.constraints.constraint import MAX_GUESS
 from kebyt5.models.tokenization_kebyt5 import LAST_BYTE, OFFSET
 
-LENGTHS = (3, 7, 15, LONGEST_GUESS)
+LENGTHS = (3, 7, 15, MAX_GUESS)
 """Bytes in a guess: with the byte before it, they make up as many rows as products like."""
 
 _MATCHES = (32, 16, 8, 5, 3)
@@ -115,11 +115,11 @@ class CopyDraft:
             price: Of a guess.
 
         Returns:
-            At most `LONGEST_GUESS` ids, none where guessing does not pay.
+            At most `MAX_GUESS` ids, none where guessing does not pay.
         """
         guesses = [self._open(), self._match(), self._resume(), self._repeat()]
         if expected:
-            guesses = [_Guess("expected", _as_bytes(expected[:LONGEST_GUESS]))]
+            guesses = [_Guess("expected", _as_bytes(expected[:MAX_GUESS]))]
         found = [guess for guess in guesses if guess and guess.bytes]
         self._guess = max(found, key=lambda guess: self._means[guess.kind], default=None)
         if self._guess is None:
@@ -177,12 +177,12 @@ class CopyDraft:
             end = bytes(self._output[-length:])
             at = self._output.rfind(end, 0, len(self._output) - 1)
             if len(end) == length and at >= 0:
-                text = bytes(self._output[at + length : at + length + LONGEST_GUESS])
+                text = bytes(self._output[at + length : at + length + MAX_GUESS])
                 return _Guess(f"output {length}", text)
         return None
 
     def _copy(self, kind: str, at: int) -> _Guess:
-        text = self._source[at : at + LONGEST_GUESS]
+        text = self._source[at : at + MAX_GUESS]
         return _Guess(kind, text.partition(bytes([_NOT_TEXT]))[0], at)
 
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-LARGEST_BATCH = 4096
+MAX_BATCH = 4096
 """Bytes in a batch; more do not make the matrix products any faster."""
 
-LARGEST_WASTE = 1.5
+MAX_WASTE = 1.5
 """How much longer than the shortest the longest of a batch may be, for GBST's sake."""
 
 FREE_WASTE = 8
@@ -36,8 +36,8 @@ def batch_of_like_length(lengths: Sequence[int]) -> list[int]:
     chosen = near[:1]
     for i in near[1:]:
         together = [lengths[j] for j in [*chosen, i]]
-        longest = LARGEST_WASTE * min(together) + FREE_WASTE
-        if max(together) > longest or sum(together) > LARGEST_BATCH:
+        longest = MAX_WASTE * min(together) + FREE_WASTE
+        if max(together) > longest or sum(together) > MAX_BATCH:
             break
         chosen.append(i)
     return chosen

@@ -29,10 +29,10 @@ from kebyt5.generation.encoding import batch_of_like_length, encode
 from kebyt5.generation.plain import plain_logits
 from kebyt5.generation.request import (
     Generated,
-    Generation,
     GenerationError,
     GenerationOptions,
-    Statistics,
+    GenerationStatistics,
+    Request,
     encode_input,
 )
 from kebyt5.generation.sampling import Scores
@@ -69,14 +69,14 @@ class Engine:
     def __init__(self, model: PreTrainedModel, max_slots: int = 32) -> None:
         if max_slots < 1:
             raise ValueError(f"max_slots is {max_slots}; at least 1")
-        self.statistics = Statistics()
+        self.statistics = GenerationStatistics()
         self.between_passes: Callable[[], None] | None = None
         self._model = model
         self._decoder: PackedDecoder | None = None
         self._max_slots = max_slots
-        self._inbox: deque[Generation] = deque()  # the one place where threads meet
-        self._waiting: list[Generation] = []
-        self._encoded: dict[Generation, SlotCache] = {}
+        self._inbox: deque[Request] = deque()  # the one place where threads meet
+        self._waiting: list[Request] = []
+        self._encoded: dict[Request, SlotCache] = {}
         self._active: list[Slot] = []
         self._look_due = 0.0
         self._habits = Habits()
@@ -87,9 +87,7 @@ class Engine:
         is_exact = model.dtype == torch.float32 and not getattr(model.config, "int8", False)
         self._plain = partial(plain_logits, model) if is_exact else None
 
-    def submit(
-        self, input: str | np.ndarray, options: GenerationOptions | None = None
-    ) -> Generation:
+    def submit(self, input: str | np.ndarray, options: GenerationOptions | None = None) -> Request:
         """Queues a request; may be called from any thread, at any time.
 
         Args:
@@ -223,9 +221,9 @@ class Engine:
             self._retire()
             return bool(self._active or self._waiting or self._inbox)
 
-    def _request(self, input: str | np.ndarray, options: GenerationOptions) -> Generation:
+    def _request(self, input: str | np.ndarray, options: GenerationOptions) -> Request:
         ids = encode_input(input, options.sentinels) if isinstance(input, str) else input
-        return Generation(self._checked(ids), options)
+        return Request(self._checked(ids), options)
 
     def _checked(self, ids: np.ndarray) -> np.ndarray:
         ids, size = np.asarray(ids), self._model.config.vocab_size
@@ -240,7 +238,7 @@ class Engine:
             raise ValueError(f"id {strange[0]}; the model has those from 0 to {size - 1}")
         return ids.astype(np.int64)
 
-    def _queue(self, requests: Sequence[Generation]) -> None:
+    def _queue(self, requests: Sequence[Request]) -> None:
         with self._changed:
             self._inbox.extend(requests)
             self._changed.notify_all()
@@ -293,7 +291,7 @@ class Engine:
                 raise
             self._encode(waiting[:1])  # whatever is wrong with one of them fails alone
 
-    def _encode(self, batch: Sequence[Generation]) -> None:
+    def _encode(self, batch: Sequence[Request]) -> None:
         states = encode(self._model, [request.input_ids for request in batch])
         self._encoded.update(zip(batch, self._packed().cross_caches(states), strict=True))
 
@@ -353,10 +351,10 @@ class Engine:
         self._active = [slot for slot in self._active if slot.finish is None]
 
 
-def _is_dropped(request: Generation) -> bool:
+def _is_dropped(request: Request) -> bool:
     """Ends a request that was cancelled or is late, and says whether it was."""
     if reason := request.interruption():
-        request.end(Generated("", [], reason, Statistics()))
+        request.end(Generated("", [], reason, GenerationStatistics()))
     return reason is not None
 
 

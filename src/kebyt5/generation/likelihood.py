@@ -9,12 +9,12 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
 from kebyt5.generation.constraints.constraint import byte_ids
-from kebyt5.generation.request import tokenizer
+from kebyt5.generation.request import shared_tokenizer
 from kebyt5.models.mode import evaluating
 from kebyt5.models.tokenization_kebyt5 import EOS
 from kebyt5.progress import track
 
-LARGEST_PASS = 8192
+MAX_PASS = 8192
 """Positions of candidates and of the encoder states beside them that a pass of the decoder sees;
 what it takes beyond the weights is in proportion to them."""
 
@@ -55,7 +55,9 @@ def log_likelihoods(
     with evaluating(model):
         for batch in track(batches, progress):
             pairs = [(row, i, j) for row, i in enumerate(batch) for j in range(len(candidates[i]))]
-            encoded = tokenizer()([inputs[i] for i in batch], padding=True, return_tensors="pt")
+            encoded = shared_tokenizer()(
+                [inputs[i] for i in batch], padding=True, return_tensors="pt"
+            )
             encoded = encoded.to(model.device)
             states = model.get_encoder()(**encoded).last_hidden_state
             sizes = [len(byte_ids(candidates[i][j])) + 1 for _, i, j in pairs]
@@ -81,7 +83,7 @@ def _passes(sizes: Sequence[int], states: int, most: int) -> Iterator[slice]:
     for i, size in enumerate(sizes):
         longest = max(longest, size)
         together = i + 1 - start
-        if together > 1 and (together > most or together * (longest + states) > LARGEST_PASS):
+        if together > 1 and (together > most or together * (longest + states) > MAX_PASS):
             yield slice(start, i)
             start, longest = i, size
     if sizes:
@@ -92,7 +94,7 @@ def _score(model: PreTrainedModel, states: Tensor, mask: Tensor, targets: list[s
     """The log probability of each target after its encoder states (targets, n, D): (targets,)."""
     # Its bytes, also where it reads like a special token, as everywhere in generation.
     ids = [[*byte_ids(text), EOS] for text in targets]
-    labels = tokenizer().pad({"input_ids": ids}, return_tensors="pt").to(model.device)
+    labels = shared_tokenizer().pad({"input_ids": ids}, return_tensors="pt").to(model.device)
     logits = model(
         encoder_outputs=BaseModelOutput(states),
         attention_mask=mask,

@@ -71,7 +71,7 @@ class GenerationOptions:
 
 
 @dataclass
-class Statistics:
+class GenerationStatistics:
     """How the bytes of a text, or of many, came about.
 
     Attributes:
@@ -104,7 +104,7 @@ class Statistics:
         """How many came of a pass of the decoder; None where no pass was needed."""
         return self.bytes / self.passes if self.passes else None
 
-    def __iadd__(self, other: "Statistics") -> "Statistics":
+    def __iadd__(self, other: "GenerationStatistics") -> "GenerationStatistics":
         for each in fields(self):
             setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
         return self
@@ -126,7 +126,7 @@ class Generated:
     text: str
     ids: list[int]
     finish: Finish
-    statistics: Statistics
+    statistics: GenerationStatistics
 
 
 class GenerationError(RuntimeError):
@@ -149,7 +149,7 @@ class GenerationError(RuntimeError):
         self.__cause__ = failures[0]
 
 
-class Generation:
+class Request:
     """A text that is being generated. All methods may be called from any thread.
 
     Attributes:
@@ -319,13 +319,13 @@ def encode_input(text: str, sentinels: Sentinels) -> np.ndarray:
         InputError: It has more blanks than the convention has ids for.
     """
     try:
-        return tokenizer().encode_array(text, sentinels=sentinels)
+        return shared_tokenizer().encode_array(text, sentinels=sentinels)
     except ValueError as error:
         raise InputError(str(error)) from error
 
 
 @cache
-def tokenizer() -> ByteTokenizer:
+def shared_tokenizer() -> ByteTokenizer:
     """The one that texts are encoded with; making another takes longer than encoding many."""
     return ByteTokenizer()
 
@@ -333,11 +333,11 @@ def tokenizer() -> ByteTokenizer:
 __all__ = [
     "Finish",
     "Generated",
-    "Generation",
     "GenerationError",
     "GenerationOptions",
-    "Statistics",
+    "GenerationStatistics",
+    "Request",
     "TextStream",
     "encode_input",
-    "tokenizer",
+    "shared_tokenizer",
 ]

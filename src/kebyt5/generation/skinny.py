@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from kebyt5.models.int8 import Int8Linear, quantize_rows
 from kebyt5.models.linear import Linear
 
-MOST_ROWS = 64
+MAX_SKINNY_ROWS = 64
 """Beyond it, rearranging a weight costs little beside the product."""
 
 _ROWS_PACKED_FOR = 8
@@ -61,7 +61,7 @@ class SkinnyLinear:
         return (
             x.device.type == "cpu"
             and x.dtype == torch.float32
-            and 1 < x.shape[0] <= MOST_ROWS
+            and 1 < x.shape[0] <= MAX_SKINNY_ROWS
             and torch.backends.mkldnn.is_available()
         )
 

@@ -11,7 +11,7 @@ from transformers import PreTrainedConfig
 from kebyt5.generation.cache import SlotCache
 from kebyt5.generation.constraints.constraint import ConstraintError, forced
 from kebyt5.generation.drafts import CopyDraft, Habits, Price
-from kebyt5.generation.request import Finish, Generated, Generation, Statistics, TextStream
+from kebyt5.generation.request import Finish, Generated, GenerationStatistics, Request, TextStream
 from kebyt5.generation.sampling import DOUBT, TIE, Scores, best, draw
 from kebyt5.models.tokenization_kebyt5 import EOS
 
@@ -37,7 +37,7 @@ class Slot:
 
     def __init__(
         self,
-        request: Generation,
+        request: Request,
         cache: SlotCache,
         config: PreTrainedConfig,
         habits: Habits,
@@ -45,7 +45,7 @@ class Slot:
     ) -> None:
         self.request = request
         self.cache = cache
-        self.statistics = Statistics()
+        self.statistics = GenerationStatistics()
         self.finish: Finish | None = None
         options = request.options
         self._options = options

@@ -26,7 +26,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 from transformers.models.t5.modeling_t5 import T5Attention, eager_attention_forward
 
-from .fused import dropped_share, kept, without_autocast
+from .fused import dropout_mask, dropped_share, without_autocast
 from .int8 import linear_each
 
 BLOCKWISE = "blockwise"
@@ -92,7 +92,7 @@ class BlockwiseAttention(torch.autograd.Function):
                     continue
                 for block, scores in _blocks(q, k):
                     _probabilities(q[:, block], k, bias, block, scores)
-                    scores.mul_(kept(scores.shape, rate, generator))
+                    scores.mul_(dropout_mask(scores.shape, rate, generator))
                     out[:, block] = torch.bmm(scores, v)
             if rate:
                 output.div_(1 - dropped_share(rate))
@@ -194,7 +194,7 @@ def _backward(
         grads = skewed.as_strided((heads, rows, m), (rows * (m + rows), m + rows + 1, 1))
         grads.baddbmm_(grad[:, block], value.transpose(1, 2), beta=0)
         if rate:
-            dropped = scores * kept(scores.shape, rate, generator)
+            dropped = scores * dropout_mask(scores.shape, rate, generator)
             grads.mul_(dropped).addcmul_(scores, along[:, block], value=-1)
         else:
             dropped = scores

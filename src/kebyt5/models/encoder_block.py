@@ -29,7 +29,7 @@ from .int8 import Int8Linear
 from .linear import Linear
 from .native import Panels, PanelsStructure, call, use_native
 
-FEWEST_ROWS = 32
+MIN_BLOCK_ROWS = 32
 """Positions from which on a block of float32 is one call, for which its weights are turned."""
 
 
@@ -118,7 +118,11 @@ class _Parts(NamedTuple):
             (block.layer, first, second, attention, inner, *_idle(block)),
             attention.key_value_proj_dim,
         )
-        is_fit = parts._are_fit() and parts._have_shapes() and not any(map(_is_busy, parts.modules))
+        is_fit = (
+            parts._are_fit()
+            and parts._have_shapes()
+            and not any(map(_must_be_called, parts.modules))
+        )
         return parts if is_fit else None
 
     def _are_fit(self) -> bool:
@@ -182,7 +186,7 @@ def _state(linear: Int8Linear) -> list[tuple[int, int]]:
     return [(each.data_ptr(), 0 if each.is_inference() else each._version) for each in tensors]
 
 
-def _is_busy(module: nn.Module) -> bool:
+def _must_be_called(module: nn.Module) -> bool:
     """Whether the module does more in being called than it seems."""
     return is_hooked(module) or module.training
 
@@ -263,7 +267,10 @@ class _Kernel:
         """Whether nothing about the block has changed."""
         return (
             block.layer is self._layer
-            and all(type(module) is kind and not _is_busy(module) for module, kind in self._modules)
+            and all(
+                type(module) is kind and not _must_be_called(module)
+                for module, kind in self._modules
+            )
             and all(modules.get(name) is child for modules, name, child in self._children)
             and all(norm.variance_epsilon == self._epsilon for norm in self._norms)
             and bool(self._attention.key_value_proj_dim == self._d_kv)
@@ -281,7 +288,7 @@ class _Kernel:
         """Whether it is the fastest for so many positions."""
         if self._is_int8:
             return True
-        return rows >= FEWEST_ROWS and not torch.is_autocast_enabled("cpu")
+        return rows >= MIN_BLOCK_ROWS and not torch.is_autocast_enabled("cpu")
 
     def __call__(self, states: Tensor, table: Tensor, segments: Segments) -> Tensor:
         """Maps packed states (1, N, D) to (1, N, D)."""

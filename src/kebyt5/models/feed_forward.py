@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 from transformers.activations import NewGELUActivation
 from transformers.models.t5.modeling_t5 import T5DenseGatedActDense
 
-from .fused import FULL, HALF, dropped_share, fast_path, is_fused, kept
+from .fused import FULL, HALF, dropout_mask, dropped_share, fast_path, is_fused
 from .int8 import linear_each
 from .linear import is_bare
 from .native import gate_rows, use_native
@@ -62,7 +62,7 @@ class GatedGELU(torch.autograd.Function):
         """Computes the product and both partial derivatives."""
         hidden = F.gelu(gate, approximate="tanh")
         slope = torch.ops.aten.gelu_backward(value, gate, approximate="tanh")
-        keep = kept(gate.shape, rate) if rate else None
+        keep = dropout_mask(gate.shape, rate) if rate else None
         ctx.scale = 1 / (1 - dropped_share(rate))
         ctx.save_for_backward(hidden, slope, keep)
         output = hidden * value

@@ -150,9 +150,9 @@ class TableKernel:
         self._lengths = lengths
         places = torch.tensor(blocks, dtype=torch.int64, device=ids.device)
         # Kept, as the structure has their addresses.
-        self._kept = (tables.rows, tables.bias, tables.scalars, places)
+        self._alive = (tables.rows, tables.bias, tables.scalars, places)
         self._structure = _Tables(
-            *(each.data_ptr() for each in self._kept),
+            *(each.data_ptr() for each in self._alive),
             *tables.rows.shape,
             len(blocks),
             downsample_factor,
@@ -177,14 +177,14 @@ class TableKernel:
             MemoryError: There is none for it, as in `mix`.
         """
         # Not `torch.empty`, whose dtype and device may be others by default.
-        choices = self._kept[0].new_empty(*self._ids.shape, self._structure.choices)
+        choices = self._alive[0].new_empty(*self._ids.shape, self._structure.choices)
         self._call("choose_blocks", choices)
         return choices
 
     def mix(self, choices: Tensor) -> Tensor:
         """What these choices (B, L, M) make of blocks, (B, ceil(L / d), D), zero behind a text."""
         outputs = -(-self._ids.shape[1] // self._structure.downsample)
-        mixed = self._kept[0].new_empty(len(self._ids), outputs, self._structure.width)
+        mixed = self._alive[0].new_empty(len(self._ids), outputs, self._structure.width)
         self._call("mix_blocks", choices.contiguous(), mixed)
         return mixed
 

@@ -62,7 +62,9 @@ def dropped_share(rate: float) -> float:
     return round(rate * LEVELS) / LEVELS
 
 
-def kept(shape: torch.Size, rate: float, generator: torch.Generator | None = None) -> Tensor:
+def dropout_mask(
+    shape: torch.Size, rate: float, generator: torch.Generator | None = None
+) -> Tensor:
     """Draws which elements a dropout keeps, on the CPU.
 
     A Bernoulli sample of PyTorch costs six nanoseconds an element, more than all else that is
@@ -95,7 +97,7 @@ class DropoutFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, rate: float) -> Tensor:
         """Draws and applies the mask."""
-        keep = kept(x.shape, rate)
+        keep = dropout_mask(x.shape, rate)
         ctx.save_for_backward(keep)
         ctx.scale = 1 / (1 - dropped_share(rate))
         return (x * keep).mul_(ctx.scale)

@@ -20,13 +20,13 @@ from .int8 import Int8Linear
 from .linear import Linear
 from .native import Panels, library
 
-MOST_ROWS = {torch.float32: 12, torch.int8: 32}
+MAX_KERNEL_ROWS = {torch.float32: 12, torch.int8: 32}
 """Beyond it, PyTorch's and oneDNN's products are faster by more than their calls take."""
 
-_MOST_ROWS_CACHED = 128
+_MAX_ROWS_CACHED = 128
 """The same where the weights of a block stay in the cache and calls are most of a pass."""
 
-_MOST_ROWS_IN_PANELS = 1024
+_MAX_ROWS_IN_PANELS = 1024
 """The same where weights are kept a second time, as many rows want them."""
 
 _CACHE = 8 * 2**20
@@ -80,7 +80,7 @@ class DecoderKernel:
         stack: A decoder.
 
     Attributes:
-        most_rows: Of a pass that is faster than by modules.
+        max_rows: Of a pass that is faster than by modules.
 
     Raises:
         UnfitError: The kernels are not for this machine or this stack.
@@ -88,7 +88,7 @@ class DecoderKernel:
 
     def __init__(self, stack: T5Stack) -> None:
         self._decode = _library().decode
-        self._kept: list[Any] = []
+        self._alive: list[Any] = []
         config = stack.config
         blocks = stack.block
         first = blocks[0].layer[0].SelfAttention.q
@@ -98,7 +98,7 @@ class DecoderKernel:
         if config.dense_act_fn not in ("gelu_new", "gelu_pytorch_tanh"):
             raise UnfitError(f"the activation {config.dense_act_fn}")
         layers = (_Layer * len(blocks))(*(self._layer(block) for block in blocks))
-        self._kept.append(layers)
+        self._alive.append(layers)
         self._decoder = _Decoder(
             ctypes.addressof(layers),
             len(layers),
@@ -109,11 +109,11 @@ class DecoderKernel:
             self._norm(stack.final_layer_norm),
             config.layer_norm_epsilon,
         )
-        self.most_rows = MOST_ROWS[torch.int8 if is_int8 else torch.float32]
+        self.max_rows = MAX_KERNEL_ROWS[torch.int8 if is_int8 else torch.float32]
         if is_cached:
-            self.most_rows = _MOST_ROWS_CACHED
+            self.max_rows = _MAX_ROWS_CACHED
         if layers[0].q.panels:
-            self.most_rows = _MOST_ROWS_IN_PANELS
+            self.max_rows = _MAX_ROWS_IN_PANELS
 
     def decode(
         self, hidden: Tensor, own: np.ndarray, cross: np.ndarray, bias: Tensor, middle: int
@@ -165,13 +165,13 @@ class DecoderKernel:
             raise UnfitError("something waits for a module to run")
         return _Layer(
             *(self._norm(layer.layer_norm) for layer in block.layer),
-            *(_linear(module, self._kept, self._in_panels) for module in linears),
+            *(_linear(module, self._alive, self._in_panels) for module in linears),
         )
 
     def _norm(self, module: Any) -> int:
         if type(module) not in (T5LayerNorm, RMSNorm):
             raise UnfitError(f"a norm of type {type(module).__name__}")
-        return _address(module.weight, torch.float32, self._kept)
+        return _address(module.weight, torch.float32, self._alive)
 
 
 class ProductKernel:
@@ -187,8 +187,8 @@ class ProductKernel:
     """
 
     def __init__(self, layer: nn.Module) -> None:
-        self._kept: list[Any] = []
-        self._layer = _linear(layer, self._kept)
+        self._alive: list[Any] = []
+        self._layer = _linear(layer, self._alive)
         self._multiply = _library().multiply_rows
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -218,7 +218,7 @@ def _tensors(module: nn.Module) -> Iterator[Tensor]:
     return chain(module.parameters(), module.buffers())
 
 
-def _linear(module: Any, kept: list[Any], in_panels: bool = False) -> _Linear:
+def _linear(module: Any, alive: list[Any], in_panels: bool = False) -> _Linear:
     is_float = type(module) in (nn.Linear, Linear) and module.bias is None
     if not is_float and type(module) is not Int8Linear:
         raise UnfitError(f"a layer of type {type(module).__name__}, or with a bias")
@@ -226,25 +226,25 @@ def _linear(module: Any, kept: list[Any], in_panels: bool = False) -> _Linear:
     if outs % _OUTS:
         raise UnfitError(f"a layer with {outs} outputs")
     scales = sums = panels = None
-    weight = _address(module.weight, torch.float32 if is_float else torch.int8, kept)
+    weight = _address(module.weight, torch.float32 if is_float else torch.int8, alive)
     if not is_float:
-        scales = _address(module.scale, torch.float32, kept)
-        sums = _address(module.weight.sum(dim=1, dtype=torch.int32), torch.int32, kept)
+        scales = _address(module.scale, torch.float32, alive)
+        sums = _address(module.weight.sum(dim=1, dtype=torch.int32), torch.int32, alive)
     if in_panels and Panels.fit(module.weight):
-        kept.append(Panels(module.weight.detach()) if is_float else module.panels())
-        panels = ctypes.addressof(kept[-1].structure)
+        alive.append(Panels(module.weight.detach()) if is_float else module.panels())
+        panels = ctypes.addressof(alive[-1].structure)
     return _Linear(weight, scales, sums, outs, width, panels)
 
 
-def _address(tensor: Tensor, dtype: torch.dtype, kept: list[Any]) -> int:
-    """Where a tensor is, which is kept there."""
+def _address(tensor: Tensor, dtype: torch.dtype, alive: list[Any]) -> int:
+    """Where a tensor is, which is alive there."""
     is_plain = type(tensor) in (Tensor, nn.Parameter) and tensor.layout == torch.strided
     if not is_plain or tensor.device.type != "cpu" or tensor.dtype != dtype:
         raise UnfitError(f"a weight of {tensor.dtype} on {tensor.device}")
     if not tensor.is_contiguous():
         raise UnfitError("a weight that is not contiguous")
-    kept.append(tensor)
+    alive.append(tensor)
     return tensor.data_ptr()
 
 
-__all__ = ["MOST_ROWS", "DecoderKernel", "ProductKernel", "UnfitError"]
+__all__ = ["MAX_KERNEL_ROWS", "DecoderKernel", "ProductKernel", "UnfitError"]

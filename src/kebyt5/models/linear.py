@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from .fused import fast_path, is_hooked, without_autocast
 
-FEWEST_ROWS = 32
+MIN_ONEDNN_ROWS = 32
 """Below, the weights' way from memory binds, and a plain product reads them faster."""
 
 
@@ -40,7 +40,7 @@ class Linear(nn.Linear):
             and x.layout == self.weight.layout == torch.strided
             and not x.is_nested
             and x.dim() > 1
-            and x.shape[:-1].numel() >= FEWEST_ROWS
+            and x.shape[:-1].numel() >= MIN_ONEDNN_ROWS
             and not torch.is_autocast_enabled("cpu")
             and torch.backends.mkldnn.is_available()
             and bool(torch.backends.mkldnn.enabled)

@@ -22,7 +22,7 @@ SHIPPED = {"tiny": Path(__file__).parents[1] / "assets" / "tiny"}
 """Checkpoints that come with the package, by name."""
 
 
-LARGEST_VOCABULARY = 1024
+MAX_VOCABULARY = 1024
 """Beyond it a vocabulary holds more than bytes and some extra ids."""
 
 
@@ -125,7 +125,7 @@ def _architecture(
             f"{source}: a checkpoint of architecture {model_type!r}, which is none of"
             f" {', '.join(ARCHITECTURES)}; kebyt5 loads ByT5, KEByT5 and GBST-KEByT5 models"
         )
-    if config.get("vocab_size", VOCABULARY) > LARGEST_VOCABULARY:
+    if config.get("vocab_size", VOCABULARY) > MAX_VOCABULARY:
         raise CheckpointError(
             f"{source}: a T5 with a vocabulary of {config['vocab_size']} subwords; kebyt5 loads"
             " models that read bytes"

@@ -118,12 +118,12 @@ class Panels:
         outs, width = weight.shape
         missing, together = -outs % _PANEL, 1 if scale is None else 4
         padded = F.pad(weight, (0, 0, 0, missing)).view(-1, _PANEL, width // together, together)
-        self._kept = [padded.transpose(1, 2).contiguous()]
+        self._alive = [padded.transpose(1, 2).contiguous()]
         if scale is not None:
             # Rows have a zero of 128.
             starts = weight.sum(dim=1, dtype=torch.int32) * -128
-            self._kept += [F.pad(scale, (0, missing)), F.pad(starts, (0, missing))]
-        addresses = [each.data_ptr() for each in self._kept]
+            self._alive += [F.pad(scale, (0, missing)), F.pad(starts, (0, missing))]
+        addresses = [each.data_ptr() for each in self._alive]
         self.structure = PanelsStructure(*addresses, *[None] * (3 - len(addresses)), outs, width)
 
     @staticmethod

@@ -29,11 +29,11 @@ from kebyt5.pretraining.spans import (
     mask_spans,
 )
 
-_MOST_MOVED = 3
+_MAX_MOVED = 3
 """Bytes by which a boundary may have to move to fall between two characters."""
 
-_SHORTEST_INPUT = 32
-_SHORTEST_TEXT = 16  # bytes, some five syllables
+_MIN_INPUT = 32
+_MIN_TEXT = 16  # bytes, some five syllables
 _SPANS, _COPIES, _SHORT, _LOOKUPS = 3, 4, 5, 6  # what a key is for
 
 
@@ -55,7 +55,7 @@ class Chunks:
         self._bytes = np.array([shard.bytes for shard in shards], np.int64)
         # Among four successive places there is one between characters, so that with three bytes
         # in common no gap can open between two chunks.
-        step = size - _MOST_MOVED
+        step = size - _MAX_MOVED
         self._steps = -(-np.maximum(self._bytes - size, 0) // step)
         self._last = np.cumsum(self._steps + 1)
         self.counts = self._steps + 1
@@ -75,7 +75,7 @@ class Chunks:
     @property
     def row_size(self) -> int:
         """Bytes that `read` needs of a row."""
-        return self.size + _MOST_MOVED + 1
+        return self.size + _MAX_MOVED + 1
 
     def read(self, numbers: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Reads chunks.
@@ -106,7 +106,7 @@ class Chunks:
 def _between_characters(rows: np.ndarray, places: np.ndarray, step: int) -> np.ndarray:
     """Moves places in rows, (n,), on or back to where a character begins."""
     every = np.arange(len(rows))
-    for _ in range(_MOST_MOVED):
+    for _ in range(_MAX_MOVED):
         places = places + step * ((rows[every, places] & 0xC0) == 0x80)
     return places
 
@@ -183,8 +183,8 @@ class Examples:
         short: float = 0.0,
         lookups: Share | None = None,
     ) -> None:
-        if input_length < _SHORTEST_INPUT:
-            raise InputError(f"input length {input_length}: has to be {_SHORTEST_INPUT} or more")
+        if input_length < _MIN_INPUT:
+            raise InputError(f"input length {input_length}: has to be {_MIN_INPUT} or more")
         self.corruption = corruption or SpanCorruption()
         self.salient = salient
         self.copies = copies or Share()
@@ -199,7 +199,7 @@ class Examples:
         target_length = self.corruption.lengths(self.raw_length)[1]
         self.target_length = target_length if has_fixed_length else None
         self._longest_copy = min(target_length, input_length) - 1
-        if (self.copies.share or self.copies.early) and self._longest_copy < _SHORTEST_TEXT:
+        if (self.copies.share or self.copies.early) and self._longest_copy < _MIN_TEXT:
             raise InputError(
                 f"density {self.corruption.density}, input length {input_length}: copies would have"
                 f" at most {self._longest_copy} bytes, which teach nothing; raise --density or"
@@ -299,13 +299,13 @@ class Examples:
 
 def _earlier(begins: np.ndarray, ends: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     """Earlier ends of texts, chosen by uniform numbers: mostly of short texts."""
-    least = np.minimum(ends - begins, _SHORTEST_TEXT)
+    least = np.minimum(ends - begins, _MIN_TEXT)
     return begins + least + ((ends - begins - least) * numbers**2).astype(np.int64)
 
 
 def _mean_short(size: int) -> float:
     """The mean length of texts of this size once they are shortened."""
-    least = min(size, _SHORTEST_TEXT)
+    least = min(size, _MIN_TEXT)
     return least + (size - least) / 3
 
 
@@ -324,7 +324,7 @@ def _replaced(batch: Batch, others: Mapping[int, tuple[np.ndarray, np.ndarray]])
 
 def _left_aligned(rows: np.ndarray, begins: np.ndarray) -> np.ndarray:
     """Moves what begins at `begins` in rows to 0, in place."""
-    for moved in range(1, _MOST_MOVED + 1):
+    for moved in range(1, _MAX_MOVED + 1):
         which = begins == moved
         rows[which, :-moved] = rows[which, moved:]
     return rows

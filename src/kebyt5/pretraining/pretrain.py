@@ -29,7 +29,7 @@ from kebyt5.pretraining.mixture import recorded_weights, require_recorded
 from kebyt5.pretraining.optimizer import slow_down_queries
 from kebyt5.pretraining.plots import plot_history
 from kebyt5.pretraining.progress import ShowProgress
-from kebyt5.pretraining.resume import check_resume
+from kebyt5.pretraining.resume import can_resume_pretraining
 from kebyt5.pretraining.salient import NameFinder, SalientSpans
 from kebyt5.pretraining.spans import SpanCorruption
 from kebyt5.pretraining.start import starting_model
@@ -202,7 +202,7 @@ def pretrain(config: PretrainConfig, names: NameFinder | None = None) -> Outcome
         validation = Validation(
             validation_part, config.eval_examples, size, config.input_length, corruption
         )
-    resumes = check_resume(config, fingerprints)
+    resumes = can_resume_pretraining(config, fingerprints)
     set_seed(config.seed)
     model = starting_model(config)
     with state.main_process_first():  # it removes what is incomplete

@@ -4,17 +4,17 @@ import json
 
 from kebyt5.errors import InputError
 from kebyt5.pretraining.config import FREE_ON_RESUME, PretrainConfig
-from kebyt5.training.settings import resumes
+from kebyt5.training.settings import can_resume
 
 
-def check_resume(config: PretrainConfig, fingerprints: dict[str, str]) -> bool:
+def can_resume_pretraining(config: PretrainConfig, fingerprints: dict[str, str]) -> bool:
     """Whether there is a run to go on with; refuses one with other settings or another corpus.
 
     Raises:
         InputError: Names what differs.
     """
     output = config.output
-    if not resumes("pretrain", config, FREE_ON_RESUME):
+    if not can_resume("pretrain", config, FREE_ON_RESUME):
         return False
     try:
         corpus = json.loads((output / "corpus.json").read_text(encoding="utf-8"))["fingerprints"]
@@ -29,4 +29,4 @@ def check_resume(config: PretrainConfig, fingerprints: dict[str, str]) -> bool:
     return True
 
 
-__all__ = ["check_resume"]
+__all__ = ["can_resume_pretraining"]

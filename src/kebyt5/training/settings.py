@@ -100,7 +100,7 @@ def to_yaml(command: Command, config: RunSettings) -> str:
     return yaml.safe_dump({command: to_settings(config)}, allow_unicode=True, sort_keys=False)
 
 
-def resumes(command: Command, config: RunSettings, free: Collection[str]) -> bool:
+def can_resume(command: Command, config: RunSettings, free: Collection[str]) -> bool:
     """Whether there is a run to go on with; refuses one with other settings.
 
     A run of which nothing but its beginning or a part of that is there, because the disk was full
@@ -139,10 +139,10 @@ __all__ = [
     "BEGINNING",
     "Command",
     "RunSettings",
+    "can_resume",
     "check_ranges",
     "check_schedule",
     "check_warmup",
-    "resumes",
     "to_settings",
     "to_yaml",
 ]

@@ -6,7 +6,7 @@ from itertools import accumulate, chain
 
 import numpy as np
 
-from kebyt5.generation.constraints.constraint import LONGEST_GUESS, Constraint, byte_ids
+from kebyt5.generation.constraints.constraint import MAX_GUESS, Constraint, byte_ids
 from kebyt5.generation.constraints.trie import Trie
 from kebyt5.models.tokenization_kebyt5 import EOS
 
@@ -40,7 +40,7 @@ class Choices(Constraint):
         self._tries = [trie(tuple(texts), part == last) for part, texts in enumerate(parts)]
         self._guess = [(*byte_ids(text), *[EOS] * (n == last)) for n, text in enumerate(guess)]
         self._guessed = list(chain.from_iterable(self._guess))
-        self._behind = list(accumulate(map(len, self._guess)))  # where the guess of a part ends
+        self._ends = list(accumulate(map(len, self._guess)))  # where the guess of a part ends
 
     def start(self) -> State:
         """Part and node in its trie."""
@@ -64,8 +64,8 @@ class Choices(Constraint):
         """The rest of the guess; where another text was begun, of the first one like it."""
         part, node = state
         rest = self._tries[part].ending(node, self._guess[part])
-        behind = self._behind[part]
-        return rest + self._guessed[behind : behind + LONGEST_GUESS]
+        behind = self._ends[part]
+        return rest + self._guessed[behind : behind + MAX_GUESS]
 
     def _settle(self, part: int, node: int) -> State:
         """Goes on to the next part at the end of one, and over parts that are empty."""
@@ -74,23 +74,9 @@ class Choices(Constraint):
         return part, node
 
 
-class LabelTrie(Choices):
-    """One of the given texts.
-
-    Args:
-        labels: The texts, at least one.
-
-    Raises:
-        ValueError: There is no label.
-    """
-
-    def __init__(self, labels: Sequence[str]) -> None:
-        super().__init__([labels])
-
-
 def _trie(texts: tuple[str, ...], ends: bool) -> Trie:
     """The trie of some texts, each with the end of sequence where `ends`."""
     return Trie([*byte_ids(text), *[EOS] * ends] for text in texts)
 
 
-__all__ = ["Choices", "LabelTrie"]
+__all__ = ["Choices"]

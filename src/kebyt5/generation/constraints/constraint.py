@@ -9,7 +9,7 @@ import numpy as np
 
 from kebyt5.models.tokenization_kebyt5 import OFFSET, VOCABULARY
 
-LONGEST_GUESS = 31
+MAX_GUESS = 31
 """Ids that are guessed at a time, at most."""
 
 
@@ -42,7 +42,7 @@ class Constraint(ABC):
     def likely(self, state: Any) -> Sequence[int]:
         """Ids that the constraint expects to come next, as a draft; none unless it knows better.
 
-        It is asked before every pass, and no more than `LONGEST_GUESS` of them are used.
+        It is asked before every pass, and no more than `MAX_GUESS` of them are used.
         """
         return ()
 
@@ -78,4 +78,4 @@ def byte_ids(text: str) -> list[int]:
     return [byte + OFFSET for byte in re.sub("[\ud800-\udfff]", "\ufffd", text).encode()]
 
 
-__all__ = ["LONGEST_GUESS", "Constraint", "ConstraintError", "byte_ids", "mask_of"]
+__all__ = ["MAX_GUESS", "Constraint", "ConstraintError", "byte_ids", "mask_of"]

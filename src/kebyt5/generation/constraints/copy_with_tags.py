@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kebyt5.generation.constraints.constraint import LONGEST_GUESS, Constraint, byte_ids
+from kebyt5.generation.constraints.constraint import MAX_GUESS, Constraint, byte_ids
 from kebyt5.models.tokenization_kebyt5 import EOS, OFFSET, VOCABULARY
 
 _OUTSIDE, _OPENED, _INSIDE = -3, -2, -1
@@ -60,11 +60,11 @@ class CopyWithTags(Constraint):
         copying = [copied for copied, where, _ in state if where <= _INSIDE]
         if copying:
             copied = max(copying)
-            return self._source[copied : copied + LONGEST_GUESS]
+            return self._source[copied : copied + MAX_GUESS]
         copied, tag, written = min(state)
         if written == 1:
             tag = self._tag_of.get(self._character_before(copied), 0)
-        return self._closes[tag][written:] + self._source[copied : copied + LONGEST_GUESS]
+        return self._closes[tag][written:] + self._source[copied : copied + MAX_GUESS]
 
     def _character_before(self, copied: int) -> str:
         last = bytes(byte_id - OFFSET for byte_id in self._source[max(0, copied - 4) : copied])

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _NO_TEXT = "the grammar allows no text at all"
 _SLOW = 0.01
 """Seconds of processor time; a byte that takes more keeps all other texts waiting."""
-_MOST_SLOW = 20
+_MAX_SLOW = 20
 """Such bytes in a text."""
 _TRIED = 1000
 """Forced bytes that are followed to see whether a grammar explodes."""
@@ -177,7 +177,7 @@ class _Walk:
         bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
         is_slow = time.thread_time() - began > _SLOW
         self._slow += is_slow
-        if is_slow and self._slow > _MOST_SLOW:
+        if is_slow and self._slow > _MAX_SLOW:
             raise _SlowError(
                 f"the grammar takes more than {1000 * _SLOW:.0f} ms a byte here; make it less"
                 " ambiguous, or ask for fewer bytes"

@@ -55,7 +55,7 @@ def test_training_mode_is_left_as_it_was(tiny_model):
     generate_texts(model, ["가"], [2])
     assert model.training
     model = tiny_model(vocab_size=100).train()
-    with pytest.raises(ValueError, match="those from 0 to 99"):
+    with pytest.raises(ValueError, match="ids from 0 to 99"):
         generate_texts(model, ["가"], [2])
     assert model.training
     with pytest.raises(IndexError, match="not in a vocabulary of 100"):

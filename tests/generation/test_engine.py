@@ -387,7 +387,7 @@ def test_a_text_cancelled_since_it_was_last_asked_is_not_begun(model, monkeypatc
     cancelled, next_one = (
         engine.submit(text, GenerationOptions(max_new_bytes=1)) for text in "가나"
     )
-    monkeypatch.setattr(engine, "_look_due", math.inf)
+    monkeypatch.setattr(engine, "_check_due", math.inf)
     cancelled.cancel()
     engine.step()
     assert (cancelled.result().finish, cancelled.size) == ("cancelled", 0)
@@ -572,7 +572,7 @@ def test_nothing_to_generate_and_bad_requests(model):
         (np.zeros(0, np.int64), "without ids"),
         (np.array([[5, 6, 1]]), r"shape \(1, 3\)"),
         (np.array([5.0, 1.0]), "type float64"),
-        (np.array([5, 384, 1]), "id 384; the model has those from 0 to 383"),
+        (np.array([5, 384, 1]), "id 384 is unknown; the model has ids from 0 to 383"),
         (np.array([5, -1, 1]), "id -1"),
     ):
         with pytest.raises(ValueError, match=why):

@@ -74,9 +74,8 @@ class Engine:
         self._model = model
         self._decoder: PackedDecoder | None = None
         self._max_slots = max_slots
-        self._inbox: deque[Request] = (
-            deque()
-        )  # the only state that threads share without `_stepping`
+        # The only state that threads share without holding `_stepping`.
+        self._inbox: deque[Request] = deque()
         self._waiting: list[Request] = []
         self._encoded: dict[Request, SlotCache] = {}
         self._active: list[Slot] = []

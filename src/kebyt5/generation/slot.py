@@ -143,9 +143,8 @@ class Slot:
             guessed = row < len(self._draft) and chosen == self._draft[row]
             if only is not None:
                 self.statistics.forced += 1
-                self.statistics.proposed_forced += row == len(
-                    self._draft
-                )  # it had no place in the draft
+                # Not counted yet if there was no place for it in the draft.
+                self.statistics.proposed_forced += row == len(self._draft)
             elif guessed:
                 self.statistics.copied += 1
             else:

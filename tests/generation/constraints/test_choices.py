@@ -88,7 +88,7 @@ def test_refuses_what_is_no_choice():
         (([["가", "가나"], ["다"]],), "begins another"),
         (([["", "가"], ["다"]],), "begins another"),
         (([["가"], ["다"]], ["가"]), "1 guesses for 2 parts"),
-        (([["가"], ["다"]], ["가", "라"]), "'라' is no text of its part"),
+        (([["가"], ["다"]], ["가", "라"]), "'라' is not a text of its part"),
     ):
         with pytest.raises(ValueError, match=reason):
             Choices(*arguments)

@@ -1,4 +1,4 @@
-"""Whether a pretraining run goes on where another was stopped."""
+"""Checks whether a pretraining run can be resumed."""
 
 import json
 
@@ -8,10 +8,14 @@ from kebyt5.training.settings import can_resume
 
 
 def can_resume_pretraining(config: PretrainConfig, fingerprints: dict[str, str]) -> bool:
-    """Whether there is a run to go on with; refuses one with other settings or another corpus.
+    """Whether there is a run to resume; refuses one with other settings or another corpus.
+
+    Args:
+        config: Settings of the run.
+        fingerprints: Fingerprint of the shards of each split.
 
     Raises:
-        InputError: Names what differs.
+        InputError: A setting or the corpus differs; the message names it.
     """
     output = config.output
     if not can_resume("pretrain", config, FREE_ON_RESUME):
@@ -24,7 +28,7 @@ def can_resume_pretraining(config: PretrainConfig, fingerprints: dict[str, str])
         if corpus.get(split) != fingerprint:
             raise InputError(
                 f"{config.corpus / split}: these are not the shards that the run in {output} began"
-                " with; bring those back or begin a new run"
+                " with; restore those or begin a new run"
             )
     return True
 

@@ -17,7 +17,7 @@ from kebyt5.bench.report import (
 )
 from kebyt5.bench.speed import Case, Result, Speed
 from kebyt5.bench.workload import random_batch
-from kebyt5.generation.request import Statistics
+from kebyt5.generation.request import GenerationStatistics
 
 GIB = 2**30
 
@@ -106,7 +106,7 @@ def test_generation_is_told_by_its_parts():
     case = Case("base", 8, 1024, 64)
     parts = {"encode": [2.0, 2.0], "byte": [0.05, 0.04], "total": [5.2, 4.6]}
     theirs = {"encode": [4.0, 4.0], "byte": [0.1, 0.1], "total": [10.4, 9.2]}
-    counts = Statistics(passes=40, decided=40, copied=128, forced=344, proposed=256,
+    counts = GenerationStatistics(passes=40, decided=40, copied=128, forced=344, proposed=256,
                         proposed_forced=430)  # fmt: skip
     floors = {"encode": [1.0, 1.0], "byte": [0.03, 0.03], "total": [2.5, 2.5]}
     speed = Speed("generate", [

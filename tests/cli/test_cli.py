@@ -259,10 +259,10 @@ def test_eight_bits_where_all_digits_are_needed(
                 "--checkpoint", int8, "--output", output)  # fmt: skip
     merge = ("merge", checkpoint, int8, "--output", output)
     for command in (finetune, merge, ("convert", int8, output), ("quantize", int8, output)):
-        refused(run(*command), int8, "its weights have eight bits")
+        refused(run(*command), int8, "its weights are int8")
         assert not output.exists()
     config = PretrainConfig(corpus=tmp_path, output=output, model=str(int8))
-    with pytest.raises(CheckpointError, match="eight bits"):
+    with pytest.raises(CheckpointError, match="int8"):
         starting_model(config)
 
 

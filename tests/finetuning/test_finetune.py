@@ -361,7 +361,7 @@ def test_a_best_checkpoint_that_is_gone_is_forgotten(tmp_path):
     path.parent.mkdir()
     best = {"best_model_checkpoint": "old/checkpoint-2", "best_metric": 9.0, "best_global_step": 2}
     path.write_text(json.dumps(best | {"global_step": 4}))
-    finetune_module._find_best_beside(path.parent)
+    finetune_module._relocate_best_checkpoint(path.parent)
     assert json.loads(path.read_text()) == dict.fromkeys(best) | {"global_step": 4}
 
 

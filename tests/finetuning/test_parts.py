@@ -223,7 +223,7 @@ def test_folds_do_not_part_a_dialogue_or_the_questions_about_a_text():
             together = {task.group(e) for e in part.dev} & {task.group(e) for e in part.train}
             assert not together
             assert part.dev
-        with pytest.raises(InputError, match="only 5 examples that can be parted"):
+        with pytest.raises(InputError, match="only 5 examples that can be separated"):
             hold_out(task, examples, 6, 0)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from kebyt5 import ByteTokenizer
 from kebyt5.generation.batch import generate_texts
-from kebyt5.generation.constraints import CopyWithTags, LabelTrie
+from kebyt5.generation.constraints import Choices, CopyWithTags
 from kebyt5.tasks import get_task
 
 INPUTS = ["가", "서울에서 부산까지 기차를 탔다.", "b", "오늘은 비가 온다.", "", "긴 문장 " * 9]
@@ -43,7 +43,7 @@ def test_beams_stay_within_the_constraint(tiny_model):
 def test_beams_are_cut_as_greedy_texts_are(tiny_model):
     model = tiny_model()
     for limit in (1, 3, 4, 7):
-        for constraint in (None, LabelTrie(["함의", "중립", "모순"])):
+        for constraint in (None, Choices([["함의", "중립", "모순"]])):
             found = generate_texts(model, INPUTS, [limit] * 6, 6, 3, constraint=constraint)
             assert all(len(text.encode()) <= limit for text in found if "\ufffd" not in text)
             if constraint:
@@ -55,7 +55,7 @@ def test_training_mode_is_left_as_it_was(tiny_model):
     generate_texts(model, ["가"], [2])
     assert model.training
     model = tiny_model(vocab_size=100).train()
-    with pytest.raises(ValueError, match="those from 0 to 99"):
+    with pytest.raises(ValueError, match="ids from 0 to 99"):
         generate_texts(model, ["가"], [2])
     assert model.training
     with pytest.raises(IndexError, match="not in a vocabulary of 100"):

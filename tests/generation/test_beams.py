@@ -10,7 +10,7 @@ from kebyt5.generation import Engine, GenerationOptions
 from kebyt5.generation.batch import _allowed
 from kebyt5.generation.beams import beam_search
 from kebyt5.generation.cache import SlotCache
-from kebyt5.generation.constraints import UTF8, LabelTrie
+from kebyt5.generation.constraints import UTF8, Choices
 from kebyt5.generation.constraints.constraint import byte_ids
 from kebyt5.generation.likelihood import log_likelihoods
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
@@ -40,7 +40,7 @@ def model(tiny_model):
 
 def test_enough_beams_find_everything_with_its_likelihood(model):
     names = labels(12)
-    found = written(Engine(model).search(ids_of(INPUT), LabelTrie(names), 40, 30))
+    found = written(Engine(model).search(ids_of(INPUT), Choices([names]), 40, 30))
     (expected,) = log_likelihoods(model, [INPUT], [names])
     order = np.argsort(-expected)
     assert [text for text, _ in found] == [names[i] for i in order]
@@ -52,7 +52,7 @@ def test_enough_beams_find_everything_with_its_likelihood(model):
 def test_few_beams_find_nothing_less_likely_than_transformers_does(num_beams, seed, model):
     """Which counts an output only if its end is among the `num_beams` best of its length."""
     names = labels(60, seed)
-    found = written(Engine(model).search(ids_of(INPUT), LabelTrie(names), num_beams, 30))
+    found = written(Engine(model).search(ids_of(INPUT), Choices([names]), num_beams, 30))
     outcome = model.generate(
         input_ids=ByteTokenizer()(INPUT, return_tensors="pt").input_ids,
         num_beams=num_beams,
@@ -60,7 +60,7 @@ def test_few_beams_find_nothing_less_likely_than_transformers_does(num_beams, se
         max_new_tokens=30,
         length_penalty=0.0,
         do_sample=False,
-        prefix_allowed_tokens_fn=_allowed([LabelTrie(names)], model, num_beams),
+        prefix_allowed_tokens_fn=_allowed([Choices([names])], model, num_beams),
         return_dict_in_generate=True,
         output_scores=True,
     )
@@ -71,8 +71,8 @@ def test_few_beams_find_nothing_less_likely_than_transformers_does(num_beams, se
 
 
 def test_one_beam_follows_the_likeliest_byte(model):
-    (greedy,) = Engine(model).generate([INPUT], GenerationOptions(constraint=LabelTrie(labels(60))))
-    (found,) = Engine(model).search(ids_of(INPUT), LabelTrie(labels(60)), 1, 30)
+    (greedy,) = Engine(model).generate([INPUT], GenerationOptions(constraint=Choices([labels(60)])))
+    (found,) = Engine(model).search(ids_of(INPUT), Choices([labels(60)]), 1, 30)
     (likelihood,) = log_likelihoods(model, [INPUT], [[greedy.text]])
     assert found.log_likelihood > likelihood[0] - 1e-4
 
@@ -92,7 +92,7 @@ def test_the_search_goes_on_while_a_longer_output_may_be_likelier():
 
 
 def test_what_never_ends_is_not_found(model):
-    assert Engine(model).search(ids_of(INPUT), LabelTrie(["가나다라마바사"]), 4, 10) == []
+    assert Engine(model).search(ids_of(INPUT), Choices([["가나다라마바사"]]), 4, 10) == []
 
 
 def test_requests_have_their_turn_between_passes(model):

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from kebyt5.generation.encoding import (
     FREE_WASTE,
-    LARGEST_BATCH,
-    LARGEST_WASTE,
+    MAX_BATCH,
+    MAX_WASTE,
     batch_of_like_length,
     encode,
 )
@@ -23,8 +23,8 @@ def test_batches_waste_little(lengths):
     mine = [lengths[i] for i in chosen]
     assert 0 in chosen
     assert len(set(chosen)) == len(chosen)
-    assert max(mine) <= LARGEST_WASTE * min(mine) + FREE_WASTE
-    assert len(mine) == 1 or sum(mine) <= LARGEST_BATCH
+    assert max(mine) <= MAX_WASTE * min(mine) + FREE_WASTE
+    assert len(mine) == 1 or sum(mine) <= MAX_BATCH
 
 
 def test_equal_lengths_fill_a_batch():

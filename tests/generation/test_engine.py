@@ -14,10 +14,10 @@ from transformers import T5Config
 
 import kebyt5
 from kebyt5 import ByteTokenizer
-from kebyt5.generation.constraints import UTF8, ConstraintError, CopyWithTags, Grammar, LabelTrie
+from kebyt5.generation.constraints import UTF8, Choices, ConstraintError, CopyWithTags, Grammar
 from kebyt5.generation.constraints.grammar import _Walk
 from kebyt5.generation.engine import Engine
-from kebyt5.generation.request import Generation, GenerationError, GenerationOptions
+from kebyt5.generation.request import GenerationError, GenerationOptions, Request
 from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
 
 SHAPE = {
@@ -100,7 +100,7 @@ def mixed_options(inputs, seed=0):
                 None,
                 None,
                 UTF8(),
-                LabelTrie(["가", "나다", "나"]),
+                Choices([["가", "나다", "나"]]),
                 CopyWithTags(text, ("PS", "LC")),
                 Grammar.regex("[가-힣]{2,9}( [a-z]+)?"),
             ]
@@ -241,7 +241,7 @@ def fit(counts, expected, total):
 @pytest.mark.parametrize(
     ("constraint", "length"),
     [
-        (LabelTrie(["a", "b", "가", "각", "ab"]), 9),
+        (Choices([["a", "b", "가", "각", "ab"]]), 9),
         (UTF8(), 2),
         (CopyWithTags("가a", ("L", "LC")), 5),
         (UTF8() & Grammar.regex("[가각나]b?"), 9),
@@ -387,7 +387,7 @@ def test_a_text_cancelled_since_it_was_last_asked_is_not_begun(model, monkeypatc
     cancelled, next_one = (
         engine.submit(text, GenerationOptions(max_new_bytes=1)) for text in "가나"
     )
-    monkeypatch.setattr(engine, "_look_due", math.inf)
+    monkeypatch.setattr(engine, "_check_due", math.inf)
     cancelled.cancel()
     engine.step()
     assert (cancelled.result().finish, cancelled.size) == ("cancelled", 0)
@@ -396,9 +396,9 @@ def test_a_text_cancelled_since_it_was_last_asked_is_not_begun(model, monkeypatc
 
 def test_a_long_queue_is_not_asked_at_every_pass(model, monkeypatch):
     asked = []
-    interruption = Generation.interruption
+    interruption = Request.interruption
     monkeypatch.setattr(
-        Generation, "interruption", lambda self: asked.append(self) or interruption(self)
+        Request, "interruption", lambda self: asked.append(self) or interruption(self)
     )
     engine, endless = Engine(model, 1), GenerationOptions(max_new_bytes=500, constraint=Endless())
     for _ in range(5000):
@@ -439,7 +439,7 @@ def test_constraints_on_models_of_other_vocabularies(size):
     inputs = texts(4, 30)
     options = [
         GenerationOptions(max_new_bytes=20, constraint=each)
-        for each in (UTF8(), LabelTrie(["가", "나"]), Grammar.regex("[가-힣]+"), UTF8())
+        for each in (UTF8(), Choices([["가", "나"]]), Grammar.regex("[가-힣]+"), UTF8())
     ]
     assert_as_plain_greedy(model, inputs, options, max_slots=2)
 
@@ -475,7 +475,7 @@ def test_nothing_is_generated_behind_a_stop_text_whatever_drafts_bring():
 
 def test_a_failing_constraint_fails_alone(model):
     engine = Engine(model)
-    impossible = LabelTrie(["가나"]) & LabelTrie(["가다"])
+    impossible = Choices([["가나"]]) & Choices([["가다"]])
     good = engine.submit("가", GenerationOptions(max_new_bytes=4))
     bad = engine.submit("나", GenerationOptions(constraint=impossible))
     while engine.step():
@@ -498,7 +498,7 @@ def test_a_failing_model_fails_its_requests_and_no_later_ones(model, monkeypatch
 
 
 def test_who_fails_among_many_costs_nobody_his_text(model):
-    impossible = LabelTrie(["가나"]) & LabelTrie(["가다"])
+    impossible = Choices([["가나"]]) & Choices([["가다"]])
     plain = GenerationOptions(max_new_bytes=4)
     options = [plain, GenerationOptions(constraint=impossible), plain]
     engine = Engine(model, 1)
@@ -528,19 +528,19 @@ def test_an_input_that_fails_in_the_encoder_fails_alone(model, monkeypatch):
 
 
 def test_what_is_forced_costs_no_pass(model):
-    only = GenerationOptions(constraint=LabelTrie(["정답"]))
+    only = GenerationOptions(constraint=Choices([["정답"]]))
     (found,) = Engine(model).generate(["가"], only)
     assert (found.text, found.finish) == ("정답", "eos")
     assert (found.statistics.passes, found.statistics.forced) == (0, 7)
 
 
 def test_a_text_that_is_whole_at_the_limit_is_no_beginning(model):
-    for constraint in (LabelTrie(["abc"]), LabelTrie(["abc", "xyz"]), Grammar.regex("abc|xyz")):
+    for constraint in (Choices([["abc"]]), Choices([["abc", "xyz"]]), Grammar.regex("abc|xyz")):
         asked = GenerationOptions(constraint=constraint, max_new_bytes=3)
         (found,) = Engine(model).generate(["가"], asked)
         assert (found.text in ("abc", "xyz"), found.finish) == (True, "eos")
         assert (len(found.ids), found.ids[-1]) == (4, 1)
-    for constraint in (LabelTrie(["abcd"]), Grammar.regex("abcd?")):
+    for constraint in (Choices([["abcd"]]), Grammar.regex("abcd?")):
         asked = GenerationOptions(constraint=constraint, max_new_bytes=3)
         (found,) = Engine(model).generate(["가"], asked)
         assert (found.text, found.finish) == ("abc", "length")
@@ -572,7 +572,7 @@ def test_nothing_to_generate_and_bad_requests(model):
         (np.zeros(0, np.int64), "without ids"),
         (np.array([[5, 6, 1]]), r"shape \(1, 3\)"),
         (np.array([5.0, 1.0]), "type float64"),
-        (np.array([5, 384, 1]), "id 384; the model has those from 0 to 383"),
+        (np.array([5, 384, 1]), "id 384 is unknown; the model has ids from 0 to 383"),
         (np.array([5, -1, 1]), "id -1"),
     ):
         with pytest.raises(ValueError, match=why):

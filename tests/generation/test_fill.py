@@ -77,7 +77,7 @@ def test_fillings_are_ranked_by_their_likelihood(tiny_model):
 
 def test_training_mode_is_left_as_it_was_where_filling_fails(tiny_model):
     model = tiny_model(vocab_size=200).train()
-    with pytest.raises(ValueError, match="the model has those from 0 to 199"):
+    with pytest.raises(ValueError, match="the model has ids from 0 to 199"):
         fill(model, TEXT)
     assert model.training
 
@@ -121,9 +121,9 @@ def test_text_that_looks_like_a_special_token_is_text():
         ("<extra_id_1> <extra_id_0>", {}, "in this order"),
         ("<extra_id_0> <extra_id_0>", {}, "once each"),
         ("".join(f"<extra_id_{i}>가" for i in range(12)), {}, "12 blanks: no more than 11"),
-        ("<extra_id_0> <extra_id_00>", {}, "<extra_id_00> is no blank"),
-        ("<extra_id_0> <extra_id_٠>", {}, "is no blank"),
-        (f"<extra_id_{'9' * 5000}>", {}, "is no blank"),
+        ("<extra_id_0> <extra_id_00>", {}, "<extra_id_00> is not a blank"),
+        ("<extra_id_0> <extra_id_٠>", {}, "is not a blank"),
+        (f"<extra_id_{'9' * 5000}>", {}, "is not a blank"),
         (TEXT, {"results": 9}, "each beam gives one result"),
         (TEXT, {"max_bytes": 3}, "needs room for 4 bytes"),
     ],

@@ -40,7 +40,7 @@ def test_long_candidates_are_decoded_few_at_a_time_in_linear_memory(tiny_model, 
     alone = [log_likelihoods(model, [source], [[text]])[0][0] for text in candidates]
     model.decoder.register_forward_pre_hook(note, with_kwargs=True)
     model.decoder.block[0].register_forward_pre_hook(note_packing, with_kwargs=True)
-    monkeypatch.setattr("kebyt5.generation.likelihood.LARGEST_PASS", most)
+    monkeypatch.setattr("kebyt5.generation.likelihood.MAX_PASS", most)
     (together,) = log_likelihoods(model, [source], [candidates])
     np.testing.assert_allclose(together, alone, rtol=1e-5)
     assert sum(rows for rows, _ in passes) == len(candidates)

@@ -58,7 +58,7 @@ def test_warm_start_from_a_model_of_transformers(tied):
 
 
 def test_a_part_of_a_model_is_refused():
-    with pytest.raises(ValueError, match="T5Model is no T5 with"):
+    with pytest.raises(ValueError, match="T5Model is not a T5 with"):
         add_gbst(T5Model(T5Config(d_model=16, d_ff=16, num_layers=1, vocab_size=384)))
 
 

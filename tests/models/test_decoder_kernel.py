@@ -67,7 +67,7 @@ def model_of(d_model=64, d_kv=16, num_heads=4, d_ff=96, layers=2, **changes):
 def decoders_of(model):
     fast, slow = PackedDecoder(model), PackedDecoder(model)
     assert fast._kernel is not None
-    fast._kernel.most_rows = 1000
+    fast._kernel.max_rows = 1000
     slow._kernel = slow._head = None
     return fast, slow
 

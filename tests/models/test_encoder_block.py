@@ -39,7 +39,7 @@ def without_amx(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def with_few_rows(monkeypatch):
-    monkeypatch.setattr(encoder_block, "FEWEST_ROWS", 1)
+    monkeypatch.setattr(encoder_block, "MIN_BLOCK_ROWS", 1)
 
 
 def encoder_of(kind="int8", d_model=64, d_kv=16, num_heads=4, d_ff=96, num_layers=1, **changes):
@@ -229,10 +229,10 @@ def test_so_are_other_activations(kind, activation, monkeypatch):
 
 def test_floats_of_a_few_rows_and_those_that_are_cast_are_left_to_modules(monkeypatch):
     encoder, embedded, called = encoder_of("float"), torch.randn(1, 20, 64), calls_of(monkeypatch)
-    monkeypatch.setattr(encoder_block, "FEWEST_ROWS", 21)
+    monkeypatch.setattr(encoder_block, "MIN_BLOCK_ROWS", 21)
     states_of(encoder, embedded, [20])
     assert called == [encoder.block[0]]
-    monkeypatch.setattr(encoder_block, "FEWEST_ROWS", 20)
+    monkeypatch.setattr(encoder_block, "MIN_BLOCK_ROWS", 20)
     states_of(encoder, embedded, [20])
     assert len(called) == 1
     with torch.autocast("cpu", torch.bfloat16):

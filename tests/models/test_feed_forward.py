@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from kebyt5.models.feed_forward import gate_values, gated_gelu
 from kebyt5.models.fused import fast_path
 from kebyt5.models.int8 import Int8Linear
-from kebyt5.models.linear import FEWEST_ROWS, Linear
+from kebyt5.models.linear import MIN_ONEDNN_ROWS, Linear
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def layers():
     return [Linear(48, 40, bias=False) for _ in range(2)]
 
 
-@pytest.mark.parametrize("rows", [1, FEWEST_ROWS - 1, FEWEST_ROWS, 300])
+@pytest.mark.parametrize("rows", [1, MIN_ONEDNN_ROWS - 1, MIN_ONEDNN_ROWS, 300])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_gate_opens_as_written(layers, rows, dtype):
     layers = [layer.to(dtype) for layer in layers]
@@ -36,7 +36,7 @@ def test_the_gate_is_that_of_the_hyperbolic_tangent_everywhere():
 
 
 def test_layers_are_not_passed_over_where_somebody_waits_for_them(layers, monkeypatch):
-    x = torch.randn(FEWEST_ROWS, 48)
+    x = torch.randn(MIN_ONEDNN_ROWS, 48)
     seen = []
     handle = layers[0].register_forward_hook(lambda *_: seen.append(1))
     with torch.no_grad():

@@ -7,7 +7,7 @@ from transformers.models.t5.modeling_t5 import T5DenseGatedActDense, T5LayerNorm
 
 from kebyt5.models import fused
 from kebyt5.models.feed_forward import GatedFeedForward, GatedGELU
-from kebyt5.models.fused import Dropout, RMSNorm, RMSNormFunction, kept
+from kebyt5.models.fused import Dropout, RMSNorm, RMSNormFunction, dropout_mask
 
 
 def config(**changes):
@@ -90,7 +90,7 @@ def test_dropout_drops_its_share_and_keeps_the_mean(rate):
 
 def test_dropout_bits_are_independent_of_their_neighbours():
     torch.manual_seed(0)
-    keep = kept(torch.Size([4000, 128]), 0.25).float()
+    keep = dropout_mask(torch.Size([4000, 128]), 0.25).float()
     centred = keep - keep.mean()
     for distance in (1, 2, 3, 4):  # four of them share one random word
         assert (centred[:, distance:] * centred[:, :-distance]).mean().abs() < 0.002

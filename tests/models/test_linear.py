@@ -7,7 +7,7 @@ from torch import nn
 from kebyt5 import GBSWT5ForConditionalGeneration
 from kebyt5.models import linear as linear_module
 from kebyt5.models.fused import fast_path
-from kebyt5.models.linear import FEWEST_ROWS, Linear
+from kebyt5.models.linear import MIN_ONEDNN_ROWS, Linear
 from kebyt5.models.presets import preset_config
 
 
@@ -76,7 +76,7 @@ def test_no_more_is_kept_for_the_gradients_than_they_need(frozen):
 )
 def test_everything_else_is_left_to_the_plain_layer(case, products, monkeypatch):
     dtype = {"float64": torch.float64, "bfloat16": torch.bfloat16}.get(case, torch.float32)
-    rows = () if case == "one vector" else (FEWEST_ROWS - 1 if case == "few rows" else 64,)
+    rows = () if case == "one vector" else (MIN_ONEDNN_ROWS - 1 if case == "few rows" else 64,)
     layer = Linear(24, 40).to(dtype)
     x = torch.randn(*rows, 24, dtype=dtype)
     monkeypatch.setattr(fast_path, "onednn", case != "switched off")
@@ -89,7 +89,7 @@ def test_everything_else_is_left_to_the_plain_layer(case, products, monkeypatch)
 def test_models_multiply_their_weights_so(products):
     config = preset_config("gbst-kebyt5-tiny", num_layers=1, num_decoder_layers=1)
     model = GBSWT5ForConditionalGeneration(config).train()
-    ids = torch.randint(3, 259, (2, 3 * FEWEST_ROWS))
+    ids = torch.randint(3, 259, (2, 3 * MIN_ONEDNN_ROWS))
     model(input_ids=ids, labels=ids).loss.backward()
     weights = 7 + 11  # of an encoder and a decoder block
     assert len(products) == 2 * weights

@@ -134,7 +134,7 @@ def test_a_grammar_that_explodes_later_ends_its_own_text(client, greedy):
         ("/v1/tasks/wos", {"input": {"turns": [{"speaker": "dog", "text": "월"}]}}, 422, "speaker"),
         ("/v1/fill", {"text": "가"}, 422, "once each in this order"),
         ("/v1/fill", {"text": "<extra_id_1>가<extra_id_0>"}, 422, "order"),
-        ("/v1/fill", {"text": f"<extra_id_0> <extra_id_{'9' * 5000}>"}, 422, "is no blank"),
+        ("/v1/fill", {"text": f"<extra_id_0> <extra_id_{'9' * 5000}>"}, 422, "is not a blank"),
         ("/v1/fill", {"text": "".join(f"<extra_id_{i}>" for i in range(12))}, 422, "11"),
         ("/v1/fill", {"text": "<extra_id_0>", "beams": 2, "results": 3}, 422, "more beams"),
         ("/v1/score", {"input": "가", "candidates": []}, 422, "candidates"),

@@ -18,7 +18,7 @@ def test_one_process_where_several_were_asked_for_is_refused(monkeypatch):
     monkeypatch.setenv("ACCELERATE_USE_CPU", "True")  # as `accelerate launch` does for one
     assert this_process().num_processes == 1
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")  # and for several it leaves to MPI
-    with pytest.raises(InputError, match="asked for several processes, but has started one; say"):
+    with pytest.raises(InputError, match="asked for several processes, but has started one; give"):
         this_process()
 
 

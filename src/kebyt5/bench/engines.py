@@ -9,7 +9,7 @@ import torch
 from kebyt5.bench.models import Alternative, GBSTKEByT5, KEByT5, TorchAlternative
 from kebyt5.bench.weights import Weights
 from kebyt5.bench.workload import Batch, sentence_of
-from kebyt5.generation import Engine, GenerationOptions, Statistics
+from kebyt5.generation import Engine, GenerationOptions, GenerationStatistics
 from kebyt5.generation.constraints import CopyWithTags
 from kebyt5.generation.constraints.constraint import Constraint, mask_of
 from kebyt5.generation.encoding import encode
@@ -97,7 +97,7 @@ class EngineAlternative(Alternative):
                 on_byte()
             told = fewest
         results = [request.result() for request in requests]
-        self.statistics = Statistics()
+        self.statistics = GenerationStatistics()
         for result in results:
             self.statistics += result.statistics
         return [result.ids for result in results]

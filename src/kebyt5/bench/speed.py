@@ -31,7 +31,7 @@ from kebyt5.bench.measure import (
 from kebyt5.bench.memory import available_memory, rehearse
 from kebyt5.bench.weights import Weights, gbst_config, plain_config
 from kebyt5.bench.workload import Batch, copying_batch, random_batch
-from kebyt5.generation.request import Statistics
+from kebyt5.generation.request import GenerationStatistics
 from kebyt5.progress import progress_bars
 
 MEMORY_SHARE = 0.92
@@ -74,7 +74,7 @@ class Result:
     cold: float | None = None
     peak: int | None = None
     needs: int | None = None
-    statistics: Statistics | None = None
+    statistics: GenerationStatistics | None = None
 
     def median(self, part: str) -> float:
         """Computes the median seconds of a part."""

@@ -13,7 +13,7 @@ from kebyt5.evaluation.options import PredictOptions
 from kebyt5.generation.batch import generate_texts
 from kebyt5.generation.constraints.forms import task_constraints
 from kebyt5.generation.likelihood import log_likelihoods
-from kebyt5.generation.request import Statistics
+from kebyt5.generation.request import GenerationStatistics
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 from kebyt5.tasks import Example, Task, fitting
 
@@ -41,7 +41,7 @@ class Predictions:
     truncated: int
     log_likelihoods: np.ndarray | None = None
     constrained: bool | None = None
-    statistics: Sequence[Statistics] | None = None
+    statistics: Sequence[GenerationStatistics] | None = None
 
     def score(self, task: Task) -> dict[str, float]:
         """Computes the task's official scores."""
@@ -96,7 +96,7 @@ def predict(
         rows = log_likelihoods(model, inputs, labels, options.batch_size, progress)
         table = windows.surest(rows)
         return Predictions(examples, [task.labels[i] for i in table.argmax(1)], truncated, table)
-    statistics: list[Statistics] = []
+    statistics: list[GenerationStatistics] = []
     texts = generate_texts(
         model,
         inputs,
@@ -116,9 +116,9 @@ def predict(
     )
 
 
-def sum_of(statistics: Iterable[Statistics]) -> Statistics:
+def sum_of(statistics: Iterable[GenerationStatistics]) -> GenerationStatistics:
     """Sums the statistics of several texts."""
-    total = Statistics()
+    total = GenerationStatistics()
     for each in statistics:
         total += each
     return total

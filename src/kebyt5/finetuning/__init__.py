@@ -1,1 +1,1 @@
-"""Fine-tuning a checkpoint on a task."""
+"""Fine-tunes checkpoints on tasks."""

@@ -40,7 +40,7 @@ In percent; `unparsed` is a number of answers.
 | commit | {commit} |
 
 `config.yaml` holds every setting, `training.png` the curves, `predictions.jsonl` what the model
-said to every validation example. The licence follows from the base checkpoint and the data.
+answered to every validation example. The licence follows from the base checkpoint and the data.
 """
 
 _SCORES = """
@@ -59,12 +59,12 @@ def model_card(
     settings: Mapping[str, Any],
     training: Mapping[str, Any],
 ) -> str:
-    """Writes the card.
+    """Writes the card of a fine-tuned model.
 
     Args:
         results: Each task with the content of its `metrics.json`.
         settings: The resolved configuration as plain values.
-        training: What is known of the training.
+        training: Facts of the training: examples, parameters and seconds.
     """
     tasks = [task for task, _ in results]
     made = results[0][1]["made"]
@@ -74,7 +74,7 @@ def model_card(
         tags=", ".join(task.name for task in tasks),
         base=settings["checkpoint"],
         base_as_yaml=json.dumps(settings["checkpoint"], ensure_ascii=False),
-        kept=", its encoder alone: the decoder began anew" if settings["fresh_decoder"] else "",
+        kept=", only its encoder; the decoder began anew" if settings["fresh_decoder"] else "",
         text=_text_option(tasks[0]),
         folder=shlex.quote(settings["output"]),
         scores="".join(_score_table(task, metrics) for task, metrics in results),
@@ -89,7 +89,7 @@ def model_card(
 
 
 def _text_option(task: Task) -> str:
-    """What stands for an input on the command line."""
+    """A placeholder for an input on the command line."""
     if len(task.input_fields) == 1:
         return '"…"'
     return shlex.quote(json.dumps(dict.fromkeys(task.input_fields, "…"), ensure_ascii=False))

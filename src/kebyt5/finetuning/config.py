@@ -30,10 +30,10 @@ POSITIVE = (
 NOT_NEGATIVE = ("warmup_steps", "cycle_decay", "min_learning_rate", "weight_decay")
 
 FREE_ON_RESUME = ("output",)
-"""Settings that change nothing about the result."""
+"""Settings that do not affect the result."""
 
 RANDOM = "random:"
-"""What the name of a shape follows where there is no checkpoint to start from."""
+"""Prefix of a shape's name that starts from random weights."""
 
 Item = TypeVar("Item")
 Listed = Annotated[list[Item], Parameter(negative="")]
@@ -44,8 +44,8 @@ class FinetuneConfig:
     """Settings of a fine-tuning run. Defaults are those of the published runs."""
 
     task: Listed[str]
-    """Name of the task; `kebyt5 tasks` lists them. Repeat --task, --train and --dev for each of
-    several tasks that one checkpoint is to learn."""
+    """Name of the task; `kebyt5 tasks` lists them. To train one checkpoint on several tasks, repeat
+    --task, --train and --dev for each."""
 
     train: Listed[Path]
     """Training data in the task's official file format."""
@@ -58,8 +58,8 @@ class FinetuneConfig:
 
     checkpoint: str = "tiny"
     """Where to start: a folder, a name on the hub, `tiny`, the model that kebyt5 ships, or
-    `random:SHAPE` for a shape (such as gbst-kebyt5-tiny) with random weights, of each seed its
-    own."""
+    `random:SHAPE` for a shape (such as gbst-kebyt5-tiny) with random weights drawn from the
+    seed."""
 
     epochs: float = 4.0
     """Passes over the training data."""
@@ -68,7 +68,7 @@ class FinetuneConfig:
     """Examples per optimizer step, over all devices."""
 
     device_batch_size: int = 16
-    """Examples that one device computes at a time, at most; gradients add up to batch_size."""
+    """Most examples that one device computes at a time; gradients add up to batch_size."""
 
     learning_rate: float = 6e-5
     """Peak of the first cosine cycle; the published runs used 4e-5 to 8e-5."""
@@ -98,14 +98,14 @@ class FinetuneConfig:
     """Dropout in place of the checkpoint's."""
 
     freeze: Freeze = "gbst"
-    """What to keep as it is: nothing, GBST's six tensors, or also the shared byte embedding."""
+    """What not to train: nothing, GBST's six tensors, or also the shared byte embedding."""
 
     fresh_decoder: bool = False
-    """Begin with new random weights in the decoder, so that the encoder alone is pretrained. Better
-    for labels after short pretraining; not for answers that repeat the text."""
+    """Start with new random weights in the decoder, so that only the encoder is pretrained. Better
+    for labels after short pretraining, but not for answers that repeat the text."""
 
     lora: int | None = None
-    """Rank of LoRA adapters in all attention and feed-forward matrices, which alone are trained."""
+    """Rank of LoRA adapters in all attention and feed-forward matrices; nothing else is trained."""
 
     bf16: bool = False
     """Compute in bfloat16; weights stay in float32."""
@@ -115,10 +115,10 @@ class FinetuneConfig:
 
     max_input_bytes: int | None = None
     """Longer inputs are shortened and counted: contexts of questions in overlapping windows,
-    dialogues by their oldest turns, others at a character. The task's own limit where not given."""
+    dialogues by their oldest turns, others at a character. The task's own limit if not given."""
 
     stride: int | None = None
-    """Bytes from the beginning of a window to that of the next; half a window where not given."""
+    """Bytes from the beginning of a window to that of the next; half a window if not given."""
 
     max_target_bytes: int = 4096
     """Longer targets are cut at a character and counted."""
@@ -127,21 +127,21 @@ class FinetuneConfig:
     """Refuse texts over the limits instead of cutting them."""
 
     limit: int | None = None
-    """Use only so many training examples of each task, the first ones."""
+    """Use only the first so many training examples of each task."""
 
     temperature: float = 1.0
-    """Of the mixture of several tasks: each is drawn in proportion to its size to the power of
-    1 / temperature, so 1 keeps the sizes and a high one makes all tasks equal."""
+    """Temperature of the mixture of several tasks: each is drawn in proportion to its size to the
+    power of 1 / temperature, so 1 keeps the sizes and a high temperature makes tasks equal."""
 
     eval_examples: int = 200
     """How many validation examples are generated to choose the best checkpoint."""
 
     eval_steps: int | None = None
-    """Steps between evaluations and checkpoints; once an epoch where not given."""
+    """Steps between evaluations and checkpoints; once per epoch if not given."""
 
     constrain: bool = False
-    """In validation generate only what an answer of the task may be, which is faster. Otherwise
-    anything may come, as in the published runs, and what is no answer is counted."""
+    """In validation, generate only valid answers of the task, which is faster. Otherwise anything
+    may be generated, as in the published runs, and invalid answers are counted."""
 
     seed: int = 0
     """Decides everything random: order, dropout, new parameters."""
@@ -150,20 +150,20 @@ class FinetuneConfig:
     """Repeat the run with so many seeds, counted up from --seed, for mean and deviation."""
 
     folds: int | None = None
-    """Cross-validate: split the training data in so many parts and hold each out once, in place
+    """Cross-validate: split the training data into so many parts and hold each out once, in place
     of --dev. Questions about one text, and turns of one dialogue, stay together."""
 
     fold: int | None = None
     """Run only this fold, counted from 0."""
 
     resume: bool = False
-    """Go on where a killed run with the same settings and output folder left off."""
+    """Continue a killed run with the same settings and output folder."""
 
     def __post_init__(self) -> None:
         if not len(self.task) == len(self.train) > 0:
-            raise InputError(f"{len(self.task)} --task and {len(self.train)} --train; pair them")
+            raise InputError(f"{len(self.task)} --task, {len(self.train)} --train; give pairs")
         if len(set(self.task)) < len(self.task):
-            raise InputError("--task: the same task twice; put its data into one file")
+            raise InputError("--task: the same task is given twice; put its data into one file")
         if len(self.dev) != (0 if self.folds else len(self.task)):
             wanted = "none with --folds" if self.folds else "one for each --task"
             raise InputError(f"{len(self.dev)} --dev; give {wanted}")
@@ -174,7 +174,7 @@ class FinetuneConfig:
         check_stride(self.stride)
         if self.fresh_decoder and self.lora is not None:
             raise InputError(
-                "--fresh-decoder with --lora: its weights would stay random; leave one"
+                "--fresh-decoder with --lora: its weights would stay random; leave one out"
             )
         if self.checkpoint.startswith(RANDOM) and self.lora is not None:
             raise InputError(

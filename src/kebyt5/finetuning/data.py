@@ -1,4 +1,4 @@
-"""Task examples as training batches."""
+"""Turns task examples into training batches."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -10,12 +10,13 @@ from torch.utils.data import Dataset, Sampler
 
 from kebyt5.errors import InputError
 from kebyt5.evaluation.predict import fit_inputs, require_fit
-from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
+from kebyt5.models.modeling_kebyt5 import IGNORED
+from kebyt5.models.tokenization_kebyt5 import PAD, ByteTokenizer
 from kebyt5.tasks import Example, Task, fitting
 
 
 class TaskData(NamedTuple):
-    """A task and the examples to learn it from and to validate it on."""
+    """A task with its training and validation examples."""
 
     task: Task
     train: Sequence[Example]
@@ -25,24 +26,23 @@ class TaskData(NamedTuple):
 class TaskDataset(Dataset[dict[str, list[int]]]):
     """Encoded input and target pairs; an item is a function of (examples, seed, epoch, index).
 
-    Of several tasks each epoch draws in proportion to size ** (1 / temperature), going through
-    the examples of a task in a new order before it takes one again. One task alone, or any number
-    at temperature 1, gives each example once an epoch.
+    From several tasks, each epoch draws in proportion to size ** (1 / temperature), and goes
+    through all examples of a task in a new order before any is repeated. A single task, or any
+    number at temperature 1, gives each example once per epoch.
 
     Args:
         parts: Tasks with their examples.
         max_input_bytes: Longer inputs are shortened as `Task.fit` does, else at a character, and
-            counted; the task's own limit where it is None. A window that shows nothing to be
-            learnt is left out.
+            counted; None for the task's own limit. Windows without anything to learn are left out.
         max_target_bytes: Longer targets are cut at a character and counted.
-        stride: As for `Task.fit`.
-        strict: Refuses longer texts instead.
-        seed: Of the draws, and of whatever is random in the tasks' training pairs.
-        temperature: Of the mixture.
-        training: Whether targets are training pairs or the evaluation's reference.
+        stride: Bytes between the beginnings of windows, as in `Task.fit`.
+        strict: Whether to refuse longer texts instead.
+        seed: Seed of the draws and of random choices in the tasks' training pairs.
+        temperature: Temperature of the mixture.
+        training: Whether items are training pairs; if not, targets are the gold answers.
 
     Raises:
-        InputError: With `strict`, a text is over its limit.
+        InputError: A text is over its limit, and `strict` is true.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class TaskDataset(Dataset[dict[str, list[int]]]):
                 self.items += [(task, part) for part in shown if part.gold is not None]
             self.sizes.append(len(self.items) - before)
         self.counts = mixture_counts(self.sizes, temperature)
-        # Close enough to those of the pairs that are drawn.
+        # Close enough to the lengths of the training pairs.
         self.item_lengths = np.array(
             [len(task.input_text(e)) + len(task.target_text(e)) for task, e in self.items], int
         )
@@ -92,7 +92,7 @@ class TaskDataset(Dataset[dict[str, list[int]]]):
 
     @property
     def lengths(self) -> np.ndarray:
-        """Characters of input and target of this epoch's items, about."""
+        """Approximate characters of input and target of this epoch's items."""
         return self.item_lengths[self.order]
 
     def set_epoch(self, epoch: int) -> None:
@@ -120,10 +120,16 @@ class TaskDataset(Dataset[dict[str, list[int]]]):
 
 
 def hold_out(task: Task, examples: Sequence[Example], folds: int, fold: int) -> TaskData:
-    """Divides examples in so many parts and holds one of them out.
+    """Divides examples into parts and holds one of them out.
 
-    What belongs together (`Task.group`) is in one part, else each part has as many examples, give
-    or take one. Which part an example is in depends on nothing but the examples and `folds`.
+    Examples of one group (`Task.group`) stay in one part; if each is its own group, the sizes of
+    parts differ by at most one. The division depends only on the examples and `folds`.
+
+    Args:
+        task: The task of the examples.
+        examples: All examples.
+        folds: Number of parts.
+        fold: Part to hold out as validation examples, from 0.
 
     Raises:
         InputError: There are fewer groups than parts.
@@ -132,7 +138,7 @@ def hold_out(task: Task, examples: Sequence[Example], folds: int, fold: int) -> 
     for index, example in enumerate(examples):
         groups.setdefault(task.group(example), []).append(index)
     if len(groups) < folds:
-        raise InputError(f"--folds {folds}: only {len(groups)} examples that can be parted")
+        raise InputError(f"--folds {folds}: only {len(groups)} examples that can be separated")
     sizes = [0] * folds
     held_out: set[int] = set()
     names = list(groups)
@@ -149,11 +155,11 @@ def hold_out(task: Task, examples: Sequence[Example], folds: int, fold: int) -> 
 
 
 def mixture_counts(sizes: Sequence[int], temperature: float) -> list[int]:
-    """How many examples of each task an epoch draws; together as many as there are.
+    """The number of examples that an epoch draws from each task; they sum to that of all examples.
 
     Args:
-        sizes: Examples of each task.
-        temperature: 1 for as many as there are; the higher, the more alike.
+        sizes: Number of examples of each task.
+        temperature: 1 for the sizes as they are; the higher, the more equal.
     """
     shares = (np.asarray(sizes, np.float64) / max(1, *sizes)) ** (1 / temperature)
     ends = np.round(np.cumsum(shares) / max(1, shares.sum()) * sum(sizes)).astype(int)
@@ -171,7 +177,7 @@ def _draw(size: int, begin: int, count: int, seed: tuple[int, ...]) -> np.ndarra
 
 
 def collate(items: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
-    """Pads a batch on the right: ids with 0 and a mask, labels with -100."""
+    """Pads a batch on the right: ids with `PAD`, labels with `IGNORED`; adds the mask."""
 
     def padded(rows: list[list[int]], value: int) -> torch.Tensor:
         tensors = [torch.tensor(row) for row in rows]
@@ -179,22 +185,22 @@ def collate(items: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
 
     inputs = [item["input_ids"] for item in items]
     return {
-        "input_ids": padded(inputs, 0),
+        "input_ids": padded(inputs, PAD),
         "attention_mask": padded([[1] * len(row) for row in inputs], 0),
-        "labels": padded([item["labels"] for item in items], -100),
+        "labels": padded([item["labels"] for item in items], IGNORED),
     }
 
 
 class LengthGroupedSampler(Sampler[int]):
-    """Shuffled batches of like length; the order is a function of (lengths, seed, epoch).
+    """Shuffles batches of similar length; the order is a function of (lengths, seed, epoch).
 
     Examples are shuffled, sorted by length within chunks of fifty batches, and the batches are
-    shuffled again. That the order needs no state lets a killed run resume in its midst.
+    shuffled again. As the order needs no state, a killed run can resume within an epoch.
 
     Args:
-        lengths: One a example.
+        lengths: One per example.
         batch_size: Examples per batch.
-        seed: With the epoch it decides the order.
+        seed: Seed of the order, together with the epoch.
     """
 
     CHUNK_BATCHES = 50
@@ -206,7 +212,7 @@ class LengthGroupedSampler(Sampler[int]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch whose order comes next; called by the trainer."""
+        """Sets the epoch whose order comes next; called by the trainer."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -221,7 +227,7 @@ class LengthGroupedSampler(Sampler[int]):
             part = order[start : start + chunk]
             part = part[np.argsort(-self.lengths[part], kind="stable")]
             batches += [part[i : i + self.batch_size] for i in range(0, len(part), self.batch_size)]
-        # An incomplete batch stays last: anywhere else it would shift the ones behind it.
+        # An incomplete batch stays last; elsewhere it would shift the ones after it.
         complete = [batch for batch in batches if len(batch) == self.batch_size]
         incomplete = [batch for batch in batches if len(batch) < self.batch_size]
         for batch in [complete[i] for i in rng.permutation(len(complete))] + incomplete:

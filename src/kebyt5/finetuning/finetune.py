@@ -18,7 +18,7 @@ from kebyt5.finetuning.config import FREE_ON_RESUME, FinetuneConfig
 from kebyt5.finetuning.data import TaskData, TaskDataset, hold_out
 from kebyt5.finetuning.trainer import (
     FinetuneTrainer,
-    devices,
+    device_count,
     predict_options,
     prepare_model,
 )
@@ -29,16 +29,16 @@ from kebyt5.tasks import get_task
 from kebyt5.tasks.files import read_json
 from kebyt5.training.checkpoints import last_checkpoint
 from kebyt5.training.devices import divide_batch, this_process
-from kebyt5.training.settings import check_warmup, resumes, to_settings, to_yaml
+from kebyt5.training.settings import can_resume, check_warmup, to_settings, to_yaml
 from kebyt5.training.speed import warn_of_slow_bfloat16
 
 
 def read_data(config: FinetuneConfig) -> list[TaskData]:
-    """Reads the data of every task; of a fold, what it trains on and what it holds out.
+    """Reads training and validation examples of every task; with a fold, splits the former.
 
     Raises:
-        InputError: A file is not what it has to be, the task is unknown, or there is too little
-            for so many folds.
+        InputError: A file is not in its task's format, a task is unknown, or there are too few
+            examples for the folds.
     """
     tasks = [get_task(name) for name in config.task]
     train = [
@@ -61,7 +61,7 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
         The content of `metrics.json`; empty in all processes but the first.
 
     Raises:
-        InputError: A data file, the output folder or a setting is not what it has to be.
+        InputError: A data file, the output folder or a setting is not acceptable.
         CheckpointError: The checkpoint cannot be loaded.
     """
     data = read_data(config)
@@ -69,8 +69,8 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
         for task, _, dev in data:
             for example in dev:
                 fit_inputs(task, example, config.max_input_bytes, config.stride, True)
-    divide_batch(config.batch_size, config.device_batch_size, devices())
-    check_resume(config)
+    divide_batch(config.batch_size, config.device_batch_size, device_count())
+    require_unchanged(config)
     dataset = TaskDataset(
         [(part.task, part.train) for part in data],
         config.max_input_bytes,
@@ -96,10 +96,10 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
     if config.bf16 and this_process().is_main_process:
         warn_of_slow_bfloat16(trainer.args.device)
     seconds = time.monotonic()
-    with this_process().main_process_first():  # it mends and removes what the others then read
+    with this_process().main_process_first():  # it repairs or removes what the others read next
         _, checkpoint = last_checkpoint(config.output) if config.resume else (0, None)
         if checkpoint and this_process().is_main_process:
-            _find_best_beside(checkpoint)
+            _relocate_best_checkpoint(checkpoint)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     seconds = time.monotonic() - seconds
 
@@ -118,20 +118,20 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
     return finish(config, trainer, data, training)
 
 
-def check_resume(config: FinetuneConfig) -> None:
-    """Refuses to go on with a run whose settings or data have changed since it began.
+def require_unchanged(config: FinetuneConfig) -> None:
+    """Refuses to resume a run whose settings or data have changed since it began.
 
     Raises:
-        InputError: Names what differs.
+        InputError: A setting or a data file differs; the message names it.
     """
     path = config.output / "data.json"
-    if not (resumes("finetune", config, FREE_ON_RESUME) and path.exists()):
+    if not (can_resume("finetune", config, FREE_ON_RESUME) and path.exists()):
         return
     before = read_json(path)
     for name, fingerprint in _fingerprints(config).items():
         if before.get(name, fingerprint) != fingerprint:
             raise InputError(
-                f"{name}: not what it was when the run in {config.output} began; bring that back or"
+                f"{name}: not what it was when the run in {config.output} began; restore it or"
                 " begin a new run"
             )
 
@@ -139,16 +139,16 @@ def check_resume(config: FinetuneConfig) -> None:
 def _fingerprints(config: FinetuneConfig) -> dict[str, str]:
     found = {}
     for path in [*config.train, *config.dev]:
-        if path.is_file():  # there are data sets that are folders, and such of the hub
+        if path.is_file():  # some data sets are folders or names on the hub
             with open(path, "rb") as file:
                 found[str(path)] = hashlib.file_digest(file, "sha256").hexdigest()
     return found
 
 
-def _find_best_beside(checkpoint: Path) -> None:
-    """Has a checkpoint name the best one where it is now, since the run may have been moved.
+def _relocate_best_checkpoint(checkpoint: Path) -> None:
+    """Rewrites the best checkpoint's path, since the run may have been moved.
 
-    One that is not there any more is not the best of those that are.
+    Forgets the best checkpoint if it is gone.
     """
     path = checkpoint / "trainer_state.json"
     state = read_json(path)
@@ -168,9 +168,9 @@ def finish(
     data: Sequence[TaskData],
     training: dict[str, Any],
 ) -> dict[str, Any]:
-    """Scores the best checkpoint on all validation data and writes what describes the run.
+    """Scores the best checkpoint on all validation data and writes checkpoint, scores and card.
 
-    The result of a single task stands in the output folder, those of several in a folder each.
+    The result of a single task goes to the output folder, those of several to a subfolder each.
     """
     history = trainer.state.log_history
     with whole_folder(config.output) as folder:

@@ -1,4 +1,4 @@
-"""Which parameters fine-tuning leaves as they are."""
+"""Freezes parameters in fine-tuning."""
 
 from typing import Literal
 
@@ -14,16 +14,16 @@ GBST_PARAMETERS = (
     "cand_scoring.0.weight",
     "cand_scoring.0.bias",
 )
-"""What the published runs froze, below `encoder.embed_tokens.`. Their list also names
-`embeds.weight`, but that is `shared.weight`, which stayed trainable in effect."""
+"""Parameters that the published runs froze, below `encoder.embed_tokens.`. Their list also names
+`embeds.weight`, but that is `shared.weight`, which in effect stayed trainable."""
 
 
 def freeze(model: PreTrainedModel, what: Freeze) -> list[str]:
     """Stops gradients to GBST, or to GBST and the shared byte embedding.
 
     Args:
-        model: A GBST model; for a plain one, "gbst" names nothing.
-        what: "gbst" for its six tensors, "gbst+embedding" for `shared.weight` as well.
+        model: A GBST model; of a plain one, "gbst" freezes nothing.
+        what: "none", "gbst" for GBST's six tensors, or "gbst+embedding" to add `shared.weight`.
 
     Returns:
         The names of the frozen parameters.

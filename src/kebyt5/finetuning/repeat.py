@@ -1,4 +1,4 @@
-"""Repeating a fine-tuning run with other seeds or on other folds, for mean and deviation."""
+"""Repeats a fine-tuning run with several seeds or folds, for mean and deviation."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -11,37 +11,38 @@ import numpy as np
 import torch
 
 from kebyt5.finetuning.config import FREE_ON_RESUME, FinetuneConfig
-from kebyt5.finetuning.finetune import check_resume, finetune, read_data
-from kebyt5.finetuning.trainer import devices
+from kebyt5.finetuning.finetune import finetune, read_data, require_unchanged
+from kebyt5.finetuning.trainer import device_count
 from kebyt5.output import make_output_folder, write_json, write_text
 from kebyt5.provenance import provenance
 from kebyt5.training.devices import divide_batch, this_process
-from kebyt5.training.settings import resumes, to_yaml
+from kebyt5.training.settings import can_resume, to_yaml
 
 
 def finetune_repeatedly(config: FinetuneConfig) -> dict[str, Any]:
-    """Runs once for every seed and fold, each in a folder of its own below `config.output`.
+    """Fine-tunes once for every seed and fold, each in its own folder below `config.output`.
 
-    With `resume`, finished runs are not run again, and the one that was killed goes on.
+    With `resume`, finished runs are skipped, and the one that was killed continues.
 
     Returns:
         The content of `metrics.json`: under `summary` the names of the runs and, by task and
-        score, `mean` and `std`, the standard deviation of a sample. Empty in all processes but
-        the first.
+        score, `mean` and `std`, the sample standard deviation. Empty in all processes but the
+        first.
 
     Raises:
-        InputError: As `finetune`.
+        InputError: A data file, the output folder or a setting is not acceptable.
+        CheckpointError: The checkpoint cannot be loaded.
     """
-    resumes("finetune", config, FREE_ON_RESUME)
+    can_resume("finetune", config, FREE_ON_RESUME)
     runs = dict(_runs(config))
     for run in runs.values():
-        read_data(run)  # what is wrong with the last run is told before the first
-        check_resume(run)
-    divide_batch(config.batch_size, config.device_batch_size, devices())
+        read_data(run)  # so that faults of the last run show before the first
+        require_unchanged(run)
+    divide_batch(config.batch_size, config.device_batch_size, device_count())
     process = this_process()
     group = None
     if process.num_processes > 1:
-        # The first one scores a run alone, for longer than collectives of the next run would wait.
+        # The first process scores a run alone, longer than the next run's collectives would wait.
         group = torch.distributed.new_group(timeout=timedelta(days=30), backend="gloo")
     if process.is_main_process:
         make_output_folder(config.output, may_continue=config.resume)
@@ -62,10 +63,10 @@ def finetune_repeatedly(config: FinetuneConfig) -> dict[str, Any]:
 def summarize(
     runs: Sequence[dict[str, dict[str, float]]],
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Mean and standard deviation of each score.
+    """Computes mean and sample standard deviation of each score.
 
     Args:
-        runs: For each run the scores by task.
+        runs: For each run its scores by task.
     """
     return {
         task: {
@@ -80,7 +81,7 @@ def summarize(
 
 
 def _runs(config: FinetuneConfig) -> Iterator[tuple[str, FinetuneConfig]]:
-    """Yields name and settings of each run; the folds are the same for all seeds."""
+    """Yields name and settings of each run; folds are the same for all seeds."""
     for seed in range(config.seed, config.seed + config.seeds):
         for fold in range(config.folds) if config.folds else [None]:
             parts = []

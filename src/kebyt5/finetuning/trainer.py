@@ -1,4 +1,4 @@
-"""The trainer of a fine-tuning run: its order, its learning rate and its validation."""
+"""The trainer of a fine-tuning run: order of examples, learning rate and validation."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -35,14 +35,14 @@ LORA_TARGETS = ["q", "k", "v", "o", "wi_0", "wi_1", "wo"]
 
 
 class ChooseEpoch(TrainerCallback):
-    """Tells sampler and dataset the epoch; Accelerate forgets one of them in resumed epochs."""
+    """Sets the epoch of sampler and dataset; Accelerate forgets one of them in resumed epochs."""
 
     def __init__(self, sampler: LengthGroupedSampler, dataset: TaskDataset) -> None:
         self.sampler = sampler
         self.dataset = dataset
 
     def on_epoch_begin(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
-        """Chooses the epoch that the run is in, also in its midst."""
+        """Sets the current epoch, also when resuming within it."""
         epoch = int((state.epoch or 0) + 1e-6)
         self.dataset.set_epoch(epoch)
         self.sampler.set_epoch(epoch)
@@ -50,13 +50,13 @@ class ChooseEpoch(TrainerCallback):
 
 
 class FinetuneTrainer(Trainer):
-    """A `Trainer` that validates on what the model answers.
+    """A `Trainer` that validates by the official scores of generated answers.
 
     Args:
         config: The settings.
-        model: What to train.
+        model: The model to train.
         data: Tasks with their examples.
-        dataset: The training examples.
+        dataset: The encoded training examples.
     """
 
     def __init__(
@@ -81,15 +81,15 @@ class FinetuneTrainer(Trainer):
             ),
             data_collator=collate,
         )
-        model.config.use_cache = True  # a trainer turns it off in what it will save
+        model.config.use_cache = True  # a trainer turns it off, and would save that
         self.sampler = LengthGroupedSampler(dataset.lengths, config.batch_size, config.seed)
         self.add_callback(ChooseEpoch(self.sampler, dataset))
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Computes the loss and the official scores of the validation sample.
 
-        Of several tasks each score has the task's name before it; `eval_main_score` is the mean of
-        the scores that count.
+        With several tasks the name of each score begins with its task's; `eval_main_score` is the
+        mean of the main scores.
         """
         metrics = super().evaluate(*args, **kwargs) if len(self.eval_dataset) else {}
         options = predict_options(self.config)
@@ -127,7 +127,7 @@ class FinetuneTrainer(Trainer):
 
 
 def predict_options(config: FinetuneConfig) -> PredictOptions:
-    """How a run answers its validation examples."""
+    """Makes the options with which a run answers its validation examples."""
     return PredictOptions(
         max_input_bytes=config.max_input_bytes,
         stride=config.stride,
@@ -136,12 +136,12 @@ def predict_options(config: FinetuneConfig) -> PredictOptions:
     )
 
 
-def devices() -> int:
-    """Over how many devices a batch is divided.
+def device_count() -> int:
+    """The number of devices among which a batch is divided.
 
     Raises:
-        InputError: The model is to be divided as well. Answers are generated between the steps,
-            for which a process needs all weights.
+        InputError: FSDP would shard the model, but each process needs all weights to generate
+            answers between the steps.
     """
     if parse_flag_from_env("ACCELERATE_USE_FSDP"):
         raise InputError(
@@ -153,8 +153,8 @@ def devices() -> int:
 
 
 def training_arguments(config: FinetuneConfig) -> TrainingArguments:
-    """The settings in the terms of Transformers."""
-    size, accumulation = divide_batch(config.batch_size, config.device_batch_size, devices())
+    """Converts the settings to `TrainingArguments`."""
+    size, accumulation = divide_batch(config.batch_size, config.device_batch_size, device_count())
     when = "steps" if config.eval_steps else "epoch"
     return TrainingArguments(
         **shared_arguments(config, size, accumulation),
@@ -176,11 +176,11 @@ def training_arguments(config: FinetuneConfig) -> TrainingArguments:
 
 
 def prepare_model(config: FinetuneConfig) -> PreTrainedModel:
-    """Loads the checkpoint with its frozen parts, adapters and dropout as configured.
+    """Loads the checkpoint and sets up frozen parts, adapters and dropout as configured.
 
     Raises:
-        CheckpointError: It cannot be loaded.
-        InputError: It is an adapter, and another one is to be trained.
+        CheckpointError: The checkpoint cannot be loaded.
+        InputError: The checkpoint is an adapter, and another adapter would be trained on it.
     """
     if config.checkpoint.startswith(RANDOM):
         model = random_model(config.checkpoint.removeprefix(RANDOM), config.seed)
@@ -206,7 +206,7 @@ def prepare_model(config: FinetuneConfig) -> PreTrainedModel:
     from peft import LoraConfig, get_peft_model
 
     if _is_folder(config):
-        # By this name the adapter finds its base, wherever it is loaded from.
+        # The adapter records this path, so that it finds its base from any directory.
         model.name_or_path = str(Path(config.checkpoint).resolve())
     lora = LoraConfig(
         task_type="SEQ_2_SEQ_LM",
@@ -224,7 +224,7 @@ def _is_folder(config: FinetuneConfig) -> bool:
 __all__ = [
     "ChooseEpoch",
     "FinetuneTrainer",
-    "devices",
+    "device_count",
     "predict_options",
     "prepare_model",
 ]

@@ -1,19 +1,19 @@
-"""From input texts to output texts: the engine, its constraints, eight-bit weights."""
+"""Text generation: the engine, its requests and constraints, beam search, likelihoods."""
 
 from kebyt5.generation.engine import Engine
 from kebyt5.generation.request import (
     Generated,
-    Generation,
     GenerationError,
     GenerationOptions,
-    Statistics,
+    GenerationStatistics,
+    Request,
 )
 
 __all__ = [
     "Engine",
     "Generated",
-    "Generation",
     "GenerationError",
     "GenerationOptions",
-    "Statistics",
+    "GenerationStatistics",
+    "Request",
 ]

@@ -1,4 +1,4 @@
-"""Attention of the rows of a pass, each over the cache of its own request, by PyTorch."""
+"""PyTorch attention of the rows of a decoder pass, each over the cache of its own request."""
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
@@ -12,16 +12,15 @@ from kebyt5.generation.cache import SlotCache
 
 
 class RelativeBias:
-    """T5's bias of the decoder's own attention, by distance.
+    """T5's relative bias of the decoder's self-attention, by distance.
 
     Args:
-        attention: That of the first block, which has the bias of all.
-        positions: How far to begin with.
+        attention: Self-attention of the first block, which holds the bias of all blocks.
+        positions: Positions that the table covers at first.
 
     Attributes:
         middle: Column of distance zero.
-        table: (heads, 2 * middle), by key minus query from -middle on; minus infinity for keys to
-            come.
+        table: (heads, 2 * middle); column `middle + key - query`, minus infinity for later keys.
     """
 
     def __init__(self, attention: Any, positions: int = 256) -> None:
@@ -55,12 +54,12 @@ class RelativeBias:
 
 
 class SlotAttention:
-    """The attentions of one pass, of one request after the other.
+    """Computes the attentions of one pass, one request after the other.
 
     Args:
-        caches: Of the requests.
-        counts: Rows of each in this pass.
-        bias: Wide enough.
+        caches: Caches of the requests.
+        counts: Rows of each request in this pass.
+        bias: Relative bias that reaches all positions of the pass.
     """
 
     def __init__(
@@ -73,13 +72,13 @@ class SlotAttention:
         ]
 
     def own(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Writes keys and values behind those that count and attends to all, causally.
+        """Appends keys and values to the caches and attends causally to all that they hold.
 
         Args:
-            layer: Of the decoder.
-            query: (rows, heads, d_kv), of all requests one after the other.
-            key: Likewise, and so is the value.
-            value: See there.
+            layer: Number of the decoder layer.
+            query: (rows, heads, d_kv), the requests concatenated.
+            key: (rows, heads, d_kv), the requests concatenated.
+            value: (rows, heads, d_kv), the requests concatenated.
 
         Returns:
             (rows, heads * d_kv).
@@ -91,7 +90,7 @@ class SlotAttention:
         return _joined(mixed)
 
     def cross(self, layer: int, query: Tensor) -> Tensor:
-        """Attends to each request's input; shapes as of `own`."""
+        """Attends to each request's encoder states; shapes as in `own`."""
         return _joined([_attend(query[rows], *cache.cross[layer]) for cache, rows in self._parts])
 
 
@@ -101,7 +100,7 @@ def _joined(parts: Sequence[Tensor]) -> Tensor:
 
 def _attend(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None = None) -> Tensor:
     """Attention without scaling of queries (rows, heads, d_kv); returns the same shape."""
-    # For a few queries the fused kernel is slower than this, which reads keys and values once.
+    # For a few queries this is faster than the fused kernel: it reads keys and values once.
     scores = torch.matmul(query.transpose(0, 1), keys.transpose(1, 2))
     if bias is not None:
         scores = scores + bias

@@ -1,4 +1,4 @@
-"""Generating answers for many inputs at once."""
+"""Generates texts for many inputs at once."""
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -11,7 +11,12 @@ from transformers import PreTrainedModel
 
 from kebyt5.generation.constraints.constraint import Constraint
 from kebyt5.generation.engine import Engine
-from kebyt5.generation.request import GenerationOptions, Statistics, TextStream, tokenizer
+from kebyt5.generation.request import (
+    GenerationOptions,
+    GenerationStatistics,
+    TextStream,
+    shared_tokenizer,
+)
 from kebyt5.models.mode import evaluating
 from kebyt5.models.tokenization_kebyt5 import EOS
 from kebyt5.progress import track
@@ -25,19 +30,19 @@ def generate_texts(
     num_beams: int = 1,
     progress: str = "",
     constraint: Constraint | Sequence[Constraint | None] | None = None,
-    statistics: list[Statistics] | None = None,
+    statistics: list[GenerationStatistics] | None = None,
 ) -> list[str]:
     """Generates one text per input by greedy or beam search.
 
     Args:
         model: A KEByT5, GBST-KEByT5 or ByT5 model.
         inputs: The texts that the model reads.
-        max_new_bytes: For each input, how many bytes the answer may have.
-        batch_size: Inputs at a time.
-        num_beams: 1 for greedy search, which the engine does; more for Transformers' beam search.
+        max_new_bytes: Maximum number of bytes of each answer.
+        batch_size: Inputs processed at a time.
+        num_beams: 1 for greedy search by the engine; more for beam search by Transformers.
         progress: Title of a progress bar; none is shown where it is empty.
-        constraint: What may be generated, for all inputs or for each; anything where it is None.
-        statistics: Is given how each text came about; beam search leaves it alone.
+        constraint: What may be generated, for all inputs or for each; None for anything.
+        statistics: List that receives the statistics of each text, except in beam search.
 
     Returns:
         The texts in the order of the inputs.
@@ -70,28 +75,28 @@ def _beam_search(
     progress: str,
     constraints: Sequence[Constraint | None],
 ) -> list[str]:
-    """Beam search by Transformers, in batches of inputs of like length."""
+    """Runs beam search by Transformers, in batches of inputs of similar length."""
     by_length = sorted(range(len(inputs)), key=lambda i: len(inputs[i]), reverse=True)
     batches = [by_length[i : i + batch_size] for i in range(0, len(by_length), batch_size)]
     texts = [""] * len(inputs)
     for batch in track(batches, progress):
-        encoded = tokenizer()([inputs[i] for i in batch], padding=True, return_tensors="pt")
+        encoded = shared_tokenizer()([inputs[i] for i in batch], padding=True, return_tensors="pt")
         mine = [constraints[i] for i in batch]
         generated = model.generate(
             **encoded.to(model.device),
-            # The end of sequence needs a place of its own.
+            # One more for the end of sequence.
             max_new_tokens=max(max_new_bytes[i] for i in batch) + 1,
             num_beams=num_beams,
             do_sample=False,
             prefix_allowed_tokens_fn=_allowed(mine, model, num_beams) if any(mine) else None,
         )
         for i, ids in zip(batch, generated.tolist(), strict=True):
-            texts[i] = _text_within(ids[1:], max_new_bytes[i])  # behind the start of the decoder
+            texts[i] = _text_within(ids[1:], max_new_bytes[i])  # after the start id
     return texts
 
 
 def _text_within(ids: Sequence[int], max_new_bytes: int) -> str:
-    """What ids say up to their end of sequence, without half a character at a cut."""
+    """Decodes ids up to their end of sequence, dropping a character cut in half by the limit."""
     size = ids.index(EOS) if EOS in ids else len(ids)
     stream = TextStream()
     stream.feed(ids[: min(size, max_new_bytes)])
@@ -102,14 +107,14 @@ def _text_within(ids: Sequence[int], max_new_bytes: int) -> str:
 def _allowed(
     constraints: Sequence[Constraint | None], model: PreTrainedModel, num_beams: int
 ) -> Callable[[int, Tensor], list[int]]:
-    """The automata in the form in which Transformers asks for them: by all ids so far."""
+    """The constraints as Transformers' `prefix_allowed_tokens_fn`, which gets all ids so far."""
     pad_id = model.generation_config.pad_token_id or 0
     every_id = list(range(model.config.vocab_size))
 
-    # Each text goes on from one that was asked for a byte before.
+    # Each prefix extends one whose state was computed a byte earlier.
     @lru_cache(maxsize=4 * num_beams * len(constraints))
     def state_of(example: int, path: tuple[int, ...]) -> Any:
-        """None behind the end of sequence, and in the beams of no probability that fill up."""
+        """The state after `path`; None after the end of sequence and in filler beams."""
         constraint = constraints[example]
         assert constraint is not None
         if not path:

@@ -1,7 +1,7 @@
-"""Beam search: several outputs of one input, the likeliest first.
+"""Beam search: several outputs for one input, the likeliest first.
 
-Beams share the keys and values over the input, so the encoder runs once whatever their number, and
-the state of each in the constraint goes along with it.
+All beams share the cross-attention cache, so the encoder runs once; each carries its own state of
+the constraint.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,11 +18,11 @@ from kebyt5.models.tokenization_kebyt5 import EOS
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """An output.
+    """An output of beam search.
 
     Attributes:
-        ids: Of the output, its end of sequence the last.
-        log_likelihood: Of all of them, natural logarithm, among all ids that the model has.
+        ids: Ids of the output, ending with the end of sequence.
+        log_likelihood: Natural logarithm of the probability of all ids, unconstrained.
     """
 
     ids: tuple[int, ...]
@@ -34,7 +34,7 @@ class _Beam:
     ids: tuple[int, ...]  # the start of the decoder first
     log_likelihood: float
     state: Any
-    cache: SlotCache  # of all ids but the last
+    cache: SlotCache  # holds all ids but the last
 
 
 def beam_search(
@@ -46,21 +46,21 @@ def beam_search(
     max_new_ids: int,
     closing_ids: Sequence[int] = (EOS,),
 ) -> list[Hypothesis]:
-    """Finds the likeliest outputs that a constraint allows, as far as beams reach.
+    """Searches for the likeliest outputs that a constraint allows.
 
     The score is the log likelihood itself, without a reward for length. An output may have several
     parts, such as the spans of several blanks. Beams compete within a part only, and the likeliest
-    of all that close it begin the next one: beside the cheap bytes of a part that goes on, an end
-    would look expensive, although what follows has to be paid for in any case.
+    closed beams begin the next part: compared with the cheap next bytes of an open part, closing it
+    looks expensive, although every output has to pay for it sooner or later.
 
     Args:
-        run_pass: Of new ids of each beam and their caches, the logits (beams, V) behind them.
-        cache: Of the input, without ids of an output.
-        start_id: With which the decoder starts.
-        constraint: What may be generated. Outputs that it does not let end are not found.
-        num_beams: Beginnings that are kept at each length of a part, and outputs at most.
-        max_new_ids: Of the longest part, with the id that closes it.
-        closing_ids: Which id closes each part; the last is the end of sequence.
+        run_pass: Maps new ids of each beam and the beams' caches to the next logits (beams, V).
+        cache: Cache of the input, without ids of an output.
+        start_id: Id with which the decoder starts.
+        constraint: What may be generated. Outputs that it never lets end are not found.
+        num_beams: Maximum number of beams and of outputs.
+        max_new_ids: Maximum number of ids of a part, including the id that closes it.
+        closing_ids: Id that closes each part; the last is the end of sequence.
 
     Returns:
         The outputs, the likeliest first.
@@ -79,9 +79,9 @@ def _search_part(
     max_new_ids: int,
     closing_id: int,
 ) -> list[_Beam]:
-    """The likeliest beams that go on from some and end with an id, the likeliest first.
+    """Extends beams until `closing_id`; returns the likeliest, best first.
 
-    The search ends as soon as no beam can become better than those that have ended.
+    The search ends as soon as no open beam can become better than the closed ones.
     """
     closed: list[_Beam] = []
     for _ in range(max_new_ids if live else 0):
@@ -97,7 +97,7 @@ def _search_part(
             if np.isfinite(row[closing_id])
         ]
         closed = sorted([*closed, *now_closed], key=lambda each: -each.log_likelihood)[:num_beams]
-        if closing_id != EOS:  # their caches are needed again, and those that go on have them too
+        if closing_id != EOS:  # the next part needs their caches, which open beams use too
             closed = [
                 replace(each, cache=each.cache.copy())
                 if any(each is other for other in now_closed)
@@ -122,7 +122,7 @@ def _search_part(
 
 
 def _largest(scores: np.ndarray, count: int) -> Iterator[tuple[int, int, float]]:
-    """Row, column and value of the largest scores (R, C), the largest first."""
+    """Row, column and value of the `count` largest finite scores of (R, C), largest first."""
     flat = scores.ravel()
     count = min(count, int(np.isfinite(flat).sum()))
     if count == 0:
@@ -133,7 +133,7 @@ def _largest(scores: np.ndarray, count: int) -> Iterator[tuple[int, int, float]]
 
 
 def _caches(following: list[tuple[_Beam, int, float]]) -> Iterator[SlotCache]:
-    """A cache for each beam that goes on; only where one divides is it copied."""
+    """A cache for each extended beam, copied only if several extend the same one."""
     taken: set[int] = set()
     for beam, _, _ in following:
         yield beam.cache.copy() if id(beam) in taken else beam.cache

@@ -1,9 +1,9 @@
 """One pass of T5's decoder over the new bytes of many requests at once.
 
-Whatever works byte by byte (projections, feed-forward, `lm_head`) sees the rows of all requests as
-one matrix, so each weight is read once a pass; attention runs for each request over its own cache.
-The weights are those of the model's modules, whatever their type, so a model with LoRA or
-quantized layers decodes likewise.
+Whatever works byte by byte (projections, feed-forward, `lm_head`) gets the rows of all requests as
+one matrix, so each weight is read once per pass; attention runs for each request over its own
+cache. Layers are applied through the model's modules, whatever their type, so models with LoRA or
+quantized layers work too.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from kebyt5.generation.skinny import SkinnyLinear
 from kebyt5.models.feed_forward import gate_values
 from kebyt5.models.fused import fast_path
 from kebyt5.models.kernels import (
-    MOST_ROWS,
+    MAX_KERNEL_ROWS,
     DecoderKernel,
     ProductKernel,
     UnfitError,
@@ -30,10 +30,10 @@ from kebyt5.models.kernels import (
 
 
 class PackedDecoder:
-    """The decoder of a model, step by step.
+    """Runs the decoder of a model pass by pass.
 
     Args:
-        model: KEByT5, GBST-KEByT5 or ByT5.
+        model: A KEByT5, GBST-KEByT5 or ByT5 model.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -47,7 +47,7 @@ class PackedDecoder:
         self._kernel, self._head = _kernels(model)
 
     def cross_caches(self, states: Sequence[Tensor]) -> list[SlotCache]:
-        """Empty caches with the keys and values of each request's encoder states (n, D)."""
+        """Makes a cache for each request, with the keys and values of its encoder states (n, D)."""
         packed = torch.cat(list(states))
         counts = [len(part) for part in states]
         layers = len(self._stack.block)
@@ -56,7 +56,7 @@ class PackedDecoder:
             attention = block.layer[1].EncDecAttention
             for kind, projected in enumerate(self._linear.each((attention.k, attention.v), packed)):
                 parts = self._split(projected).split(counts)
-                # Contiguous for each head, as attention reads them once a pass.
+                # Contiguous for each head, since each pass reads all of them.
                 crosses = crosses or [
                     part.new_empty(layers, 2, self._heads, len(part), part.shape[2])
                     for part in parts
@@ -68,14 +68,14 @@ class PackedDecoder:
     def step(self, ids: Sequence[Sequence[int]], caches: Sequence[SlotCache]) -> Tensor:
         """Decodes the next ids of each request and writes their keys and values.
 
-        The caches' lengths stay; the caller adds what it accepts.
+        It leaves the caches' lengths alone; the caller advances them by what it accepts.
 
         Args:
-            ids: For each request those behind its cache, at least one.
-            caches: Of the same requests.
+            ids: For each request the ids after those in its cache, at least one.
+            caches: Caches of the same requests.
 
         Returns:
-            Hidden states (rows, D) of all requests one after the other, for `logits`.
+            Hidden states (rows, D), the requests concatenated, for `logits`.
         """
         flat = torch.tensor([i for row in ids for i in row], device=self._model.device)
         counts = [len(row) for row in ids]
@@ -83,22 +83,22 @@ class PackedDecoder:
             cache.reserve(cache.length + rows)
         self._bias.reach(max(c.length + rows for c, rows in zip(caches, counts, strict=True)))
         hidden = self._stack.embed_tokens(flat)
-        if self._kernel is not None and len(flat) <= self._kernel.most_rows:
-            own = _slots(counts, [each.kept for each in caches], [c.length for c in caches])
+        if self._kernel is not None and len(flat) <= self._kernel.max_rows:
+            own = _slots(counts, [each.keys_values for each in caches], [c.length for c in caches])
             over = [each.cross for each in caches]
             cross = _slots(counts, over, [each.shape[3] for each in over])
             return self._kernel.decode(hidden, own, cross, self._bias.table, self._bias.middle)
         return self._run_blocks(hidden, SlotAttention(caches, counts, self._bias))
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Logits (rows, V) in float32 of hidden states (rows, D)."""
+        """Computes logits (rows, V) in float32 from hidden states (rows, D)."""
         head = self._model.lm_head
-        if self._head is not None and len(hidden) <= MOST_ROWS[torch.float32]:
+        if self._head is not None and len(hidden) <= MAX_KERNEL_ROWS[torch.float32]:
             return self._head(hidden * self._scale)
         return self._linear(head, hidden * self._scale).float()
 
     def _run_blocks(self, hidden: Tensor, attend: SlotAttention) -> Tensor:
-        """All blocks and the final norm, on embeddings (rows, D)."""
+        """Runs all blocks and the final norm on embeddings (rows, D)."""
         for number, block in enumerate(self._stack.block):
             own, cross, feed_forward = block.layer
             attention = own.SelfAttention
@@ -135,7 +135,7 @@ def _norm(module: Any, x: Tensor) -> Tensor:
 
 
 def _kernels(model: Any) -> tuple[DecoderKernel | None, ProductKernel | None]:
-    """What runs all blocks in one call, and `lm_head`, where everything is as they want it."""
+    """The kernels of the decoder and of `lm_head`; None unless they support this model."""
     is_float = model.decoder.embed_tokens.weight.dtype == torch.float32
     if not fast_path.kernels or not is_float:
         return None, None
@@ -146,7 +146,7 @@ def _kernels(model: Any) -> tuple[DecoderKernel | None, ProductKernel | None]:
 
 
 def _slots(counts: Sequence[int], memories: Sequence[Tensor], lengths: Sequence[int]) -> np.ndarray:
-    """What the kernel wants to know of each request; see `DecoderKernel.decode`."""
+    """The description of each request's cache and rows that `DecoderKernel.decode` takes."""
     firsts = accumulate(counts, initial=0)
     rows = [
         (memory.data_ptr(), memory.shape[3], length, first, count)

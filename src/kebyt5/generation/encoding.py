@@ -1,8 +1,8 @@
-"""Encoder states of many inputs at once.
+"""Encodes many inputs at once.
 
-The blocks of the encoder see the positions of all inputs one behind the other, without padding
-(`models/stack.py`); only GBST, a hundredth of the work, reads a padded batch. So a batch may hold
-whatever adds up to enough rows for matrix products to be fast.
+The encoder's blocks process the positions of all inputs concatenated, without padding
+(`models/stack.py`); only GBST, a hundredth of the work, reads a padded batch. So a batch may
+contain any inputs that add up to enough rows for fast matrix products.
 """
 
 from collections.abc import Sequence
@@ -13,21 +13,21 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-LARGEST_BATCH = 4096
-"""Bytes in a batch; more do not make the matrix products any faster."""
+MAX_BATCH = 4096
+"""Most bytes in a batch; more do not make the matrix products any faster."""
 
-LARGEST_WASTE = 1.5
-"""How much longer than the shortest the longest of a batch may be, for GBST's sake."""
+MAX_WASTE = 1.5
+"""Greatest ratio of the longest to the shortest input of a batch, as GBST reads padding."""
 
 FREE_WASTE = 8
-"""Bytes by which it may be longer beyond that, or hardly any of the shortest would go together."""
+"""Bytes by which the longest may exceed that ratio, or very short inputs would hardly batch."""
 
 
 def batch_of_like_length(lengths: Sequence[int]) -> list[int]:
-    """Which inputs to encode together with the first one: those nearest to it in length.
+    """Chooses inputs to encode together with the first one: those nearest to it in length.
 
     Args:
-        lengths: Of the inputs in bytes, that of the first one first; not empty.
+        lengths: Length of each input in bytes; not empty.
 
     Returns:
         Indices of inputs, 0 among them.
@@ -36,19 +36,19 @@ def batch_of_like_length(lengths: Sequence[int]) -> list[int]:
     chosen = near[:1]
     for i in near[1:]:
         together = [lengths[j] for j in [*chosen, i]]
-        longest = LARGEST_WASTE * min(together) + FREE_WASTE
-        if max(together) > longest or sum(together) > LARGEST_BATCH:
+        longest = MAX_WASTE * min(together) + FREE_WASTE
+        if max(together) > longest or sum(together) > MAX_BATCH:
             break
         chosen.append(i)
     return chosen
 
 
 def encode(model: PreTrainedModel, inputs: Sequence[np.ndarray]) -> list[Tensor]:
-    """The encoder states (n, D) of each input.
+    """Computes the encoder states (n, D) of each input.
 
     Args:
-        model: KEByT5, GBST-KEByT5 or ByT5.
-        inputs: Ids, each an array (bytes,).
+        model: A KEByT5, GBST-KEByT5 or ByT5 model.
+        inputs: Ids of each input, (bytes,).
     """
     lengths = [len(ids) for ids in inputs]
     padded = np.zeros((len(inputs), max(lengths)), np.int64)
@@ -58,9 +58,9 @@ def encode(model: PreTrainedModel, inputs: Sequence[np.ndarray]) -> list[Tensor]
         mask[row, :length] = 1
     counted = torch.from_numpy(mask).to(model.device)
     encoded = model.get_encoder()(torch.from_numpy(padded).to(model.device), counted)
-    # GBST has fewer positions than bytes and says which of them count.
-    kept = getattr(encoded, "attention_mask", None)
-    sizes = lengths if kept is None else kept.sum(dim=1).tolist()
+    # GBST has fewer positions than bytes and returns a mask of its own.
+    pooled_mask = getattr(encoded, "attention_mask", None)
+    sizes = lengths if pooled_mask is None else pooled_mask.sum(dim=1).tolist()
     pairs = zip(encoded.last_hidden_state, sizes, strict=True)
     return [states[:size] for states, size in pairs]
 

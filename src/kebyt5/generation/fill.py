@@ -1,4 +1,4 @@
-"""Filling the blanks of a text, as a model was pretrained to do."""
+"""Fills the blanks of a text, as the model was pretrained to do."""
 
 import re
 from collections.abc import Sequence
@@ -27,9 +27,9 @@ class Filling:
     """One way to fill the blanks.
 
     Attributes:
-        spans: What stands in each blank.
-        text: The text with them in place.
-        log_likelihood: Of these spans, natural logarithm.
+        spans: The text for each blank.
+        text: The whole text with its blanks filled.
+        log_likelihood: Natural logarithm of the probability of the spans.
     """
 
     spans: tuple[str, ...]
@@ -38,14 +38,15 @@ class Filling:
 
 
 class SpanGrammar(Constraint):
-    """Admits `<extra_id_0>` span `<extra_id_1>` span … `</s>`, every span being valid UTF-8.
+    """Allows `<extra_id_0>` span `<extra_id_1>` span … `</s>`, every span being valid UTF-8.
 
     Args:
-        blanks: How many spans there are.
-        max_bytes: Of each span, at least 4; a character that would go beyond is not begun.
+        blanks: Number of spans.
+        max_bytes: Most bytes of a span, at least 4; a character that does not fit is not begun.
 
     Attributes:
-        closing_ids: Of what stands before the first span, and of each span.
+        closing_ids: The first sentinel, which opens the first span, then the id that closes each
+            span.
     """
 
     def __init__(self, blanks: int, max_bytes: int) -> None:
@@ -53,11 +54,11 @@ class SpanGrammar(Constraint):
         self.closing_ids = [ByteTokenizer.pretraining_sentinel_id(i) for i in range(blanks)] + [EOS]
 
     def start(self) -> tuple[int, int, str]:
-        """The span, 0 where none has begun, its bytes so far, and where in a character it is."""
+        """The number of the span (0 before the first), its bytes so far, and the UTF-8 state."""
         return 0, 0, _UTF8.start()
 
     def allowed(self, state: tuple[int, int, str]) -> np.ndarray:
-        """The sentinel that ends a span that is not empty, and bytes as far as there is room."""
+        """Bytes as far as there is room, and the sentinel that ends a span that is not empty."""
         span, size, character = state
         if character != _UTF8.start():
             return _UTF8.allowed(character)
@@ -74,14 +75,14 @@ class SpanGrammar(Constraint):
 
 @cache
 def _between_characters(room: int, closing: int | None) -> np.ndarray:
-    """What may follow a whole character: the first byte of one that fits, and what closes."""
+    """What may follow a whole character: the first byte of one that fits, or `closing`."""
     leads = [lead for lead, size in _character_sizes().items() if size <= room]
     return mask_of(leads if closing is None else [*leads, closing])
 
 
 @cache
 def _character_sizes() -> dict[int, int]:
-    """How many bytes a character has, by the id of its first."""
+    """Maps the id of a character's first byte to its number of bytes."""
     sizes = {}
     for lead in np.flatnonzero(_UTF8.allowed(_UTF8.start())).tolist():
         if lead != EOS:
@@ -102,15 +103,16 @@ def fill(
     """Fills the blanks of a text by beam search, the likeliest filling first.
 
     Args:
-        model: Pretrained by span corruption, or an engine of such a one, which keeps the weights
-            in the order of its products from one filling to the next.
-        text: With the blanks `<extra_id_0>`, `<extra_id_1>`, … in this order, 11 at most.
+        model: A model pretrained by span corruption, or an engine of one, which saves preparing
+            the weights for every call.
+        text: A text with the blanks `<extra_id_0>`, `<extra_id_1>`, … in this order, 11 at most.
         num_beams: Width of the search.
-        results: How many fillings to return, no more than beams.
-        max_bytes: Longest span, in bytes.
+        results: Number of fillings to return, no more than beams.
+        max_bytes: Most bytes of a span.
 
     Raises:
-        InputError: No blanks, blanks out of order or with wrong numbers, or more than 11 of them.
+        InputError: The text has no blanks, more than 11 of them, or blanks that are out of order;
+            or `results` or `max_bytes` is out of range.
 
     Example:
         >>> fill(kebyt5.load("tiny"), "한국의 수도는 <extra_id_0>이다.")  # doctest: +SKIP
@@ -118,7 +120,7 @@ def fill(
     for found in _LIKE_A_BLANK.findall(text):
         if not _BLANK.fullmatch(found):
             raise InputError(
-                f"{found[:30]} is no blank; they are <extra_id_0>, <extra_id_1>, … up to"
+                f"{found[:30]} is not a blank; blanks are <extra_id_0>, <extra_id_1>, … up to"
                 f" <extra_id_{MAX_BLANKS - 1}>"
             )
     numbers = [int(number) for number in _BLANK.findall(text)]
@@ -153,9 +155,9 @@ def fill(
 
 
 def _with_sentinels(pieces: Sequence[str]) -> np.ndarray:
-    """Ids of a text in pieces with a sentinel between them, as pretraining has them.
+    """Encodes the pieces of a text with a sentinel between them, as in pretraining.
 
-    Whatever else in a text looks like a special token is text.
+    Anything else that looks like a special token is plain text.
     """
     ids = byte_ids(pieces[0])
     for number, piece in enumerate(pieces[1:]):
@@ -164,7 +166,7 @@ def _with_sentinels(pieces: Sequence[str]) -> np.ndarray:
 
 
 def _spans(ids: Sequence[int]) -> tuple[str, ...]:
-    """What stands in each blank by an output that `SpanGrammar` admits."""
+    """The text of each blank in an output that `SpanGrammar` allows."""
     is_edge = np.array([byte_id in _EDGES for byte_id in ids])
     parts = np.split(np.array(ids) - OFFSET, np.flatnonzero(is_edge))[1:-1]
     return tuple(part[1:].astype(np.uint8).tobytes().decode() for part in parts)

@@ -1,4 +1,4 @@
-"""How likely a model finds given texts as answers: for classification and reranking."""
+"""Log likelihoods of given answers, for classification and reranking."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,14 +9,14 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
 from kebyt5.generation.constraints.constraint import byte_ids
-from kebyt5.generation.request import tokenizer
+from kebyt5.generation.request import shared_tokenizer
 from kebyt5.models.mode import evaluating
 from kebyt5.models.tokenization_kebyt5 import EOS
 from kebyt5.progress import track
 
-LARGEST_PASS = 8192
-"""Positions of candidates and of the encoder states beside them that a pass of the decoder sees;
-what it takes beyond the weights is in proportion to them."""
+MAX_PASS = 8192
+"""Most positions in a decoder pass, of candidates and their encoder states together; memory beyond
+the weights is proportional to them."""
 
 
 @torch.inference_mode()
@@ -27,20 +27,20 @@ def log_likelihoods(
     batch_size: int = 32,
     progress: str = "",
 ) -> list[np.ndarray]:
-    """The log probability of every candidate, end of sequence included, after its input.
+    """Computes the log probability of every candidate given its input, end of sequence included.
 
-    An input is encoded once, whatever the number of its candidates.
+    Each input is encoded once, whatever the number of its candidates.
 
     Args:
         model: A KEByT5, GBST-KEByT5 or ByT5 model.
         inputs: The texts that the model reads.
-        candidates: For each input the texts to judge, byte for byte.
-        batch_size: Inputs that are encoded, and candidates that are decoded, at a time; fewer of
-            these where they or the inputs are long.
-        progress: Title of a progress bar; none is shown where it is empty.
+        candidates: For each input the texts to score, byte for byte.
+        batch_size: Inputs encoded at a time, and candidates decoded at a time; fewer candidates
+            if they or the inputs are long.
+        progress: Title of a progress bar; none is shown if it is empty.
 
     Returns:
-        Natural logarithms, for each input an array of shape (candidates,).
+        Natural logarithms: for each input an array of shape (candidates,).
 
     Raises:
         ValueError: There are not as many lists of candidates as inputs.
@@ -55,7 +55,9 @@ def log_likelihoods(
     with evaluating(model):
         for batch in track(batches, progress):
             pairs = [(row, i, j) for row, i in enumerate(batch) for j in range(len(candidates[i]))]
-            encoded = tokenizer()([inputs[i] for i in batch], padding=True, return_tensors="pt")
+            encoded = shared_tokenizer()(
+                [inputs[i] for i in batch], padding=True, return_tensors="pt"
+            )
             encoded = encoded.to(model.device)
             states = model.get_encoder()(**encoded).last_hidden_state
             sizes = [len(byte_ids(candidates[i][j])) + 1 for _, i, j in pairs]
@@ -70,18 +72,18 @@ def log_likelihoods(
 
 
 def _passes(sizes: Sequence[int], states: int, most: int) -> Iterator[slice]:
-    """Which candidates are decoded together: neighbours, and at least one at a time.
+    """Yields the slices of candidates to decode together, each with at least one.
 
     Args:
-        sizes: Of the candidates; the longest says how much each of a pass takes.
-        states: Of the encoder, which each of them has.
-        most: Candidates in a pass.
+        sizes: Ids of each candidate; all in a pass are padded to the longest.
+        states: Encoder states of each candidate.
+        most: Most candidates in a pass.
     """
     start = longest = 0
     for i, size in enumerate(sizes):
         longest = max(longest, size)
         together = i + 1 - start
-        if together > 1 and (together > most or together * (longest + states) > LARGEST_PASS):
+        if together > 1 and (together > most or together * (longest + states) > MAX_PASS):
             yield slice(start, i)
             start, longest = i, size
     if sizes:
@@ -89,16 +91,16 @@ def _passes(sizes: Sequence[int], states: int, most: int) -> Iterator[slice]:
 
 
 def _score(model: PreTrainedModel, states: Tensor, mask: Tensor, targets: list[str]) -> Tensor:
-    """The log probability of each target after its encoder states (targets, n, D): (targets,)."""
-    # Its bytes, also where it reads like a special token, as everywhere in generation.
+    """The log probability (targets,) of each target given its encoder states (targets, n, D)."""
+    # Bytes even where a text looks like a special token, as everywhere in generation.
     ids = [[*byte_ids(text), EOS] for text in targets]
-    labels = tokenizer().pad({"input_ids": ids}, return_tensors="pt").to(model.device)
+    labels = shared_tokenizer().pad({"input_ids": ids}, return_tensors="pt").to(model.device)
     logits = model(
         encoder_outputs=BaseModelOutput(states),
         attention_mask=mask,
         decoder_input_ids=model.prepare_decoder_input_ids_from_labels(labels.input_ids),
         decoder_attention_mask=labels.attention_mask,
-        use_cache=False,  # attention takes linear memory then
+        use_cache=False,  # so that attention takes linear memory
     ).logits.float()
     chosen = logits.log_softmax(dim=-1).gather(-1, labels.input_ids[:, :, None])[..., 0]
     return (chosen * labels.attention_mask).sum(dim=-1)

@@ -1,4 +1,4 @@
-"""Names in running text, found by a model that is fine-tuned on named entities."""
+"""Finds names in running text with a model fine-tuned on named entities."""
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -12,6 +12,8 @@ NAMES = ("PS", "LC", "OG")
 """Persons, places, organizations."""
 
 MAX_CHARACTERS = 120
+"""Most characters of a sentence; longer ones are cut."""
+
 _SENTENCE = re.compile(
     rf"\S(?:[^\n]{{0,{MAX_CHARACTERS - 2}}}[.!?\n]|[^\n]{{0,{MAX_CHARACTERS - 1}}})"
 )
@@ -20,12 +22,12 @@ _SENTENCE = re.compile(
 def name_finder(
     model: PreTrainedModel, types: Collection[str] = NAMES, batch_size: int = 32
 ) -> Callable[[Sequence[str]], list[list[tuple[int, int]]]]:
-    """A function that gives the character spans of the names in texts.
+    """Makes a function that finds the character spans of the names in texts.
 
     Args:
-        model: Fine-tuned on the task `ner`.
-        types: Which entities of KLUE-NER count as names.
-        batch_size: Sentences that are read at a time.
+        model: A model fine-tuned on the task `ner`.
+        types: Entity types of KLUE-NER that count as names.
+        batch_size: Sentences processed at a time.
     """
     task = get_task("ner")
 
@@ -56,7 +58,7 @@ def name_finder(
 
 
 def sentences_of(text: str) -> Iterator[tuple[int, str]]:
-    """Where each sentence begins, and the sentence; long ones come in pieces."""
+    """Yields the offset and the text of each sentence; long ones come in pieces."""
     return ((match.start(), match[0].rstrip()) for match in _SENTENCE.finditer(text))
 
 

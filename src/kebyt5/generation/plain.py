@@ -1,8 +1,8 @@
-"""What plain generation sees: one input alone, its output byte by byte.
+"""Logits of plain generation: one input alone, its output byte by byte.
 
-Sums in another order round differently, so logits of passes that many bytes and many requests share
-are those of `model.generate` up to the sixth digit or so. Where less than that lies between two
-ids, only the passes that `model.generate` itself makes tell which of them it takes.
+Sums in another order round differently, so the logits of passes that several bytes and requests
+share agree with those of `model.generate` to about six digits. Where two ids are closer than that,
+only the passes of `model.generate` itself tell which one it takes.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,15 +18,15 @@ from kebyt5.models.stack import CACHES
 def plain_logits(
     model: PreTrainedModel, input_ids: np.ndarray, output_ids: Iterable[int]
 ) -> Iterator[np.ndarray]:
-    """Yields the logits (V,) in float32 behind each id of an output, as `model.generate` has them.
+    """Yields the logits (V,) in float32 after each id of an output, as `model.generate` has them.
 
-    Every one is a pass of the decoder over one id. The ids are asked for one at a time, so they may
-    be a list that still grows.
+    Each takes a pass of the decoder over one id. Ids are consumed one at a time, so `output_ids`
+    may iterate over a list that still grows.
 
     Args:
-        model: KEByT5, GBST-KEByT5 or ByT5.
-        input_ids: What the encoder reads, (n,).
-        output_ids: What the decoder reads, the start of the output first.
+        model: A KEByT5, GBST-KEByT5 or ByT5 model.
+        input_ids: Ids that the encoder reads, (n,).
+        output_ids: Ids that the decoder reads, beginning with the start id.
     """
     ids = torch.from_numpy(input_ids)[None].to(model.device)
     mask = torch.ones_like(ids)

@@ -1,4 +1,4 @@
-"""What is asked of the engine, and what comes back."""
+"""Requests to the engine: their options, growing texts and results."""
 
 import codecs
 import queue
@@ -30,19 +30,19 @@ class GenerationOptions:
     """How one text is generated.
 
     Attributes:
-        max_new_bytes: Where generation stops at the latest.
-        constraint: What may be generated; anything where it is None.
-        temperature: 0 for the likeliest byte each time, else of the sampling.
-        top_p: Share of the probability that is sampled from, the likeliest bytes first.
-        seed: Decides what is sampled, in float32 whatever else is generated at the same time.
-        drafts: Whether to guess at bytes. It changes the time, in float32 never the text; with
-            eight-bit weights and in half precision it may decide what is nearly equally likely.
-        stop: Texts before the first of which to be complete the output ends.
-        deadline: Seconds after submission at which the text ends where it is.
-        sentinels: The convention for `<extra_id_i>` in input and output.
+        max_new_bytes: Maximum number of bytes to generate.
+        constraint: What may be generated; None for anything.
+        temperature: 0 for greedy decoding, else the sampling temperature.
+        top_p: Share of the probability to sample from, the likeliest bytes first (nucleus).
+        seed: Seed of the sampling. In float32 the sample does not depend on other requests.
+        drafts: Whether to guess bytes ahead. In float32 this never changes the text; with int8
+            weights and in half precision it may decide between nearly equally likely bytes.
+        stop: Stop texts; the output ends before the first one to be completed.
+        deadline: Seconds after submission at which the text ends, finished or not.
+        sentinels: Convention for `<extra_id_i>` in input and output.
 
     Raises:
-        ValueError: A value makes no sense.
+        ValueError: A value is out of range.
     """
 
     max_new_bytes: int = 256
@@ -57,32 +57,32 @@ class GenerationOptions:
 
     def __post_init__(self) -> None:
         if self.max_new_bytes < 1:
-            raise ValueError(f"max_new_bytes is {self.max_new_bytes}; at least 1")
+            raise ValueError(f"max_new_bytes is {self.max_new_bytes}; it has to be at least 1")
         if not 0 <= self.temperature < float("inf"):
-            raise ValueError(f"temperature is {self.temperature}; from 0, for greedy, upwards")
+            raise ValueError(f"temperature is {self.temperature}; it has to be 0 (greedy) or more")
         if not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p is {self.top_p}; above 0, at most 1")
+            raise ValueError(f"top_p is {self.top_p}; it has to be above 0 and at most 1")
         if not 0 <= self.seed < 2**64:
-            raise ValueError(f"seed is {self.seed}; from 0 on, below 2^64")
+            raise ValueError(f"seed is {self.seed}; it has to be at least 0 and below 2^64")
         if "" in self.stop:
-            raise ValueError("stop holds an empty text, which every output ends with")
+            raise ValueError("stop holds an empty text, which would end every output at once")
         if self.deadline is not None and not self.deadline >= 0:
-            raise ValueError(f"deadline is {self.deadline} seconds; at least 0")
+            raise ValueError(f"deadline is {self.deadline} seconds; it has to be at least 0")
 
 
 @dataclass
-class Statistics:
-    """How the bytes of a text, or of many, came about.
+class GenerationStatistics:
+    """How the ids of a text, or of many texts, came about.
 
     Attributes:
-        passes: Of the decoder, with those that read an output again where its next id was in doubt.
+        passes: Decoder passes, including those of plain generation where an id was in doubt.
         rows: Byte positions that the decoder computed.
-        decided: Ids that were chosen by the last logits of a pass.
-        copied: Ids that a draft had guessed right although others were allowed.
-        forced: Ids that the constraint left no choice about.
-        proposed: Ids of drafts where others were allowed; copied if they are right.
-        proposed_forced: Ids without a choice, also those that a wrong guess before them undid.
-        ties: Choices where another id was within 1e-5, so that rounding may have decided.
+        decided: Ids chosen by the last logits of a pass.
+        copied: Ids that a draft guessed right although others were allowed.
+        forced: Ids that were the only ones allowed by the constraint.
+        proposed: Ids in drafts where others were allowed; those that were right are `copied`.
+        proposed_forced: Forced ids, including those dropped after a wrong guess before them.
+        ties: Choices where another logit was within 1e-5, so that rounding may have decided.
     """
 
     passes: int = 0
@@ -96,15 +96,15 @@ class Statistics:
 
     @property
     def bytes(self) -> int:
-        """Ids in all, ends of sequence among them."""
+        """All ids, ends of sequence included."""
         return self.decided + self.copied + self.forced
 
     @property
     def bytes_per_pass(self) -> float | None:
-        """How many came of a pass of the decoder; None where no pass was needed."""
+        """Ids per decoder pass; None if no pass was needed."""
         return self.bytes / self.passes if self.passes else None
 
-    def __iadd__(self, other: "Statistics") -> "Statistics":
+    def __iadd__(self, other: "GenerationStatistics") -> "GenerationStatistics":
         for each in fields(self):
             setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
         return self
@@ -115,27 +115,27 @@ class Generated:
     """A finished text.
 
     Attributes:
-        text: What the ids say, without special tokens; never half a character at a cut.
-        ids: As generated, the end of sequence included where it was reached, up to the byte that
-            completed a stop text.
-        finish: Why it ends: at the end of sequence, at the length limit, before a stop text, by
-            cancellation, or at its deadline.
-        statistics: How it came about.
+        text: The decoded text without special tokens; a character cut in half is dropped.
+        ids: All generated ids, including the end of sequence if it was reached, and the bytes of a
+            stop text.
+        finish: Why the text ends: end of sequence, length limit, stop text, cancellation or
+            deadline.
+        statistics: How the ids came about.
     """
 
     text: str
     ids: list[int]
     finish: Finish
-    statistics: Statistics
+    statistics: GenerationStatistics
 
 
 class GenerationError(RuntimeError):
-    """Some of several requests failed, after all of them were worked on.
+    """Some of several requests failed; all the others were finished.
 
     Its cause is the first failure.
 
     Attributes:
-        outcomes: For each request what was generated, or why it was not.
+        outcomes: For each request its `Generated`, or the exception that ended it.
     """
 
     def __init__(self, outcomes: Sequence[Generated | BaseException]) -> None:
@@ -149,13 +149,13 @@ class GenerationError(RuntimeError):
         self.__cause__ = failures[0]
 
 
-class Generation:
-    """A text that is being generated. All methods may be called from any thread.
+class Request:
+    """A submitted request and its growing text; thread-safe.
 
     Attributes:
-        input_ids: What the model reads, (n,).
-        options: How it is generated.
-        size: How many ids there are so far.
+        input_ids: Ids that the model reads, (n,).
+        options: How the text is generated.
+        size: Number of ids generated so far.
     """
 
     def __init__(self, input_ids: np.ndarray, options: GenerationOptions) -> None:
@@ -170,19 +170,22 @@ class Generation:
 
     @property
     def done(self) -> bool:
-        """Whether the text is finished, or has failed."""
+        """Whether the request is finished or has failed."""
         return self._ended.is_set()
 
     def cancel(self) -> None:
-        """Ends the text where it is; `result` then returns what there is of it."""
+        """Ends generation; `result` then returns what has been generated."""
         self._cancelled.set()
 
     def result(self, timeout: float | None = None) -> Generated:
-        """Waits for the text; something else has to drive the engine meanwhile.
+        """Waits for the text while another thread drives the engine.
+
+        Args:
+            timeout: Seconds to wait; None to wait without limit.
 
         Raises:
-            TimeoutError: It is not finished after so many seconds.
-            Exception: Whatever kept it from being generated, such as a `ConstraintError`.
+            TimeoutError: The request is not finished after `timeout` seconds.
+            Exception: Whatever made the request fail, such as a `ConstraintError`.
         """
         outcome = self.outcome(timeout)
         if isinstance(outcome, Generated):
@@ -190,10 +193,13 @@ class Generation:
         raise outcome
 
     def outcome(self, timeout: float | None = None) -> Generated | BaseException:
-        """As `result`, but returns what it would raise.
+        """Waits like `result`, but returns the exception of a failed request.
+
+        Args:
+            timeout: Seconds to wait; None to wait without limit.
 
         Raises:
-            TimeoutError: It is not finished after so many seconds.
+            TimeoutError: The request is not finished after `timeout` seconds.
         """
         if not self._ended.wait(timeout):
             raise TimeoutError(f"not generated within {timeout} seconds")
@@ -204,14 +210,14 @@ class Generation:
         """Yields the text as it grows, in whole characters; once, for one reader.
 
         Raises:
-            Exception: As `result`, after what was generated before.
+            Exception: The request failed; raised after the text generated until then.
         """
         while (piece := self._pieces.get()) is not None:
             yield piece
         self.result()
 
     def new_text(self) -> str:
-        """What has come since the last call, without waiting; instead of `stream`."""
+        """Returns the text since the last call, without waiting; use it instead of `stream`."""
         pieces = []
         with suppress(queue.Empty):
             while (piece := self._pieces.get_nowait()) is not None:
@@ -219,7 +225,7 @@ class Generation:
         return "".join(pieces)
 
     def interruption(self) -> Finish | None:
-        """Why generation has to stop now, whatever the model says."""
+        """Why generation has to stop now: it was cancelled or is past its deadline."""
         if self._cancelled.is_set():
             return "cancelled"
         if self._due is not None and time.monotonic() >= self._due:
@@ -227,12 +233,12 @@ class Generation:
         return None
 
     def emit(self, piece: str) -> None:
-        """Hands on a piece of text."""
+        """Passes a piece of text to the reader."""
         if piece:
             self._pieces.put(piece)
 
     def end(self, outcome: Generated | BaseException) -> None:
-        """Hands on the whole text or why there is none."""
+        """Sets the outcome and wakes whoever waits for it."""
         self._outcome = outcome
         self._ended.set()
         self._pieces.put(None)
@@ -245,10 +251,10 @@ class TextStream:
     The text is that of `ByteTokenizer.decode` without special tokens.
 
     Attributes:
-        sentinels: The convention for `<extra_id_i>`.
-        stop: Texts before the first of which to be complete the output ends; of several that
-            are complete at once, the longest.
-        text: What has been said so far.
+        sentinels: Convention for `<extra_id_i>`.
+        stop: Stop texts; the output ends before the first one to be completed, and of several
+            completed at once, before the longest.
+        text: The text released so far.
         stopped: Whether a stop text was found.
     """
 
@@ -262,15 +268,15 @@ class TextStream:
     )
 
     def feed(self, ids: Sequence[int]) -> str:
-        """The characters that the next ids complete, as far as no stop text may begin in them."""
+        """Returns the characters that ids complete, but none that may begin a stop text."""
         return self._release(self._decoder.decode(self._bytes(ids)), end=False)
 
     def close(self, cut: bool) -> str:
-        """What is left at the end.
+        """Returns what is left at the end.
 
         Args:
-            cut: Whether the model would have gone on; half a character is dropped then, and
-                else, as it stands for no character, becomes U+FFFD.
+            cut: Whether generation was cut off. If so, an incomplete character is dropped; if not,
+                the model meant it to end there, and it becomes U+FFFD.
         """
         return self._release("" if cut else self._decoder.decode(b"", final=True), end=True)
 
@@ -284,10 +290,10 @@ class TextStream:
             if (place := self._held.find(word)) >= 0
         ]
         if found:
-            # The one that is complete first, however many characters come at once.
+            # The one completed first, however many characters arrive at once.
             self.stopped = True
             self._held = self._held[: min(found)[1]]
-        # Whatever a stop text may begin with waits for what comes behind it.
+        # What may be the beginning of a stop text waits for what follows it.
         waiting = 0
         if not end and not self.stopped:
             waiting = max((_overlap(self._held, word) for word in self.stop), default=0)
@@ -307,37 +313,37 @@ class TextStream:
 
 
 def _overlap(text: str, word: str) -> int:
-    """How many characters at the end of a text are the beginning of a word."""
+    """The number of characters at the end of a text that begin a word."""
     longest = min(len(text), len(word) - 1)
     return next((size for size in range(longest, 0, -1) if word.startswith(text[-size:])), 0)
 
 
 def encode_input(text: str, sentinels: Sentinels) -> np.ndarray:
-    """The ids of an input.
+    """Encodes an input.
 
     Raises:
-        InputError: It has more blanks than the convention has ids for.
+        InputError: The text has more blanks than the convention has ids for.
     """
     try:
-        return tokenizer().encode_array(text, sentinels=sentinels)
+        return shared_tokenizer().encode_array(text, sentinels=sentinels)
     except ValueError as error:
         raise InputError(str(error)) from error
 
 
 @cache
-def tokenizer() -> ByteTokenizer:
-    """The one that texts are encoded with; making another takes longer than encoding many."""
+def shared_tokenizer() -> ByteTokenizer:
+    """Returns the tokenizer of this process; making one takes longer than encoding many texts."""
     return ByteTokenizer()
 
 
 __all__ = [
     "Finish",
     "Generated",
-    "Generation",
     "GenerationError",
     "GenerationOptions",
-    "Statistics",
+    "GenerationStatistics",
+    "Request",
     "TextStream",
     "encode_input",
-    "tokenizer",
+    "shared_tokenizer",
 ]

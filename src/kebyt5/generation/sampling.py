@@ -1,4 +1,4 @@
-"""Choosing one id by its logits: the best, or one drawn so that only seed and position decide."""
+"""Chooses an id by its logits: the best one, or a sample that depends on seed and position only."""
 
 from typing import NamedTuple
 
@@ -8,22 +8,22 @@ TIE = 1e-5
 """Two logits nearer than this count as a tie."""
 
 DOUBT = 1e-5
-"""Share of the largest logit of a byte: in float32, two logits nearer than this may come out in
-another order in a pass of another shape.
+"""Share of the largest logit of a byte: in float32, two logits closer than this may swap places in
+a pass of another shape.
 
-Passes of 1 and of 8 rows were seen to differ by 2e-5 where logits of six layers of 768 dimensions
-had standard deviation 4, so largest ones of some 13; each of two logits may be off by that.
+Measured: passes of 1 and of 8 rows differed by 2e-5 for a model of six layers of 768 dimensions
+whose logits had standard deviation 4, hence maxima of about 13. Either logit may be off by that.
 """
 
 
 class Scores(NamedTuple):
-    """Logits of some rows, with what greedy search wants to know of each.
+    """Logits of some rows, with what greedy search needs of each.
 
     Attributes:
         logits: (rows, V).
-        best: The id with the largest logit, the first of equals: (rows,).
-        lead: Of that one over the next: (rows,).
-        largest: Absolute value of a logit: (rows,).
+        best: (rows,), the id with the largest logit, the first of equals.
+        lead: (rows,), the difference of the largest and the second largest logit.
+        largest: (rows,), the largest absolute value of a logit.
     """
 
     logits: np.ndarray
@@ -33,7 +33,7 @@ class Scores(NamedTuple):
 
     @classmethod
     def of(cls, logits: np.ndarray) -> "Scores":
-        """Looks at all rows (rows, V) at once."""
+        """Computes the scores of logits (rows, V)."""
         best = logits.argmax(axis=1)[:, None]
         first = np.take_along_axis(logits, best, axis=1)
         others = logits.copy()
@@ -42,7 +42,7 @@ class Scores(NamedTuple):
         return cls(logits, best[:, 0], lead, np.maximum(first[:, 0], -logits.min(axis=1)))
 
     def rows(self, first: int, end: int) -> "Scores":
-        """Those from the first on, without the end."""
+        """The rows from `first` to before `end`."""
         return Scores(*(each[first:end] for each in self))
 
 
@@ -54,30 +54,30 @@ def best(logits: np.ndarray) -> tuple[int, float]:
 def draw(
     logits: np.ndarray, temperature: float, top_p: float, seed: int, position: int
 ) -> tuple[int, float]:
-    """An id drawn with probability softmax(logits / temperature), cut to the nucleus.
+    """Draws an id with probability softmax(logits / temperature), cut to the nucleus.
 
     The noise is a function of seed and position alone (Philox, a counter-based generator), so it
-    does not depend on what else is generated beside it, nor on drafts.
+    depends neither on other requests nor on drafts.
 
     Args:
-        logits: (V,), minus infinity where an id is not allowed.
-        temperature: Above 0.
-        top_p: Only the fewest ids that have this probability together are drawn from (Holtzman et
-            al., 2020); 1 for all.
-        seed: From 0 on, below 2^64.
-        position: Of the id in the text.
+        logits: (V,), minus infinity for ids that are not allowed.
+        temperature: Sampling temperature, above 0.
+        top_p: Probability of the nucleus, the fewest ids that reach it together (Holtzman et al.,
+            2020); 1 for all ids.
+        seed: 0 or more, below 2^64.
+        position: Position of the id in the text.
 
     Returns:
-        The id, and by how much of a logit another one would have to be larger to be drawn; 0 where
-        rounding may decide what belongs to the nucleus.
+        The id, and by how much another logit would have to rise for its id to be drawn instead; 0
+        if rounding may decide what belongs to the nucleus.
     """
     below = logits.astype(np.float64) - logits.max()
-    with np.errstate(over="ignore"):  # at temperatures next to 0 all but the best are at -inf
+    with np.errstate(over="ignore"):  # at temperatures near 0 all but the best are -inf
         scaled = np.where(below < 0, below / temperature, 0.0)
-    # A position has 2^64 blocks of the generator's counter to itself.
+    # Each position has 2^64 blocks of the generator's counter to itself.
     philox = np.random.Philox(key=seed, counter=position << 64)
     uniform = np.random.Generator(philox).random(len(logits))
-    # The largest of logits with Gumbel noise is a draw from their softmax.
+    # The argmax of logits with Gumbel noise is a sample of their softmax.
     noisy = scaled - np.log(-np.log(uniform + 2.0**-54))
     if top_p == 1:
         return int(noisy.argmax()), _lead(noisy) * temperature
@@ -97,9 +97,9 @@ def _lead(values: np.ndarray) -> float:
 
 
 def _nucleus(scaled: np.ndarray, top_p: float, doubt: float) -> tuple[np.ndarray, np.ndarray]:
-    """What is in the nucleus, bool (V,), and of what rounding may decide whether it is.
+    """The ids in the nucleus, and those whose membership rounding may decide, bool (V,) each.
 
-    Each of the logits (V,), over the temperature, may be off by `doubt`.
+    Each scaled logit (V,) may be off by `doubt`.
     """
     order = np.argsort(-scaled, kind="stable")
     weights = np.exp(scaled[order] - scaled[order[0]])

@@ -1,9 +1,9 @@
-"""Products of a weight with few rows, at the speed at which memory is read.
+"""Products of weights with few rows, at the speed at which memory is read.
 
-A decoder pass multiplies every weight with a handful of rows, one for each byte that it looks at.
-Up to a dozen rows that should cost no more than a single one, but on a CPU `F.linear` takes twice
-as long from two rows on: it rearranges the weight for each call. oneDNN takes one that has been
-rearranged beforehand. Measured on two cores with AVX-512, see docs/log.md.
+A decoder pass multiplies every weight with a handful of rows, one for each byte that it computes.
+Up to a dozen rows should cost no more than one, but on a CPU `F.linear` takes twice as long from
+two rows on: it rearranges the weight in every call. oneDNN accepts a weight rearranged beforehand.
+Measured on two cores with AVX-512, see docs/log.md.
 """
 
 from collections.abc import Sequence
@@ -14,17 +14,18 @@ from torch import Tensor, nn
 from kebyt5.models.int8 import Int8Linear, quantize_rows
 from kebyt5.models.linear import Linear
 
-MOST_ROWS = 64
-"""Beyond it, rearranging a weight costs little beside the product."""
+MAX_SKINNY_ROWS = 64
+"""Most rows for which this pays: with more, rearranging costs little compared with the product."""
 
 _ROWS_PACKED_FOR = 8
+"""Rows for which oneDNN chooses the layout of a weight."""
 
 
 class SkinnyLinear:
-    """Applies linear layers to few rows; keeps the rearranged weights, which double their memory.
+    """Applies linear layers to few rows; caches rearranged weights, which doubles their memory.
 
-    Weights must not change meanwhile. A layer that is no plain `nn.Linear`, as with LoRA, does what
-    it does.
+    Weights must not change meanwhile. Layers that are not plain `nn.Linear`, such as LoRA's, are
+    simply called.
     """
 
     def __init__(self) -> None:
@@ -35,7 +36,7 @@ class SkinnyLinear:
         """Maps rows (M, K) to (M, N)."""
         if not isinstance(module, nn.Linear) or type(module) not in (nn.Linear, Linear):
             return module(x)
-        x = x.to(module.weight.dtype)  # T5 keeps some layers in float32 among halves
+        x = x.to(module.weight.dtype)  # T5 keeps some layers of a half-precision model in float32
         if not self._is_skinny(module, x):
             return module(x)
         packed = self._packed.get(module)
@@ -49,7 +50,7 @@ class SkinnyLinear:
         layers = [module for module in modules if isinstance(module, Int8Linear)]
         if len(layers) < len(modules):
             return [self(module, x) for module in modules]
-        # The product itself takes so little that calls count.
+        # The products are so short that the overhead of calls matters.
         joined = self._joined.get(layers[0])
         if joined is None:
             joined = self._joined[layers[0]] = Int8Linear.joined(layers)
@@ -61,7 +62,7 @@ class SkinnyLinear:
         return (
             x.device.type == "cpu"
             and x.dtype == torch.float32
-            and 1 < x.shape[0] <= MOST_ROWS
+            and 1 < x.shape[0] <= MAX_SKINNY_ROWS
             and torch.backends.mkldnn.is_available()
         )
 

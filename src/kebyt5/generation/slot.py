@@ -1,4 +1,4 @@
-"""One request while it is being generated."""
+"""The state of one request while it is being decoded."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -11,7 +11,7 @@ from transformers import PreTrainedConfig
 from kebyt5.generation.cache import SlotCache
 from kebyt5.generation.constraints.constraint import ConstraintError, forced
 from kebyt5.generation.drafts import CopyDraft, Habits, Price
-from kebyt5.generation.request import Finish, Generated, Generation, Statistics, TextStream
+from kebyt5.generation.request import Finish, Generated, GenerationStatistics, Request, TextStream
 from kebyt5.generation.sampling import DOUBT, TIE, Scores, best, draw
 from kebyt5.models.tokenization_kebyt5 import EOS
 
@@ -20,16 +20,16 @@ class Slot:
     """Output, constraint state and drafts of one request, between the passes of the decoder.
 
     Args:
-        request: What is asked.
+        request: The request to decode.
         cache: Its keys and values.
-        config: Of the model: with which id its decoder starts, and how many it knows.
-        habits: What drafts have learnt from other requests.
-        plain: Of input ids and output ids, the logits (V,) that plain generation has behind each
-            output id in turn; they decide where the lead of an id is no more than rounding. None
-            where rounding may decide.
+        config: Configuration of the model, for the start id and the vocabulary size.
+        habits: What drafts have learned from other requests.
+        plain: Maps input ids and output ids to the logits (V,) of plain generation after each
+            output id. They decide where an id's lead is within rounding; with None, rounding may.
 
     Attributes:
-        in_doubt: Whether the next id waits for `reread`; no pass is planned meanwhile.
+        in_doubt: Whether the next id is open until `reread` settles it; `plan` must not be called
+            before.
 
     Raises:
         ConstraintError: The constraint leaves nothing to generate.
@@ -37,7 +37,7 @@ class Slot:
 
     def __init__(
         self,
-        request: Generation,
+        request: Request,
         cache: SlotCache,
         config: PreTrainedConfig,
         habits: Habits,
@@ -45,7 +45,7 @@ class Slot:
     ) -> None:
         self.request = request
         self.cache = cache
-        self.statistics = Statistics()
+        self.statistics = GenerationStatistics()
         self.finish: Finish | None = None
         options = request.options
         self._options = options
@@ -59,24 +59,24 @@ class Slot:
         self.in_doubt = False
         self._plain: Iterator[np.ndarray] | None = None
         if plain:
-            # Reads the output as it grows, as far as it is asked for.
+            # Lazy: reads the output as it grows, as far as logits are asked for.
             beginning = [config.decoder_start_token_id]
             self._plain = plain(request.input_ids, chain(beginning, self._output))
-        self._reread = 0  # ids, the start among them
+        self._reread = 0  # ids read by plain generation, the start id included
         self._vocabulary = config.vocab_size
         self._pending = [config.decoder_start_token_id]  # not in the cache yet
         self._draft: list[int] = []
         self._masks: Sequence[np.ndarray | None] = []
-        self._ahead: list[Any] = []  # states of the constraint behind each id of the draft
-        self._guessed = 0  # ids at the beginning of the draft that are a guess
-        self._sure = 0  # ids of the draft without a choice
-        self._said = 0  # ids of the output that were handed on
-        self._piece = ""  # of the text, likewise waiting
+        self._ahead: list[Any] = []  # state of the constraint after each id of the draft
+        self._guessed = 0  # ids at the beginning of the draft that are guessed
+        self._sure = 0  # ids of the draft that are forced
+        self._said = 0  # ids of the output already handed on
+        self._piece = ""  # text not handed on yet
         self._take_forced()
         self._hand_on()
 
     def plan(self, price: Price) -> list[int]:
-        """The ids to feed in the next pass: what is not in the cache yet, then a draft."""
+        """Returns the ids to feed in the next pass: those not yet in the cache, then a draft."""
         room = self._options.max_new_bytes - len(self._output) - 1
         guess: list[int] = []
         if self._drafts and room > 0:
@@ -92,14 +92,14 @@ class Slot:
 
     @property
     def choices(self) -> int:
-        """How many of the planned ids, the last ones, need logits."""
+        """How many of the planned ids need logits, counted from the last."""
         return len(self._draft) + 1
 
     def accept(self, scores: Scores) -> None:
-        """Takes as many ids as the draft was right, and one more.
+        """Appends the ids of the draft that were right, and one more.
 
         Args:
-            scores: Of as many rows as there are `choices`.
+            scores: Scores of the last `choices` planned ids.
         """
         self.statistics.passes += 1
         self.statistics.rows += len(self._pending) + len(self._draft)
@@ -109,7 +109,7 @@ class Slot:
         self._take(scores, DOUBT if self._plain else 0.0)
 
     def reread(self) -> None:
-        """Reads one more id as plain generation does; the last one tells what was in doubt."""
+        """Feeds one more output id through plain generation; the last settles the open choice."""
         assert self._plain is not None
         logits = next(self._plain)
         self._reread += 1
@@ -119,14 +119,14 @@ class Slot:
             self._take(Scores.of(logits[None]))
 
     def end(self, finish: Finish) -> Generated:
-        """The text as it is, for the reason given."""
+        """Ends the text for the given reason."""
         self.request.emit(self._text.close(cut=finish not in ("eos", "stop")))
         return Generated(self._text.text, self._output, finish, self.statistics)
 
     def _take(self, scores: Scores, doubt: float = 0.0) -> None:
-        """Takes ids by their scores up to the first that the draft has not guessed.
+        """Appends ids by their scores, up to the first that the draft did not guess.
 
-        One whose lead is below `doubt`, a share of the largest logit, is left open.
+        An id whose lead is below `doubt`, as a share of the largest logit, is left open.
         """
         self.in_doubt = False
         right = 0
@@ -143,7 +143,8 @@ class Slot:
             guessed = row < len(self._draft) and chosen == self._draft[row]
             if only is not None:
                 self.statistics.forced += 1
-                self.statistics.proposed_forced += row == len(self._draft)  # had no place in it
+                # Not counted yet if there was no place for it in the draft.
+                self.statistics.proposed_forced += row == len(self._draft)
             elif guessed:
                 self.statistics.copied += 1
             else:
@@ -156,7 +157,7 @@ class Slot:
         if self._drafts:
             self._drafts.learn(self._guessed, min(right, self._guessed))
         if self.in_doubt:
-            # The cache has all ids; only the choice that is open is left.
+            # The cache holds all ids; only the open choice is left.
             self._pending, self._draft, self._ahead, self._guessed = [], [], [], 0
             self._masks = self._masks[right : right + 1]
         else:
@@ -165,13 +166,13 @@ class Slot:
         self._hand_on()
 
     def _draft_allowed(self, guess: list[int], room: int) -> None:
-        """Makes the draft of a guess and of forced ids, as far as the constraint allows them."""
+        """Makes a draft of guessed and forced ids, as far as the constraint allows the guess."""
         constraint, state = self._constraint, self._state
         assert constraint is not None
         self._draft, self._ahead, self._guessed, self._sure = [], [], 0, 0
         masks = [self._allowed(state)]
         guessed = iter(guess)
-        # A dead end ahead is an error only if the model goes there.
+        # A dead end ahead is an error only if the model gets there.
         while len(self._draft) < room and masks[-1].any():
             only = forced(masks[-1])
             following = next(guessed, None)
@@ -198,12 +199,15 @@ class Slot:
         self._masks = masks
 
     def _allowed(self, state: Any) -> np.ndarray:
-        """What the constraint allows, of the ids that the model has."""
+        """The mask of the constraint, cut to the ids of the model."""
         assert self._constraint is not None
         return self._constraint.allowed(state)[: self._vocabulary]
 
     def _choose(self, scores: Scores, row: int, mask: np.ndarray | None) -> tuple[int, float]:
-        """An id, and its lead over the next one in logits, or less than that and beyond doubt."""
+        """Chooses an id; returns it and its lead over the next logit.
+
+        The lead may be understated where it is beyond doubt anyway.
+        """
         if self._options.temperature == 0:
             chosen, lead = int(scores.best[row]), float(scores.lead[row])
             is_beyond_doubt = lead >= max(TIE, DOUBT * scores.largest[row])
@@ -221,7 +225,7 @@ class Slot:
         return draw(logits, options.temperature, options.top_p, options.seed, position)
 
     def _append(self, byte_id: int, ahead: Sequence[Any] = ()) -> None:
-        """Adds an id to the output; `ahead` has the state behind it, where a draft knows it."""
+        """Adds an id to the output; `ahead` holds the state after it if the draft knows it."""
         self._output.append(byte_id)
         self._piece += self._text.feed([byte_id])
         if self._text.stopped:
@@ -230,21 +234,21 @@ class Slot:
             self.finish = "eos"
         else:
             if self._constraint:
-                # A grammar would have to find the way to an equal state anew.
+                # Reuse the state: a grammar would have to parse its way to an equal one.
                 (self._state,) = ahead or (self._constraint.advance(self._state, byte_id),)
             if len(self._output) == self._options.max_new_bytes:
                 self.finish = "length"
                 self._end_if_whole()
 
     def _end_if_whole(self) -> None:
-        """Ends a text at the limit as a whole one, where nothing could follow it anyway."""
+        """Ends a text at the limit as complete if only the end of sequence could follow."""
         if self._constraint:
             with suppress(ConstraintError):
                 if forced(self._allowed(self._state)) == EOS:
                     self._append_forced(EOS)
 
     def _take_forced(self) -> None:
-        """Appends what the constraint leaves no choice about; the next pass decodes it."""
+        """Appends the ids that the constraint forces; the next pass decodes them."""
         while self._constraint and not self.finish:
             only = forced(self._allowed(self._state))
             if only is None:
@@ -258,7 +262,7 @@ class Slot:
         self.statistics.proposed_forced += 1
 
     def _hand_on(self) -> None:
-        """Tells the reader and the drafts what is new."""
+        """Passes what is new to the reader and the drafts."""
         if self._drafts:
             self._drafts.extend(self._output[self._said :])
         self._said = self.request.size = len(self._output)

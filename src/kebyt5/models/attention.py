@@ -1,4 +1,4 @@
-r"""Attention of T5 in linear memory, over sequences that lie one behind the other.
+r"""T5's attention in linear memory, over concatenated sequences.
 
 A batch is one long row of tokens without padding; `Pairs` says where in it the sequences begin
 and end, and attention is block-diagonal: each sequence sees itself, or its own encoder states.
@@ -6,12 +6,12 @@ and end, and attention is block-diagonal: each sequence sees itself, or its own 
 T5 adds to the score of query i and key j a number $t_{j-i}$ that depends on their distance. With
 the keys in reverse order, j' = n - 1 - j, that is a Hankel matrix: its entry depends on i + j',
 so a table of 2n - 1 numbers, read with strides (1, 1), is the n x n matrix, and neither the bias
-nor a mask for causality is ever stored. Nothing of size n x n is kept for the gradient either.
-The backward pass computes the scores once more, a block of rows at a time that fits in cache,
-and gathers the gradient of the table as the sums over anti-diagonals of each block.
+nor a mask for causality is ever stored. Nothing of size n x n is saved for the gradient either.
+The backward pass recomputes the scores, one block of rows at a time that fits into the cache,
+and sums the anti-diagonals of each block into the gradient of the table.
 
-On CUDA, fused kernels of `flex_attention` do the same with the table as `score_mod` and the
-sequences as block mask.
+On CUDA, the fused kernels of `flex_attention` do the same, with the table as `score_mod` and the
+sequences as a block mask.
 """
 
 from functools import cache, lru_cache
@@ -26,24 +26,24 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 from transformers.models.t5.modeling_t5 import T5Attention, eager_attention_forward
 
-from .fused import dropped_share, kept, without_autocast
+from .fused import dropout_mask, dropped_share, without_autocast
 from .int8 import linear_each
 
 BLOCKWISE = "blockwise"
 """The name of this attention, for `attn_implementation`."""
 
 TILE = 2**20
-"""Scores computed at a time in the backward pass: some megabytes, which caches hold."""
+"""Scores computed at a time in the backward pass: a few megabytes, to fit into the cache."""
 
 
 class Pairs(NamedTuple):
-    """How many tokens each sequence of a packed batch has, as queries and as keys."""
+    """Numbers of queries and of keys of each sequence in a packed batch."""
 
     queries: tuple[int, ...]
     keys: tuple[int, ...]
 
     def slices(self) -> list[tuple[slice, slice]]:
-        """Where each sequence stands among all queries and all keys."""
+        """The slices of all queries and of all keys that belong to each sequence."""
         slices, query, key = [], 0, 0
         for queries, keys in zip(*self, strict=True):
             slices.append((slice(query, query + queries), slice(key, key + keys)))
@@ -52,7 +52,7 @@ class Pairs(NamedTuple):
 
 
 class Segments(NamedTuple):
-    """What a packed stack tells its attention layers."""
+    """Where the sequences of a packed batch are, for self-attention and for cross-attention."""
 
     own: Pairs
     encoder: Pairs | None = None
@@ -76,7 +76,7 @@ class BlockwiseAttention(torch.autograd.Function):
         pairs: Pairs,
         rate: float,
     ) -> Tensor:
-        """Attends, with fused kernels where nothing is dropped."""
+        """Attends, with fused kernels where there is no dropout."""
         ctx.pairs, ctx.rate = pairs, rate
         # Dropout is drawn again in the backward pass, from the same seed.
         ctx.seed = int(torch.randint(2**62, ()).item()) if rate else 0
@@ -92,7 +92,7 @@ class BlockwiseAttention(torch.autograd.Function):
                     continue
                 for block, scores in _blocks(q, k):
                     _probabilities(q[:, block], k, bias, block, scores)
-                    scores.mul_(kept(scores.shape, rate, generator))
+                    scores.mul_(dropout_mask(scores.shape, rate, generator))
                     out[:, block] = torch.bmm(scores, v)
             if rate:
                 output.div_(1 - dropped_share(rate))
@@ -108,13 +108,14 @@ class BlockwiseAttention(torch.autograd.Function):
         grad_query, grad_key, grad_value = map(torch.empty_like, (query, key, value))
         grad_table = None if table is None else torch.zeros_like(table)
         with without_autocast(query):
-            along = (grad * output).sum(dim=-1).t()[:, :, None]  # (H, N, 1)
+            # (H, N, 1): rowsum(dO * O), as in FlashAttention
+            delta = (grad * output).sum(dim=-1).t()[:, :, None]
             if ctx.rate:
                 grad = grad / (1 - dropped_share(ctx.rate))
             for rows, columns in ctx.pairs.slices():
                 q, k, v, bias = _heads(query[rows], key[columns], value[columns], table)
                 parts = _backward(
-                    (q, k, v, bias), grad[rows].transpose(0, 1), along[:, rows], ctx.rate, generator
+                    (q, k, v, bias), grad[rows].transpose(0, 1), delta[:, rows], ctx.rate, generator
                 )
                 grad_query[rows] = parts[0].transpose(0, 1)
                 for whole, part in ((grad_key, parts[1]), (grad_value, parts[2])):
@@ -128,7 +129,10 @@ class BlockwiseAttention(torch.autograd.Function):
 def _heads(
     query: Tensor, key: Tensor, value: Tensor, table: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """One sequence as (H, n, d) each, and its bias (H, n, m) for keys in reverse order."""
+    """One sequence's query, key and value (H, n, d), and its bias (H, n, n).
+
+    With a bias, the keys and values are in reverse order.
+    """
     query, key, value = (x.transpose(0, 1) for x in (query, key, value))
     if table is None:
         return query, key, value, None
@@ -139,7 +143,7 @@ def _heads(
 
 
 def _table_start(table: Tensor, n: int) -> int:
-    """Where in the table the bias of a sequence of length n begins."""
+    """The column of the table at which the bias of a sequence of length n begins."""
     return (table.shape[1] + 1) // 2 - n
 
 
@@ -150,7 +154,7 @@ def _fused(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Te
 
 
 def _blocks(query: Tensor, key: Tensor) -> list[tuple[slice, Tensor]]:
-    """Blocks of query rows, each with room (H, rows, m) for its scores."""
+    """Blocks of query rows, each with a buffer (H, rows, m) for its scores."""
     heads, n, _ = query.shape
     m = key.shape[1]
     rows = min(n, max(16, TILE // max(1, heads * m)))
@@ -174,11 +178,11 @@ def _probabilities(
 def _backward(
     inputs: tuple[Tensor, Tensor, Tensor, Tensor | None],
     grad: Tensor,
-    along: Tensor,
+    delta: Tensor,
     rate: float,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of one sequence's heads (H, n, d), (H, m, d) twice, and of its table."""
+    """One sequence's gradients of query (H, n, d), key and value (H, m, d), and table."""
     query, key, value, bias = inputs
     heads, n, _ = query.shape
     m = key.shape[1]
@@ -188,17 +192,17 @@ def _backward(
     for block, scores in _blocks(query, key):
         rows = scores.shape[1]
         _probabilities(query[:, block], key, bias, block, scores)
-        # Row r of these gradients stands r places to the right, so that what belongs to one
-        # entry of the table stands in one column.
+        # Row r of these gradients is shifted r places to the right, so that each column holds
+        # what belongs to one entry of the table.
         skewed = scores.new_zeros(heads, rows, m + rows)
         grads = skewed.as_strided((heads, rows, m), (rows * (m + rows), m + rows + 1, 1))
         grads.baddbmm_(grad[:, block], value.transpose(1, 2), beta=0)
         if rate:
-            dropped = scores * kept(scores.shape, rate, generator)
-            grads.mul_(dropped).addcmul_(scores, along[:, block], value=-1)
+            dropped = scores * dropout_mask(scores.shape, rate, generator)
+            grads.mul_(dropped).addcmul_(scores, delta[:, block], value=-1)
         else:
             dropped = scores
-            grads.sub_(along[:, block]).mul_(scores)
+            grads.sub_(delta[:, block]).mul_(scores)
         grad_value.baddbmm_(dropped.transpose(1, 2), grad[:, block])
         grad_query[:, block] = torch.bmm(grads, key)
         grad_key.baddbmm_(grads.transpose(1, 2), query[:, block])
@@ -216,17 +220,17 @@ def _compiled_flex_attention() -> Any:
 
 
 class Documents(NamedTuple):
-    """Packed sequences as `flex_attention` wants them; all of these lie on its device."""
+    """Packed sequences as `flex_attention` takes them, on its device."""
 
     block_mask: Any
-    query_of: Tensor  # (N,), which sequence a query belongs to
-    key_of: Tensor  # (K,)
+    query_of: Tensor  # (N,), the sequence of each query
+    key_of: Tensor  # (K,), the sequence of each key
     query_starts: Tensor  # (sequences,), where each begins
     key_starts: Tensor
 
 
-@lru_cache(maxsize=4)  # all layers of a step share them
-@torch.inference_mode(False)  # and a step that trains may come after one that does not
+@lru_cache(maxsize=4)  # all layers of a step share one
+@torch.inference_mode(False)  # as a training step may reuse it
 def _documents(pairs: Pairs, device: torch.device) -> Documents:
     from torch.nn.attention.flex_attention import create_block_mask
 
@@ -243,9 +247,9 @@ def _documents(pairs: Pairs, device: torch.device) -> Documents:
 def flex_attention(
     query: Tensor, key: Tensor, value: Tensor, table: Tensor | None, pairs: Pairs
 ) -> Tensor:
-    """What `BlockwiseAttention` computes without dropout, by the kernels of `flex_attention`.
+    """Computes `BlockwiseAttention` without dropout by the kernels of `flex_attention`.
 
-    They are compiled on CUDA and an uneconomical reference elsewhere.
+    On CUDA they are compiled; elsewhere PyTorch's slow reference runs.
     """
     from torch.nn.attention.flex_attention import flex_attention as reference
 
@@ -256,7 +260,7 @@ def flex_attention(
         own_i = i - documents.query_starts[documents.query_of[i]]
         own_j = j - documents.key_starts[documents.key_of[j]]
         longest = (table.shape[1] + 1) // 2
-        # Of other sequences' keys the distance may be any; the mask leaves them out.
+        # For keys of other sequences, which the mask excludes, the distance may be any.
         return score + table[head, (longest - 1 - own_j + own_i).clamp(0, table.shape[1] - 1)]
 
     attend = _compiled_flex_attention() if query.is_cuda else reference
@@ -272,7 +276,7 @@ def flex_attention(
 def reference_attention(
     query: Tensor, key: Tensor, value: Tensor, table: Tensor | None, pairs: Pairs, rate: float
 ) -> Tensor:
-    """The same by general kernels, sequence by sequence, with dropout: for other devices."""
+    """Computes `BlockwiseAttention` by PyTorch's own kernels, one sequence at a time."""
     outputs = []
     for rows, columns in pairs.slices():
         q, k, v, bias = _heads(query[rows], key[columns], value[columns], table)
@@ -287,10 +291,10 @@ def reference_attention(
 def attend(
     query: Tensor, key: Tensor, value: Tensor, table: Tensor | None, pairs: Pairs, rate: float
 ) -> Tensor:
-    """Attention of packed sequences by what serves their device best; see `BlockwiseAttention`."""
+    """Computes `BlockwiseAttention` by the fastest implementation for the device."""
     dtype = query.dtype
     if query.device.type == "cpu":
-        # Half precision is stored, not computed with: this processor would be slower for it.
+        # On a CPU half precision is for storage only; computing in it would be slower.
         compute = torch.promote_types(dtype, torch.float32)
         inputs = [None if x is None else x.to(compute) for x in (query, key, value, table)]
         return BlockwiseAttention.apply(*inputs, pairs, rate).to(dtype)
@@ -301,7 +305,7 @@ def attend(
 
 
 class ByteAttention(T5Attention):
-    """`T5Attention` that attends block-diagonally where its stack is packed."""
+    """`T5Attention` that attends block-diagonally if its stack is packed."""
 
     def forward(
         self,
@@ -312,7 +316,7 @@ class ByteAttention(T5Attention):
         segments: Segments | None = None,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Maps packed states (1, N, D) to (1, N, D); without `segments` it is `T5Attention`.
+        """Maps packed states (1, N, D) to (1, N, D); without `segments` runs `T5Attention`.
 
         In a packed stack `position_bias` is the table of `BlockwiseAttention`.
         """
@@ -341,7 +345,7 @@ class ByteAttention(T5Attention):
         return self.o(output.reshape(1, -1, self.inner_dim)), position_bias, None
 
     def bias_table(self, n: int, device: torch.device) -> Tensor:
-        """The bias of n - 1 positions after a query, down to n - 1 before it: (H, 2n - 1)."""
+        """The bias (H, 2n - 1) by distance, from n - 1 positions after a query to n - 1 before."""
         distance = torch.arange(n - 1, -n, -1, device=device)
         buckets = self._relative_position_bucket(
             distance,
@@ -363,7 +367,10 @@ def blockwise_attention_forward(
     attention_mask: Tensor | None,
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """Where a stack is not packed, with a cache for example: sdpa, or eager for attentions."""
+    """Attends in stacks that are not packed, e.g. with a cache.
+
+    Uses PyTorch's fused attention, or the eager one if attentions are asked for.
+    """
     if not kwargs.get("output_attentions"):
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     if attention_mask is None and module.is_causal and query.shape[2] > 1:

@@ -1,4 +1,4 @@
-"""Products with banded matrices over one long sequence, whose rows are vectors or table entries."""
+"""Products of banded matrices with one long sequence of vectors or of table lookups."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 CHUNK = 256
-"""Rows of the sequence made at a time from tables: with D = 1536 one megabyte, for the cache."""
+"""Rows looked up at a time: 1.5 MB with D = 1536, to fit into the cache."""
 
 
 def windows(x: Tensor, count: int, width: int, step: int) -> Tensor:
@@ -61,10 +61,10 @@ class BandedProduct(torch.autograd.Function):
 
 
 class BandedLookup(torch.autograd.Function):
-    """`BandedProduct` with x_t = sum over k of table[k, ids[t + k]], which is never held whole.
+    """`BandedProduct` with x_t = sum over k of table[k, ids[t + k]]; x is never stored whole.
 
-    Table is (K, V, D), ids has K - 1 entries more than the sequence has rows. A stretch of
-    tiles at a time, rows are gathered, multiplied and forgotten; the backward pass gathers them
+    `table` is (K, V, D), and `ids` has K - 1 entries more than the sequence has rows. Rows are
+    gathered, multiplied and dropped for a few tiles at a time; the backward pass gathers them
     again. An embedding followed by a depthwise convolution is such a sum.
     """
 

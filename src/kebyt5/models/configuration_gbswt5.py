@@ -1,4 +1,4 @@
-"""Configuration of GBST-KEByT5: T5 with gradient-based subword tokenization (GBST) in front."""
+"""Configuration of GBST-KEByT5: T5 after gradient-based subword tokenization (GBST)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,23 +6,22 @@ from typing import Any
 from transformers import T5Config
 
 PUBLISHED_DEFAULT_BLOCKS = (1, 2, 3, 4, 6, 9)
-"""What a published config.json means when it names no blocks at all."""
+"""Blocks of a published config.json that names none."""
 
 
 class GBSWT5Config(T5Config):
     r"""A `T5Config` with the parameters of GBST, read from published `config.json` files as is.
 
-    Unlike `T5Config` of Transformers 5, which ties every embedding whatever it is given, this
-    class keeps `tie_word_embeddings`. As in T5, the decoder's output is scaled by
+    `T5Config` of Transformers 5 ties every embedding whatever it is given; this class respects
+    `tie_word_embeddings`. As in T5, the decoder's output is scaled by
     $d_{model}^{-1/2}$ exactly when `lm_head` is tied.
 
     Attributes:
         subword_blocks: Candidate blocks, each a size or a pair of size and offset, as
             `[[1, 0], [2, 0], [3, 0], [6, 0], [9, 0]]`; offsets are smaller than their size.
-        max_subword_block_size: Stands for the blocks 1, 2, … up to this size where
-            `subword_blocks` is not given; otherwise it has to be their largest size.
-        downsample_factor: How many bytes are pooled to one encoder position, 1 to the largest
-            block size.
+        max_subword_block_size: Largest block size. Without `subword_blocks` the blocks are 1, 2, …
+            up to it.
+        downsample_factor: Bytes pooled to one encoder position, 1 to the largest block size.
         score_consensus_attn: Whether block scores attend to each other (Charformer, eq. 5).
         gbst_batchnorm: Whether the positional convolution is followed by batch normalization.
         z_loss: Weight of the mean squared log partition function that is added to the loss.
@@ -59,7 +58,7 @@ class GBSWT5Config(T5Config):
         """The candidate blocks as pairs of size and offset.
 
         Raises:
-            ValueError: `subword_blocks` holds something else than sizes and pairs.
+            ValueError: `subword_blocks` holds something other than sizes and pairs.
         """
         sizes: Sequence[Any] = PUBLISHED_DEFAULT_BLOCKS
         if self.subword_blocks is not None:
@@ -69,7 +68,7 @@ class GBSWT5Config(T5Config):
         blocks = [block if isinstance(block, list | tuple) else (block, 0) for block in sizes]
         for block in blocks:
             if len(block) != 2 or any(type(number) is not int for number in block):
-                raise ValueError(f"subword_blocks: {block} is no size and offset in bytes")
+                raise ValueError(f"subword_blocks: {block} is not a size and offset in bytes")
         return tuple((size, offset) for size, offset in blocks)
 
     def _check_blocks(self) -> None:

@@ -24,14 +24,15 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 DEGREE = 6
+"""Degree of the polynomial in place of exp."""
 
 
 def monomial_count(blocks: int) -> int:
-    """How many monomials of `DEGREE` or less there are in blocks - 1 variables."""
+    """Number of monomials of degree `DEGREE` or less in blocks - 1 variables."""
     return math.comb(blocks - 1 + DEGREE, DEGREE)
 
 
-# Cached as arrays: a tensor made under inference or fake-tensor mode would stay one of these.
+# Cached as arrays: a tensor made in inference or fake-tensor mode would keep that mode.
 @lru_cache
 def _coordinates(blocks: int) -> NDArray[np.float32]:
     """An orthonormal basis (M - 1, M) of the vectors whose entries sum to zero."""
@@ -41,8 +42,8 @@ def _coordinates(blocks: int) -> NDArray[np.float32]:
 
 @lru_cache
 def _coefficients(blocks: int) -> NDArray[np.float32]:
-    """What each monomial is weighed by, so that their products add up to exp(y · y')."""
-    low = -1 / blocks  # the least y · y', where two distributions exclude each other
+    """The weight of each monomial with which their products add up to exp(y · y')."""
+    low = -1 / blocks  # the smallest y · y', of two disjoint distributions
     fit = chebyshev.Chebyshev.interpolate(np.exp, DEGREE, domain=[low, low + 1])
     powers = polynomial.Polynomial(fit.convert(kind=polynomial.Polynomial).coef).coef
     weights = []
@@ -73,11 +74,11 @@ def _next_exponents(
 
 
 def monomials(y: Tensor) -> Tensor:
-    """All monomials of `DEGREE` or less of (V, L), each once: (F, L).
+    """All monomials of degree `DEGREE` or less in V variables: maps (V, L) to (F, L).
 
-    Those of one degree are ordered by their last variable, so that variable i times the
-    monomials of the degree before up to last variable i, a leading slice, gives those of the
-    next degree whose last variable is i.
+    The monomials of one degree are ordered by their last variable. Those of the next degree whose
+    last variable is i are variable i times a leading slice of the previous degree: the monomials
+    whose last variable is at most i.
     """
     previous = torch.ones_like(y[:1])
     levels, ends = [previous], [1] * len(y)
@@ -102,7 +103,7 @@ def _consensus(p: Tensor, keys: Tensor) -> Tensor:
 class PolynomialConsensus(torch.autograd.Function):
     """Consensus of (B, L, M) over the positions where keys (B, L) is 1, example by example.
 
-    The backward pass computes an example's monomials again instead of keeping them.
+    The backward pass recomputes an example's monomials instead of storing them.
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Making checkpoints from checkpoints: GBST put in front of a plain model, hub folders."""
+"""Converts checkpoints: puts GBST in front of a plain model, exports folders for the hub."""
 
 import json
 import os
@@ -50,28 +50,29 @@ def add_gbst(
 ) -> GBSWT5ForConditionalGeneration:
     """Puts GBST in front of a plain model's encoder; every other tensor is copied.
 
-    GBST starts as mean pooling of `downsample_factor` bytes, so the encoder sees vectors it
-    knows from the first step on.
+    GBST starts as mean pooling of `downsample_factor` bytes, so that the encoder reads familiar
+    vectors from the first step on.
 
     Args:
         model: A ByT5 or KEByT5 model.
         blocks: Candidate blocks, sizes or pairs of size and offset.
         downsample_factor: Bytes per encoder position.
-        seed: Decides the noise that GBST's parameters start with.
+        seed: Seed of the noise in GBST's initial parameters.
 
     Raises:
-        ValueError: `model` has GBST already, or blocks and factor contradict each other.
+        ValueError: `model` is not a plain T5, has GBST already, or the blocks contradict the
+            factor.
     """
     if isinstance(model.config, GBSWT5Config):
         raise ValueError("the model has GBST already")
     if not isinstance(model, T5ForConditionalGeneration):
-        raise ValueError(f"{type(model).__name__} is no T5 with encoder, decoder and lm_head")
+        raise ValueError(f"{type(model).__name__} is not a T5 with encoder, decoder and lm_head")
     shape = {
         key: value
         for key, value in model.config.to_dict().items()
         if key in T5Config().to_dict() and key not in ("model_type", "architectures")
     }
-    # Where T5Config of Transformers forgets what it was told of the tie, this flag knows.
+    # T5Config forgets whether embeddings were to be tied; this flag remembers.
     shape["tie_word_embeddings"] = model.config.scale_decoder_outputs
     config = GBSWT5Config(
         **shape, subword_blocks=list(blocks), downsample_factor=downsample_factor, z_loss=0.0
@@ -91,7 +92,7 @@ def add_gbst(
 
 @torch.no_grad()
 def _start_as_mean_pooling(gbst: GBST) -> None:
-    """Lets X be the embedding plus a little noise from the bytes ahead."""
+    """Makes X the embedding plus a little noise from the bytes ahead."""
     weight = gbst.convolution.convol.weight
     weight *= 0.02
     weight[:, 0, 0] += 1
@@ -100,25 +101,25 @@ def _start_as_mean_pooling(gbst: GBST) -> None:
 def export(model: PreTrainedModel, directory: str | os.PathLike[str]) -> None:
     """Writes a folder for the hub that needs nothing but Transformers to load.
 
-    A GBST model brings its own code along, for `trust_remote_code=True`; a plain one is a T5
-    to Transformers and needs none.
+    A GBST model ships its own code, for `trust_remote_code=True`; a plain one is a T5 to
+    Transformers and needs none.
 
     Args:
-        model: What to write.
-        directory: An empty folder (see `kebyt5.output.make_output_folder`) or one to make.
+        model: The model to export.
+        directory: An empty folder (see `kebyt5.output.make_output_folder`) or a new one.
 
     Raises:
-        ValueError: A plain model with weights of eight bits, which T5 of Transformers cannot have.
+        ValueError: A plain model has int8 weights, which T5 of Transformers cannot load.
     """
     if getattr(model.config, "int8", False) and not isinstance(model.config, GBSWT5Config):
         raise ValueError(
-            "its weights have eight bits, which Transformers would read as numbers of their own;"
+            "its weights are int8, which T5 of Transformers would take for plain numbers;"
             " export the checkpoint that it was made of"
         )
     directory = Path(directory)
     model.save_pretrained(directory)
     ByteTokenizer().save_pretrained(directory)
-    # Without trust_remote_code the tokenizer of Transformers serves: it gives the same ids.
+    # Without trust_remote_code the tokenizer of Transformers is used; it gives the same ids.
     tokenizer_changes: dict[str, Any] = {"tokenizer_class": "ByT5Tokenizer"}
     config_changes: dict[str, Any] = {"architectures": ["T5ForConditionalGeneration"]}
     if isinstance(model.config, GBSWT5Config):

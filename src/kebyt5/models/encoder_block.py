@@ -1,8 +1,8 @@
-"""A block of an encoder in one call, with weights of eight bits or plain float32.
+"""An encoder block in one compiled call, with int8 or float32 weights.
 
-Between products of eight bits, and in a small model between any, everything is small: a norm, a
-rounding, a gate take longer to call and to write to memory than to compute. `csrc/encoder.c` and
-`csrc/encoder_float.c` compute each where its input still lies in the cache.
+Between int8 products, and in a small model between any products, the operations are small: a norm,
+a rounding or a gate takes longer to call and to write to memory than to compute. `csrc/encoder.c`
+and `csrc/encoder_float.c` compute each while its input is still in the cache.
 """
 
 import ctypes
@@ -29,13 +29,13 @@ from .int8 import Int8Linear
 from .linear import Linear
 from .native import Panels, PanelsStructure, call, use_native
 
-FEWEST_ROWS = 32
-"""Positions from which on a block of float32 is one call, for which its weights are turned."""
+MIN_BLOCK_ROWS = 32
+"""Fewest positions for which the float32 kernel, which transposes its weights, is faster."""
 
 
-# Of the same name as the original, by which FSDP and device maps find the layers of a model.
+# Named like the original: FSDP and device maps find the layers of a model by this name.
 class T5Block(modeling_t5.T5Block):
-    """A block that is one call where it is an encoder's, packed and without a gradient to come."""
+    """`T5Block` that runs as one call in a packed encoder without gradients."""
 
     _kernel: "_Kernel | None" = None
 
@@ -48,7 +48,7 @@ class T5Block(modeling_t5.T5Block):
         segments: Segments | None = None,
         **options: Any,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """As in Transformers; see `ByteAttention` for `segments` and `position_bias`."""
+        """Computes what Transformers' block does; see `ByteAttention` for the packed arguments."""
         if segments is None:
             return super().forward(hidden_states, attention_mask, position_bias, *others, **options)
         kernel = self._fitting_kernel(hidden_states, segments)
@@ -64,25 +64,25 @@ class T5Block(modeling_t5.T5Block):
         return kernel(hidden_states, position_bias, segments), position_bias, None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leaves out the kernel, which a copy makes anew: it has addresses of this process."""
+        """Leaves out the kernel, which holds addresses of this process; a copy makes its own."""
         return {name: value for name, value in self.__dict__.items() if name != "_kernel"}
 
     def _apply(self, *arguments: Any, **options: Any) -> Any:
-        self._kernel = None  # which would keep the weights of before
+        self._kernel = None  # it holds the old weights
         return super()._apply(*arguments, **options)
 
     def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:
         super()._load_from_state_dict(*arguments, **options)
-        self._kernel = None  # which joins weights that are about to change
+        self._kernel = None  # it holds a copy of weights that have changed
 
     def _fitting_kernel(self, states: Tensor, segments: Segments) -> "_Kernel | None":
-        """What computes this block in one call; None where something would be left out."""
+        """The kernel of this block; None if it would not compute all that the modules do."""
         if self.is_decoder or self.training or not use_native(states):
             return None
         kernel = self._kernel
         if kernel is None or not kernel.is_current(self):
             parts = _Parts.of(self)
-            if parts is None:  # for now: a hook may leave again
+            if parts is None:  # for now: a hook may be removed again
                 return None
             kernel = self._kernel = _Kernel(parts)
         if is_hooked(self) or not kernel.takes(states.shape[1]):
@@ -92,7 +92,7 @@ class T5Block(modeling_t5.T5Block):
 
 
 class _Parts(NamedTuple):
-    """The modules of a block whose linear layers are all of eight bits, or all plain."""
+    """The modules of a block whose linear layers are all int8 or all plain."""
 
     norms: tuple[T5LayerNorm, T5LayerNorm]
     projections: tuple[Any, Any, Any]
@@ -102,7 +102,7 @@ class _Parts(NamedTuple):
 
     @classmethod
     def of(cls, block: modeling_t5.T5Block) -> "_Parts | None":
-        """None where one of them is another, or they do not fit each other."""
+        """Reads them from a block; None if any has another type or their shapes disagree."""
         first, second = block.layer
         if type(first) is not T5LayerSelfAttention or type(second) is not T5LayerFF:
             return None
@@ -120,7 +120,11 @@ class _Parts(NamedTuple):
             (block.layer, first, second, attention, inner, *_idle(block)),
             attention.key_value_proj_dim,
         )
-        is_fit = parts._are_fit() and parts._have_shapes() and not any(map(_is_busy, parts.modules))
+        is_fit = (
+            parts._are_fit()
+            and parts._have_shapes()
+            and not any(map(_must_be_called, parts.modules))
+        )
         return parts if is_fit else None
 
     def _are_fit(self) -> bool:
@@ -136,7 +140,7 @@ class _Parts(NamedTuple):
         ) and Panels.fit(self.rest[0].weight)
 
     def _have_shapes(self) -> bool:
-        """Whether the compiled functions, which see no shapes, may take those of one for all."""
+        """Whether the shapes agree; the C code checks none."""
         width, heads, d_kv, d_ff, epsilon = self.sizes
         attended = heads * d_kv
         shapes = [(attended, width)] * 3 + [(width, attended), *[(d_ff, width)] * 2, (width, d_ff)]
@@ -148,7 +152,7 @@ class _Parts(NamedTuple):
 
     @property
     def sizes(self) -> tuple[int, int, int, int, float]:
-        """Width, heads, d_kv, d_ff, and what norms add to a mean square."""
+        """Width, heads, d_kv, d_ff, and the epsilon of the norms."""
         o, wi_0, *_ = self.rest
         width, attended = o.weight.shape
         epsilon: float = self.norms[0].variance_epsilon
@@ -156,22 +160,25 @@ class _Parts(NamedTuple):
 
     @property
     def linears(self) -> tuple[Any, ...]:
-        """All of them."""
+        """All linear layers."""
         return (*self.projections, *self.rest)
 
     @property
     def modules(self) -> tuple[nn.Module, ...]:
-        """All that are in the block."""
+        """All modules of the block."""
         return (*self.norms, *self.linears, *self.others)
 
     @property
     def are_int8(self) -> bool:
-        """Whether they have eight bits, all of them."""
+        """Whether all linear layers are int8."""
         return all(type(linear) is Int8Linear for linear in self.linears)
 
 
 def _idle(block: modeling_t5.T5Block) -> list[nn.Module]:
-    """What does nothing here, or is read without being called, but may be waited for."""
+    """Modules that the kernel does not call, but that may have hooks.
+
+    It skips dropout and activation, and reads the bias directly.
+    """
     first, second = block.layer
     inner = second.DenseReluDense
     bias = getattr(first.SelfAttention, "relative_attention_bias", None)
@@ -179,18 +186,18 @@ def _idle(block: modeling_t5.T5Block) -> list[nn.Module]:
 
 
 def _state(linear: Int8Linear) -> list[tuple[int, int]]:
-    """Tells whether the values of a layer of eight bits are still the same ones."""
+    """Addresses and versions of an int8 layer's tensors, which change with their values."""
     tensors = (linear.weight, linear.scale)
     return [(each.data_ptr(), 0 if each.is_inference() else each._version) for each in tensors]
 
 
-def _is_busy(module: nn.Module) -> bool:
-    """Whether the module does more in being called than it seems."""
+def _must_be_called(module: nn.Module) -> bool:
+    """Whether calling the module does more than its plain computation: a hook, or dropout."""
     return is_hooked(module) or module.training
 
 
 def _is_plain(weight: Tensor) -> bool:
-    """Whether the weight is what it seems, and a compiled function may read it."""
+    """Whether a compiled function may read the weight: plain, float32, contiguous, on a CPU."""
     return (
         type(weight) in (Tensor, nn.Parameter)
         and weight.dtype == torch.float32
@@ -224,16 +231,16 @@ class _FloatBlock(ctypes.Structure):
 
 
 class _Kernel:
-    """Calls the compiled function for a block, as long as the block is what it was.
+    """Calls the compiled function for a block, as long as the block stays unchanged.
 
-    Of weights in float32 it has the addresses; those of eight bits it keeps in panels.
+    It holds the addresses of float32 weights, and copies of int8 weights in panels.
     """
 
     def __init__(self, parts: _Parts) -> None:
         self.width = parts.sizes[0]
         self._is_int8 = parts.are_int8
         self._layer = parts.others[0]
-        # The block itself is not among them: it has this kernel, and would never be freed.
+        # Not the block itself, which holds this kernel and would never be freed.
         self._modules = [(module, type(module)) for module in parts.modules]
         self._children = [
             (module._modules, name, child)
@@ -251,7 +258,7 @@ class _Kernel:
         norms = [norm.weight.data_ptr() for norm in parts.norms]
         if self._is_int8:
             joined = Int8Linear.joined(parts.projections)
-            # Kept, as the structure has their addresses.
+            # Kept alive, as the structure holds their addresses.
             self._panels = [layer.panels() for layer in (joined, *parts.rest)]
             structures = (panels.structure for panels in self._panels)
             self._block: ctypes.Structure = _Int8Block(*norms, *structures, *parts.sizes)
@@ -265,7 +272,10 @@ class _Kernel:
         """Whether nothing about the block has changed."""
         return (
             block.layer is self._layer
-            and all(type(module) is kind and not _is_busy(module) for module, kind in self._modules)
+            and all(
+                type(module) is kind and not _must_be_called(module)
+                for module, kind in self._modules
+            )
             and all(modules.get(name) is child for modules, name, child in self._children)
             and all(norm.variance_epsilon == self._epsilon for norm in self._norms)
             and bool(self._attention.key_value_proj_dim == self._d_kv)
@@ -280,21 +290,21 @@ class _Kernel:
         )
 
     def takes(self, rows: int) -> bool:
-        """Whether it is the fastest for so many positions."""
+        """Whether the kernel is the fastest for that many positions."""
         if self._is_int8:
             return True
-        return rows >= FEWEST_ROWS and not torch.is_autocast_enabled("cpu")
+        return rows >= MIN_BLOCK_ROWS and not torch.is_autocast_enabled("cpu")
 
     def __call__(self, states: Tensor, table: Tensor, segments: Segments) -> Tensor:
         """Maps packed states (1, N, D) to (1, N, D)."""
         states = states.clone(memory_format=torch.contiguous_format)
         starts = torch.tensor([0, *accumulate(segments.own.queries)], device=states.device)
-        bias = table.float().flip(1)  # csrc has it by key minus query
+        bias = table.float().flip(1)  # csrc indexes it by key minus query
         sizes = (bias.shape[1], bias.shape[1] // 2)
         function = "encode_block" if self._is_int8 else "encode_float_block"
         texts = (states, states.shape[1], starts, len(starts) - 1)
         if not call(function, self._block, *texts, bias, *sizes):
-            raise MemoryError(f"no memory for {states.shape[1]} positions of the encoder")
+            raise MemoryError(f"no memory for {states.shape[1]} encoder positions")
         return states
 
 

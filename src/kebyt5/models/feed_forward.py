@@ -1,7 +1,7 @@
 """T5's gated feed-forward layer: the gate, its product and dropout in one function.
 
-With a gradient to come, what it needs is computed with the gate; without one, the gate comes with
-the product in front of it.
+In training, the derivatives are computed together with the gate; at inference, the gate is fused
+with the product before it.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 from transformers.activations import NewGELUActivation
 from transformers.models.t5.modeling_t5 import T5DenseGatedActDense
 
-from .fused import FULL, HALF, dropped_share, fast_path, is_fused, kept
+from .fused import FULL, HALF, dropout_mask, dropped_share, fast_path, is_fused
 from .int8 import linear_each
 from .linear import is_bare
 from .native import gate_rows, use_native
@@ -52,8 +52,8 @@ class GatedFeedForward(T5DenseGatedActDense):
 class GatedGELU(torch.autograd.Function):
     """dropout(gelu(gate) * value), GELU in its tanh form (`gelu_new`).
 
-    The hyperbolic tangent is what costs here. Both it and the derivative are computed in the
-    forward pass, so that the gradient is two products and no more is kept than the two inputs
+    The hyperbolic tangent takes most of the time. The forward pass computes the derivative along
+    with it, so that the backward pass is two products and no more is saved than the two inputs
     would take.
     """
 
@@ -62,7 +62,7 @@ class GatedGELU(torch.autograd.Function):
         """Computes the product and both partial derivatives."""
         hidden = F.gelu(gate, approximate="tanh")
         slope = torch.ops.aten.gelu_backward(value, gate, approximate="tanh")
-        keep = kept(gate.shape, rate) if rate else None
+        keep = dropout_mask(gate.shape, rate) if rate else None
         ctx.scale = 1 / (1 - dropped_share(rate))
         ctx.save_for_backward(hidden, slope, keep)
         output = hidden * value
@@ -79,7 +79,7 @@ class GatedGELU(torch.autograd.Function):
 
 
 def gated_gelu(gate: nn.Module, value: nn.Module, x: Tensor) -> Tensor:
-    """gelu(gate(x)) * value(x), GELU in its tanh form: (…, K) to (…, N)."""
+    """Computes gelu(gate(x)) * value(x), (…, K) to (…, N), GELU in its tanh form."""
     if not torch.is_grad_enabled() and is_bare(gate, x) and is_bare(value, x):
         multiply = torch.ops.mkldnn._linear_pointwise
         opened = multiply(x, gate.weight, gate.bias, "gelu", [], "tanh")
@@ -88,7 +88,7 @@ def gated_gelu(gate: nn.Module, value: nn.Module, x: Tensor) -> Tensor:
 
 
 def gate_values(gate: Tensor, value: Tensor) -> Tensor:
-    r"""gelu(gate) * value.
+    r"""Computes gelu(gate) * value, GELU in its tanh form.
 
     $x (1 + \tanh u) / 2 = x\,\sigma(2u)$, and a sigmoid takes a quarter of the time of a
     hyperbolic tangent.

@@ -1,14 +1,14 @@
-r"""GBST's embedding, convolution and projection as tables.
+r"""GBST's embedding, convolution and projection as lookup tables.
 
 A depthwise convolution of embeddings is a sum of table entries: with $T_k = \mathrm{diag}(w_k)
-E^\top$, $c_t = b + \sum_k T_k[x_{t+k}]$. The projection, too, is linear, and the mix of blocks acts
-on positions while the projection acts on dimensions, so that one may come before the other:
+E^\top$, $c_t = b + \sum_k T_k[x_{t+k}]$. The projection is linear as well; as it acts on
+dimensions and the mix of blocks on positions, either may come first:
 
 * In training the mix comes first and the projection sees one position in `downsample_factor`.
 * With constant weights the projection folds into the tables, $P\,\mathrm{diag}(w_k) E^\top$.
 
-A block's score, linear in X, needs one number a byte: the sum of K entries of small tables. Where
-no gradient is to come, compiled functions (`csrc/gbst.c`) do all that is done with tables.
+A block's score is linear in X and needs one number per byte: the sum of K entries of small tables.
+Without gradients, compiled functions (`csrc/gbst.c`) do everything on these tables.
 """
 
 import ctypes
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 
 class Tables(NamedTuple):
-    """What stands for the layers in front of the mix.
+    """Tables in place of the layers before the mix.
 
     Attributes:
-        rows: (K, V + 1, D), zero in the last row, which masked bytes read.
-        bias: (D,), what a mixed position has beside the sum of its rows.
-        scalars: (V + 1, K), what each byte adds to the score sequence.
-        constant: What the score sequence has beside that.
+        rows: (K, V + 1, D); masked bytes read the last row of each, which is zero.
+        bias: (D,), added to each mixed position.
+        scalars: (V + 1, K), what each byte contributes to the score sequence.
+        constant: Added to each element of the score sequence.
     """
 
     rows: Tensor
@@ -43,7 +43,7 @@ class Tables(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """All that the tables are made of, in float32 or better."""
+    """The parameters that the tables are made of, in float32 or better."""
 
     embedding: Tensor  # (V, D)
     taps: Tensor  # (D, K)
@@ -55,7 +55,7 @@ class Weights(NamedTuple):
 
     @classmethod
     def of(cls, gbst: "GBST") -> "Weights":
-        """Reads them from the layer, batch normalization with its running statistics."""
+        """Reads them from the layer; running statistics of batch normalization are folded in."""
         convolution, scoring = gbst.convolution, gbst.scoring
         convol, proj = convolution.convol, convolution.proj
         assert convol.bias is not None  # this layer makes both with a bias
@@ -79,7 +79,7 @@ class Weights(NamedTuple):
         )
 
     def tables(self) -> Tables:
-        """Tables in front of the projection, which the caller applies to what they give."""
+        """Tables without the projection, which the caller applies to the mixed rows."""
         through = self.score @ self.projection
         rows = F.pad(self.taps.t()[:, None] * self.embedding, (0, 0, 0, 1))
         scalars = F.pad(self.embedding @ (through[:, None] * self.taps), (0, 0, 0, 1))
@@ -87,27 +87,27 @@ class Weights(NamedTuple):
         return Tables(rows, self.taps_bias, scalars, constant)
 
     def folded(self) -> Tables:
-        """Tables with the projection in them."""
+        """Tables that include the projection."""
         tables = self.tables()
         bias = F.linear(self.taps_bias, self.projection, self.projection_bias)
         return tables._replace(rows=F.linear(tables.rows, self.projection), bias=bias)
 
 
 class FoldedTables:
-    """Folded tables, kept as long as the weights are what they were made of.
+    """Folded tables, cached until the weights change.
 
-    The weights themselves are compared with copies, a few milliseconds for the base shape: a
-    version counter does not see what is done through `parameter.data`.
+    The weights are compared with copies, which takes a few milliseconds for the base shape: version
+    counters miss changes through `parameter.data`.
     """
 
     def __init__(self) -> None:
         self.made_of: tuple[Tensor, ...] = ()
         self.tables: Tables | None = None
 
-    @torch.inference_mode(False)  # a training step may come to read them
+    @torch.inference_mode(False)  # as a training step may read them
     @torch.no_grad()
     def get(self, gbst: "GBST") -> Tables:
-        """The tables for the layer's weights as they are now."""
+        """The tables for the layer's current weights."""
         sources = (*gbst.parameters(), *gbst.buffers())
         same = len(sources) == len(self.made_of) and all(
             a.dtype == b.dtype and a.device == b.device and torch.equal(a, b)
@@ -128,14 +128,14 @@ class _Tables(ctypes.Structure):
 
 
 class TableKernel:
-    """The choice among blocks, and their mix, of texts (B, L) that count up to a length each.
+    """Chooses and mixes blocks of right-padded texts (B, L) by compiled functions.
 
     Args:
-        tables: In float32, folded.
+        tables: Folded tables, float32.
         blocks: M pairs of size and offset.
-        downsample_factor: d.
+        downsample_factor: Bytes per output position, d.
         ids: (B, L), each in the vocabulary.
-        lengths: (B,), int64, at most L.
+        lengths: Bytes of each text that count, (B,), int64, at most L.
     """
 
     def __init__(
@@ -149,10 +149,10 @@ class TableKernel:
         self._ids = ids.to(torch.int64).contiguous()
         self._lengths = lengths
         places = torch.tensor(blocks, dtype=torch.int64, device=ids.device)
-        # Kept, as the structure has their addresses.
-        self._kept = (tables.rows, tables.bias, tables.scalars, places)
+        # Kept alive, as the structure holds their addresses.
+        self._alive = (tables.rows, tables.bias, tables.scalars, places)
         self._structure = _Tables(
-            *(each.data_ptr() for each in self._kept),
+            *(each.data_ptr() for each in self._alive),
             *tables.rows.shape,
             len(blocks),
             downsample_factor,
@@ -161,7 +161,7 @@ class TableKernel:
 
     @staticmethod
     def fits(tables: Tables, ids: Tensor) -> bool:
-        """Whether there are functions for these; PyTorch reads, or refuses, others."""
+        """Whether the compiled functions take these; all else is left to PyTorch."""
         return (
             use_native(*tables)
             and type(ids) is Tensor
@@ -171,20 +171,24 @@ class TableKernel:
         )
 
     def choose(self) -> Tensor:
-        """The softmax over blocks at every byte, (B, L, M); even where nothing counts.
+        """The softmax over blocks at every byte, (B, L, M); uniform in the padding.
 
         Raises:
-            MemoryError: There is none for it, as in `mix`.
+            MemoryError: There is no memory for the scores.
         """
-        # Not `torch.empty`, whose dtype and device may be others by default.
-        choices = self._kept[0].new_empty(*self._ids.shape, self._structure.choices)
+        # Not `torch.empty`, whose default dtype and device may differ.
+        choices = self._alive[0].new_empty(*self._ids.shape, self._structure.choices)
         self._call("choose_blocks", choices)
         return choices
 
     def mix(self, choices: Tensor) -> Tensor:
-        """What these choices (B, L, M) make of blocks, (B, ceil(L / d), D), zero behind a text."""
+        """Mixes blocks by choices (B, L, M) to (B, ceil(L / d), D), zero after the end of a text.
+
+        Raises:
+            MemoryError: There is no memory for the rows of the bytes.
+        """
         outputs = -(-self._ids.shape[1] // self._structure.downsample)
-        mixed = self._kept[0].new_empty(len(self._ids), outputs, self._structure.width)
+        mixed = self._alive[0].new_empty(len(self._ids), outputs, self._structure.width)
         self._call("mix_blocks", choices.contiguous(), mixed)
         return mixed
 
@@ -195,11 +199,10 @@ class TableKernel:
 
 
 def check_ids(ids: Tensor, vocabulary: int) -> None:
-    """Refuses what an embedding would; tables have a row more, and C reads any.
+    """Refuses ids that an embedding would refuse: tables have an extra row, and C checks nothing.
 
     Raises:
-        IndexError: An id is not in the vocabulary; on other devices than the CPU it is not
-            looked for.
+        IndexError: An id is not in the vocabulary. Checked on CPUs only.
     """
     if ids.device.type != "cpu" or type(ids) is not Tensor or not ids.numel():
         return
@@ -210,5 +213,5 @@ def check_ids(ids: Tensor, vocabulary: int) -> None:
 
 
 def is_constant(gbst: nn.Module) -> bool:
-    """Whether no gradient is to reach the layer's parameters."""
+    """Whether the layer's parameters need no gradient."""
     return not torch.is_grad_enabled() or not any(p.requires_grad for p in gbst.parameters())

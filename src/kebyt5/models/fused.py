@@ -1,9 +1,9 @@
-"""Element-wise parts of a T5 block with few passes over memory: norm and dropout.
+"""Norm and dropout of a T5 block in few passes over memory.
 
-Each is a subclass of the module it replaces that computes the same function of the same
-parameters: `torch.autograd.Function`s that keep what the gradient needs and nothing else. Where
-such a function has no place (a compiler that fuses on its own, mostly half precision) the module
-of Transformers runs.
+Each class subclasses the module that it replaces and computes the same function of the same
+parameters by a `torch.autograd.Function` that saves only what the gradient needs. Where such a
+function does not fit (under a compiler that fuses by itself, and mostly in half precision) the
+module of Transformers runs.
 """
 
 from collections.abc import Callable
@@ -19,16 +19,16 @@ from transformers.models.t5.modeling_t5 import T5LayerNorm
 
 @dataclass
 class FastPath:
-    """Switches of the process, all on. None of them changes a result beyond rounding.
+    """Process-wide switches, all on by default; none changes a result beyond rounding.
 
     Attributes:
-        fused: Norm, gated GELU and dropout as one function each.
-        packed: Padding is left out of the encoder and decoder, and attention recomputes its
-            scores (with `attn_implementation="blockwise"`, the default).
+        fused: Norm, gated GELU and dropout are one function each.
+        packed: Encoder and decoder skip padding, and attention recomputes its scores in the
+            backward pass (with `attn_implementation="blockwise"`, the default).
         folded: GBST reads tables where its weights and the byte embedding are constant.
         onednn: oneDNN computes the products of linear layers in float32.
-        kernels: Compiled functions (`csrc`) do a decoder pass, at inference GBST and a block of an
-            encoder, and make examples for pretraining.
+        kernels: Compiled functions (`csrc`) run decoder passes and, at inference, GBST and encoder
+            blocks; they also make examples for pretraining.
     """
 
     fused: bool = True
@@ -41,32 +41,34 @@ class FastPath:
 fast_path = FastPath()
 
 FULL = (torch.float32, torch.float64)
-"""What the functions of this file are for."""
+"""Dtypes that the functions of this module support."""
 
 HALF = (torch.bfloat16,)
-"""What autocast on the CPU computes with; an operation of PyTorch rounds only what it returns."""
+"""What autocast on the CPU computes in; PyTorch's operations round only their results."""
 
 LEVELS = 2**16
 """Dropout rates are multiples of 1 / LEVELS, so that one random word decides four elements."""
 
 
 def without_autocast(tensor: Tensor) -> AbstractContextManager[Any]:
-    """Computes in the precision of its operands, as a backward pass outside autocast would."""
+    """Disables autocast on the tensor's device, so that operations keep their operands' dtype."""
     if not torch.amp.is_autocast_available(tensor.device.type):  # as on meta tensors
         return nullcontext()
     return torch.autocast(tensor.device.type, enabled=False)
 
 
 def dropped_share(rate: float) -> float:
-    """The multiple of 1 / LEVELS that stands for a dropout rate."""
+    """A dropout rate rounded to a multiple of 1 / LEVELS."""
     return round(rate * LEVELS) / LEVELS
 
 
-def kept(shape: torch.Size, rate: float, generator: torch.Generator | None = None) -> Tensor:
+def dropout_mask(
+    shape: torch.Size, rate: float, generator: torch.Generator | None = None
+) -> Tensor:
     """Draws which elements a dropout keeps, on the CPU.
 
-    A Bernoulli sample of PyTorch costs six nanoseconds an element, more than all else that is
-    done to it; a quarter of a random word costs less than one.
+    PyTorch's Bernoulli sampling takes six nanoseconds per element, more than everything else in a
+    dropout; a quarter of a random word takes less than one.
 
     Returns:
         A boolean tensor, true with probability 1 - `dropped_share(rate)`.
@@ -78,10 +80,10 @@ def kept(shape: torch.Size, rate: float, generator: torch.Generator | None = Non
 
 
 class Dropout(nn.Dropout):
-    """`nn.Dropout` on cheap random bits; keeps one byte an element for the gradient."""
+    """`nn.Dropout` with cheap random bits; saves one byte per element for the gradient."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Drops and scales."""
+        """Drops elements and scales the others."""
         if not self.training or self.p == 0:
             return x
         if not is_fused(x) or self.inplace or not 0 < self.p < 1:
@@ -90,12 +92,12 @@ class Dropout(nn.Dropout):
 
 
 class DropoutFunction(torch.autograd.Function):
-    """x, multiplied by zero or by what keeps its expectation."""
+    """Zeroes random elements and scales the others to keep the expectation."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, rate: float) -> Tensor:
         """Draws and applies the mask."""
-        keep = kept(x.shape, rate)
+        keep = dropout_mask(x.shape, rate)
         ctx.save_for_backward(keep)
         ctx.scale = 1 / (1 - dropped_share(rate))
         return (x * keep).mul_(ctx.scale)
@@ -109,7 +111,7 @@ class DropoutFunction(torch.autograd.Function):
 
 
 class RMSNorm(T5LayerNorm):
-    """T5's norm in three passes, its gradient in five."""
+    """T5's norm in three passes over memory, and its gradient in five."""
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """Scales every vector of (…, D) to a mean square of 1, then by the weight."""
@@ -123,7 +125,7 @@ class RMSNormFunction(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-        """Normalizes; keeps x and one number a vector."""
+        """Normalizes; saves x and one number per vector."""
         norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
         inverse = norm.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
         ctx.save_for_backward(x, weight, inverse)
@@ -140,14 +142,14 @@ class RMSNormFunction(torch.autograd.Function):
             if ctx.needs_input_grad[1]:
                 grad_weight = inverse.view(-1) @ product
             if ctx.needs_input_grad[0]:
-                along = (product @ weight).view_as(inverse)
-                along.mul_(inverse.pow(3)).div_(-x.shape[-1])
-                grad_x = (grad * weight).mul_(inverse).addcmul_(x, along)
+                projected = (product @ weight).view_as(inverse)  # <grad * weight, x>
+                projected.mul_(inverse.pow(3)).div_(-x.shape[-1])  # what the norm removes
+                grad_x = (grad * weight).mul_(inverse).addcmul_(x, projected)
         return grad_x, grad_weight, None
 
 
 def is_fused(*tensors: Tensor, dtypes: tuple[torch.dtype, ...] = FULL) -> bool:
-    """Whether the functions of this package are to compute on these tensors, all of one dtype."""
+    """Whether the fused functions should compute on these tensors, which must share one dtype."""
     first = tensors[0]
     return (
         fast_path.fused
@@ -160,7 +162,7 @@ def is_fused(*tensors: Tensor, dtypes: tuple[torch.dtype, ...] = FULL) -> bool:
 
 
 def is_hooked(module: nn.Module) -> bool:
-    """Whether anything waits for this module to run, or has replaced its forward."""
+    """Whether the module has a forward hook or a replaced `forward`, so it has to be called."""
     everywhere = torch.nn.modules.module
     return bool(
         (module._forward_hooks and any(map(_is_awake, module._forward_hooks.values())))
@@ -174,9 +176,9 @@ def is_hooked(module: nn.Module) -> bool:
 def _is_awake(hook: Callable[..., Any]) -> bool:
     """Whether a hook may do anything now.
 
-    Those with which Transformers collects hidden states and attentions stay on a model from the
-    first call on that returns any, and sleep in all others; what they look at by that name, which
-    is not public, tells. Without it they count as awake.
+    The hooks with which Transformers collects hidden states and attentions stay on a model after
+    the first call that returns any, and are idle in later calls that return none. The private
+    variable `_active_collector` that they check tells; hooks without it count as awake.
     """
     collector = getattr(hook, "__globals__", {}).get("_active_collector")
     return collector is None or bool(collector.get())

@@ -11,7 +11,7 @@ sequence per block size. Three observations make it cheap, and none changes the 
 * Consensus (eq. 5) is an attention of the block distributions to themselves, for which fused
   kernels need no L x L matrix, and in few dimensions it is a polynomial (see `consensus`).
 
-Where nothing needs X itself, it is not computed either: see `folding`.
+Where nothing needs X itself, it is not computed at all: see `folding`.
 
 The batch is laid out as one long sequence with gaps of zeros between the examples, wide enough
 for the convolution and for A never to reach from one example into the next. Hence an output
@@ -33,19 +33,19 @@ from .folding import FoldedTables, TableKernel, Tables, Weights, check_ids, is_c
 from .fused import fast_path, is_hooked, without_autocast
 
 TILE_ROWS = 16
-"""Output positions per dense tile of the banded product; tiles of A are small enough for cache."""
+"""Output positions per dense tile of the banded product, few enough for tiles to fit in cache."""
 
 
 class Layout(NamedTuple):
-    """Where the batch stands in the long sequence; `reach` zeros precede every example."""
+    """Where each example is in the long sequence; `reach` zeros precede each."""
 
     reach: int  # the largest block size - 1: how far a block or the convolution looks
     tile: int  # bytes per tile, TILE_ROWS * d or more
     stride: int  # bytes from one example to the next, a multiple of `tile`
 
 
-# The layers below own the computation with their weights, so that whatever wraps or hooks a module
-# (LoRA, offloading, sharding, quantization) takes hold; their state has the published shapes.
+# Each layer below computes with its own weights, so that whatever wraps or hooks a module (LoRA,
+# offloading, sharding, quantization) takes effect; their state has the published shapes.
 
 
 class LookAheadConvolution(nn.Conv1d):
@@ -89,7 +89,7 @@ class PositionalConvolution(nn.Module):
 
         Args:
             embeds: Byte embeddings.
-            mask: (N,), which positions batch statistics are taken over.
+            mask: (N,), true for positions that batch statistics are taken over.
         """
         x = self.convol(embeds)
         if self.bn is not None:
@@ -110,10 +110,10 @@ class GBST(nn.Module):
     The parameters carry the names of the published checkpoints.
 
     Args:
-        vocab_size: V.
-        d_model: D.
+        vocab_size: Number of ids, V.
+        d_model: Dimensions of the embeddings, D.
         blocks: Pairs of size and offset. With offset o > 0 the first block ends after o bytes.
-        downsample_factor: d.
+        downsample_factor: Bytes per output position, d.
         consensus: Whether block scores attend to each other (eq. 5).
         batchnorm: Whether the convolution is followed by batch normalization.
     """
@@ -160,11 +160,11 @@ class GBST(nn.Module):
         """Turns bytes into soft subwords.
 
         Args:
-            input_ids: (B, L) byte ids, or
-            inputs_embeds: (B, L, D) embeddings in their place.
-            attention_mask: (B, L), non-zero for bytes that count; all do where it is None.
+            input_ids: (B, L) byte ids.
+            attention_mask: (B, L), non-zero for bytes that count; all count if it is None.
                 Left padding and holes are closed up, so that position 0 of the output always
                 starts at the first byte that counts.
+            inputs_embeds: (B, L, D) embeddings in place of `input_ids`.
 
         Returns:
             The mixed blocks (B, n, D) and their mask (B, n), true where any byte counts.
@@ -201,10 +201,10 @@ class GBST(nn.Module):
         return self._unroll(mixed, mask, layout).to(dtype), pooled_mask
 
     def _can_look_up(self) -> bool:
-        """Whether tables may stand for the layers in front of the mix.
+        """Whether tables may replace the layers before the mix.
 
-        They may not where something wraps or hooks those layers, which has to see them run,
-        where statistics of this batch are needed, or where a compiler wants plain operations.
+        They may not if something wraps or hooks those layers and has to see them run, if
+        statistics of this batch are needed, or if a compiler wants plain operations.
         """
         convolution = self.convolution
         layers = (self.embeds, convolution.convol, convolution.proj, self.scoring)
@@ -219,7 +219,7 @@ class GBST(nn.Module):
         )
 
     def _look_up(self, ids: Tensor, mask: Tensor, layout: Layout) -> Tensor:
-        """The output (B, n, D) for ids (B, L), by tables."""
+        """The output (B, n, D) for ids (B, L), looked up in tables."""
         is_folded = is_constant(self)
         with without_autocast(ids):
             tables: Tables = self._folded.get(self) if is_folded else Weights.of(self).tables()
@@ -248,7 +248,9 @@ class GBST(nn.Module):
         return F.pad(mask, (0, -mask.shape[1] % d)).unflatten(1, (-1, d)).any(dim=2)
 
     def block_weights(self, scores: Tensor, mask: Tensor) -> Tensor:
-        """The soft choice between blocks at every byte (steps 3 and 4 of the Charformer paper).
+        """The soft choice between blocks at every byte.
+
+        It is the softmax of the scores, then consensus (Charformer, sec. 2.1 and eq. 5).
 
         Args:
             scores: (B, L, M) in float32, -inf for blocks without a byte that counts.
@@ -261,13 +263,13 @@ class GBST(nn.Module):
         return self._agreed(scores.masked_fill(~mask[:, :, None], 0).softmax(dim=-1), mask)
 
     def _agreed(self, weights: Tensor, mask: Tensor) -> Tensor:
-        """The choices (B, L, M) after their consensus, where there is one."""
+        """The choices (B, L, M) after consensus, if the layer has it."""
         if not self.consensus or len(self.blocks) == 1:
             return weights
         heads = weights[:, None]
         if heads.is_cuda:  # fused kernels want a head dimension that is a multiple of 8
             heads = F.pad(heads, (0, -heads.shape[-1] % 8))
-        # An example without any byte attends to its padding: no result, but no NaN either.
+        # An example without any byte attends to its padding, which avoids NaN.
         keys = (mask | ~mask.any(dim=1, keepdim=True))[:, None, None]
         if _is_polynomial_cheaper(weights):
             return PolynomialConsensus.apply(weights, keys[:, 0, 0].to(weights.dtype))
@@ -275,7 +277,7 @@ class GBST(nn.Module):
         return heads[:, 0, :, : len(self.blocks)]
 
     def block_scores(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """The scores that `block_weights` turns into a choice; the output itself is not computed.
+        """Computes only the scores that `block_weights` turns into a choice.
 
         Args:
             input_ids: (B, L) byte ids.
@@ -317,7 +319,7 @@ class GBST(nn.Module):
         Args:
             scalars: (B * stride,), the score of every byte alone.
             mask: (B, L).
-            layout: Where the bytes stand in `scalars`.
+            layout: Where the bytes are in `scalars`.
         """
         batch, length = mask.shape
         reach, _, stride = layout
@@ -365,7 +367,7 @@ class GBST(nn.Module):
 
 
 def _is_polynomial_cheaper(weights: Tensor) -> bool:
-    """Whether block weights (B, L, M) are many enough for `PolynomialConsensus`."""
+    """Whether there are enough block weights (B, L, M) for `PolynomialConsensus` to pay off."""
     return (
         fast_path.folded
         and weights.device.type == "cpu"
@@ -376,7 +378,7 @@ def _is_polynomial_cheaper(weights: Tensor) -> bool:
 
 
 def _close_holes(inputs: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Moves what counts to the left, in order, and the rest behind it."""
+    """Moves what counts to the left, in order, and the rest after it."""
     mask, order = mask.to(torch.uint8).sort(dim=1, descending=True, stable=True)
     if inputs.dim() == 3:
         order = order[:, :, None].expand_as(inputs)

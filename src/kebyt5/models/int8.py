@@ -1,10 +1,10 @@
-"""Linear layers whose weights have eight bits: a quarter of the memory to read, integer products.
+"""Linear layers with int8 weights: a quarter of the memory to read, and integer products.
 
-Each output channel of a weight has a scale of its own, and so has each row of the input, taken
-when it comes. Sums of integer products are exact, so a product of a row does not depend on the
-other rows. A text may: norms and attention between the products are sums of floats, whose last
-digit depends on the shape of the pass, and where a number lies at the edge between two steps that
-digit decides about 1/127 of the row's largest.
+Each output channel of a weight has its own scale, and so has each row of the input, which is
+quantized on the fly. Sums of integer products are exact, so the result for a row does not depend
+on the other rows. A generated text may nevertheless: the norms and attention between the products
+are sums of floats whose last digit depends on the shape of the pass, and for a value halfway
+between two steps that digit decides about 1/127 of the row's largest.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,18 +19,18 @@ from .fused import is_hooked
 from .native import Panels, use_native
 
 _ZERO_POINT = 128
-"""Rows are unsigned with this as zero, since processors multiply unsigned by signed bytes."""
+"""Zero of the unsigned rows; processors multiply unsigned by signed bytes."""
 
 
 class Rows(NamedTuple):
-    """Rows of eight bits."""
+    """Quantized rows."""
 
     values: Tensor  # (M, K), uint8
     scale: Tensor  # (M, 1), float32
 
 
 def quantize_rows(x: Tensor) -> Rows:
-    """Rounds rows (M, K) to 127 steps up and down."""
+    """Quantizes rows (M, K), each to 127 steps up and down."""
     x = x.float()
     if use_native(x):
         return Rows(*native.round_rows(x))
@@ -40,11 +40,11 @@ def quantize_rows(x: Tensor) -> Rows:
 
 
 class Int8Linear(nn.Module):
-    """A linear layer without bias whose weight has eight bits, on a CPU.
+    """A linear layer with an int8 weight and no bias, on a CPU.
 
     Args:
         weight: (N, K), int8.
-        scale: (N,), float32: what one step of each output channel is worth.
+        scale: (N,), float32: size of one step of each output channel.
     """
 
     weight: Tensor
@@ -59,31 +59,34 @@ class Int8Linear(nn.Module):
         self.register_buffer("scale", scale)
 
     def _apply(self, fn: Any, recurse: bool = True) -> "Int8Linear":
-        """Moves it. Its scales stay as exact as the products need them, whatever the rest is."""
+        """Moves the layer; its scales stay float32, which the products need, whatever `fn` does."""
         scale = self.scale
         super()._apply(fn, recurse)
         if self.scale.dtype != scale.dtype:
             self.scale = scale.to(self.scale.device)
-        self._panels = self._packed = self._zero_points = None  # they hold addresses
+        self._panels = self._packed = self._zero_points = None  # they depend on where the weight is
         return self
 
     @classmethod
     def of(cls, linear: nn.Linear) -> "Int8Linear":
-        """Rounds the weight of a layer to the nearest steps."""
+        """Quantizes a float layer, rounding to the nearest steps."""
         weight = linear.weight.detach().float()
         scale = weight.abs().amax(dim=1).clamp_(min=1e-12).div_(127)
         return cls((weight / scale[:, None]).round_().to(torch.int8), scale)
 
     @classmethod
     def like(cls, linear: nn.Linear) -> "Int8Linear":
-        """A layer of the same shape, without values."""
+        """An uninitialized int8 layer of the same shape."""
         weight = torch.empty_like(linear.weight, dtype=torch.int8, requires_grad=False)
         scale = torch.empty(linear.out_features, dtype=torch.float32, device=weight.device)
         return cls(weight, scale)
 
     @classmethod
     def joined(cls, layers: Sequence["Int8Linear"]) -> "Int8Linear":
-        """A layer whose output is that of several, one behind the other; for products only."""
+        """Concatenates the outputs of several layers into one, packed for `multiply`.
+
+        Its plain weight is dropped (meta), so it cannot be saved or moved.
+        """
         layer = cls(
             torch.cat([each.weight for each in layers]), torch.cat([e.scale for e in layers])
         )
@@ -122,12 +125,12 @@ class Int8Linear(nn.Module):
         return product.mul_(rows.scale)
 
     def _uses_panels(self, rows: Rows) -> bool:
-        if self.weight.is_meta:  # what is joined has been packed once for all
+        if self.weight.is_meta:  # of `joined`, which has packed it already
             return self._panels is not None
         return use_native(rows.scale) and Panels.are_fastest(self.weight)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leaves out what is made anew: addresses are of this process, packed weights of oneDNN."""
+        """Leaves out the packed weights, which are bound to this process; a copy makes its own."""
         made = ("_panels", "_packed", "_zero_points")
         return {name: value for name, value in self.__dict__.items() if name not in made}
 
@@ -136,14 +139,14 @@ class Int8Linear(nn.Module):
         self._panels = self._packed = None
 
     def panels(self) -> Panels:
-        """The weight as compiled functions read it."""
+        """The weight in the layout of the compiled functions, made on first use."""
         if self._panels is None:
             self._panels = Panels(self.weight, self.scale)
         return self._panels
 
 
 def linear_each(layers: Sequence[nn.Module], x: Tensor) -> list[Tensor]:
-    """Applies several layers to the same (…, K), which is rounded only once for eight bits."""
+    """Applies several layers to the same (…, K), quantizing it only once for int8 layers."""
     rounding = [each for each in layers if isinstance(each, Int8Linear) and not is_hooked(each)]
     if len(rounding) < len(layers):
         return [layer(x) for layer in layers]
@@ -152,7 +155,7 @@ def linear_each(layers: Sequence[nn.Module], x: Tensor) -> list[Tensor]:
 
 
 def replace_linears(stack: T5Stack, make: Callable[[nn.Linear], nn.Module]) -> None:
-    """Replaces the linear layers of a stack's blocks, none of which has a bias, in place.
+    """Replaces the linear layers of a stack's blocks in place; none of them has a bias.
 
     Embeddings, GBST, norms and relative biases stay as they are.
     """

@@ -1,7 +1,7 @@
-"""Calls of `csrc`: a pass of T5's decoder over a few rows, in float32 or eight bits, on a CPU.
+"""Compiled passes of T5's decoder over a few rows, in float32 or int8, on a CPU.
 
-It computes what the modules do, up to the last digits, without PyTorch's call of each of their
-operations, and reads weights at the speed of memory.
+They compute what the modules do, up to the last digits, without one PyTorch call per operation,
+and read weights at the speed of memory.
 """
 
 import ctypes
@@ -18,21 +18,22 @@ from transformers.models.t5.modeling_t5 import T5LayerNorm, T5Stack
 from .fused import RMSNorm, is_hooked
 from .int8 import Int8Linear
 from .linear import Linear
-from .native import Panels, library
+from .native import Panels, call, library
 
-MOST_ROWS = {torch.float32: 12, torch.int8: 32}
-"""Beyond it, PyTorch's and oneDNN's products are faster by more than their calls take."""
+MAX_KERNEL_ROWS = {torch.float32: 12, torch.int8: 32}
+"""Most rows for which this kernel beats PyTorch (float32) or oneDNN (int8)."""
 
-_MOST_ROWS_CACHED = 128
-"""The same where the weights of a block stay in the cache and calls are most of a pass."""
+_MAX_ROWS_CACHED = 128
+"""The same where a block's weights stay in the cache and call overhead dominates."""
 
-_MOST_ROWS_IN_PANELS = 1024
-"""The same where weights are kept a second time, as many rows want them."""
+_MAX_ROWS_IN_PANELS = 1024
+"""The same where a second copy of the weights is kept in panels."""
 
 _CACHE = 8 * 2**20
+"""Bytes of weights that stay in the processor's cache, about."""
 
 _OUTS = 4
-"""Outputs that the kernels compute at a time; see there."""
+"""Outputs that the kernels compute at a time; `OUTS` in csrc/vectors.h."""
 
 
 class _Linear(ctypes.Structure):
@@ -72,23 +73,23 @@ class UnfitError(Exception):
 
 
 class DecoderKernel:
-    """A decoder's blocks and final norm in one call.
+    """Runs a decoder's blocks and final norm in one call.
 
-    Keeps the addresses of weights, and copies of some, so they must stay where and what they are.
+    Holds the addresses of weights, and copies of some, so they must neither move nor change.
 
     Args:
         stack: A decoder.
 
     Attributes:
-        most_rows: Of a pass that is faster than by modules.
+        max_rows: Most rows of a pass for which the kernel is faster than the modules.
 
     Raises:
-        UnfitError: The kernels are not for this machine or this stack.
+        UnfitError: The kernels do not support this machine or this stack.
     """
 
     def __init__(self, stack: T5Stack) -> None:
-        self._decode = _library().decode
-        self._kept: list[Any] = []
+        _require_library()
+        self._alive: list[Any] = []
         config = stack.config
         blocks = stack.block
         first = blocks[0].layer[0].SelfAttention.q
@@ -98,7 +99,7 @@ class DecoderKernel:
         if config.dense_act_fn not in ("gelu_new", "gelu_pytorch_tanh"):
             raise UnfitError(f"the activation {config.dense_act_fn}")
         layers = (_Layer * len(blocks))(*(self._layer(block) for block in blocks))
-        self._kept.append(layers)
+        self._alive.append(layers)
         self._decoder = _Decoder(
             ctypes.addressof(layers),
             len(layers),
@@ -109,42 +110,35 @@ class DecoderKernel:
             self._norm(stack.final_layer_norm),
             config.layer_norm_epsilon,
         )
-        self.most_rows = MOST_ROWS[torch.int8 if is_int8 else torch.float32]
+        self.max_rows = MAX_KERNEL_ROWS[torch.int8 if is_int8 else torch.float32]
         if is_cached:
-            self.most_rows = _MOST_ROWS_CACHED
+            self.max_rows = _MAX_ROWS_CACHED
         if layers[0].q.panels:
-            self.most_rows = _MOST_ROWS_IN_PANELS
+            self.max_rows = _MAX_ROWS_IN_PANELS
 
     def decode(
         self, hidden: Tensor, own: np.ndarray, cross: np.ndarray, bias: Tensor, middle: int
     ) -> Tensor:
-        """Runs one pass and writes its keys and values behind those that count.
+        """Runs one decoder pass in place and appends its keys and values to the caches.
 
         Args:
-            hidden: Embeddings (rows, D), which are overwritten.
-            own: For each request where its keys and values (layers, 2, heads, capacity, d_kv)
-                are, their capacity, how many count, the first row of the pass that is the
-                request's, and how many are: (requests, 5), int64.
-            cross: Likewise for those over its input.
-            bias: (heads, distances) by key minus query, from -middle on.
-            middle: See there.
+            hidden: Embeddings (rows, D), float32, contiguous; overwritten with the result.
+            own: One line per request, int64 (requests, 5): address of its self-attention cache
+                (layers, 2, heads, capacity, d_kv), capacity, cached positions, first row of
+                `hidden` that belongs to the request, number of its rows.
+            cross: The same for the cross-attention caches; cached positions are encoder states.
+            bias: (heads, distances), T5's relative bias; column `middle + key - query`.
+            middle: Column of distance zero.
 
         Returns:
-            Hidden states (rows, D) behind the final norm.
+            `hidden`, (rows, D), after the final norm.
+
+        Raises:
+            MemoryError: There is no memory for the pass.
         """
-        done = self._decode(
-            ctypes.byref(self._decoder),
-            c_void_p(own.ctypes.data),
-            c_void_p(cross.ctypes.data),
-            c_int64(len(own)),
-            c_void_p(bias.data_ptr()),
-            c_int64(bias.stride(0)),
-            c_int64(middle),
-            c_void_p(hidden.data_ptr()),
-            c_int64(len(hidden)),
-            c_int64(torch.get_num_threads()),
-        )
-        if not done:
+        requests = (own, cross, len(own))
+        biases = (bias, bias.stride(0), middle)
+        if not call("decode", self._decoder, *requests, *biases, hidden, len(hidden)):
             raise MemoryError("no memory for a pass of the decoder")
         return hidden
 
@@ -160,65 +154,56 @@ class DecoderKernel:
             *(getattr(inner, name) for name in ("wi_0", "wi_1", "wo")),
         ]
         if len({type(module) is Int8Linear for module in linears}) > 1:
-            raise UnfitError("layers of eight bits and others")
+            raise UnfitError("some layers are int8 and some are not")
         if any(is_hooked(module) for module in block.modules()):
-            raise UnfitError("something waits for a module to run")
+            raise UnfitError("a module has a forward hook")
         return _Layer(
             *(self._norm(layer.layer_norm) for layer in block.layer),
-            *(_linear(module, self._kept, self._in_panels) for module in linears),
+            *(_linear(module, self._alive, self._in_panels) for module in linears),
         )
 
     def _norm(self, module: Any) -> int:
         if type(module) not in (T5LayerNorm, RMSNorm):
             raise UnfitError(f"a norm of type {type(module).__name__}")
-        return _address(module.weight, torch.float32, self._kept)
+        return _address(module.weight, torch.float32, self._alive)
 
 
 class ProductKernel:
-    """A linear layer of few rows, in float32 or eight bits, at the speed of memory.
+    """Applies a float32 or int8 linear layer to few rows, at the speed of memory.
 
-    Keeps the addresses of weights, which must stay where they are.
+    Holds the addresses of weights, which must not move.
 
     Args:
-        layer: Without a bias.
+        layer: A linear layer without a bias.
 
     Raises:
-        UnfitError: The kernels are not for this machine or this layer.
+        UnfitError: The kernels do not support this machine or this layer.
     """
 
     def __init__(self, layer: nn.Module) -> None:
-        self._kept: list[Any] = []
-        self._layer = _linear(layer, self._kept)
-        self._multiply = _library().multiply_rows
+        _require_library()
+        self._alive: list[Any] = []
+        self._layer = _linear(layer, self._alive)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Maps rows (M, K) of float32 to (M, N)."""
         x = x.contiguous()
         out = x.new_empty(len(x), self._layer.outs)
-        done = self._multiply(
-            ctypes.byref(self._layer),
-            c_void_p(x.data_ptr()),
-            c_int64(len(x)),
-            c_void_p(out.data_ptr()),
-            c_int64(torch.get_num_threads()),
-        )
-        if not done:
+        if not call("multiply_rows", self._layer, x, len(x), out):
             raise MemoryError("no memory for the rows of a product")
         return out
 
 
-def _library() -> ctypes.CDLL:
-    kernels = library()
-    if kernels is None:
+def _require_library() -> None:
+    if library() is None:
         raise UnfitError("there are no kernels for this machine")
-    return kernels
 
 
 def _tensors(module: nn.Module) -> Iterator[Tensor]:
     return chain(module.parameters(), module.buffers())
 
 
-def _linear(module: Any, kept: list[Any], in_panels: bool = False) -> _Linear:
+def _linear(module: Any, alive: list[Any], in_panels: bool = False) -> _Linear:
     is_float = type(module) in (nn.Linear, Linear) and module.bias is None
     if not is_float and type(module) is not Int8Linear:
         raise UnfitError(f"a layer of type {type(module).__name__}, or with a bias")
@@ -226,25 +211,25 @@ def _linear(module: Any, kept: list[Any], in_panels: bool = False) -> _Linear:
     if outs % _OUTS:
         raise UnfitError(f"a layer with {outs} outputs")
     scales = sums = panels = None
-    weight = _address(module.weight, torch.float32 if is_float else torch.int8, kept)
+    weight = _address(module.weight, torch.float32 if is_float else torch.int8, alive)
     if not is_float:
-        scales = _address(module.scale, torch.float32, kept)
-        sums = _address(module.weight.sum(dim=1, dtype=torch.int32), torch.int32, kept)
+        scales = _address(module.scale, torch.float32, alive)
+        sums = _address(module.weight.sum(dim=1, dtype=torch.int32), torch.int32, alive)
     if in_panels and Panels.fit(module.weight):
-        kept.append(Panels(module.weight.detach()) if is_float else module.panels())
-        panels = ctypes.addressof(kept[-1].structure)
+        alive.append(Panels(module.weight.detach()) if is_float else module.panels())
+        panels = ctypes.addressof(alive[-1].structure)
     return _Linear(weight, scales, sums, outs, width, panels)
 
 
-def _address(tensor: Tensor, dtype: torch.dtype, kept: list[Any]) -> int:
-    """Where a tensor is, which is kept there."""
+def _address(tensor: Tensor, dtype: torch.dtype, alive: list[Any]) -> int:
+    """The address of a tensor, appended to `alive` so that it stays alive."""
     is_plain = type(tensor) in (Tensor, nn.Parameter) and tensor.layout == torch.strided
     if not is_plain or tensor.device.type != "cpu" or tensor.dtype != dtype:
         raise UnfitError(f"a weight of {tensor.dtype} on {tensor.device}")
     if not tensor.is_contiguous():
         raise UnfitError("a weight that is not contiguous")
-    kept.append(tensor)
+    alive.append(tensor)
     return tensor.data_ptr()
 
 
-__all__ = ["MOST_ROWS", "DecoderKernel", "ProductKernel", "UnfitError"]
+__all__ = ["MAX_KERNEL_ROWS", "DecoderKernel", "ProductKernel", "UnfitError"]

@@ -1,7 +1,7 @@
-"""Linear layers whose products with the weights oneDNN computes.
+"""Linear layers that oneDNN multiplies.
 
-PyTorch hands float32 products on the CPU to MKL. On few rows oneDNN is faster, at the shapes of a
-byte model by up to 30 % on an AMD EPYC (docs/log.md); the gradient of the weights, whose inner
+PyTorch leaves float32 products on the CPU to MKL. On few rows oneDNN is faster: at the shapes of a
+byte model by up to 30 % on an AMD EPYC (docs/log.md). The gradient of the weights, whose inner
 dimension is the rows, gains little and stays with MKL.
 """
 
@@ -13,12 +13,12 @@ from torch.autograd.function import once_differentiable
 
 from .fused import fast_path, is_hooked, without_autocast
 
-FEWEST_ROWS = 32
-"""Below, the weights' way from memory binds, and a plain product reads them faster."""
+MIN_ONEDNN_ROWS = 32
+"""With fewer rows, reading the weights dominates and MKL reads them faster."""
 
 
 class Linear(nn.Linear):
-    """`nn.Linear` by oneDNN where that is faster, without state of its own."""
+    """`nn.Linear` that uses oneDNN where that is faster; adds no state."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Maps (…, in) to (…, out)."""
@@ -29,18 +29,18 @@ class Linear(nn.Linear):
         return product(input, self.weight, self.bias)
 
     def is_onednn(self, x: Tensor) -> bool:
-        """Whether oneDNN is to multiply these rows."""
+        """Whether oneDNN should multiply these rows."""
         return (
             fast_path.onednn
             and x.device.type == self.weight.device.type == "cpu"
             and x.dtype == self.weight.dtype == torch.float32
-            # Not what a quantizer or a sharding puts in a weight's place.
+            # Quantizers and sharding put other tensors in a weight's place.
             and type(self.weight) in (Tensor, nn.Parameter)
             and (self.bias is None or self.bias.dtype == torch.float32)
             and x.layout == self.weight.layout == torch.strided
             and not x.is_nested
             and x.dim() > 1
-            and x.shape[:-1].numel() >= FEWEST_ROWS
+            and x.shape[:-1].numel() >= MIN_ONEDNN_ROWS
             and not torch.is_autocast_enabled("cpu")
             and torch.backends.mkldnn.is_available()
             and bool(torch.backends.mkldnn.enabled)
@@ -50,11 +50,11 @@ class Linear(nn.Linear):
 
 
 class LinearFunction(torch.autograd.Function):
-    """The function x Wᵀ + b of x, W and b."""
+    """Computes x Wᵀ + b, differentiable in x, W and b."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Multiplies; keeps what the gradients that are wanted need."""
+        """Multiplies; saves only what the required gradients need."""
         needs_x, needs_weight, *_ = ctx.needs_input_grad
         ctx.save_for_backward(x if needs_weight else None, weight if needs_x else None)
         return product(x, weight, bias)
@@ -77,14 +77,14 @@ class LinearFunction(torch.autograd.Function):
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Computes x Wᵀ + b by oneDNN, for x (…, in), weight (out, in) in either layout, bias (out)."""
+    """Computes x Wᵀ + b by oneDNN: x (…, in), weight (out, in) in either layout, bias (out)."""
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
 def is_bare(layer: nn.Module, x: Tensor) -> TypeGuard[Linear]:
-    """Whether oneDNN is to multiply, and nothing wraps the layer or waits for it to run.
+    """Whether oneDNN should multiply and nothing wraps or hooks the layer.
 
-    Then a product may be joined with what follows it.
+    Its product may then be fused with what follows it.
     """
     return type(layer) is Linear and layer.is_onednn(x) and not is_hooked(layer)
 

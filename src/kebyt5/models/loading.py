@@ -1,4 +1,4 @@
-"""Loading any published or own checkpoint, on a strict reading: all tensors or an error."""
+"""Loads published and own checkpoints strictly: every tensor matches, or it is an error."""
 
 import os
 import pickle
@@ -19,11 +19,11 @@ ARCHITECTURES: dict[str, type[T5ForConditionalGeneration]] = {
 
 
 SHIPPED = {"tiny": Path(__file__).parents[1] / "assets" / "tiny"}
-"""Checkpoints that come with the package, by name."""
+"""Checkpoints that ship with the package, by name."""
 
 
-LARGEST_VOCABULARY = 1024
-"""Beyond it a vocabulary holds more than bytes and some extra ids."""
+MAX_VOCABULARY = 1024
+"""Larger vocabularies hold more than bytes and a few extra ids."""
 
 
 class CheckpointError(ValueError):
@@ -76,7 +76,7 @@ def load(
 
 
 def load_float(name_or_path: str | os.PathLike[str]) -> PreTrainedModel:
-    """Loads a checkpoint to train, average or convert it, which eight bits are too coarse for.
+    """Loads a checkpoint to train, average or convert; int8 weights are too coarse for that.
 
     Args:
         name_or_path: As for `load`.
@@ -85,13 +85,13 @@ def load_float(name_or_path: str | os.PathLike[str]) -> PreTrainedModel:
         The model in float32 and evaluation mode.
 
     Raises:
-        CheckpointError: As `load`, or its weights have eight bits.
+        CheckpointError: The checkpoint cannot be loaded, or its weights are int8.
     """
     model = load(name_or_path)
     if getattr(model.config, "int8", False):
         raise CheckpointError(
-            f"{name_or_path}: its weights have eight bits, which is for generation alone; give the"
-            " checkpoint that it was made of, which its quantization.json names"
+            f"{name_or_path}: its weights are int8, which is for generation only; give the"
+            " checkpoint that it was made of, named in its quantization.json"
         )
     return model
 
@@ -99,7 +99,7 @@ def load_float(name_or_path: str | os.PathLike[str]) -> PreTrainedModel:
 def _load_model(source: str, dtype: torch.dtype, kwargs: dict[str, Any]) -> PreTrainedModel:
     model_class, config = _architecture(source, kwargs)
     if config.get("int8"):
-        dtype = torch.float32  # as products of eight bits are
+        dtype = torch.float32  # that of int8 products
     model, info = model_class.from_pretrained(
         source,
         **({"dtype": dtype, "output_loading_info": True, "ignore_mismatched_sizes": True} | kwargs),
@@ -127,7 +127,7 @@ def _architecture(
             f"{source}: a checkpoint of architecture {model_type!r}, which is none of"
             f" {', '.join(ARCHITECTURES)}; kebyt5 loads ByT5, KEByT5 and GBST-KEByT5 models"
         )
-    if config.get("vocab_size", VOCABULARY) > LARGEST_VOCABULARY:
+    if config.get("vocab_size", VOCABULARY) > MAX_VOCABULARY:
         raise CheckpointError(
             f"{source}: a T5 with a vocabulary of {config['vocab_size']} subwords; kebyt5 loads"
             " models that read bytes"
@@ -159,17 +159,17 @@ def _explain(source: str, is_local: bool, error: Exception) -> str:
         )
     cause = " ".join(f"{type(error).__name__}: {error}".split())
     if is_local:
-        # Some readers call a file that they may not read one that is not there.
+        # Some readers report a file without read permission as missing.
         for path in [Path(source), *sorted(Path(source).glob("*"))]:
             is_read = path.suffix in ("", ".json", ".safetensors", ".bin")
             if is_read and not os.access(path, os.R_OK):
-                return f"{path}: this user may not read it; let it, for example by chmod a+r"
+                return f"{path}: this user may not read it; permit it, for example by chmod a+r"
         return f"{source}: cannot be loaded as a checkpoint: {cause}"
-    return f"{source}: is no folder here and cannot be had from the hub: {cause}"
+    return f"{source}: not a folder here, and cannot be had from the hub: {cause}"
 
 
 def _load_adapter(folder: Path, dtype: torch.dtype, kwargs: dict[str, Any]) -> PreTrainedModel:
-    """Merges an adapter into its base model; all its tensors have to be there."""
+    """Merges an adapter, which has to be complete, into its base model."""
     from peft import (
         PeftConfig,
         get_peft_model,
@@ -188,8 +188,8 @@ def _load_adapter(folder: Path, dtype: torch.dtype, kwargs: dict[str, Any]) -> P
         model = get_peft_model(load(base, dtype, **kwargs), config)
     except CheckpointError as error:
         raise CheckpointError(
-            f"{folder}: its base model, {base}, cannot be loaded; bring it back, or where it is"
-            f" fold the adapter: kebyt5 merge {folder} --output FOLDER ({error})"
+            f"{folder}: its base model, {base}, cannot be loaded; restore it, or merge the"
+            f" adapter where it exists: kebyt5 merge {folder} --output FOLDER ({error})"
         ) from error
     if not list(folder.glob("adapter_model.*")):
         raise CheckpointError(f"{folder}: no adapter_model.safetensors beside adapter_config.json")
@@ -200,7 +200,7 @@ def _load_adapter(folder: Path, dtype: torch.dtype, kwargs: dict[str, Any]) -> P
             f"{folder}: the adapter's tensors are not those that adapter_config.json describes"
         )
     set_peft_model_state_dict(model, weights)
-    # PEFT has frozen the base, and what is merged may be trained as any other checkpoint.
+    # PEFT has frozen the base, but the merged model may be trained like any other.
     return model.merge_and_unload().requires_grad_(True).eval()
 
 

@@ -1,4 +1,4 @@
-"""One checkpoint made of several: the mean of fine-tuned models, adapters folded into their base.
+"""Merges checkpoints: averages fine-tuned models, folds adapters into their base models.
 
 The mean of models fine-tuned from one checkpoint is often better than each of them (Wortsman et
 al. 2022, "Model soups", arXiv:2203.05482).
@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from .loading import CheckpointError, load_float
 
-# What two checkpoints of one architecture may differ in: names, versions, settings of training.
+# Config keys in which checkpoints of one architecture may differ: names, versions, training.
 _MAY_DIFFER = {
     "_name_or_path",
     "architectures",
@@ -63,26 +63,26 @@ def merge(
     """Folds an adapter into its base, or averages the tensors of several checkpoints.
 
     Sums accumulate in float64. Checkpoints are read one after the other, and the first once more to
-    take the sums, so memory is that of one model in float32 and one in float64 (12 bytes a
+    receive the sums, so the memory is that of one model in float32 and one in float64 (12 bytes per
     parameter), however many there are.
 
     Args:
-        checkpoints: Folders or names on the hub; an adapter counts as its base with it folded in.
-        weights: How much each counts, more than 0; only their ratios matter. Equal if not given.
+        checkpoints: Folders or names on the hub; an adapter is folded into its base first.
+        weights: Weight of each checkpoint, more than 0; only ratios matter. Equal if not given.
 
     Returns:
         The merged model in float32 and evaluation mode.
 
     Raises:
         ValueError: There is nothing to merge, a weight is missing or not positive, or the
-            checkpoints are not of one architecture; names their first difference.
-        CheckpointError: A checkpoint cannot be loaded, or its weights have eight bits.
+            checkpoints differ in architecture; the message names the first difference.
+        CheckpointError: A checkpoint cannot be loaded, or its weights are int8.
     """
     shares = _shares(checkpoints, weights)
     if len(checkpoints) == 1:
         if base_of_adapter(checkpoints[0]) is None:
             raise ValueError(
-                f"{checkpoints[0]}: no adapter, so there is nothing to merge; give an adapter's"
+                f"{checkpoints[0]}: not an adapter, so there is nothing to merge; give an adapter's"
                 " folder or several checkpoints"
             )
         return load_float(checkpoints[0])
@@ -98,14 +98,18 @@ def merge(
                 f"{checkpoint}: not the architecture of {checkpoints[0]}: {difference}"
             )
         _add(total, model, share)
-        del model  # or the next one would be read beside it
+        del model  # or it would still be in memory when the next one is read
     merged = load_float(checkpoints[0])
     merged.load_state_dict(total)
     return merged
 
 
 def base_of_adapter(checkpoint: str | os.PathLike[str]) -> str | None:
-    """The model that an adapter's folder belongs to; None for any other checkpoint."""
+    """The base model that an adapter's folder names; None for any other checkpoint.
+
+    Raises:
+        CheckpointError: The adapter's configuration names no base model.
+    """
     path = Path(checkpoint) / "adapter_config.json"
     if not path.is_file():
         return None
@@ -123,9 +127,9 @@ def merge_card(
     """Writes the card of a merged model.
 
     Args:
-        checkpoints: Its parts.
-        weights: As for `merge`.
-        made: The command, date and commit of its making.
+        checkpoints: Folders or names of the parts.
+        weights: Weights of the parts, as for `merge`.
+        made: Command, date and commit that made the model.
     """
     parts = []
     for checkpoint, share in zip(checkpoints, _shares(checkpoints, weights), strict=True):
@@ -154,7 +158,7 @@ def _shares(
 
 
 class _Architecture(NamedTuple):
-    """What a checkpoint has to share with another: the shapes of its tensors and its settings."""
+    """What merged checkpoints have to share: shapes of tensors and config settings."""
 
     shapes: dict[str, str]
     settings: dict[str, Any]
@@ -169,12 +173,12 @@ class _Architecture(NamedTuple):
 def _add(total: dict[str, Tensor], model: PreTrainedModel, share: float) -> None:
     for name, tensor in model.state_dict().items():
         part = share * tensor.double()
-        # Not from zero on, which would turn the sign of a negative one.
+        # Not added to zero, which would lose the sign of -0.0.
         total[name] = total[name].add_(part) if name in total else part
 
 
 def _first_difference(one: _Architecture, other: _Architecture) -> str | None:
-    """What keeps the mean of two models from being a model, in words; None for nothing."""
+    """Describes the first difference between two architectures; None if there is none."""
     for name in {**one.shapes, **other.shapes}:
         here, there = (each.shapes.get(name, "missing") for each in (other, one))
         if here != there:

@@ -1,4 +1,4 @@
-"""The mode of a model, training or evaluation."""
+"""Switches models between training and evaluation."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

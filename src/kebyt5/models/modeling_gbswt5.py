@@ -1,8 +1,8 @@
 """GBST-KEByT5: a T5 whose encoder reads bytes through GBST.
 
-Blocks, caches, attention kernels and generation are those of Transformers; this file states
-only what GBST changes. The encoder's positions are fewer than the input bytes, so its output
-carries its own mask, and cross-attention uses that one.
+Blocks, caches, attention kernels and generation are those of Transformers; this module adds only
+what GBST changes. The encoder has fewer positions than the input has bytes, so its output carries
+a mask of its own, which cross-attention uses.
 """
 
 import copy
@@ -37,10 +37,10 @@ class GBSWT5PreTrainedModel(ByteModelMixin, T5PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Initializes T5's modules as T5 does, and GBST to pass on all it reads.
+        """Initializes T5's modules as T5 does, and GBST so that it passes on all it reads.
 
-        The convolution starts random, so that a pooled block still tells the order of its
-        bytes, the projection near the identity, and all blocks score nearly equal.
+        The convolution starts random, so that a pooled block still reflects the order of its
+        bytes; the projection starts near the identity, and all blocks score nearly the same.
         """
         super()._init_weights(module)
         factor, d_model = self.config.initializer_factor, self.config.d_model
@@ -109,7 +109,7 @@ class GBSWT5Stack(GBSWT5PreTrainedModel, ByteStack):
 
 
 class GBSWT5EncoderDecoder(GBSWT5PreTrainedModel):
-    """What the models with a decoder share; the T5 class they extend decodes."""
+    """Base of the models with a decoder; decoding is left to the T5 class that they extend."""
 
     _keys_to_ignore_on_save: ClassVar[list[str]] = [
         "encoder.embed_tokens.embeds.weight",
@@ -144,7 +144,7 @@ class GBSWT5EncoderDecoder(GBSWT5PreTrainedModel):
         encoder_outputs: Any,
         options: dict[str, Any],
     ) -> dict[str, Any]:
-        """Runs the encoder if its outputs are not given; returns what the T5 parent takes."""
+        """Runs the encoder unless its outputs are given; returns arguments of the T5 parent."""
         if encoder_outputs is None:
             captured = {k: v for k, v in options.items() if k.startswith("output_")}
             encoder_outputs = self.encoder(
@@ -154,7 +154,7 @@ class GBSWT5EncoderDecoder(GBSWT5PreTrainedModel):
         return {"encoder_outputs": encoder_outputs, "attention_mask": mask}
 
     def _encoder_mask(self, encoder_outputs: Any, attention_mask: Tensor | None) -> Tensor | None:
-        """The mask (B, n) over encoder states: the one they carry, else the byte mask pooled."""
+        """The mask (B, n) of the encoder states: the one they carry, else the pooled byte mask."""
         mask = getattr(encoder_outputs, "attention_mask", None)
         if mask is None and attention_mask is not None:
             mask = self.encoder.embed_tokens.downsample_mask(attention_mask)

@@ -1,4 +1,4 @@
-"""The plain KEByT5 and ByT5 models: T5 whose lm_head is what the checkpoint says."""
+"""The plain KEByT5 and ByT5 models: T5 whose `lm_head` is tied only if the checkpoint says so."""
 
 import copy
 from typing import Any, ClassVar
@@ -12,19 +12,22 @@ from transformers.modeling_outputs import Seq2SeqLMOutput
 from transformers.utils.generic import can_return_tuple
 
 from .attention import BLOCKWISE
-from .stack import ByteStack, FreshAsT5
+from .stack import ByteStack, T5InitializationMixin
+
+IGNORED = -100
+"""Label where no loss is taken: the one that Transformers and PyTorch ignore."""
 
 
-class ByteModelMixin(FreshAsT5):
-    """What plain and GBST models do otherwise than a model of Transformers."""
+class ByteModelMixin(T5InitializationMixin):
+    """Mixin for what plain and GBST models do differently from models of Transformers."""
 
     config: T5Config
     _tied_weights_keys: ClassVar[dict[str, str] | None]
 
     def get_expanded_tied_weights_keys(self, all_submodels: bool = False) -> dict[str, str]:
-        """Shares the byte embedding everywhere, and with `lm_head` only if the config says so.
+        """Ties the byte embedding everywhere, but to `lm_head` only if the config says so.
 
-        Transformers 5 knows only all or nothing, and its T5 always takes all.
+        Transformers 5 ties all or nothing, and its T5 always ties all.
         """
         if all_submodels:
             return super().get_expanded_tied_weights_keys(all_submodels=True)  # type: ignore[misc]
@@ -36,7 +39,7 @@ class ByteModelMixin(FreshAsT5):
     def get_correct_attn_implementation(
         self, requested_attention: str | None, is_init_check: bool = False
     ) -> str:
-        """Lets attention be blockwise unless another one is asked for."""
+        """Makes blockwise attention the default."""
         requested = requested_attention or BLOCKWISE
         return super().get_correct_attn_implementation(requested, is_init_check)  # type: ignore[misc]
 
@@ -52,7 +55,7 @@ class KEByT5ForConditionalGeneration(ByteModelMixin, T5ForConditionalGeneration)
 
     def __init__(self, config: T5Config) -> None:
         config = copy.deepcopy(config)
-        # T5Config ties whatever it is told, but remembers what it was told in this flag.
+        # T5Config ties whatever it is given, but this flag remembers what it was given.
         config.tie_word_embeddings = config.scale_decoder_outputs
         # Not the parent's __init__, which would build stacks of Transformers.
         T5PreTrainedModel.__init__(self, config)
@@ -70,7 +73,7 @@ class KEByT5ForConditionalGeneration(ByteModelMixin, T5ForConditionalGeneration)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Initializes as T5, but an untied `lm_head` so that the first logits are of unit size.
+        """Initializes as T5, but draws an untied `lm_head` so that first logits have unit scale.
 
         Transformers draws it with standard deviation 1, which starts training at a loss of
         d_model^0.5 instead of log V.
@@ -132,12 +135,12 @@ def seq2seq_loss(
         logits: (B, T, V).
         labels: (B, T), contiguous or not.
         z_loss: Coefficient of the mean squared log partition function.
-        count: What to divide the sums by, in place of the number of labels that count.
+        count: Divisor of the sums, in place of the number of labels that count.
     """
     logits = logits.float().flatten(0, 1)
     labels = labels.to(logits.device).reshape(-1)
-    counted = labels != -100
-    loss = F.cross_entropy(logits, labels, ignore_index=-100, reduction="sum")
+    counted = labels != IGNORED
+    loss = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
     if z_loss:
         loss = loss + z_loss * (logits.logsumexp(dim=-1).square() * counted).sum()
     return loss / (counted.sum() if count is None else count)

@@ -1,4 +1,4 @@
-"""The compiled functions of `csrc`: whether they are there, how to call them, those for rows."""
+"""Loads and calls the compiled functions of `csrc`; wraps those that work on rows."""
 
 import ctypes
 import hashlib
@@ -20,7 +20,7 @@ from .fused import fast_path
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The variant for this processor; None where there is none, or none has been compiled."""
+    """The library for this processor; None if there is none or it has not been compiled."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return None
     flags = _processor_flags()
@@ -34,16 +34,16 @@ def library() -> ctypes.CDLL | None:
 
 
 def open_library(path: Path) -> ctypes.CDLL | None:
-    """A compiled variant; None where there is none, or one of other sources than lie beside it.
+    """Opens a compiled library; None if it is missing or was not built from the sources beside it.
 
-    A checkout that is updated still has the old one, whose functions take other arguments.
+    An updated checkout still has the old library, whose functions may take other arguments.
     """
     try:
         # It shares PyTorch's threads: both ask for the OpenMP library of the same name.
         opened = ctypes.CDLL(str(path))
         sources = [each for each in path.parent.glob("csrc/*.[ch]") if each.name[0] != "."]
         content = b"".join(source.read_bytes() for source in sorted(sources))
-    except OSError:  # not compiled, or without what it was linked with
+    except OSError:  # not compiled, or a library that it was linked with is missing
         return None
     digest = hashlib.sha256(content).hexdigest()
     if not sources or (hasattr(opened, "digest") and digest == _text(opened, "digest")):
@@ -70,17 +70,17 @@ def _processor_flags() -> set[str]:
 
 
 def is_compiled() -> bool:
-    """Whether there are compiled functions for this processor, and they are switched on."""
+    """Whether the compiled functions exist for this processor and are switched on."""
     return fast_path.kernels and library() is not None
 
 
 def use_native(*tensors: Tensor) -> bool:
-    """Whether the functions below can compute on these: float32 on a CPU, no gradient to come."""
+    """Whether the functions below take these tensors: float32 on a CPU, with gradients disabled."""
     return (
         fast_path.kernels
         and not torch.is_grad_enabled()
         and all(
-            # Not what has no memory of its own, such as a FakeTensor.
+            # Subclasses such as FakeTensor have no memory of their own.
             type(t) is Tensor and t.dtype == torch.float32 and t.device.type == "cpu"
             for t in tensors
         )
@@ -91,11 +91,11 @@ def use_native(*tensors: Tensor) -> bool:
 
 
 _PANEL = 64
-"""Outputs of a weight that lie together; see csrc/panels.h."""
+"""Outputs of a weight per panel; `PANEL` in csrc/panels.h."""
 
 
 class PanelsStructure(ctypes.Structure):
-    """As csrc/panels.h has it."""
+    """The struct `Panels` of csrc/panels.h."""
 
     _fields_ = [
         ("panels", c_void_p),
@@ -107,46 +107,46 @@ class PanelsStructure(ctypes.Structure):
 
 
 class Panels:
-    """A weight as `csrc` multiplies it with many rows; keeps a copy of it.
+    """A copy of a weight in the panel layout in which `csrc` multiplies it with many rows.
 
     Args:
-        weight: (N, K), float32; or int8, K a multiple of four.
-        scale: (N,), float32: what one step of each output channel of eight bits is worth.
+        weight: (N, K), float32; or int8, with K a multiple of four.
+        scale: (N,), float32: size of one step of each output channel, for an int8 weight.
     """
 
     def __init__(self, weight: Tensor, scale: Tensor | None = None) -> None:
         outs, width = weight.shape
         missing, together = -outs % _PANEL, 1 if scale is None else 4
         padded = F.pad(weight, (0, 0, 0, missing)).view(-1, _PANEL, width // together, together)
-        self._kept = [padded.transpose(1, 2).contiguous()]
+        self._alive = [padded.transpose(1, 2).contiguous()]
         if scale is not None:
-            # Rows have a zero of 128.
+            # Makes up for the zero point of the rows, 128.
             starts = weight.sum(dim=1, dtype=torch.int32) * -128
-            self._kept += [F.pad(scale, (0, missing)), F.pad(starts, (0, missing))]
-        addresses = [each.data_ptr() for each in self._kept]
+            self._alive += [F.pad(scale, (0, missing)), F.pad(starts, (0, missing))]
+        addresses = [each.data_ptr() for each in self._alive]
         self.structure = PanelsStructure(*addresses, *[None] * (3 - len(addresses)), outs, width)
 
     @staticmethod
     def fit(weight: Tensor) -> bool:
-        """Whether there are functions here for a weight (N, K)."""
+        """Whether there are compiled functions for a weight (N, K)."""
         is_whole = weight.dtype == torch.float32 or weight.shape[1] % 4 == 0
         return is_whole and hasattr(library(), "multiply_rounded")
 
     @staticmethod
     def are_fastest(weight: Tensor) -> bool:
-        """Whether they are faster than oneDNN for a weight (N, K) of eight bits and any rows."""
-        # AMX, which oneDNN has, multiplies several times as much.
+        """Whether panels beat oneDNN for an int8 weight (N, K), whatever the number of rows."""
+        # With AMX, which oneDNN uses, products are several times as fast.
         return Panels.fit(weight) and "amx_int8" not in _processor_flags()
 
     def multiply(self, values: Tensor, scales: Tensor) -> Tensor:
-        """Maps rounded rows (M, K) and their steps (M, 1) to (M, N), float32."""
+        """Maps quantized rows (M, K) and their scales (M, 1) to (M, N), float32."""
         out = scales.new_empty(len(values), self.structure.outs)
         call("multiply_rounded", self.structure, values, scales, len(values), out)
         return out
 
 
 def round_rows(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Rounds rows (M, K) to 127 steps up and down of 128; returns them and the steps (M, 1)."""
+    """Quantizes rows (M, K) to uint8 in 128 ± 127; returns them and their scales (M, 1)."""
     x = x.contiguous()
     values, scales = x.new_empty(x.shape, dtype=torch.uint8), x.new_empty(len(x), 1)
     call("round_rows", x, *x.shape, values, scales)
@@ -154,7 +154,7 @@ def round_rows(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def gate_rows(gate: Tensor, value: Tensor) -> Tensor:
-    """gelu(gate) * value of (…, N), GELU in its tanh form."""
+    """Computes gelu(gate) * value for (…, N), GELU in its tanh form."""
     gate, value = gate.contiguous(), value.contiguous()
     out = torch.empty_like(gate)
     width = gate.shape[-1]
@@ -163,13 +163,16 @@ def gate_rows(gate: Tensor, value: Tensor) -> Tensor:
 
 
 def scale_rows(x: Tensor, scales: Tensor) -> Tensor:
-    """Multiplies rows (M, N), which are contiguous, with (M, 1), in place."""
+    """Multiplies contiguous rows (M, N) by their scales (M, 1), in place."""
     call("scale_rows", x, scales, *x.shape)
     return x
 
 
 def call(function: str, *arguments: Tensor | np.ndarray | ctypes.Structure | int) -> int:
-    """Calls it with addresses and numbers, and the threads of PyTorch."""
+    """Calls a compiled function; tensors, arrays and structures are passed by address.
+
+    PyTorch's number of threads is appended as the last argument.
+    """
     given = [_as_argument(each) for each in arguments]
     return int(getattr(library(), function)(*given, c_int64(torch.get_num_threads())))
 

@@ -1,4 +1,4 @@
-"""Where the characters of a text are in its UTF-8 bytes; a character is a code point."""
+"""Maps between the characters (code points) of a text and its UTF-8 bytes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def char_to_byte(text: str) -> np.ndarray:
-    """Where each character begins in the UTF-8 bytes of the text.
+    """The offset of each character in the UTF-8 bytes of the text.
 
     Returns:
         int64, (characters + 1,): the offset of every character, then the number of bytes.

@@ -34,14 +34,14 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def preset_config(name: str, **changes: Any) -> Any:
-    """Returns the configuration of that shape: a `GBSWT5Config` if it has GBST.
+    """Returns the configuration of a named shape: a `GBSWT5Config` if it has GBST.
 
     Args:
         name: A key of `PRESETS`.
         **changes: Configuration values that differ from the preset.
 
     Raises:
-        KeyError: No such preset.
+        KeyError: There is no such preset.
     """
     shape = PRESETS[name]
     config_class = GBSWT5Config if "downsample_factor" in shape else T5Config

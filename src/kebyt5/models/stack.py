@@ -1,8 +1,8 @@
-"""A T5 stack that computes what `T5Stack` does, without padding and in less memory traffic.
+"""A T5 stack that computes what `T5Stack` does, without padding and with less memory traffic.
 
-The modules inside it are those of Transformers, whose classes are changed once they are built.
-Nothing else about them changes: parameters, their names and what wraps them (LoRA, hooks, gradient
-checkpointing) stay as Transformers has them.
+Transformers builds the modules inside it; then their classes are replaced. Nothing else about them
+changes: parameters, their names and what wraps them (LoRA, hooks, gradient checkpointing) stay as
+they are in Transformers.
 """
 
 from typing import Any
@@ -26,16 +26,16 @@ from .int8 import Int8Linear, replace_linears
 from .linear import Linear
 
 CACHES = ("cache", "past_key_values")
-"""How Transformers calls keys and values of earlier positions: from 5.24 on, and before."""
+"""Names of the key-value cache in Transformers: since 5.24, and before."""
 
 
 class Packing:
-    """How the rows that count in (B, L, D) stand one behind the other in (1, N, D).
+    """Packs the rows of (B, L, D) that count into (1, N, D), concatenated, and unpacks them.
 
     Args:
         states: (B, L, D).
-        mask: (B, L), true where a row counts, without holes and with padding on the right
-            only; all rows count where it is None.
+        mask: (B, L), true where a row counts, without holes and with padding on the right only;
+            all rows count if it is None.
     """
 
     def __init__(self, states: Tensor, mask: Tensor | None) -> None:
@@ -44,7 +44,7 @@ class Packing:
         self.lengths = (length,) * batch
         self.rows = None
         if mask is not None:
-            mask = mask != 0  # as Transformers reads masks of any numbers
+            mask = mask != 0  # Transformers accepts masks of any numeric type
             self.lengths = tuple(mask.sum(dim=1).tolist())
             if min(self.lengths, default=length) < length:
                 self.rows = mask.flatten().nonzero()[:, 0].to(states.device)
@@ -62,21 +62,21 @@ class Packing:
         return flat.view(*self.shape, -1)
 
 
-class FreshAsT5:
-    """A model whose fresh weights are drawn as in T5."""
+class T5InitializationMixin:
+    """Mixin that has Transformers draw new weights by T5's rules."""
 
     @classmethod
     def is_custom_code(cls) -> bool:
-        """Passes for code of Transformers.
+        """Declares the class to be code of Transformers.
 
-        In classes from outside Transformers, 5.23 takes a module without parameters of its own,
-        such as an attention, as initialized, which leaves all matrices with deviation 1.
+        In custom classes, Transformers 5.23 takes modules without parameters of their own, such as
+        an attention, for initialized, which leaves all matrices with standard deviation 1.
         """
         return False
 
 
-class ByteStack(FreshAsT5, T5Stack):
-    """`T5Stack`, encoder or decoder, that leaves out padding where it can."""
+class ByteStack(T5InitializationMixin, T5Stack):
+    """`T5Stack`, encoder or decoder, that skips padding where it can."""
 
     def __init__(self, config: T5Config) -> None:
         super().__init__(config)
@@ -95,7 +95,7 @@ class ByteStack(FreshAsT5, T5Stack):
         use_cache: bool | None = None,
         **kwargs: Any,
     ) -> Any:
-        """As `T5Stack`; rows that `attention_mask` leaves out are zero in the output."""
+        """Computes what `T5Stack` does; rows that `attention_mask` excludes become zero."""
         inputs = input_ids if input_ids is not None else inputs_embeds
         if not (
             self._can_pack(use_cache, kwargs)
@@ -153,7 +153,7 @@ class ByteStack(FreshAsT5, T5Stack):
 
 
 def _is_right_padded(mask: Tensor | None, states: Tensor | None) -> bool:
-    """Whether a mask (B, L) leaves out nothing but rows at the end, and not all of them."""
+    """Whether a mask (B, L) excludes only rows at the end, and never all of an example."""
     if mask is None:
         return True
     if mask.dim() != 2 or states is None or mask.shape != states.shape[:2]:
@@ -170,7 +170,7 @@ FAST: dict[type[nn.Module], type[nn.Module]] = {
     nn.Dropout: Dropout,
     nn.Linear: Linear,
 }
-"""What serves in place of the modules of Transformers; none has state of its own."""
+"""Replacements for the modules of Transformers; none has state of its own."""
 
 
 __all__ = ["ByteStack"]

@@ -1,12 +1,12 @@
 """The byte tokenizer of KEByT5: the ids of `ByT5Tokenizer`, by numpy instead of Python loops.
 
 A text is its UTF-8 bytes, and id = byte + 3. Of the 384 ids, 0 is `<pad>`, 1 `</s>`, 2 `<unk>`
-(never produced), 3-258 are the bytes and 259-383 the extra ids. Two conventions mark the blanks of
-a text, and what reads or writes them takes a convention by name:
+(never produced), 3-258 are the bytes and 259-383 the extra ids. There are two conventions for
+marking blanks in a text; methods that read or write blanks take one by name:
 
 - `"huggingface"`: the string `<extra_id_i>` is id 259 + i. This is what `ByT5Tokenizer` does.
 - `"pretraining"`: the string `<extra_id_i>` is id 258 - i, as ByT5 and KEByT5 were pretrained. They
-  are the ids of the bytes 0xFF, 0xFE, ...; only the first 11 of these never occur in UTF-8.
+  are the ids of the bytes 0xFF, 0xFE, ...; only the first 11 of these bytes never occur in UTF-8.
 """
 
 from __future__ import annotations
@@ -30,17 +30,13 @@ VOCABULARY, PAD, EOS = 384, 0, 1
 OFFSET = 3  # id = byte + OFFSET
 LAST_BYTE = OFFSET + 255  # of 0xFF, which is also the first sentinel of pretraining
 LAST_SENTINEL = 248  # of pretraining; the ids below are bytes of UTF-8
-# Ids below 256 as bytes. Those that are not text wrap to bytes that never occur in UTF-8, so that
-# names can be put in their place: pad, eos, unk are 0xFD-0xFF, the sentinels 0xF5-0xFC.
+# Ids below 256 as bytes. Ids that are not text wrap to bytes that never occur in UTF-8 and can be
+# replaced by names: pad, eos and unk are 0xFD-0xFF, the sentinels 0xF5-0xFC.
 _ID_TO_BYTE = bytes((i - OFFSET) % 256 for i in range(256))
 _OUTSIDE_UTF8 = (0, 1, 2, *range(LAST_SENTINEL, 256))
 _EXTRA_ID = re.compile(rb"<extra_id_(\d+)>")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
-# glibc takes every block at least as large as the largest that it has freed from the kernel, page
-# by page, and gives it back. Freeing one larger than the arrays of a long text lets it keep those,
-# which is worth a factor of ten.
-np.empty(16 << 20, np.uint8)
 _CUTS_FIRST_TEXT = (TruncationStrategy.LONGEST_FIRST, TruncationStrategy.ONLY_FIRST)
 _UNCOMMON_OPTIONS = (  # left to Transformers
     "is_split_into_words",
@@ -57,8 +53,19 @@ _IGNORED_OPTIONS = {
 }
 
 
+def _raise_mmap_threshold() -> None:
+    """Frees one 16 MB block, which makes long texts ten times as fast.
+
+    From then on, glibc reuses freed blocks up to that size instead of unmapping them.
+    """
+    np.empty(16 << 20, np.uint8)
+
+
+_raise_mmap_threshold()
+
+
 class ByteTokenizer(ByT5Tokenizer):
-    """`ByT5Tokenizer`, but fast, with both sentinel conventions and offsets, decoding anything.
+    """A fast `ByT5Tokenizer` with both sentinel conventions and offsets that decodes any ids.
 
     Encoding gives the ids of `ByT5Tokenizer` on any text. Decoding gives its text wherever the ids
     are valid UTF-8; elsewhere, bytes that are not UTF-8 become U+FFFD instead of vanishing, and ids
@@ -66,9 +73,9 @@ class ByteTokenizer(ByT5Tokenizer):
     are dropped instead of raising. Blanks are never "cleaned up".
 
     Args:
-        errors: what becomes of lone surrogates, which UTF-8 cannot express: `"replace"` encodes
+        errors: How lone surrogates, which UTF-8 cannot express, are handled: `"replace"` encodes
             each as U+FFFD, `"strict"` raises UnicodeEncodeError. Saved with the tokenizer.
-        **kwargs: those of `ByT5Tokenizer`.
+        **kwargs: Arguments of `ByT5Tokenizer`.
 
     Raises:
         ValueError: `errors` is neither of the two.
@@ -113,17 +120,18 @@ class ByteTokenizer(ByT5Tokenizer):
         """The ids of one text, without the overhead of a `BatchEncoding`.
 
         Args:
-            text: any string; `</s>`, `<extra_id_0>` and the like inside it are tokens.
-            add_eos: end with `</s>`, unless the text does so itself.
-            sentinels: the convention for `<extra_id_i>`; `encode` and calling the tokenizer take
-                the same argument.
+            text: Any string; `</s>`, `<extra_id_0>` and the like inside it are tokens.
+            add_eos: Whether to end with `</s>`, unless the text does so itself.
+            sentinels: Convention for `<extra_id_i>`; `encode` and calling the tokenizer take the
+                same argument.
 
         Returns:
             int64, (ids,).
 
         Raises:
-            ValueError: an unknown convention, or `<extra_id_11>` and above with `"pretraining"`.
-            UnicodeEncodeError: a lone surrogate, with `errors="strict"`.
+            ValueError: The convention is unknown, or is `"pretraining"` and the text contains
+                `<extra_id_11>` or above.
+            UnicodeEncodeError: The text contains a lone surrogate, and `errors` is `"strict"`.
         """
         return self._encode_flat([text], add_eos, sentinels=sentinels)[0]
 
@@ -204,12 +212,12 @@ class ByteTokenizer(ByT5Tokenizer):
         sentinels: Sentinels = "huggingface",
         split_special_tokens: bool | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The ids of all texts one after the other, (ids,), and how many each has, (texts,)."""
+        """The concatenated ids of all texts, (ids,), and the number of each, (texts,)."""
         _check_convention(sentinels)
         if split_special_tokens is None:
             split_special_tokens = self.split_special_tokens
         if split_special_tokens or not any(map(self._added_pattern.search, texts)):
-            # Many short texts would cost a few numpy calls each, so numpy sees them as one.
+            # One numpy call for all texts: several for each would dominate with many short ones.
             end = b"\0" if add_eos else b""
             raw = [self._cut(self._utf8(text), add_eos, max_length) + end for text in texts]
             lengths = np.fromiter(map(len, raw), np.int64, len(raw))
@@ -239,7 +247,7 @@ class ByteTokenizer(ByT5Tokenizer):
             ids = [added_id(t) if t in added else ord(t) + OFFSET for t in self.tokenize(text)]
             return np.array(ids, np.int64)
 
-        text = self._utf8(text).decode()  # surrogates are dealt with here
+        text = self._utf8(text).decode()  # replaces or refuses surrogates
         pieces = self._added_pattern.split(text)  # text, token, text, ..., token, text
         found = [i for i in range(1, len(pieces), 2) if pieces[i] in added]
         added_ids = []
@@ -277,8 +285,8 @@ class ByteTokenizer(ByT5Tokenizer):
         # Transformers calls this whenever tokens have been added.
         super()._update_trie(unique_no_split_tokens)
         added = self._added_tokens_decoder
-        # One alternative stands for all numbers: ten times faster than 125. What it finds too much,
-        # such as <extra_id_999>, is not in the vocabulary and therefore treated as text.
+        # One alternative matches all numbers, ten times as fast as 125 alternatives. Matches that
+        # are not in the vocabulary, such as <extra_id_999>, are treated as text.
         forms = {re.sub(r"\d+", r"\\d+", re.escape(name)) for name in self.tokens_trie._tokens}
         self._added_pattern = re.compile(f"({'|'.join(sorted(forms))})")
         # Such tokens cannot overlap, so the pattern finds what the trie would.
@@ -322,7 +330,7 @@ class ByteTokenizer(ByT5Tokenizer):
             return self._encode_flat(words, False, None, *conventions)[0].tolist()
 
         if not get("sanitize_control_tokens"):
-            # Transformers takes ids as they are, without its loops over tokens.
+            # Transformers takes ids as they are, and skips its loops over tokens.
             text, text_pair = to_ids(text), to_ids(text_pair)
         return super()._encode_plus(text, text_pair, **options)
 
@@ -339,7 +347,7 @@ class ByteTokenizer(ByT5Tokenizer):
         verbose: bool = True,
         **_: Any,
     ) -> dict[str, Any]:
-        """What Transformers calls padding: rows of one width, or lists of their own lengths."""
+        """Pads as Transformers does: rows of one width, or lists of different lengths."""
         width = int(lengths.max())
         self._eventual_warn_about_too_long_sequence(flat[:width], max_length, verbose)
         pads = padding_strategy != PaddingStrategy.DO_NOT_PAD

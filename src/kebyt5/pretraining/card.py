@@ -13,8 +13,8 @@ tags: [kebyt5, byte-level, {kind}]
 # {title}
 
 A byte-level encoder-decoder of {parameters:,} parameters, pretrained with kebyt5 by span
-corruption: it reads Korean text with spans of bytes taken out and writes what they were. UTF-8 byte
-b is id b + 3, span i is marked by id 258 - i; it needs no tokenizer files. To fine-tune it:
+corruption: it reads Korean text with spans of bytes removed and writes the missing bytes. UTF-8
+byte b is id b + 3, span i is marked by id 258 - i; it needs no tokenizer files. To fine-tune it:
 
 ```bash
 kebyt5 finetune --checkpoint FOLDER --task ner --train TRAIN --dev DEV --output NEW_FOLDER
@@ -29,7 +29,7 @@ kebyt5 finetune --checkpoint FOLDER --task ner --train TRAIN --dev DEV --output 
 {sources}
 
 Bits per byte are those of the masked bytes in validation text of each source, 15 % of it in spans
-of 20 bytes, sentinels and the end of sequence charged as well{total}.
+of 20 bytes; the bits of sentinels and the end of sequence are included{total}.
 
 ## Training
 
@@ -49,7 +49,7 @@ curves. The licence follows from the start and the texts.
 
 
 def model_card(name: str, config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
-    """Writes the card from the resolved configuration and the content of `metrics.json`."""
+    """Writes the card of a pretrained model from its configuration and `metrics.json`."""
     bits = metrics["bits_per_byte"]
     rows = [
         f"| {source} | {about['bytes'] / 1e6:.1f} | {about['share']:.1%} |"

@@ -33,7 +33,7 @@ NOT_NEGATIVE = (
 )
 
 FREE_ON_RESUME = ("output", "corpus", "keep_checkpoints", "workers", "peak_tflops", "minutes")
-"""Settings that change nothing about the result; the corpus has a fingerprint of its own."""
+"""Settings that do not affect the result; the corpus is checked by its fingerprint."""
 
 
 @dataclass(kw_only=True)
@@ -51,13 +51,13 @@ class PretrainConfig:
     checkpoint folder, or a name on the hub (such as google/byt5-base)."""
 
     gbst: bool = False
-    """Put GBST in front of a plain checkpoint, as mean pooling to begin with (warm start)."""
+    """Put GBST in front of a plain checkpoint; it starts as mean pooling (warm start)."""
 
     blocks: list[int] | None = None
     """Sizes of GBST's candidate blocks in bytes, where GBST is new; else the shape's."""
 
     downsample: int | None = None
-    """Bytes per encoder position, likewise."""
+    """Bytes per encoder position, where GBST is new; else the shape's."""
 
     steps: int = 100_000
     """Optimizer steps of the whole run."""
@@ -66,58 +66,58 @@ class PretrainConfig:
     """Examples per step, over all devices."""
 
     device_batch_size: int = 16
-    """Examples that one device computes at a time, at most; gradients add up to batch_size."""
+    """Most examples that one device computes at a time; gradients add up to batch_size."""
 
     input_length: int = 1024
-    """Ids of a corrupted input, the end of sequence included; 1024 takes 1,193 bytes of text. With
-    --whole-characters inputs have so many on average, and with --salient at most."""
+    """Ids of a corrupted input, including the end of sequence; 1024 take 1,193 bytes of text. It is
+    the average with --whole-characters and the maximum with --salient."""
 
     density: float = 0.15
-    """Share of the bytes that is masked."""
+    """Share of the bytes that are masked."""
 
     mean_span: float = 20.0
-    """Mean length of a masked span in bytes; raised where there would be more than 11 spans."""
+    """Mean length of a masked span in bytes; raised if there would be more than 11 spans."""
 
     whole_characters: bool = False
-    """Let spans begin and end between characters; in ByT5 they may cut them."""
+    """Let spans begin and end between characters; in ByT5 they may cut characters."""
 
     salient: bool = False
-    """Mask dates, times, quantities and numbers where a text has any (second stage)."""
+    """Mask dates, times, quantities and numbers if a text has any (second stage)."""
 
     names: str | None = None
-    """Checkpoint fine-tuned on `--task ner`, whose names are salient as well; needs --salient."""
+    """Checkpoint fine-tuned on `--task ner`; the names it finds are masked too; needs --salient."""
 
     copy: float = 0.0
-    """Share of the examples that are a short text to be written out as it is. Tasks whose output
-    repeats the input need that, and small models hardly learn it from masked spans alone."""
+    """Share of the examples that are short texts to copy. Tasks whose output repeats the input need
+    copying, and small models hardly learn it from masked spans alone."""
 
     early_copy: float | None = None
-    """Share of copies at the first step, from which it falls evenly to that of --copy: a small
-    model learns to copy sooner so."""
+    """Share of copies at the first step, from which it falls evenly to --copy; small models then
+    learn to copy sooner."""
 
     lookup: float = 0.0
-    """Share of the examples, but for copies, that ask for the words in which sentinels are. Small
-    models hardly learn from masked spans alone to look at what is around a blank."""
+    """Share of the non-copy examples that insert sentinels into words and ask for those words.
+    Small models hardly learn from masked spans alone to look at what surrounds a blank."""
 
     early_lookup: float | None = None
-    """Share of those at the first step, as --early-copy."""
+    """Share of lookups at the first step; it falls as that of --early-copy."""
 
     early_steps: int = 0
     """Steps over which the early shares fall."""
 
     short: float = 0.0
-    """Share of the examples whose text ends early, at any length. Without them every input has as
-    many masked spans, and a small model takes those of another number for something else."""
+    """Share of the examples whose text ends early, at any length. Without them all inputs have the
+    same number of masked spans, and a small model fails on inputs with another number."""
 
     weights: dict[str, float] = field(default_factory=dict)
-    """How much more often than its size says a source is drawn, 0 for never; as the recipe of the
-    corpus says where not named."""
+    """How often each source is drawn, relative to its size; 0 for never. Sources not named have the
+    weights of the corpus's recipe."""
 
     learning_rate: float = 1e-3
     """Peak of the schedule."""
 
     schedule: Literal["constant", "inverse-sqrt", "cosine"] = "cosine"
-    """What follows the warm-up: the peak, its inverse square root decay, or cosine cycles."""
+    """What follows the warm-up: a constant rate, inverse square root decay, or cosine cycles."""
 
     warmup_steps: int = 1000
     """Steps of linear growth to the peak."""
@@ -153,28 +153,28 @@ class PretrainConfig:
     """Steps between measurements of bits per byte on the validation shards."""
 
     eval_examples: int = 100
-    """Examples of each source for that, at most."""
+    """Most examples of each source for these measurements."""
 
     save_steps: int = 1000
     """Steps between checkpoints; one is also written at the end and on SIGTERM."""
 
     keep_checkpoints: int = 2
-    """How many of the last checkpoints stay."""
+    """How many of the last checkpoints are kept."""
 
     minutes: float | None = None
-    """Stop after so many minutes with a checkpoint, as on SIGTERM; --resume goes on."""
+    """Stop after so many minutes with a checkpoint, as on SIGTERM; --resume continues."""
 
     workers: int = 0
     """Processes that prepare batches ahead."""
 
     peak_tflops: float | None = None
-    """Peak of one device in TFLOP/s, for MFU; measured by a matrix product where not given."""
+    """Peak of one device in TFLOP/s, for MFU; measured by a matrix product if not given."""
 
     seed: int = 0
     """Decides everything random: weights, order, spans."""
 
     resume: bool = False
-    """Go on where a stopped or killed run with the same settings and output folder left off."""
+    """Continue a stopped or killed run with the same settings and output folder."""
 
     def __post_init__(self) -> None:
         check_ranges(self, POSITIVE, NOT_NEGATIVE)
@@ -196,7 +196,7 @@ class PretrainConfig:
         check_schedule(self)
         check_warmup(self, self.steps)
         if self.names and not self.salient:
-            raise InputError("--names: is for --salient, which is not given")
+            raise InputError("--names: only with --salient")
 
 
 __all__ = ["FREE_ON_RESUME", "PretrainConfig"]

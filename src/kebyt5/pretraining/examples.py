@@ -1,7 +1,7 @@
-"""Training examples of byte shards: an example is a function of (shards, seed, index).
+"""Training examples from byte shards: each is a function of (shards, seed, index).
 
-Nothing is remembered from one example to the next, so that resuming a run, dividing it among
-devices and shuffling anew for every pass over the corpus are arithmetic.
+There is no state from one example to the next, so resuming a run, dividing it among devices and
+reshuffling for every pass over the corpus are arithmetic on indices.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,23 +29,23 @@ from kebyt5.pretraining.spans import (
     mask_spans,
 )
 
-_MOST_MOVED = 3
-"""Bytes by which a boundary may have to move to fall between two characters."""
+_MAX_MOVED = 3
+"""Most bytes by which a boundary has to move to fall between two characters."""
 
-_SHORTEST_INPUT = 32
-_SHORTEST_TEXT = 16  # bytes, some five syllables
-_SPANS, _COPIES, _SHORT, _LOOKUPS = 3, 4, 5, 6  # what a key is for
+_MIN_INPUT = 32
+_MIN_TEXT = 16  # bytes, some five syllables
+_SPANS, _COPIES, _SHORT, _LOOKUPS = 3, 4, 5, 6  # purposes of keys
 
 
 class Chunks:
     """The text of shards in chunks that begin and end between characters.
 
-    All chunks of a shard have `size` bytes, less up to 3 where that would cut a character; only a
-    shard that is shorter is one chunk as it is. Chunks leave no byte out, and overlap by a few. A
-    chunk may hold several documents, whose ends are newlines, and a part of one.
+    All chunks of a shard have `size` bytes, minus up to 3 where that would cut a character; a
+    shorter shard is a single chunk. Chunks cover every byte and overlap by a few. A chunk may
+    contain several documents, separated by newlines, and parts of documents.
 
     Args:
-        shards: What to read; their chunks are numbered through.
+        shards: Shards to read; chunks are numbered across all of them.
         size: Bytes of a chunk, 8 or more.
     """
 
@@ -53,20 +53,20 @@ class Chunks:
         self.shards = shards
         self.size = size
         self._bytes = np.array([shard.bytes for shard in shards], np.int64)
-        # Among four successive places there is one between characters, so that with three bytes
-        # in common no gap can open between two chunks.
-        step = size - _MOST_MOVED
+        # One of any four successive places is between characters, so three common bytes rule out
+        # a gap between two chunks.
+        step = size - _MAX_MOVED
         self._steps = -(-np.maximum(self._bytes - size, 0) // step)
         self._last = np.cumsum(self._steps + 1)
         self.counts = self._steps + 1
 
     @cached_property
     def _addresses(self) -> np.ndarray:
-        """Where in memory each shard lies."""
+        """The address of each shard in memory."""
         return np.array([shard.data.__array_interface__["data"][0] for shard in self.shards])
 
     def __getstate__(self) -> dict[str, Any]:
-        """For a loader's processes where these do not fork."""
+        """Leaves out the addresses, for data-loader processes that are not forked."""
         return {name: value for name, value in vars(self).items() if name != "_addresses"}
 
     def __len__(self) -> int:
@@ -74,15 +74,15 @@ class Chunks:
 
     @property
     def row_size(self) -> int:
-        """Bytes that `read` needs of a row."""
-        return self.size + _MOST_MOVED + 1
+        """Bytes per row that `read` needs."""
+        return self.size + _MAX_MOVED + 1
 
     def read(self, numbers: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Reads chunks.
+        """Reads chunks into rows.
 
         Args:
-            numbers: Of the chunks, (n,).
-            rows: Where to read them to, zeros, uint8 (n, row_size), contiguous.
+            numbers: Numbers of the chunks, (n,).
+            rows: Zeros that receive them, uint8 (n, row_size), contiguous.
 
         Returns:
             Where in its row each chunk begins and ends, int64 (n,).
@@ -91,7 +91,7 @@ class Chunks:
         steps, total = self._steps[shard], self._bytes[shard]
         number = numbers - (self._last[shard] - steps - 1)
         low = number * (total - self.size) // np.maximum(steps, 1)
-        # With the byte behind the end, which tells whether the end cuts a character.
+        # Including the byte after the end, which shows whether the end cuts a character.
         high = np.minimum(low + self.row_size, total)
         if is_compiled():
             call("read_chunks", self._addresses[shard] + low, high - low, rows, *rows.shape)
@@ -104,24 +104,24 @@ class Chunks:
 
 
 def _between_characters(rows: np.ndarray, places: np.ndarray, step: int) -> np.ndarray:
-    """Moves places in rows, (n,), on or back to where a character begins."""
+    """Moves places in rows, (n,), forward (step 1) or back (-1) to where a character begins."""
     every = np.arange(len(rows))
-    for _ in range(_MOST_MOVED):
+    for _ in range(_MAX_MOVED):
         places = places + step * ((rows[every, places] & 0xC0) == 0x80)
     return places
 
 
 @dataclass(frozen=True)
 class Share:
-    """How many examples are of a kind.
+    """The share of examples of a kind, which may fall at the beginning of a run.
 
-    A model learns to copy suddenly and sooner the more of its gradient asks for it; afterwards
-    copies teach it nothing new. So it is with lookups.
+    A model learns to copy suddenly, and the sooner the more copies it sees; afterwards they teach
+    it nothing new. The same holds for lookups.
 
     Attributes:
-        share: Of the examples, from 0 to less than 1.
+        share: Final share of the examples, from 0 to less than 1.
         early: Share at the first example, from which it falls linearly.
-        examples: At which the share is reached.
+        examples: Number of examples after which it reaches `share`.
     """
 
     share: float = 0.0
@@ -129,46 +129,47 @@ class Share:
     examples: int = 0
 
     def mean(self, examples: int) -> float:
-        """The share among the first so many examples."""
+        """The mean share over the first `examples` examples."""
         falling = min(examples, self.examples)
         # The sum of (1 - i / examples) over the indices i at which it falls.
         total = falling - falling * (falling - 1) / 2 / max(self.examples, 1)
         return self.share + (self.early - self.share) * total / examples
 
     def at(self, indices: np.ndarray) -> np.ndarray:
-        """The probability that an example is of the kind, for each of these indices."""
+        """The probability that an example is of the kind, for each index."""
         rest = np.maximum(self.examples - indices, 0) / max(self.examples, 1)
         return self.share + (self.early - self.share) * rest
 
 
 class Examples:
-    """Pairs of corrupted input and target from all sources of a folder of shards.
+    """Makes pairs of corrupted input and target from all sources of a folder of shards.
 
     Args:
-        shards: What to read.
-        input_length: Ids of an input, `</s>` included. Never more, but where spans are of whole
-            characters, of which it is the mean; with spans over bytes never less than 3 fewer, but
-            of short texts and in a shard that is shorter than a chunk.
-        corruption: What is masked.
-        weights: How much more often than its size says a source is drawn, 1 where not named.
-        seed: Chooses order and spans.
-        salient: Masks what these rules find, where they find something.
-        copies: Examples whose input is the beginning of a chunk as it is, and whose target is the
-            same. Tasks whose output repeats the input need what these teach.
-        short: Share of the examples whose text ends early. By T5's law all inputs have as many
-            spans and end with one, and a model gets to rely on both; of a short text there are
-            fewer, and it goes on for up to its half behind the last one. Copies end early in the
-            same share.
-        lookups: Of the examples but for copies, those that ask for the words in which sentinels
-            are, see `kebyt5.pretraining.lookups`.
+        shards: Shards to read.
+        input_length: Ids of an input, `</s>` included. Exact or up to 3 fewer with spans over
+            bytes; a maximum with salient spans; the mean with whole characters. Short texts and
+            shards shorter than a chunk give fewer.
+        corruption: How much is masked, in spans of which length.
+        weights: How often each source is drawn relative to its size; 1 if not named.
+        seed: Seed of order and spans.
+        salient: Finds the spans to mask; texts without any keep random spans.
+        copies: Share of examples whose input and target are both the beginning of a chunk. They
+            prepare for tasks whose output repeats the input.
+        short: Share of the examples, copies included, whose text ends early. By T5's rule all
+            inputs have the same number of spans and end with one, and a model would rely on both;
+            short texts have fewer spans, and up to half of the text follows the last one.
+        lookups: Share of the non-copy examples that ask for words with sentinels in them, see
+            `kebyt5.pretraining.lookups`.
 
     Raises:
-        InputError: `input_length` is too short, for copies or at all, or a weight is wrong.
+        InputError: `input_length` is too short, or too short for copies, or a weight is invalid.
 
     Attributes:
-        sources: Names of the sources in their order.
-        raw_length: Bytes of a chunk, at most.
-        target_length: Ids of a target, where spans are over bytes and not salient; else None.
+        sources: Names of the sources in order.
+        raw_length: Most bytes of a chunk.
+        input_length: Ids of an input if its width is fixed (spans over bytes, not salient), else
+            None.
+        target_length: Ids of a target if its width is fixed, else None.
     """
 
     def __init__(
@@ -183,14 +184,14 @@ class Examples:
         short: float = 0.0,
         lookups: Share | None = None,
     ) -> None:
-        if input_length < _SHORTEST_INPUT:
-            raise InputError(f"input length {input_length}: has to be {_SHORTEST_INPUT} or more")
+        if input_length < _MIN_INPUT:
+            raise InputError(f"input length {input_length}: has to be {_MIN_INPUT} or more")
         self.corruption = corruption or SpanCorruption()
         self.salient = salient
         self.copies = copies or Share()
         self.short = short
         self.lookups = lookups or Share()
-        # However little of a text is salient, its input is no longer.
+        # Even if little of a text is salient, its input does not get longer.
         self.raw_length = (
             input_length - 1 - MAX_SPANS if salient else self.corruption.raw_length(input_length)
         )
@@ -199,7 +200,7 @@ class Examples:
         target_length = self.corruption.lengths(self.raw_length)[1]
         self.target_length = target_length if has_fixed_length else None
         self._longest_copy = min(target_length, input_length) - 1
-        if (self.copies.share or self.copies.early) and self._longest_copy < _SHORTEST_TEXT:
+        if (self.copies.share or self.copies.early) and self._longest_copy < _MIN_TEXT:
             raise InputError(
                 f"density {self.corruption.density}, input length {input_length}: copies would have"
                 f" at most {self._longest_copy} bytes, which teach nothing; raise --density or"
@@ -220,18 +221,18 @@ class Examples:
         self._lookup_key = key(seed, _LOOKUPS)
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> Batch:
-        """The examples of these indices, from 0 on without end."""
+        """The examples at these indices, which start from 0 and have no end."""
         indices = np.asarray(indices, np.int64)
         source, chunk = self.mixture(indices)
         return self._make(indices, self._first_chunk[source] + chunk.astype(np.int64))
 
     def of_source(self, name: str, numbers: Sequence[int] | np.ndarray) -> Batch:
-        """Chunks of one source as examples, in the order of the source."""
+        """Examples from the chunks of one source with these numbers."""
         numbers = np.asarray(numbers, np.int64)
         return self._make(numbers, self._first_chunk[self.sources.index(name)] + numbers)
 
     def mean_bytes(self, examples: int) -> float:
-        """Bytes of text that one of the first so many examples reads, on average."""
+        """The mean number of bytes of text over the first `examples` examples."""
         share = self.copies.mean(examples)
         lookups = self.lookups.mean(examples)
         read = self.raw_length + lookups * min(0, self._longest_lookup - self.raw_length)
@@ -241,7 +242,7 @@ class Examples:
         return (1 - self.short) * whole + self.short * short
 
     def chunks_of(self, name: str) -> int:
-        """How many chunks a source has."""
+        """The number of chunks of a source."""
         return int(np.diff(self._first_chunk)[self.sources.index(name)])
 
     def _make(self, indices: np.ndarray, chunks: np.ndarray) -> Batch:
@@ -285,32 +286,32 @@ class Examples:
     def _shortened(
         self, rows: np.ndarray, begins: np.ndarray, ends: np.ndarray, lengths: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Where texts end, and where the part of them does that spans are drawn in."""
+        """Ends of the texts, and ends of the parts of them in which spans are drawn."""
         is_short = lengths[:, 0] < self.short
-        # However little of it is masked, a text that fits as it is does.
+        # A text that fits unmasked fits however little of it is masked.
         most = np.minimum(ends, begins + self._longest_short)
         texts = _between_characters(rows, _earlier(begins, most, lengths[:, 1]), -1)
         parts = begins + ((texts - begins) * (1 - lengths[:, 2] / 2)).astype(np.int64)
         parts = _between_characters(rows, parts, -1)
-        # One character alone cannot be masked in part.
+        # A part of a single character cannot be masked in part; take the whole text then.
         parts = np.where(parts > _between_characters(rows, begins + 1, 1), parts, texts)
         return np.where(is_short, texts, ends), np.where(is_short, parts, ends)
 
 
 def _earlier(begins: np.ndarray, ends: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """Earlier ends of texts, chosen by uniform numbers: mostly of short texts."""
-    least = np.minimum(ends - begins, _SHORTEST_TEXT)
+    """Chooses earlier ends of texts by uniform numbers; most of the texts become short."""
+    least = np.minimum(ends - begins, _MIN_TEXT)
     return begins + least + ((ends - begins - least) * numbers**2).astype(np.int64)
 
 
 def _mean_short(size: int) -> float:
-    """The mean length of texts of this size once they are shortened."""
-    least = min(size, _SHORTEST_TEXT)
+    """The mean length of texts of `size` bytes after shortening."""
+    least = min(size, _MIN_TEXT)
     return least + (size - least) / 3
 
 
 def _replaced(batch: Batch, others: Mapping[int, tuple[np.ndarray, np.ndarray]]) -> Batch:
-    """The batch with other input and target ids in some rows, as wide as it needs to be."""
+    """Replaces input and target ids in some rows, widening the batch as needed."""
     padded = []
     for which, (ids, pad) in enumerate(zip(batch, (PAD, IGNORED), strict=True)):
         needed = max(len(pair[which]) for pair in others.values())
@@ -323,8 +324,8 @@ def _replaced(batch: Batch, others: Mapping[int, tuple[np.ndarray, np.ndarray]])
 
 
 def _left_aligned(rows: np.ndarray, begins: np.ndarray) -> np.ndarray:
-    """Moves what begins at `begins` in rows to 0, in place."""
-    for moved in range(1, _MOST_MOVED + 1):
+    """Shifts each row left, in place, so that its text begins at 0."""
+    for moved in range(1, _MAX_MOVED + 1):
         which = begins == moved
         rows[which, :-moved] = rows[which, moved:]
     return rows

@@ -1,4 +1,4 @@
-"""How many floating-point operations an example takes."""
+"""Counts the floating-point operations of an example."""
 
 from transformers import PreTrainedModel
 
@@ -6,11 +6,11 @@ from kebyt5.models.configuration_gbswt5 import GBSWT5Config
 
 
 def training_flops(model: PreTrainedModel, input_length: int, target_length: int) -> float:
-    """Operations that one example costs at the least, forward and backward.
+    """Counts the operations that one example needs at least, forward and backward.
 
-    Counted are multiplications and additions of matrix products, attention included; the backward
-    pass takes twice as many as the forward pass. Recomputed activations do not count (PaLM,
-    appendix B, for model FLOPs utilization).
+    These are the multiplications and additions of matrix products, including attention; the
+    backward pass takes twice as many as the forward pass. Recomputed activations do not count, as
+    in model FLOPs utilization (PaLM, appendix B).
 
     Args:
         model: A plain or a GBST model, not wrapped.
@@ -24,11 +24,11 @@ def training_flops(model: PreTrainedModel, input_length: int, target_length: int
     products = 0  # multiply-adds of the forward pass
     for name, parameter in model.named_parameters():
         if parameter.ndim < 2 or name.startswith("shared") or "embed_tokens.embeds" in name:
-            continue  # look-ups and additions
+            continue  # lookups and additions
         if "relative_attention_bias" in name:
             continue
         if "embed_tokens" in name and ".proj." not in name:
-            continue  # what GBST does byte by byte is no matrix product of the model
+            continue  # GBST's work on bytes is no matrix product
         if (
             name.startswith("encoder")
             or ".EncDecAttention.k." in name

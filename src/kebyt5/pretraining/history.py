@@ -1,4 +1,4 @@
-"""What happened at every step, in a file that survives a kill."""
+"""A log of every step in a file that survives a kill."""
 
 import json
 import os
@@ -11,17 +11,17 @@ from kebyt5.output import write_text
 
 
 class History:
-    """A JSON object a line: the loss of every step, and the validations between them.
+    """Appends one JSON object per line: the loss of every step, and validations between them.
 
-    A line reaches the operating system when it is added, so that a process may be killed at any
-    time. What a resumed run is about to do again is cut off first.
+    Lines reach the operating system as they are added, so the process may be killed at any time.
+    Steps that a resumed run will repeat are removed first.
 
     Args:
         path: The file; it need not exist.
-        last_step: Steps after this one are cut off, as is a half-written line.
+        last_step: Last step to keep; later ones and a half-written line are removed.
 
     Raises:
-        InputError: The file cannot be read or written to, or has no entry of a step up to that.
+        InputError: The file cannot be read or written, or lacks a step up to `last_step`.
     """
 
     def __init__(self, path: str | os.PathLike[str], last_step: int = 0) -> None:
@@ -32,7 +32,7 @@ class History:
             if steps != list(range(1, last_step + 1)):
                 raise InputError(
                     f"{self.path}: does not have every step up to the checkpoint's {last_step};"
-                    " bring the file back or begin a new run"
+                    " restore the file or begin a new run"
                 )
             lines = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in kept)
             write_text(self.path, lines)
@@ -41,10 +41,10 @@ class History:
         self.seconds = kept[-1]["seconds"] if kept else 0.0
 
     def add(self, **entry: Any) -> None:
-        """Appends an entry; it has `step` and `seconds`.
+        """Appends an entry, which has to include `step` and `seconds`.
 
         Raises:
-            InputError: The disk is full.
+            InputError: The file cannot be written, as when the disk is full.
         """
         line = json.dumps(entry, ensure_ascii=False) + "\n"
         try:
@@ -52,13 +52,13 @@ class History:
                 file.write(line)
         except OSError as error:
             raise InputError(
-                f"{self.path}: cannot be written: {error.strerror}; make room and go on with"
+                f"{self.path}: cannot be written: {error.strerror}; make room and continue with"
                 " --resume"
             ) from error
 
 
 def read_history(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
-    """Yields the entries of a history; a line that a kill cut off ends it."""
+    """Yields the entries of a history, up to a line that a kill cut off."""
     path = Path(path)
     if not path.is_file():
         return

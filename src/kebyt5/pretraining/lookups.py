@@ -1,14 +1,15 @@
 """Examples that ask for the words in which sentinels are.
 
-A text is left whole; sentinels are put into some of its words, and the target says each of them:
+The text stays whole; sentinels are inserted into some of its words, and the target repeats those
+words:
 
     source   한국의 수도는 서울이다.
     input    한국의 수<258>도는 서<257>울이다. </s>
     target   <258>수도는<257>서울이다. </s>
 
-To fill a blank a model has to find its sentinel in the input and to look at what stands to the left
-and to the right of it. Of masked spans a small one hardly learns that: it helps with the first
-bytes of a span only, and what writes the others well does without. Here all of it is finding.
+To fill a blank, a model has to find its sentinel in the input and look at what is to the left and
+right of it. Small models hardly learn that from masked spans, where it helps only with the first
+bytes of a span; the others are predicted well without it. Here nothing else helps.
 """
 
 import numpy as np
@@ -17,21 +18,21 @@ from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 from kebyt5.pretraining.spans import MAX_SPANS, encode_bytes
 
 NUMBERS = MAX_SPANS + 1
-"""Random numbers that an example takes."""
+"""Random numbers per example."""
 
 _REACH = 15
-"""Bytes of a word on either side of the sentinel, at most: five syllables."""
+"""Most bytes of a word on either side of the sentinel: five syllables."""
 
 
 def lookup_example(text: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Input and target ids, each with `</s>`.
+    """Makes the input and target ids of a text, each with `</s>`.
 
     Args:
         text: Bytes, uint8 (n,), that begin and end between characters.
-        numbers: Uniform in [0, 1), (`NUMBERS`,); they choose the sentinels' number and places.
+        numbers: Uniform in [0, 1), (`NUMBERS`,); they determine how many sentinels and where.
 
     Returns:
-        None where the text has no word of two characters.
+        The ids; None if the text has no word of two characters.
     """
     is_lead = (text & 0xC0) != 0x80
     is_space = (text == ord(" ")) | (text == ord("\n"))
@@ -50,7 +51,7 @@ def lookup_example(text: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, n
 
 
 def _edge(is_lead: np.ndarray, is_space: np.ndarray, place: int, step: int) -> int:
-    """Where the word around a place begins (step -1) or ends (step 1), within the reach."""
+    """Where the word around a place begins (step -1) or ends (step 1), within `_REACH`."""
     last = min(max(place + step * _REACH, 0), len(is_lead))
     if step < 0:
         spaces = np.flatnonzero(is_space[last:place])
@@ -58,7 +59,7 @@ def _edge(is_lead: np.ndarray, is_space: np.ndarray, place: int, step: int) -> i
     else:
         spaces = np.flatnonzero(is_space[place:last])
         edge = place + int(spaces[0]) if len(spaces) else last
-    # Towards the place, so that no character is cut.
+    # Move towards the place until no character is cut.
     while 0 < edge < len(is_lead) and not is_lead[edge]:
         edge -= step
     return edge

@@ -1,4 +1,4 @@
-"""Which chunk of which source an example is made of: arithmetic on its index."""
+"""Chooses the source and chunk of an example by arithmetic on its index."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -11,23 +11,23 @@ from kebyt5.errors import InputError
 from kebyt5.pretraining.randomness import Uint64, key, mix, permute
 
 BLOCK = 1 << 16
-"""So many examples in a row have each source's share exactly, up to rounding."""
+"""Consecutive examples in which each source has exactly its share, up to rounding."""
 
-_SLOTS, _CHUNKS = 1, 2  # what a key is for
+_SLOTS, _CHUNKS = 1, 2  # purposes of keys
 
 
 class Mixture:
     """Draws chunks from sources in given shares, each chunk of a source once per pass over it.
 
-    The indices of a block are sent to its slots by a permutation, and the first slots belong to
-    the first source, the next ones to the second, and so on. A slot's number among those of its
-    source, counted over all blocks, divides into a pass over the source and a place in that pass,
-    which another permutation, of every pass its own, turns into a chunk.
+    A permutation maps the indices of a block to its slots; the first slots belong to the first
+    source, the next to the second, and so on. The number of a slot among those of its source,
+    counted over all blocks, splits into a pass over the source and a place in that pass. Another
+    permutation, different for every pass, maps the place to a chunk.
 
     Args:
-        chunks: How many chunks each source has.
-        shares: How large a part of the examples each source gets, up to a common factor.
-        seed: Chooses the permutations.
+        chunks: Number of chunks of each source.
+        shares: Share of each source in the examples, up to a common factor.
+        seed: Seed of the permutations.
     """
 
     def __init__(self, chunks: Sequence[int], shares: Sequence[float], seed: int) -> None:
@@ -40,7 +40,7 @@ class Mixture:
         )
 
     def __call__(self, indices: np.ndarray) -> tuple[np.ndarray, Uint64]:
-        """Source and chunk, (n,) each, for example indices from 0 on."""
+        """Returns source and chunk, (n,) each, of example indices, which start from 0."""
         indices = np.asarray(indices).astype(np.uint64)
         block, place = np.divmod(indices, np.uint64(BLOCK))
         slot = permute(place, np.full_like(place, BLOCK), mix(self._slot_key ^ mix(block)))
@@ -53,10 +53,10 @@ class Mixture:
 
 
 def shares_by_weight(sizes: Mapping[str, int], weights: Mapping[str, float]) -> list[float]:
-    """Shares in proportion to size times weight, 1 where a source has none.
+    """Computes shares proportional to size times weight; sources not named have weight 1.
 
     Raises:
-        InputError: A weight is negative, or of a source that does not exist, or none is positive.
+        InputError: A weight is negative or names an unknown source, or all are 0.
     """
     for name, weight in weights.items():
         if name not in sizes:
@@ -70,14 +70,17 @@ def shares_by_weight(sizes: Mapping[str, int], weights: Mapping[str, float]) -> 
 
 
 def recorded_weights(corpus: Path, sources: Collection[str]) -> dict[str, float]:
-    """The weights that the recipe of a corpus gives its sources.
+    """Reads the weights that the recipe of a corpus gives its sources.
 
     Args:
-        corpus: Folder of the corpus; shards that were not made by a recipe have no weights.
-        sources: Those with shards; another source of the recipe has lost all its documents.
+        corpus: Folder of the corpus.
+        sources: Sources that have shards; others in the recipe have lost all their documents.
+
+    Returns:
+        Weights by source; none if the shards were not made by a recipe.
 
     Raises:
-        InputError: The corpus's record of itself cannot be read.
+        InputError: The corpus's record cannot be read.
     """
     path = corpus / CORPUS_MANIFEST
     if not path.exists():
@@ -93,11 +96,11 @@ def recorded_weights(corpus: Path, sources: Collection[str]) -> dict[str, float]
 
 
 def require_recorded(corpus: Path, parts: Mapping[str, Shards | None]) -> None:
-    """Requires all documents that the record of a corpus tells of.
+    """Requires the number of documents that the record of a corpus states.
 
     Args:
         corpus: Folder of the corpus; shards that were not made by a recipe have no record.
-        parts: The shards of each split, None where there are none.
+        parts: Shards of each split; None if there are none.
 
     Raises:
         InputError: Shards are missing, or are not those of this corpus.
@@ -117,7 +120,7 @@ def require_recorded(corpus: Path, parts: Mapping[str, Shards | None]) -> None:
 
 
 def _apportion(shares: np.ndarray) -> Uint64:
-    """Divides the slots of a block by largest remainder; any share but 0 gets one at least."""
+    """Divides the slots of a block by largest remainder; every share above 0 gets at least one."""
     exact = shares / shares.sum() * BLOCK
     slots = np.where(shares > 0, np.maximum(np.floor(exact), 1), 0).astype(np.int64)
     order = np.argsort(-(exact - slots), kind="stable")

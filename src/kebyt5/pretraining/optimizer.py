@@ -1,21 +1,21 @@
-"""What differs from weight to weight about an optimizer's steps."""
+"""Learning rates that differ between weights."""
 
 import torch
 from transformers import PreTrainedModel
 
 
 def slow_down_queries(optimizer: torch.optim.Optimizer, model: PreTrainedModel) -> None:
-    """Gives the projections of queries the learning rate divided by the square root of d_kv.
+    """Divides the learning rate of query projections by the square root of d_kv.
 
-    T5 does not divide scores by that root; its queries begin that much smaller instead. Steps of
-    Adam are as large for all weights, so scores would move faster than everything else by that
-    factor. Adafactor as in T5's training (Shazeer and Stern 2018, section 8) measures steps by the
-    size of what they change, hence has no such trouble; its multiplication is off in Transformers.
-    Without this, a decoder learns to do without its encoder (docs/log.md).
+    T5 does not divide attention scores by that root but initializes queries smaller by this factor.
+    Adam's steps are equally large for all weights, so scores would change faster than everything
+    else by this factor. Adafactor as T5 was trained with (Shazeer and Stern 2018, section 8) scales
+    steps by the size of the weights and avoids this; in Transformers that scaling is off. Without
+    the smaller rate, a decoder learns to ignore its encoder (docs/log.md).
 
     Args:
-        optimizer: Without any state yet.
-        model: KEByT5, GBST-KEByT5 or ByT5, as the optimizer got it; wrapped or not.
+        optimizer: An optimizer without any state yet.
+        model: The KEByT5, GBST-KEByT5 or ByT5 model of the optimizer, wrapped or not.
     """
     share = model.config.d_kv**-0.5
     queries = {

@@ -1,4 +1,4 @@
-"""The curves of a pretraining run as a picture."""
+"""Draws the curves of a pretraining run."""
 
 import os
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ def plot_history(history: Sequence[dict[str, Any]], path: str | os.PathLike[str]
 
     Args:
         history: Entries of a `History`.
-        path: Where the PNG goes.
+        path: File to write, a PNG.
     """
     from matplotlib.figure import Figure
 

@@ -18,7 +18,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 from kebyt5.corpus.shards import Shards
 from kebyt5.errors import InputError
 from kebyt5.models.configuration_gbswt5 import GBSWT5Config
-from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
+from kebyt5.models.tokenization_kebyt5 import PAD, ByteTokenizer
 from kebyt5.output import make_output_folder, whole_folder, write_json, write_text
 from kebyt5.pretraining.card import model_card
 from kebyt5.pretraining.config import PretrainConfig
@@ -29,7 +29,7 @@ from kebyt5.pretraining.mixture import recorded_weights, require_recorded
 from kebyt5.pretraining.optimizer import slow_down_queries
 from kebyt5.pretraining.plots import plot_history
 from kebyt5.pretraining.progress import ShowProgress
-from kebyt5.pretraining.resume import check_resume
+from kebyt5.pretraining.resume import can_resume_pretraining
 from kebyt5.pretraining.salient import NameFinder, SalientSpans
 from kebyt5.pretraining.spans import SpanCorruption
 from kebyt5.pretraining.start import starting_model
@@ -50,7 +50,7 @@ from kebyt5.training.speed import measured_peak, warn_of_slow_bfloat16
 
 
 class TrainingData(Dataset[dict[str, torch.Tensor]]):
-    """The first so many examples as a map-style dataset that makes whole batches at once."""
+    """The first `size` examples as a map-style dataset that makes whole batches at once."""
 
     def __init__(self, examples: Examples, size: int) -> None:
         self.examples = examples
@@ -63,9 +63,9 @@ class TrainingData(Dataset[dict[str, torch.Tensor]]):
         return {name: ids[0] for name, ids in self.__getitems__([index]).items()}
 
     def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
-        """The batch of these examples, which the data loader takes as it is."""
+        """Returns the examples as one batch, which the data loader passes on unchanged."""
         inputs, labels = map(torch.from_numpy, self.examples.batch(indices))
-        return {"input_ids": inputs, "attention_mask": inputs.ne(0).long(), "labels": labels}
+        return {"input_ids": inputs, "attention_mask": inputs.ne(PAD).long(), "labels": labels}
 
 
 class PretrainTrainer(Trainer):
@@ -73,9 +73,9 @@ class PretrainTrainer(Trainer):
 
     Args:
         config: The settings.
-        validation: Measures bits per byte, where there is text for that.
-        history: Is written by the main process alone; None in the others.
-        **kwargs: Of `Trainer`.
+        validation: Measures bits per byte; None without validation text.
+        history: Log of the main process; None in the others.
+        **kwargs: Arguments of `Trainer`.
     """
 
     def __init__(
@@ -93,12 +93,12 @@ class PretrainTrainer(Trainer):
         self.history = history
         self.began = time.monotonic() - (history.seconds if history else 0.0)
         self.remove_callback(PrinterCallback)
-        self.model.config.use_cache = True  # a trainer turns it off in what it will save
+        self.model.config.use_cache = True  # a trainer turns it off, and would save that
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """Has workers that SIGTERM, which often goes to all processes of a group, does not end."""
+        """Makes a data loader whose workers ignore SIGTERM; see `begin_worker`."""
         loader = super().get_train_dataloader()
-        own = getattr(loader, "base_dataloader", loader)  # in Accelerate's
+        own = getattr(loader, "base_dataloader", loader)  # Accelerate wraps it
         own.worker_init_fn = partial(begin_worker, own.worker_init_fn)
         return loader
 
@@ -121,7 +121,7 @@ class PretrainTrainer(Trainer):
         return self.lr_scheduler
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Writes to the history; the trainer's own would be written whole in every checkpoint."""
+        """Appends to the history; the trainer's own log would be rewritten in every checkpoint."""
         if "loss" in logs:
             self._add(**{k: logs[k] for k in ("loss", "grad_norm", "learning_rate") if k in logs})
         self.callback_handler.on_log(self.args, self.state, self.control, logs)
@@ -146,7 +146,7 @@ class PretrainTrainer(Trainer):
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         try:
             super()._save_checkpoint(model, trial)
-        except Exception as error:  # torch and safetensors have their own for a full disk
+        except Exception as error:  # torch and safetensors raise their own for a full disk
             if self.is_world_process_zero():
                 shutil.rmtree(folder, ignore_errors=True)
             raise _cannot_be_written(folder, error) from error
@@ -157,9 +157,9 @@ class Outcome:
     """How a run ended.
 
     Attributes:
-        metrics: The content of `metrics.json`; empty where the run is not finished, and on all
+        metrics: The content of `metrics.json`; empty if the run is not finished, and in all
             processes but the main one.
-        step: The last step.
+        step: Number of the last step.
         terminated: Whether SIGTERM ended it.
     """
 
@@ -176,7 +176,7 @@ def pretrain(config: PretrainConfig, names: NameFinder | None = None) -> Outcome
         names: Finds names in texts, for salient spans.
 
     Raises:
-        InputError: A shard, the output folder or a setting is not what it has to be.
+        InputError: A shard, the output folder or a setting is not acceptable.
         CheckpointError: The checkpoint to start from cannot be loaded.
     """
     state = this_process()
@@ -197,16 +197,16 @@ def pretrain(config: PretrainConfig, names: NameFinder | None = None) -> Outcome
     examples = training_examples(config, shards, names)
     validation = None
     if validation_part is not None:
-        # As T5 masks, whatever is trained on, so that the curves of all runs compare.
+        # Masked as in T5, whatever the training masks, so that the curves of all runs compare.
         corruption = SpanCorruption(whole_characters=config.whole_characters)
         validation = Validation(
             validation_part, config.eval_examples, size, config.input_length, corruption
         )
-    resumes = check_resume(config, fingerprints)
+    can_resume = can_resume_pretraining(config, fingerprints)
     set_seed(config.seed)
     model = starting_model(config)
     with state.main_process_first():  # it removes what is incomplete
-        step, checkpoint = last_checkpoint(config.output) if resumes else (0, None)
+        step, checkpoint = last_checkpoint(config.output) if can_resume else (0, None)
     history = None
     if state.is_main_process:
         output = make_output_folder(config.output, may_continue=config.resume)
@@ -245,7 +245,7 @@ def pretrain(config: PretrainConfig, names: NameFinder | None = None) -> Outcome
 def training_examples(
     config: PretrainConfig, shards: Shards, names: NameFinder | None = None
 ) -> Examples:
-    """What a run with these settings trains on."""
+    """Makes the examples that a run with these settings trains on."""
 
     def share(usual: float, early: float | None) -> Share:
         return Share(
@@ -266,7 +266,7 @@ def training_examples(
 
 
 def learning_rate(config: PretrainConfig) -> Callable[[int], float]:
-    """The configured schedule: share of the peak at a step."""
+    """Returns the configured schedule, which maps a step to its share of the peak."""
     if config.schedule == "constant":
         return partial(constant, warmup=config.warmup_steps)
     if config.schedule == "inverse-sqrt":
@@ -283,7 +283,7 @@ def learning_rate(config: PretrainConfig) -> Callable[[int], float]:
 
 
 def training_arguments(config: PretrainConfig, size: int, accumulation: int) -> TrainingArguments:
-    """What the settings are in the trainer's terms."""
+    """Converts the settings to `TrainingArguments`."""
     return TrainingArguments(
         **shared_arguments(config, size, accumulation),
         max_steps=config.steps,
@@ -305,7 +305,7 @@ def training_arguments(config: PretrainConfig, size: int, accumulation: int) -> 
 def show_progress(
     config: PretrainConfig, trainer: PretrainTrainer, examples: Examples
 ) -> ShowProgress:
-    """The progress bar of a run, which knows what its steps cost."""
+    """Makes the progress bar of a run, with bytes and operations per step."""
     mean = examples.mean_bytes(config.steps * config.batch_size)
     lengths = examples.corruption.lengths(round(mean))
     flops = training_flops(trainer.model, *lengths) * config.batch_size
@@ -321,14 +321,14 @@ def show_progress(
 def finish(
     config: PretrainConfig, trainer: PretrainTrainer, examples: Examples, shards: Shards
 ) -> dict[str, Any]:
-    """Writes the model and what describes the run."""
-    # Of a sharded model all processes have to give their part.
+    """Writes model, curves, card and metrics; returns the metrics."""
+    # All processes of a sharded model have to take part.
     tensors = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     if not trainer.is_world_process_zero():
         return {}
     model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
     for name, shared_name in model.get_expanded_tied_weights_keys().items():
-        tensors[name] = tensors[shared_name]  # gathered one by one, and to be written once
+        tensors[name] = tensors[shared_name]  # gathered separately, but to be written once
     entries = list(read_history(config.output / "history.jsonl"))
     measured = [entry["bits_per_byte"] for entry in entries if "bits_per_byte" in entry]
     shares = examples.mixture.slots / examples.mixture.slots.sum()
@@ -361,7 +361,7 @@ def finish(
 def _cannot_be_written(path: Path, error: Exception) -> InputError:
     cause = " ".join(str(error).split())
     return InputError(
-        f"{path}: the model cannot be written: {cause}; make room and go on from the last"
+        f"{path}: the model cannot be written: {cause}; make room and continue from the last"
         " checkpoint with --resume"
     )
 

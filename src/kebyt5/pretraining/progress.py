@@ -1,4 +1,4 @@
-"""How a run gets on: a progress bar, or a line from time to time where there is no terminal."""
+"""Shows the progress of a run: a bar, or a line now and then without a terminal."""
 
 import time
 from datetime import timedelta
@@ -52,13 +52,13 @@ class ShowProgress(TrainerCallback):
     def on_step_begin(
         self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Validation and checkpoints between steps do not count as training time."""
+        """Starts the clock, so that validation and checkpoints do not count as training time."""
         self.began = time.perf_counter()
 
     def on_step_end(
         self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Averages the time of steps."""
+        """Updates the mean time of a step."""
         seconds = time.perf_counter() - self.began
         if self.seconds_per_step is not None:
             seconds = _MEMORY * self.seconds_per_step + (1 - _MEMORY) * seconds
@@ -72,7 +72,7 @@ class ShowProgress(TrainerCallback):
         logs: dict[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Shows what is known after each step."""
+        """Updates the bar or, without a terminal, prints a line when one is due."""
         if not state.is_world_process_zero or not logs or "loss" not in logs:
             return
         self.loss = logs["loss"]
@@ -84,7 +84,7 @@ class ShowProgress(TrainerCallback):
             self.console.print(f"step {state.global_step}/{state.max_steps}: {text}")
 
     def describe(self, steps_left: int) -> str:
-        """Loss, bytes per second, MFU and time left."""
+        """Describes loss, bytes per second, MFU and time left in one line."""
         seconds = self.seconds_per_step or float("nan")
         utilization = self.flops_per_step / seconds / self.peak
         left = str(timedelta(seconds=round(seconds * steps_left))) if seconds > 0 else "?"

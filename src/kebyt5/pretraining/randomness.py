@@ -1,7 +1,7 @@
-"""Random numbers and permutations that are functions of their index, for whole arrays at a time.
+"""Random numbers and permutations as functions of an index, for whole arrays at a time.
 
-A generator with a state would have to be wound forward to where a run resumes; a hash of (seed,
-index) is simply there.
+A generator with state would have to be advanced to where a run resumes; a hash of (seed, index)
+needs no state.
 """
 
 import numpy as np
@@ -23,7 +23,7 @@ def mix(values: Uint64) -> Uint64:
 
 
 def key(*parts: int) -> np.uint64:
-    """One 64-bit number for several, such as a seed, an epoch and a purpose."""
+    """Hashes several numbers, such as a seed, an epoch and a purpose, to one of 64 bits."""
     result: Uint64 = np.zeros(1, np.uint64)
     for part in parts:
         result = mix(result ^ mix(np.array([part], np.uint64)))
@@ -38,16 +38,16 @@ def uniform(row_keys: Uint64, columns: int) -> np.ndarray:
 
 
 def permute(indices: Uint64, sizes: Uint64, keys: Uint64) -> Uint64:
-    """Where pseudorandom permutations of range(size) send indices.
+    """Maps indices by pseudorandom permutations of range(size).
 
     A Feistel network with unequal halves (Black & Rogaway 2002): an index is a pair (x, y) of
-    numbers below a and b with a b >= size, each added to in turn by a hash of the other. What falls
-    beyond the size goes through the network again until it does not.
+    numbers below a and b with a b >= size, and a hash of each is added to the other in turn.
+    Results beyond the size go through the network again until they are below it.
 
     Args:
         indices: (n,).
         sizes: (n,), each larger than its index.
-        keys: (n,), choose the permutations.
+        keys: (n,), one per permutation.
     """
     a = np.ceil(np.sqrt(sizes)).astype(np.uint64)
     b = (sizes + a - np.uint64(1)) // a

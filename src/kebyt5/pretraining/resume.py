@@ -1,20 +1,24 @@
-"""Whether a pretraining run goes on where another was stopped."""
+"""Checks whether a pretraining run can be resumed."""
 
 import json
 
 from kebyt5.errors import InputError
 from kebyt5.pretraining.config import FREE_ON_RESUME, PretrainConfig
-from kebyt5.training.settings import resumes
+from kebyt5.training.settings import can_resume
 
 
-def check_resume(config: PretrainConfig, fingerprints: dict[str, str]) -> bool:
-    """Whether there is a run to go on with; refuses one with other settings or another corpus.
+def can_resume_pretraining(config: PretrainConfig, fingerprints: dict[str, str]) -> bool:
+    """Whether there is a run to resume; refuses one with other settings or another corpus.
+
+    Args:
+        config: Settings of the run.
+        fingerprints: Fingerprint of the shards of each split.
 
     Raises:
-        InputError: Names what differs.
+        InputError: A setting or the corpus differs; the message names it.
     """
     output = config.output
-    if not resumes("pretrain", config, FREE_ON_RESUME):
+    if not can_resume("pretrain", config, FREE_ON_RESUME):
         return False
     try:
         corpus = json.loads((output / "corpus.json").read_text(encoding="utf-8"))["fingerprints"]
@@ -24,9 +28,9 @@ def check_resume(config: PretrainConfig, fingerprints: dict[str, str]) -> bool:
         if corpus.get(split) != fingerprint:
             raise InputError(
                 f"{config.corpus / split}: these are not the shards that the run in {output} began"
-                " with; bring those back or begin a new run"
+                " with; restore those or begin a new run"
             )
     return True
 
 
-__all__ = ["check_resume"]
+__all__ = ["can_resume_pretraining"]

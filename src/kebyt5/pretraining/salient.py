@@ -1,4 +1,4 @@
-"""Salient spans: dates, times, quantities, numbers and names, which a model should know or infer.
+"""Finds salient spans, which a model should know or infer: dates, quantities, names and the like.
 
 Masking these in place of arbitrary spans is a second stage of pretraining (Guu et al. 2020, REALM;
 Roberts et al. 2020).
@@ -14,11 +14,11 @@ from kebyt5.pretraining.randomness import Uint64, uniform
 from kebyt5.pretraining.spans import MAX_SPANS, Spans
 
 NameFinder = Callable[[Sequence[str]], Sequence[Iterable[tuple[int, int]]]]
-"""Gives for each text the character spans, begin and end, of the names in it."""
+"""Maps texts to the character spans, begin and end, of the names in each."""
 
 _DIGITS = r"\d+(?:,\d{3})*(?:\.\d+)?"
 _SCALE = "[십백천만억조]+"
-# 1만2천여, 3억 5천만: digits and scales in turn; 여 says "and some".
+# 1만2천여, 3억 5천만: alternating digits and scales; 여 means "and some".
 _SCALED = rf"{_DIGITS}{_SCALE}(?: ?{_DIGITS}{_SCALE})*(?: ?{_DIGITS}(?=[ 가-힣]))?"
 _NUMBER = rf"(?:{_SCALED}|{_DIGITS})(?:여(?= ?[가-힣]))?"
 _UNITS = (
@@ -70,7 +70,7 @@ RULES = {
     ),
     "number": _NUMBER,
 }
-"""What counts as salient by rule; where two begin at the same character, the first."""
+"""Patterns of salient spans; of several that match at one character, the first wins."""
 
 _SALIENT = re.compile(
     "|".join(rf"(?P<{name}>(?<![\dA-Za-z.,])(?:{rule}))" for name, rule in RULES.items())
@@ -78,45 +78,45 @@ _SALIENT = re.compile(
 
 
 def find_by_rule(text: str) -> list[tuple[int, int, str]]:
-    """Begin, end and kind of the dates, times, quantities and numbers in a text, in order."""
+    """Finds begin, end and kind of the dates, times, quantities and numbers in a text, in order."""
     return [(*match.span(), str(match.lastgroup)) for match in _SALIENT.finditer(text)]
 
 
 class SalientSpans:
-    """Replaces arbitrary spans by salient ones.
+    """Replaces random spans by salient ones.
 
     Args:
-        names: Finds names as well, for example a model fine-tuned on named entities.
+        names: Finds names in addition, for example by a model fine-tuned on named entities.
     """
 
     def __init__(self, names: NameFinder | None = None) -> None:
         self.names = names
 
     def find(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
-        """The character spans of each text; they may touch, but do not overlap."""
+        """Finds the salient character spans of each text; they may touch, but do not overlap."""
         named = self.names(texts) if self.names else [()] * len(texts)
         found = []
         for text, names in zip(texts, named, strict=True):
             by_rule = [(begin, end) for begin, end, _ in find_by_rule(text)]
-            kept: list[tuple[int, int]] = []
-            # What begins first wins, of several the longest.
+            chosen: list[tuple[int, int]] = []
+            # The first to begin wins, and of several that begin together the longest.
             for begin, end in sorted([*by_rule, *names], key=lambda span: (span[0], -span[1])):
-                if begin < end and (not kept or begin >= kept[-1][1]):
-                    kept.append((begin, end))
-            found.append(kept)
+                if begin < end and (not chosen or begin >= chosen[-1][1]):
+                    chosen.append((begin, end))
+            found.append(chosen)
         return found
 
     def replace(
         self, spans: Spans, texts: np.ndarray, sizes: np.ndarray, row_keys: Uint64, density: float
     ) -> Spans:
-        """Chooses salient spans at random, until the density is reached or there are 11.
+        """Masks salient spans chosen at random, until the density or 11 spans are reached.
 
         Args:
-            spans: What is masked in texts where nothing salient is found.
-            texts: The bytes, uint8 (rows, width).
+            spans: Spans to mask in texts where nothing salient is found.
+            texts: Bytes of the texts, uint8 (rows, width).
             sizes: Bytes of each text, (rows,).
-            row_keys: The choice is a function of these, (rows,).
-            density: Share of the bytes to mask, at most; one span may exceed it.
+            row_keys: Keys that determine the choice, (rows,).
+            density: Largest share of the bytes to mask; a single span may exceed it.
         """
         starts, ends, counts = (array.copy() for array in spans)
         decoded = [row[:size].tobytes().decode() for row, size in zip(texts, sizes, strict=True)]
@@ -135,7 +135,7 @@ class SalientSpans:
 
 
 def _choose(candidates: Iterable[tuple[int, int]], budget: float) -> list[tuple[int, int]]:
-    """The first spans within a budget of bytes that leave a byte before each other, sorted."""
+    """The first spans within a budget of bytes that have a byte between them, sorted."""
     chosen: list[tuple[int, int]] = []
     for begin, end in candidates:
         used = sum(last - first for first, last in chosen)

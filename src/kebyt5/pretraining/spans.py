@@ -1,12 +1,12 @@
 """Span corruption as in T5 and ByT5, for whole batches of byte chunks.
 
-Of a chunk, spans are taken out and replaced by one sentinel each; the target says what each was:
+Spans of a chunk are replaced by one sentinel each; the target contains what each was:
 
     source   한국의 수도는 서울이다.
     input    한국의 <258>는 서울<257> </s>
     target   <258>수도<257>이다. </s>
 
-Sentinel i is id 258 - i. Only the first 11 of them are no bytes of UTF-8 text, hence the limit.
+Sentinel i is id 258 - i. Only the first 11 of them never occur as bytes of UTF-8, hence the limit.
 """
 
 from bisect import bisect_right
@@ -15,24 +15,23 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kebyt5.models.modeling_kebyt5 import IGNORED
 from kebyt5.models.native import call, is_compiled
 from kebyt5.models.tokenization_kebyt5 import EOS, OFFSET, PAD, ByteTokenizer
 from kebyt5.pretraining.randomness import Uint64, uniform
 
 MAX_SPANS = ByteTokenizer.NUM_PRETRAINING_SENTINELS
-IGNORED = -100
-"""What labels are padded with."""
 
 
 @dataclass(frozen=True)
 class SpanCorruption:
-    """How much of a text is masked, in spans of which length.
+    """How much of a text is masked, and in spans of which length.
 
     Attributes:
-        density: Share of the bytes that is masked.
-        mean_span: Mean length of a span in bytes; longer where there would be more than 11.
-        whole_characters: Whether spans begin and end between characters. Otherwise, as in ByT5,
-            they may cut them.
+        density: Share of the bytes that are masked.
+        mean_span: Mean length of a span in bytes; longer if there would be more than 11 spans.
+        whole_characters: Whether spans begin and end between characters. Otherwise they may cut
+            characters, as in ByT5.
     """
 
     density: float = 0.15
@@ -47,10 +46,10 @@ class SpanCorruption:
             )
 
     def counts(self, units: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """How many units (bytes or characters) are masked, in how many spans.
+        """Computes how many units (bytes or characters) are masked, and in how many spans.
 
         Args:
-            units: Of each text, 2 or more: its bytes, or its characters.
+            units: Bytes or characters of each text, 2 or more.
             sizes: Bytes of each text.
 
         Returns:
@@ -62,20 +61,20 @@ class SpanCorruption:
         return noise, np.clip(spans, 1, most)
 
     def lengths(self, size: int) -> tuple[int, int]:
-        """Ids of the input and of the target, `</s>` included, that `size` bytes give.
+        """Ids of the input and of the target, `</s>` included, for `size` bytes of text.
 
-        With `whole_characters` they are so on average.
+        With `whole_characters` these are averages.
         """
         noise, spans = (int(n[0]) for n in self.counts(*np.full((2, 1), size)))
         return size - noise + spans + 1, noise + spans + 1
 
     def raw_length(self, input_length: int) -> int:
-        """The most bytes whose input is no longer than so many ids, as T5's `random_spans_helper`.
+        """The most bytes whose input has at most `input_length` ids: T5's `random_spans_helper`.
 
         Raises:
             ValueError: `input_length` is too short for two bytes.
         """
-        # Of so many bytes this much is kept, and an input grows with its text.
+        # An upper bound by the bytes kept; the bisection works as inputs grow with their texts.
         most = int((input_length + 1) / (1 - self.density)) + 1
         sizes = range(2, max(most, 3) + 1)
         fitting = bisect_right(sizes, input_length, key=lambda size: self.lengths(size)[0])
@@ -86,10 +85,10 @@ class SpanCorruption:
 
 
 class Spans(NamedTuple):
-    """Where the masked spans of a batch are: byte offsets, int64 (rows, 11), and their number.
+    """The masked spans of a batch: byte offsets, int64 (rows, 11), and their number, int64 (rows,).
 
-    Behind the last span of a row, starts and ends are both the number of bytes that spans were
-    drawn in. A text that is to be copied has no spans, and zeros everywhere.
+    After the last span of a row, starts and ends both equal the number of bytes in which spans were
+    drawn. A text to copy has no spans, and zeros everywhere.
     """
 
     starts: np.ndarray
@@ -98,7 +97,7 @@ class Spans(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Ids of a batch, int64: inputs (rows, I) padded with 0, labels (rows, T) with -100."""
+    """Ids of a batch, int64: inputs (rows, I), padded with 0, and labels (rows, T), with -100."""
 
     input_ids: np.ndarray
     labels: np.ndarray
@@ -107,30 +106,29 @@ class Batch(NamedTuple):
 def draw_spans(
     corruption: SpanCorruption, sizes: np.ndarray, row_keys: Uint64, texts: np.ndarray
 ) -> Spans:
-    """Draws spans by the law of T5's `random_spans_noise_mask`.
+    """Draws spans with the distribution of T5's `random_spans_noise_mask`.
 
-    The masked bytes are divided into so many spans of any positive lengths, all divisions being
-    equally likely; so are the bytes kept before each of them. A text begins with what is kept and
-    ends with a span.
+    The masked bytes are divided into spans of positive lengths, all divisions being equally likely;
+    so are the unmasked bytes before each span. A text begins with unmasked bytes and ends with a
+    span.
 
     Args:
         corruption: Density and mean length.
         sizes: Bytes of each text, 2 or more, int64 (rows,).
-        row_keys: The random numbers of each row are a function of its key, uint64 (rows,).
-        texts: The bytes, uint8 (rows, width), each from 0 on; only looked at where spans keep
-            characters whole.
+        row_keys: Keys that determine the random numbers of each row, uint64 (rows,).
+        texts: Bytes, uint8 (rows, width), each text from 0 on; read only with `whole_characters`.
     """
     if not corruption.whole_characters:
         return _draw(corruption, sizes, sizes, row_keys)
     begins = ((texts & 0xC0) != 0x80) & (np.arange(texts.shape[1]) < sizes[:, None])
-    begins[:, 0] = True  # whatever is there: bytes before the first character belong to it
+    begins[:, 0] = True  # bytes before the first whole character count as one
     characters = begins.sum(1)
-    # A lone character cannot be divided; its bytes are.
+    # A lone character cannot be divided, so its bytes are.
     alone = characters < 2
     begins[alone] |= np.arange(texts.shape[1]) < sizes[alone, None]
     characters = begins.sum(1)
     spans = _draw(corruption, characters, sizes, row_keys)
-    # One entry more a row, for the end of the last character.
+    # One more entry per row, for the end of the last character.
     offsets = np.insert(np.nonzero(begins)[1], np.cumsum(characters), sizes)
     first = np.cumsum(characters + 1) - characters - 1
     return Spans(
@@ -156,18 +154,18 @@ def _draw(
 
 
 def _divide(totals: np.ndarray, parts: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """Divides each total into so many positive parts, every division as likely as any other.
+    """Divides each total into positive parts, all divisions being equally likely.
 
     The cuts are a set of distinct numbers below the total, drawn by Floyd's algorithm (Bentley &
     Floyd 1987).
 
     Args:
-        totals: (rows,).
-        parts: (rows,), 1 to 11 and no more than the total.
+        totals: Numbers to divide, (rows,).
+        parts: Numbers of parts, (rows,), 1 to 11 and no more than the total.
         numbers: Uniform in [0, 1), (rows, 10).
 
     Returns:
-        (rows, 11), zeros behind the parts.
+        Sizes of the parts, (rows, 11), followed by zeros.
     """
     cuts = np.empty((MAX_SPANS + 1, len(totals)), np.int64)
     cuts[:] = totals
@@ -181,7 +179,7 @@ def _divide(totals: np.ndarray, parts: np.ndarray, numbers: np.ndarray) -> np.nd
 
 
 def encode_bytes(text: np.ndarray) -> np.ndarray:
-    """The ids of bytes, uint8 (n,), with `</s>` behind: int64 (n + 1,)."""
+    """The ids of bytes, uint8 (n,), followed by `</s>`: int64 (n + 1,)."""
     return np.append(text.astype(np.int64) + OFFSET, EOS)
 
 
@@ -193,20 +191,20 @@ def mask_spans(
     input_length: int | None = None,
     target_length: int | None = None,
 ) -> Batch:
-    """Makes input and target ids of texts and the spans to be masked in them.
+    """Makes input and target ids of texts with masked spans.
 
-    A text without spans is to be copied: input and target are all of it.
+    A text without spans is copied: it is both input and target.
 
     Args:
         rows: Bytes, uint8 (rows, width).
-        begins: Where in its row each text begins, int64 (rows,).
+        begins: Offset of each text in its row, int64 (rows,).
         sizes: Bytes of each text, int64 (rows,).
-        spans: Offsets from where the text begins.
-        input_length: Width of the inputs; that of the longest where not given.
-        target_length: Width of the targets, likewise.
+        spans: Spans to mask, by offsets in the text.
+        input_length: Width of the inputs; that of the longest if not given.
+        target_length: Width of the targets; that of the longest if not given.
 
     Raises:
-        ValueError: A text is not within its row, or does not fit into the given width.
+        ValueError: A text is not within its row, or its ids exceed the given width.
     """
     if (begins < 0).any() or (begins + sizes > rows.shape[1]).any():
         raise ValueError(f"a text is not within its row of {rows.shape[1]} bytes")
@@ -240,7 +238,7 @@ def _mask_row(
     input_ids: np.ndarray,
     labels: np.ndarray,
 ) -> None:
-    """The same as the compiled function does for a row."""
+    """Does for one row what the compiled function does."""
     ids = encode_bytes(row[begin : begin + size])
     inputs: list[np.ndarray] = []
     targets: list[np.ndarray] = []

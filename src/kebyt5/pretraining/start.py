@@ -1,4 +1,4 @@
-"""The model that a pretraining run starts with."""
+"""Makes the model that a pretraining run starts with."""
 
 from typing import Any
 
@@ -13,10 +13,11 @@ from kebyt5.training.initialization import random_model, set_dropout
 
 
 def starting_model(config: PretrainConfig) -> PreTrainedModel:
-    """A shape with random weights, a checkpoint, or a plain checkpoint with GBST put in front.
+    """Makes the model to start with: random weights, a checkpoint, or one with new GBST.
 
     Raises:
-        InputError: Settings of GBST for a model that does not get one.
+        InputError: GBST is configured, but the model gets no new GBST, or its settings contradict
+            each other.
         CheckpointError: The checkpoint cannot be loaded.
     """
     has_new_gbst = config.gbst or "downsample_factor" in PRESETS.get(config.model, ())
@@ -40,12 +41,12 @@ def starting_model(config: PretrainConfig) -> PreTrainedModel:
             raise
         raise InputError(f"{config.model}: {error}") from error
     model.config.z_loss = config.z_loss
-    set_dropout(model, 0.0)  # the configuration keeps its own for fine-tuning
+    set_dropout(model, 0.0)  # the configuration keeps its rate, for fine-tuning
     return model.train()
 
 
 def _gbst_changes(config: PretrainConfig) -> dict[str, Any]:
-    """What the settings change of a shape with GBST."""
+    """The changes of the settings to a shape with GBST."""
     changes: dict[str, Any] = {}
     if config.blocks:
         changes |= {"subword_blocks": config.blocks, "max_subword_block_size": None}

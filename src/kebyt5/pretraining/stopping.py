@@ -1,4 +1,4 @@
-"""When a pretraining run validates, saves and stops, and what SIGTERM does to it."""
+"""Decides when a pretraining run validates, saves and stops; handles SIGTERM."""
 
 import signal
 import time
@@ -15,7 +15,7 @@ from kebyt5.pretraining.config import PretrainConfig
 class Steer(TrainerCallback):
     """Decides after every step whether to validate, and whether to stop with a checkpoint.
 
-    A run stops before its end when SIGTERM has come or its time is up.
+    A run stops early when it receives SIGTERM or its time is up.
     """
 
     def __init__(self, config: PretrainConfig) -> None:
@@ -25,13 +25,13 @@ class Steer(TrainerCallback):
         self.terminated = False
 
     def terminate(self, number: int, frame: FrameType | None) -> None:
-        """Handles the signal."""
+        """Handles SIGTERM."""
         self.terminated = True
 
     def on_step_end(
         self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """All devices have to stop after the same step, so they ask each other."""
+        """Decides what follows a step; devices vote, as all have to stop after the same one."""
         stops = self.terminated or time.monotonic() > self.deadline
         if args.world_size > 1:
             votes = torch.tensor([float(stops), float(self.terminated)], device=args.device)
@@ -46,18 +46,18 @@ class Steer(TrainerCallback):
     def on_epoch_end(
         self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """What there was to do has been done after the last step."""
+        """Skips saving and validation, which `on_step_end` has already requested."""
         control.should_save = control.should_evaluate = False
 
 
 def begin_worker(begin: Callable[[int], None] | None, number: int) -> None:
-    """Begins a process that prepares batches, which goes on when its group gets SIGTERM.
+    """Makes a data-loader worker ignore SIGTERM; it ends with the run.
 
-    Cluster schedulers send it to all processes of a run. This one ends with the run itself.
+    Cluster schedulers send SIGTERM to the whole process group.
 
     Args:
-        begin: What else there is to be done.
-        number: Of the worker.
+        begin: Another initialization function to call, if any.
+        number: Number of the worker.
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if begin is not None:

@@ -1,4 +1,4 @@
-"""Bits per byte on text that a model is not trained on."""
+"""Measures bits per byte on validation text."""
 
 import math
 from pathlib import Path
@@ -16,14 +16,14 @@ from kebyt5.pretraining.spans import IGNORED, SpanCorruption
 
 
 class Validation:
-    """A fixed sample of a corpus's validation shards.
+    """Measures models on a fixed sample of a corpus's validation shards.
 
     Args:
-        shards: What to measure on.
-        examples: Chunks of each source, at most; they are spread evenly over it.
+        shards: Validation shards.
+        examples: Most chunks of each source; they are spread evenly over it.
         batch_size: Examples that a device computes at a time.
-        input_length: As in training.
-        corruption: What is masked; T5's by default.
+        input_length: Ids of an input, as in training.
+        corruption: How much is masked; T5's values by default.
     """
 
     def __init__(
@@ -47,17 +47,17 @@ class Validation:
     def bits_per_byte(
         self, model: torch.nn.Module, accelerator: Accelerator | None = None
     ) -> dict[str, float]:
-        """Measures a model, teacher-forced.
+        """Measures bits per masked byte, teacher-forced.
 
-        All ids of the targets are charged, sentinels and `</s>` too; the sum of their negative log
-        likelihoods in bits is divided by the number of masked bytes alone.
+        The negative log likelihoods, in bits, of all target ids, including sentinels and `</s>`,
+        are divided by the number of masked bytes.
 
         Args:
-            model: Of any wrapping; on several devices all of them have to call this.
+            model: The model, wrapped or not; with several devices all of them have to call this.
             accelerator: Divides the work among devices.
 
         Returns:
-            Bits per masked byte by source, and of all examples together under `all`.
+            Bits per masked byte by source, and over all examples under `all`.
         """
         rank, world = 0, 1
         device = next(model.parameters()).device
@@ -80,10 +80,10 @@ class Validation:
     def _sums(
         self, model: torch.nn.Module, device: torch.device, rank: int, world: int
     ) -> torch.Tensor:
-        """What this device adds for each source: nats, and masked bytes (sources, 2)."""
+        """This device's sums for each source: nats and masked bytes, (sources, 2)."""
         names = self.examples.sources
         sums = torch.zeros(len(names), 2, dtype=torch.float64)
-        # All devices run as many batches, since a sharded model needs all of them at once.
+        # All devices run equally many batches: a sharded model needs all of them in each.
         for number in range(-(-len(self.batches) // world)):
             place = number * world + rank
             name, numbers = self.batches[min(place, len(self.batches) - 1)]

@@ -1,1 +1,1 @@
-"""Weights of one byte each, and what they cost in score."""
+"""Quantizes models to int8 and measures what it costs in score."""

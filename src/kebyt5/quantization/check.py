@@ -1,4 +1,4 @@
-"""Weights of eight bits, with a look at what they cost in score."""
+"""Quantizes a model to int8 and compares its scores before and after."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from kebyt5.quantization.smoothing import smooth
 from kebyt5.tasks import Example, Task
 
 CALIBRATION = 64
-"""Examples that tell how to even out channels, at most."""
+"""Most examples used to even out channels."""
 
 _TARGET_BYTES = 1024
 _BATCH = 8
@@ -24,17 +24,18 @@ _BATCH = 8
 
 @dataclass(frozen=True)
 class Check:
-    """The scores of a model before and after its weights were rounded.
+    """The scores of a model before and after quantization.
 
     Attributes:
         task: Name of the task.
-        main_score: Name of the score that counts.
-        examples: How many were compared.
-        max_drop: By how many points the main score might drop.
-        calibrated_on: How many of the examples told how to even out channels.
-        generation: How the answers after it were generated; None where likelihoods decided.
-        before: Scores in percent.
-        after: Likewise.
+        main_score: Name of the task's main score.
+        examples: Number of examples scored.
+        max_drop: Points by which the main score may drop.
+        calibrated_on: Number of examples used to even out channels.
+        generation: How the answers of the int8 model were generated; None if they were chosen by
+            likelihood.
+        before: Scores before, in percent.
+        after: Scores after, in percent.
     """
 
     task: str
@@ -59,22 +60,22 @@ def quantize_checked(
     options: PredictOptions | None = None,
     progress: bool = False,
 ) -> Check:
-    """Rounds the weights of a model to eight bits, in place, and compares a task's scores.
+    """Quantizes the weights of a model to int8, in place, and compares a task's scores.
 
-    Channels are evened out first by what they are in the first 64 examples, see
+    Channels are evened out first by their size in the first 64 examples, see
     `kebyt5.quantization.smoothing`.
 
     Args:
-        model: KEByT5, GBST-KEByT5 or ByT5 in float32, on a CPU. It is in evaluation mode then and
-            can no longer be trained, also where it is refused.
-        task: What it is fine-tuned on.
-        examples: With gold.
-        max_drop: By how many points the task's main score may drop.
-        options: How answers are made.
+        model: A KEByT5, GBST-KEByT5 or ByT5 model in float32, on a CPU. It is left quantized, in
+            evaluation mode and no longer trainable, even if an error is raised.
+        task: The task that the model is fine-tuned on.
+        examples: Examples with gold answers.
+        max_drop: Points by which the task's main score may drop.
+        options: How answers are generated.
         progress: Whether to show progress bars.
 
     Raises:
-        InputError: The main score drops by more than that, or is no number.
+        InputError: The main score drops by more than `max_drop`, or is NaN.
         ValueError: The model is not on a CPU, or this torch has no oneDNN.
     """
     options = options or PredictOptions()
@@ -99,7 +100,7 @@ def quantize_checked(
         after.score(task),
     )
     drop = check.before[task.main_score] - check.after[task.main_score]
-    if not drop <= max_drop:  # as where a score is NaN
+    if not drop <= max_drop:  # also if a score is NaN
         raise InputError(
             f"{model.name_or_path}: {check}, more than {max_drop} points lost; nothing is written."
             " Use the checkpoint as it is, or allow more with --max-drop"

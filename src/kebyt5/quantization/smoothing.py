@@ -1,9 +1,9 @@
-"""Evening out channels before eight bits: SmoothQuant (Xiao et al. 2023).
+"""Evens out channels before quantization: SmoothQuant (Xiao et al. 2023).
 
-A few channels of what a layer reads are far larger than the rest, and since a row has one scale,
-they leave the others few steps. What reads a channel can be multiplied by what the channel is
-divided by; here only by powers of two, so that in floating point the model says exactly what it
-said.
+A few channels of a layer's input are far larger than the rest and, since a row has one scale, leave
+the others only few steps. Dividing a channel and multiplying the weights that read it by the same
+factor changes no output; here factors are powers of two, so in floating point the outputs are
+exactly the same.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,11 +16,11 @@ from transformers.models.t5.modeling_t5 import T5DenseGatedActDense
 
 
 class Channels(NamedTuple):
-    """Channels between layers, K of them.
+    """K channels between a layer that writes them and layers that read them.
 
     Attributes:
-        writer: The weight (K,) of a norm or (K, D) of a linear layer, with a row for each.
-        readers: Layers whose weights (N, K) have a column for each; all read the same.
+        writer: The weight (K,) of a norm or (K, D) of a linear layer, with a row per channel.
+        readers: Layers with weights (N, K), a column per channel; all read the same input.
     """
 
     writer: nn.Parameter
@@ -28,9 +28,9 @@ class Channels(NamedTuple):
 
 
 def channels_of(model: PreTrainedModel) -> Iterator[Channels]:
-    """All channels of a model's blocks that can be scaled without a change to what it says.
+    """Yields the channels of a model's blocks that can be scaled without changing outputs.
 
-    Those of the encoder's output cannot: whoever embeds texts reads it.
+    The channels of the encoder's output are left out, since it serves as a text embedding.
     """
     for stack in (model.encoder, model.decoder):
         for block in stack.block:
@@ -57,15 +57,15 @@ def _channels_of_layer(layer: Any) -> Iterator[Channels]:
 
 @torch.no_grad()
 def smooth(model: PreTrainedModel, batches: Iterable[dict[str, Tensor]]) -> None:
-    r"""Evens out the channels of a model, in place, by what they are in some examples.
+    r"""Evens out the channels of a model, in place, by their size in some examples.
 
     Channel j is divided by $\sqrt{\max |X_j| / \max |W_j|}$ (equation 4 with $\alpha = 1/2$),
     rounded to a power of two.
 
     Args:
-        model: KEByT5, GBST-KEByT5 or ByT5, with all digits, in evaluation mode.
-        batches: What the model is called with: `input_ids` (B, L), `attention_mask` likewise and
-            `labels` (B, T). Where there are none, nothing changes.
+        model: A KEByT5, GBST-KEByT5 or ByT5 model, not quantized, in evaluation mode.
+        batches: Arguments of the model: `input_ids` (B, L), `attention_mask` (B, L) and `labels`
+            (B, T). Without any batch nothing changes.
     """
     every = list(channels_of(model))
     largest = [torch.zeros(each.readers[0].in_features, device=model.device) for each in every]

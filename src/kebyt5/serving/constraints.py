@@ -2,7 +2,7 @@
 
 import json
 
-from kebyt5.generation.constraints import Constraint, ConstraintError, Grammar, LabelTrie
+from kebyt5.generation.constraints import Choices, Constraint, ConstraintError, Grammar
 from kebyt5.serving.problems import Problem
 from kebyt5.serving.schemas import ConstraintSpec
 
@@ -22,7 +22,7 @@ def requested_constraint(spec: ConstraintSpec) -> Constraint:
     if size > MAX_BYTES:
         raise ConstraintError(f"the constraint has {size} bytes; send at most {MAX_BYTES}")
     if spec.labels is not None:
-        return LabelTrie(spec.labels)
+        return Choices([spec.labels])
     try:
         if spec.regex is not None:
             return Grammar.regex(spec.regex)

@@ -16,8 +16,8 @@ from kebyt5.generation.constraints import Constraint
 from kebyt5.generation.constraints.forms import task_constraints
 from kebyt5.generation.encoding import batch_of_like_length, encode
 from kebyt5.generation.fill import fill
-from kebyt5.generation.likelihood import LARGEST_PASS, log_likelihoods
-from kebyt5.generation.request import Statistics, encode_input
+from kebyt5.generation.likelihood import MAX_PASS, log_likelihoods
+from kebyt5.generation.request import GenerationStatistics, encode_input
 from kebyt5.serving.admission import Admission
 from kebyt5.serving.constraints import requested_constraint
 from kebyt5.serving.options import ServeOptions
@@ -118,7 +118,7 @@ class LocalService:
             texts = ["a" * size] * self._options.slots
             engine.generate(texts, GenerationOptions(max_new_bytes=8))
             size *= 4
-        engine.statistics = Statistics()
+        engine.statistics = GenerationStatistics()
 
     async def stop(self) -> None:
         """Finishes the accepted requests and stops the worker."""
@@ -377,7 +377,7 @@ class LocalService:
 def _is_long(input: str, candidates: Sequence[str]) -> bool:
     """Tells whether scoring the candidates takes more than a few passes."""
     longest = max(len(text.encode()) for text in (input, *candidates))
-    return len(candidates) * longest > 4 * LARGEST_PASS
+    return len(candidates) * longest > 4 * MAX_PASS
 
 
 def _counts(generated: Generated) -> ByteCounts:

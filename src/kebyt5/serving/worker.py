@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from transformers import PreTrainedModel
 
-from kebyt5.generation import Engine, Generated, Generation, GenerationOptions
+from kebyt5.generation import Engine, Generated, GenerationOptions, Request
 from kebyt5.serving.logs import log
 from kebyt5.serving.threads import give_way
 
@@ -247,7 +247,7 @@ class _Ticket:
         streams: Whether the coroutine wants the text piece by piece.
     """
 
-    def __init__(self, generation: Generation, streams: bool) -> None:
+    def __init__(self, generation: Request, streams: bool) -> None:
         self.generation = generation
         self.is_done = False
         self.events: asyncio.Queue[_Event] = asyncio.Queue()

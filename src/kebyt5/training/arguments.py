@@ -1,4 +1,4 @@
-"""What pretraining and fine-tuning tell the trainer alike."""
+"""Trainer arguments that pretraining and fine-tuning share."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ def shared_arguments(config: RunSettings, size: int, accumulation: int) -> dict[
     Args:
         config: The settings.
         size: Examples that one device computes at a time.
-        accumulation: How often it does for an optimizer step.
+        accumulation: Such batches per optimizer step.
     """
     return {
         "output_dir": str(config.output),

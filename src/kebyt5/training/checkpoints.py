@@ -1,4 +1,4 @@
-"""Checkpoints of a run: which is the newest that is whole."""
+"""Finds the newest complete checkpoint of a run."""
 
 import json
 import shutil
@@ -13,13 +13,13 @@ from kebyt5.training.devices import this_process
 
 
 def last_checkpoint(output: Path) -> tuple[int, Path | None]:
-    """Step and folder of the newest complete checkpoint; incomplete ones are removed.
+    """Returns step and folder of the newest complete checkpoint; removes incomplete ones.
 
-    The trainer writes its state last, so a checkpoint without it was cut off by a kill. Of what a
-    failing machine has cut off, the end of a file is missing.
+    The trainer writes its state last, so a checkpoint without it was interrupted. If the machine
+    failed, the end of a file may be missing instead.
 
     Raises:
-        InputError: A checkpoint cannot be read, which is no reason to remove it.
+        InputError: A checkpoint cannot be read. It may be complete, so it is not removed.
     """
     complete: list[tuple[int, Path]] = []
     for folder in output.glob("checkpoint-*"):

@@ -1,4 +1,4 @@
-"""How a run is divided among processes and devices; fine-tuning uses the same."""
+"""Divides a training run among processes and devices."""
 
 import os
 
@@ -10,28 +10,29 @@ from kebyt5.errors import InputError
 
 
 def this_process() -> PartialState:
-    """Which of the processes of a run this is.
+    """Tells which of the processes of a run this is.
 
-    Without being told so, Accelerate takes several processes without GPUs for as many runs.
+    Without GPUs, Accelerate has to be told to use the CPU, or it treats several processes as
+    separate runs.
 
     Raises:
-        InputError: `accelerate launch` was asked for several processes and has started one.
+        InputError: `accelerate launch` was asked for several processes but has started one.
     """
     state = PartialState(cpu=not torch.accelerator.is_available())
-    # It tells a process by itself whether to use the CPU, and one of several where to meet.
+    # `accelerate launch` sets the first for every process, the second only for several.
     if {"ACCELERATE_USE_CPU", "MASTER_ADDR"} <= os.environ.keys() and state.num_processes == 1:
         raise InputError(
-            "accelerate launch was asked for several processes, but has started one; say"
-            " --multi_gpu, on CPUs too (or unset MASTER_ADDR where one is meant)"
+            "accelerate launch was asked for several processes, but has started one; give"
+            " --multi_gpu, on CPUs too (or unset MASTER_ADDR to run a single process)"
         )
     return state
 
 
 def require_one_device_each() -> None:
-    """Refuses a single process that sees several GPUs, each of which would be given a whole batch.
+    """Refuses a single process with several GPUs, each of which would get a whole batch.
 
     Raises:
-        InputError: It does.
+        InputError: There is one process but several GPUs.
     """
     count = torch.cuda.device_count()
     if this_process().num_processes == 1 and count > 1:
@@ -42,12 +43,15 @@ def require_one_device_each() -> None:
 
 
 def divide_batch(batch_size: int, largest: int, world: int) -> tuple[int, int]:
-    """Divides a batch: examples that one device computes at a time, and how often it does.
+    """Divides a batch among devices and accumulation steps.
 
     Args:
-        batch_size: Examples of an optimizer step, over all devices.
-        largest: What one device may compute at a time.
-        world: How many devices there are.
+        batch_size: Examples per optimizer step, over all devices.
+        largest: Most examples that one device may compute at a time.
+        world: Number of devices.
+
+    Returns:
+        Examples that one device computes at a time, and how often it does so per step.
 
     Raises:
         InputError: The batch cannot be divided among the devices.
@@ -60,10 +64,10 @@ def divide_batch(batch_size: int, largest: int, world: int) -> tuple[int, int]:
 
 
 def keep_tied_embeddings_together(model: PreTrainedModel) -> None:
-    """Has FSDP shard the byte embedding with what shares its weight.
+    """Makes FSDP shard the byte embedding together with the modules that share its weight.
 
-    Accelerate shards the input embedding on its own, and then PyTorch refuses the encoder's and
-    the decoder's, whose weight is the same. Hidden from it, all of them belong to the whole model.
+    Accelerate shards the input embedding by itself, after which PyTorch refuses those of encoder
+    and decoder, which share its weight. Hiding it leaves all of them to the whole model.
     """
     model.get_input_embeddings = lambda: None
 

@@ -1,4 +1,4 @@
-"""New weights, and the dropout that a run trains with."""
+"""Draws new weights and sets the dropout of a training run."""
 
 from typing import Any
 
@@ -14,19 +14,19 @@ from kebyt5.models.presets import PRESETS, preset_config
 
 
 def random_model(shape: str, seed: int, **changes: Any) -> PreTrainedModel:
-    """A model with random weights, drawn as in T5 but for the relative position bias.
+    """Makes a model with random weights, drawn as in T5 except for the relative position bias.
 
-    T5 draws the bias near zero and steps of Adam are small beside what it has to become before a
-    head tells near from far: training stays on the level of byte frequencies for a thousand steps
-    that `near_first` saves (docs/log.md).
+    T5 draws the bias near zero, and Adam's steps are small compared with the values at which a head
+    tells near from far. Training would predict byte frequencies for about a thousand steps, which
+    `near_first` saves (docs/log.md).
 
     Args:
-        shape: One of `PRESETS`.
-        seed: Decides the weights.
-        **changes: Of its configuration.
+        shape: A name in `PRESETS`.
+        seed: Seed of the weights.
+        **changes: Configuration values that differ from the preset.
 
     Raises:
-        InputError: No such shape.
+        InputError: There is no such shape.
     """
     if shape not in PRESETS:
         raise InputError(f"{shape}: no such shape; there are {', '.join(PRESETS)}")
@@ -43,11 +43,11 @@ def random_model(shape: str, seed: int, **changes: Any) -> PreTrainedModel:
 
 
 def near_first(attention: T5Attention) -> None:
-    """Lets each head of an attention begin with a bias that falls with the distance.
+    """Initializes an attention's relative bias so that it falls with distance in each head.
 
-    The slopes are 4^-h for head h of 4, and as far apart in all for any other number, which is
-    what "Train Short, Test Long" (Press et al., ICLR 2022) holds fixed. A bucket of several
-    distances begins with their mean.
+    Slopes run geometrically from 1 to 1/64, whatever the number of heads; the idea is that of
+    "Train Short, Test Long" (Press et al., ICLR 2022). A bucket of several distances starts with
+    their mean.
     """
     weight = attention.relative_attention_bias.weight
     buckets, heads = weight.shape
@@ -65,7 +65,7 @@ def near_first(attention: T5Attention) -> None:
 
 
 def set_dropout(model: PreTrainedModel, rate: float) -> None:
-    """Sets the dropout of all modules, and leaves the configuration as it is."""
+    """Sets the dropout rate of all modules, but not of the configuration."""
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = rate

@@ -1,6 +1,6 @@
-"""Learning rates over a run, as shares of the peak.
+"""Learning rate schedules, as shares of the peak.
 
-Pretraining and fine-tuning share the cosine cycles whose peaks decay, those of the published runs.
+The published runs used cosine cycles with decaying peaks; pretraining and fine-tuning share them.
 """
 
 import math
@@ -9,18 +9,18 @@ import math
 def cosine_cycles(
     step: int, steps: int, cycles: int, decay: float, floor: float, warmup: int = 0
 ) -> float:
-    """The learning rate of a step as a share of the peak.
+    """Cosine cycles with decaying peaks: the learning rate of a step as a share of the peak.
 
-    Cycle c falls along a cosine from `decay ** c` to `floor`; no stock schedule decays over
-    restarts.
+    Cycle c falls along a cosine from `decay ** c` to `floor`. Transformers has no schedule whose
+    peaks decay.
 
     Args:
-        step: From 0 on.
-        steps: Of the whole run; beyond it the rate stays at the floor.
-        cycles: How many cosine cycles these steps are divided into.
-        decay: What each peak is of the one before.
-        floor: The lowest rate, as a share of the peak.
-        warmup: Steps of linear growth before the first cycle, part of `steps`.
+        step: Number of the step, from 0.
+        steps: Steps of the whole run; beyond them the rate stays at the floor.
+        cycles: Number of cosine cycles.
+        decay: Ratio of each peak to the previous one.
+        floor: Lowest rate, as a share of the peak.
+        warmup: Steps of linear growth before the first cycle, counted in `steps`.
     """
     if step < warmup:
         return (step + 1) / warmup
@@ -33,12 +33,12 @@ def cosine_cycles(
 
 
 def constant(step: int, warmup: int = 0) -> float:
-    """Linear growth over the warm-up, then the peak."""
+    """Linear growth during the warm-up, then the peak."""
     return (step + 1) / (warmup + 1) if step < warmup else 1.0
 
 
 def inverse_square_root(step: int, warmup: int = 0) -> float:
-    """Linear growth over the warm-up, then as one over the square root of the step (T5)."""
+    """Linear growth during the warm-up, then inverse square root decay (T5)."""
     if step < warmup:
         return (step + 1) / (warmup + 1)
     return math.sqrt((warmup + 1) / (step + 1))

@@ -1,4 +1,4 @@
-"""What the settings of pretraining and of fine-tuning have in common: ranges, YAML, resuming."""
+"""Checks, YAML and resuming, which pretraining and fine-tuning settings share."""
 
 import math
 from collections.abc import Collection
@@ -11,13 +11,13 @@ import yaml
 from kebyt5.errors import InputError
 
 BEGINNING = ("config.yaml", "corpus.json", "data.json")
-"""What a run writes before anything else."""
+"""Files that a run writes before anything else."""
 
 Command = Literal["pretrain", "finetune"]
 
 
 class RunSettings(Protocol):
-    """The settings that every training run has, with others in a dataclass."""
+    """A dataclass with at least the settings that every training run has."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
     output: Path
@@ -36,15 +36,15 @@ class RunSettings(Protocol):
 def check_ranges(
     config: RunSettings, positive: Collection[str], not_negative: Collection[str]
 ) -> None:
-    """Refuses numbers that are too small or none at all, and seeds that NumPy does not take.
+    """Refuses numbers that are out of range or not finite, and seeds NumPy does not take.
 
     Args:
         config: The settings.
-        positive: Names of those that have to be more than 0 where they are given.
-        not_negative: Of those that may be 0 too.
+        positive: Names of settings that have to be more than 0 if they are given.
+        not_negative: Names of settings that have to be 0 or more if they are given.
 
     Raises:
-        InputError: Names the option.
+        InputError: A value is refused; the message names its option.
     """
     for name in (*positive, *not_negative):
         value = getattr(config, name)
@@ -58,10 +58,10 @@ def check_ranges(
 
 
 def check_schedule(config: RunSettings) -> None:
-    """Refuses cycles that would grow, or end over their peak.
+    """Refuses cycles whose peaks grow, or whose floor lies above the peak.
 
     Raises:
-        InputError: Names the option.
+        InputError: A value is refused; the message names its option.
     """
     if config.min_learning_rate > config.learning_rate:
         raise InputError(
@@ -73,10 +73,10 @@ def check_schedule(config: RunSettings) -> None:
 
 
 def check_warmup(config: RunSettings, steps: int) -> None:
-    """Refuses a warm-up that would not end before the run.
+    """Refuses a warm-up that would not end before the run does.
 
     Raises:
-        InputError: Names the option.
+        InputError: The warm-up is too long; the message names its option.
     """
     if config.warmup_steps >= steps:
         raise InputError(
@@ -85,7 +85,7 @@ def check_warmup(config: RunSettings, steps: int) -> None:
 
 
 def to_settings(config: RunSettings) -> dict[str, Any]:
-    """The settings as plain values, without whether the run is a resumed one."""
+    """Returns the settings as plain values, `resume` always being false."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, list | tuple):
@@ -96,23 +96,23 @@ def to_settings(config: RunSettings) -> dict[str, Any]:
 
 
 def to_yaml(command: Command, config: RunSettings) -> str:
-    """The settings in the form that `--config` takes."""
+    """Returns the settings as YAML that `--config` accepts."""
     return yaml.safe_dump({command: to_settings(config)}, allow_unicode=True, sort_keys=False)
 
 
-def resumes(command: Command, config: RunSettings, free: Collection[str]) -> bool:
-    """Whether there is a run to go on with; refuses one with other settings.
+def can_resume(command: Command, config: RunSettings, free: Collection[str]) -> bool:
+    """Whether the output folder holds a run to resume; refuses one with other settings.
 
-    A run of which nothing but its beginning or a part of that is there, because the disk was full
-    or it was killed, begins anew.
+    A run that was interrupted while it wrote its first files starts anew.
 
     Args:
-        command: What runs.
-        config: Its settings now.
-        free: Those that may differ from what the run began with.
+        command: The command of the run.
+        config: Its current settings.
+        free: Names of settings that may differ from those that the run began with.
 
     Raises:
-        InputError: The folder holds something else, or names what differs.
+        InputError: The folder holds something else than a run, or settings differ; the message
+            names them.
     """
     output = config.output
     if not config.resume or not output.is_dir():
@@ -124,7 +124,7 @@ def resumes(command: Command, config: RunSettings, free: Collection[str]) -> boo
     except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError) as error:
         raise InputError(f"{output}: holds no run to resume; name an empty folder") from error
     now = to_settings(config)
-    # What there was no setting for when the run began was as it is by default.
+    # Settings that did not exist when the run began had their defaults.
     before = {field.name: field.default for field in fields(config)} | before
     changed = [name for name in now if now[name] != before[name] and name not in free]
     if changed:
@@ -139,10 +139,10 @@ __all__ = [
     "BEGINNING",
     "Command",
     "RunSettings",
+    "can_resume",
     "check_ranges",
     "check_schedule",
     "check_warmup",
-    "resumes",
     "to_settings",
     "to_yaml",
 ]

@@ -1,4 +1,4 @@
-"""How fast a device multiplies matrices."""
+"""Measures how fast a device multiplies matrices."""
 
 import time
 import warnings
@@ -9,7 +9,7 @@ import torch
 
 @cache
 def measured_peak(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations per second of a large square matrix product, the best of several."""
+    """Measures operations per second of a large square matrix product, the best of several."""
     size = 1024 if device.type == "cpu" else 8192
     a = torch.ones(size, size, device=device, dtype=dtype)
     best = float("inf")
@@ -22,10 +22,10 @@ def measured_peak(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def warn_of_slow_bfloat16(device: torch.device) -> None:
-    """Warns where products in bfloat16 are slower than in float32, as is measured.
+    """Warns if products measure slower in bfloat16 than in float32.
 
-    Processors without instructions for it (x86-64 without AMX or AVX-512 BF16, say) compute it
-    all the same, at a fraction of their speed.
+    Processors without instructions for bfloat16 (such as x86-64 without AMX or AVX-512 BF16)
+    emulate it at a fraction of their speed.
     """
     share = measured_peak(device, torch.bfloat16) / measured_peak(device, torch.float32)
     if share < 1:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from kebyt5 import ByteTokenizer
 from kebyt5.generation.batch import generate_texts
-from kebyt5.generation.constraints import Choices, LabelTrie
-from kebyt5.generation.constraints.constraint import LONGEST_GUESS
+from kebyt5.generation.constraints import Choices
+from kebyt5.generation.constraints.constraint import MAX_GUESS
 
 EOS = 1
 LABELS = ["가", "각", "", "나라", "가나", "😀", "😀😁", "per:date_of_birth", "한국", "한국"]
@@ -40,7 +40,7 @@ def follow(constraint, text):
 @given(st.lists(st.text(max_size=4), min_size=1, max_size=8))
 def test_of_one_part_the_texts_are_what_is_admitted(labels):
     # Also such as begin one another, the empty one, and such that differ inside a character.
-    assert sorted(words(LabelTrie(labels))) == sorted(ids(label) for label in set(labels))
+    assert sorted(words(Choices([labels]))) == sorted(ids(label) for label in set(labels))
 
 
 ENDED = st.text("가각나😀", max_size=2).map(lambda text: text + ";")
@@ -88,13 +88,13 @@ def test_refuses_what_is_no_choice():
         (([["가", "가나"], ["다"]],), "begins another"),
         (([["", "가"], ["다"]],), "begins another"),
         (([["가"], ["다"]], ["가"]), "1 guesses for 2 parts"),
-        (([["가"], ["다"]], ["가", "라"]), "'라' is no text of its part"),
+        (([["가"], ["다"]], ["가", "라"]), "'라' is not a text of its part"),
     ):
         with pytest.raises(ValueError, match=reason):
             Choices(*arguments)
     with pytest.raises(ValueError, match="at least one"):
-        LabelTrie([])
-    constraint = LabelTrie(["가"])
+        Choices([[]])
+    constraint = Choices([["가"]])
     with pytest.raises(KeyError):
         constraint.advance(constraint.start(), 5)
 
@@ -103,7 +103,7 @@ def test_refuses_what_is_no_choice():
 def test_generated_texts_are_labels(tiny_model, num_beams):
     inputs = ["하나", "둘", "", "셋" * 9]
     limits = [20] * len(inputs)
-    texts = generate_texts(tiny_model(), inputs, limits, 3, num_beams, "", LabelTrie(LABELS))
+    texts = generate_texts(tiny_model(), inputs, limits, 3, num_beams, "", Choices([LABELS]))
     assert set(texts) <= set(LABELS)
 
 
@@ -124,5 +124,5 @@ def test_parts_alike_take_memory_once():
 def test_not_much_more_is_likely_than_a_draft_takes():
     constraint = Choices([["1, "], ["NP)", "VP)"]] * 1000)
     likely = list(constraint.likely(constraint.start()))
-    assert LONGEST_GUESS <= len(likely) <= LONGEST_GUESS + len("1, ")
+    assert MAX_GUESS <= len(likely) <= MAX_GUESS + len("1, ")
     assert likely == ids("1, NP)" * 1000)[: len(likely)]

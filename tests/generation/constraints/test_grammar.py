@@ -245,7 +245,7 @@ def test_a_slow_text_ends_and_another_of_the_same_walk_does_not(monkeypatch):
     a, b = (ord(letter) + 3 for letter in "ab")
     first = state = constraint.start()
     monkeypatch.setattr(grammar, "_SLOW", -1.0)
-    for _ in range(grammar._MOST_SLOW):
+    for _ in range(grammar._MAX_SLOW):
         assert constraint.allowed(state)[a]
         state = constraint.advance(state, a)
     with pytest.raises(ConstraintError, match="ms a byte"):

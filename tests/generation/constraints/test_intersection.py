@@ -12,7 +12,6 @@ from kebyt5.generation.constraints import (
     ConstraintError,
     CopyWithTags,
     Grammar,
-    LabelTrie,
 )
 
 EOS = 1
@@ -33,7 +32,7 @@ def any_constraint(draw):
     if kind == 0:
         return UTF8()
     if kind == 1:
-        return LabelTrie(draw(st.lists(TEXTS, min_size=1, max_size=5)))
+        return Choices([draw(st.lists(TEXTS, min_size=1, max_size=5))])
     if kind == 2:
         return Choices([[f"{text};" for text in draw(st.sets(TEXTS, min_size=1))], ["가", "나"]])
     if kind == 3:
@@ -51,7 +50,7 @@ def test_what_both_admit(data):
 
 
 def test_labels_and_a_pattern():
-    both = LabelTrie(["가1", "나2", "다3"]) & Grammar.regex("[가-나][0-9]") & UTF8()
+    both = Choices([["가1", "나2", "다3"]]) & Grammar.regex("[가-나][0-9]") & UTF8()
     assert admits(both, "가1")
     assert admits(both, "나2")
     assert not admits(both, "다3")
@@ -82,6 +81,6 @@ def test_a_dead_end_is_an_error_only_where_the_model_goes(tiny_model, pattern):
 def test_masks_are_not_shared_with_what_was_combined():
     utf8 = UTF8()
     before = utf8.allowed(utf8.start()).copy()
-    both = utf8 & LabelTrie(["가"])
+    both = utf8 & Choices([["가"]])
     assert both.allowed(both.start()).sum() == 1
     assert np.array_equal(utf8.allowed(utf8.start()), before)

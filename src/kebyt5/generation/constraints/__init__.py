@@ -1,6 +1,6 @@
 """Constraints on what may be generated, as automata over byte ids."""
 
-from kebyt5.generation.constraints.choices import Choices, LabelTrie
+from kebyt5.generation.constraints.choices import Choices
 from kebyt5.generation.constraints.constraint import Constraint, ConstraintError
 from kebyt5.generation.constraints.copy_with_tags import CopyWithTags
 from kebyt5.generation.constraints.grammar import Grammar
@@ -13,5 +13,4 @@ __all__ = [
     "ConstraintError",
     "CopyWithTags",
     "Grammar",
-    "LabelTrie",
 ]

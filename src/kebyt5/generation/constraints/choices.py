@@ -1,4 +1,4 @@
-"""One of several texts, once or in turn: labels, rows of a parse."""
+"""A constraint that allows one of several texts for each part: a label, the rows of a parse."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -6,7 +6,7 @@ from itertools import accumulate, chain
 
 import numpy as np
 
-from kebyt5.generation.constraints.constraint import LONGEST_GUESS, Constraint, byte_ids
+from kebyt5.generation.constraints.constraint import MAX_GUESS, Constraint, byte_ids
 from kebyt5.generation.constraints.trie import Trie
 from kebyt5.models.tokenization_kebyt5 import EOS
 
@@ -14,16 +14,16 @@ State = tuple[int, int]
 
 
 class Choices(Constraint):
-    """One text of each part in turn, then the end of sequence.
+    """Allows one text of each part in turn, then the end of sequence.
 
     Args:
-        parts: For each part the texts that it may be, the likeliest first. Only in the last part
-            may one begin another, so that there is one way to read what was written.
-        guess: For each part the text that it probably is, the first one where none is given.
+        parts: The texts allowed for each part, the likeliest first. Only in the last part may a
+            text begin another one, so that every output can be read in one way only.
+        guess: The probable text of each part, for drafts; the first one if not given.
 
     Raises:
-        ValueError: There is no part, or one without a text; a text begins another one; a guess is
-            no text of its part.
+        ValueError: There is no part, a part has no text, a text begins another one, or a guess is
+            not a text of its part.
     """
 
     def __init__(self, parts: Sequence[Sequence[str]], guess: Sequence[str] = ()) -> None:
@@ -34,16 +34,16 @@ class Choices(Constraint):
             raise ValueError(f"{len(guess)} guesses for {len(parts)} parts")
         for texts, text in zip(parts, guess, strict=True):
             if text not in texts:
-                raise ValueError(f"the guess {text!r} is no text of its part")
+                raise ValueError(f"the guess {text!r} is not a text of its part")
         last = len(parts) - 1
-        trie = cache(_trie)  # all words of a parse have the same heads and labels to choose from
+        trie = cache(_trie)  # all words of a parse share their heads and labels
         self._tries = [trie(tuple(texts), part == last) for part, texts in enumerate(parts)]
         self._guess = [(*byte_ids(text), *[EOS] * (n == last)) for n, text in enumerate(guess)]
         self._guessed = list(chain.from_iterable(self._guess))
-        self._behind = list(accumulate(map(len, self._guess)))  # where the guess of a part ends
+        self._ends = list(accumulate(map(len, self._guess)))  # of each part's guess in `_guessed`
 
     def start(self) -> State:
-        """Part and node in its trie."""
+        """The number of the part, and the node in its trie."""
         return self._settle(0, 0)
 
     def allowed(self, state: State) -> np.ndarray:
@@ -61,11 +61,11 @@ class Choices(Constraint):
         return self._settle(part, self._tries[part].advance(node, byte_id))
 
     def likely(self, state: State) -> Sequence[int]:
-        """The rest of the guess; where another text was begun, of the first one like it."""
+        """The rest of the guess or, if another text was begun, of the first text that fits."""
         part, node = state
         rest = self._tries[part].ending(node, self._guess[part])
-        behind = self._behind[part]
-        return rest + self._guessed[behind : behind + LONGEST_GUESS]
+        end = self._ends[part]
+        return rest + self._guessed[end : end + MAX_GUESS]
 
     def _settle(self, part: int, node: int) -> State:
         """Goes on to the next part at the end of one, and over parts that are empty."""
@@ -74,23 +74,9 @@ class Choices(Constraint):
         return part, node
 
 
-class LabelTrie(Choices):
-    """One of the given texts.
-
-    Args:
-        labels: The texts, at least one.
-
-    Raises:
-        ValueError: There is no label.
-    """
-
-    def __init__(self, labels: Sequence[str]) -> None:
-        super().__init__([labels])
-
-
 def _trie(texts: tuple[str, ...], ends: bool) -> Trie:
-    """The trie of some texts, each with the end of sequence where `ends`."""
+    """The trie of some texts, each followed by the end of sequence if `ends`."""
     return Trie([*byte_ids(text), *[EOS] * ends] for text in texts)
 
 
-__all__ = ["Choices", "LabelTrie"]
+__all__ = ["Choices"]

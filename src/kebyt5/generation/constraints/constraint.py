@@ -1,4 +1,4 @@
-"""What a constraint is: an automaton over byte ids."""
+"""The interface of constraints: automata over byte ids."""
 
 import re
 from abc import ABC, abstractmethod
@@ -9,19 +9,19 @@ import numpy as np
 
 from kebyt5.models.tokenization_kebyt5 import OFFSET, VOCABULARY
 
-LONGEST_GUESS = 31
-"""Ids that are guessed at a time, at most."""
+MAX_GUESS = 31
+"""Most ids that are guessed at a time."""
 
 
 class ConstraintError(ValueError):
-    """A constraint cannot be had or leaves nothing to generate; the message gives the reason."""
+    """A constraint cannot be built, or leaves nothing to generate; the message gives the reason."""
 
 
 class Constraint(ABC):
     """An automaton that says which ids may come next.
 
-    States are values: they are kept, compared with nobody, and advanced again from an earlier one
-    where a draft turned out wrong. One constraint serves any number of requests.
+    States are immutable values: after a wrong draft, generation goes on from an earlier one. One
+    constraint may serve any number of requests.
     """
 
     @abstractmethod
@@ -32,7 +32,7 @@ class Constraint(ABC):
     def allowed(self, state: Any) -> np.ndarray:
         """The ids that may come next, bool (384,), the end of sequence among them.
 
-        The array is not to be changed. Nothing is asked for after the end of sequence.
+        The array must not be changed. It is not called after the end of sequence.
         """
 
     @abstractmethod
@@ -40,24 +40,24 @@ class Constraint(ABC):
         """The state after one more id, which has to be allowed."""
 
     def likely(self, state: Any) -> Sequence[int]:
-        """Ids that the constraint expects to come next, as a draft; none unless it knows better.
+        """Ids that the constraint expects next, as a draft; by default none.
 
-        It is asked before every pass, and no more than `LONGEST_GUESS` of them are used.
+        It is called before every pass, and at most `MAX_GUESS` of the ids are used.
         """
         return ()
 
     def __and__(self, other: "Constraint") -> "Constraint":
-        """What both constraints allow."""
+        """The constraint that allows what both allow."""
         from kebyt5.generation.constraints.intersection import Intersection
 
         return Intersection(self, other)
 
 
 def forced(mask: np.ndarray) -> int | None:
-    """The only id that a mask allows, None where there are several.
+    """The only id that a mask allows; None if it allows several.
 
     Raises:
-        ConstraintError: There is none.
+        ConstraintError: The mask allows none.
     """
     allowed = np.flatnonzero(mask)
     if allowed.size == 0:
@@ -66,7 +66,7 @@ def forced(mask: np.ndarray) -> int | None:
 
 
 def mask_of(ids: Sequence[int]) -> np.ndarray:
-    """The mask, bool (384,), that allows some ids."""
+    """A read-only mask, bool (384,), that allows the given ids."""
     mask = np.zeros(VOCABULARY, bool)
     mask[list(ids)] = True
     mask.flags.writeable = False
@@ -74,8 +74,8 @@ def mask_of(ids: Sequence[int]) -> np.ndarray:
 
 
 def byte_ids(text: str) -> list[int]:
-    """The ids of a text's bytes, nothing added; lone surrogates become U+FFFD."""
+    """The ids of a text's bytes, without `</s>`; lone surrogates become U+FFFD."""
     return [byte + OFFSET for byte in re.sub("[\ud800-\udfff]", "\ufffd", text).encode()]
 
 
-__all__ = ["LONGEST_GUESS", "Constraint", "ConstraintError", "byte_ids", "mask_of"]
+__all__ = ["MAX_GUESS", "Constraint", "ConstraintError", "byte_ids", "mask_of"]

@@ -1,29 +1,30 @@
-"""Copying a text and marking spans in it as `<span:TAG>`, and nothing else."""
+"""A constraint that allows copying a text with spans marked as `<span:TAG>`."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from kebyt5.generation.constraints.constraint import LONGEST_GUESS, Constraint, byte_ids
+from kebyt5.generation.constraints.constraint import MAX_GUESS, Constraint, byte_ids
 from kebyt5.models.tokenization_kebyt5 import EOS, OFFSET, VOCABULARY
 
 _OUTSIDE, _OPENED, _INSIDE = -3, -2, -1
 _OPEN = ord("<") + OFFSET
 
 Place = tuple[int, int, int]
-"""Bytes copied; where: outside, opened, inside, or else which tag is being closed; and how far."""
+"""Bytes copied; outside, opened, inside or the number of the tag being written; and how many of its
+bytes are written."""
 
 State = frozenset[Place]
-"""All readings of what was written: a `<` or `:` may be a mark or a character of the source."""
+"""All readings of the output so far: a `<` or `:` may be a mark or part of the source."""
 
 
 class CopyWithTags(Constraint):
-    """The source with marks around spans of whole characters, none empty, none in another.
+    """Allows the source with marks around spans of whole characters, neither empty nor nested.
 
     Args:
-        source: The text to copy, as the model is shown it.
-        tags: What a span may be called, the likeliest first.
-        endings: For each tag, characters with which spans of that name often end, for drafts.
+        source: The text to copy, as in the model's input.
+        tags: Allowed tags, the likeliest first.
+        endings: For each tag, characters with which its spans often end, for drafts.
 
     Raises:
         ValueError: There is no tag.
@@ -39,32 +40,32 @@ class CopyWithTags(Constraint):
         self._tag_of = {last: tag for tag, every in enumerate(endings) for last in every}
 
     def start(self) -> State:
-        """Nothing copied, outside of any span."""
+        """The state before anything is copied, outside any span."""
         return frozenset({(0, _OUTSIDE, 0)})
 
     def allowed(self, state: State) -> np.ndarray:
-        """The next byte of the source, and the marks that may stand here."""
+        """The next byte of the source, and the marks that may follow here."""
         mask = np.zeros(VOCABULARY, bool)
         for place in state:
             mask[[byte_id for byte_id, _ in self._steps(place)]] = True
         return mask
 
     def advance(self, state: State, byte_id: int) -> State:
-        """All readings with one more id."""
+        """The readings that allow one more id, each advanced by it."""
         return frozenset(
             after for place in state for step, after in self._steps(place) if step == byte_id
         )
 
     def likely(self, state: State) -> Sequence[int]:
-        """The rest of the source, behind the rest of a tag."""
+        """The rest of the tag being written, if any, then the rest of the source."""
         copying = [copied for copied, where, _ in state if where <= _INSIDE]
         if copying:
             copied = max(copying)
-            return self._source[copied : copied + LONGEST_GUESS]
+            return self._source[copied : copied + MAX_GUESS]
         copied, tag, written = min(state)
         if written == 1:
             tag = self._tag_of.get(self._character_before(copied), 0)
-        return self._closes[tag][written:] + self._source[copied : copied + LONGEST_GUESS]
+        return self._closes[tag][written:] + self._source[copied : copied + MAX_GUESS]
 
     def _character_before(self, copied: int) -> str:
         last = bytes(byte_id - OFFSET for byte_id in self._source[max(0, copied - 4) : copied])

@@ -1,8 +1,7 @@
-"""Grammars and schemas that have no text at all because their rules need each other for ever.
+"""Detects grammars and schemas that no text satisfies because their rules recurse for ever.
 
-llguidance finds out only where no byte is left to choose; `start: "a" start | "b" start` goes on
-and on. Nothing that has a text is ever taken for empty; what is written in a way not known here
-counts as having one.
+llguidance notices only once no byte is allowed; `start: "a" start | "b" start` never ends. A
+grammar that has a text is never reported as empty; constructs unknown here count as having one.
 """
 
 import re
@@ -20,17 +19,17 @@ _TERMINAL = rf"{_STRING}[ \t]*\.\.[ \t]*{_STRING}|{_STRING}i?|/(?:\\.|[^/\\])+/[
 _NAME = r"(?<![\w-])_?[A-Z][\w-]*"
 _PARTS = re.compile(f"{_KEPT}|{_TERMINAL}|{_NAME}", re.DOTALL)
 _RULES = re.compile(r"(?:[\w\s|()\[\]{}?*+!.,>-]|:(?!:)|~(?=\s*\d))*")
-"""What rules are made of beside terminals: no nested grammars, parameters, special tokens."""
+"""Rules without their terminals; excludes nested grammars, parameters and special tokens."""
 
 
 def with_optional_terminals(grammar: str) -> str | None:
-    """The grammar in which every terminal may be left out, in llguidance's variant of Lark.
+    """Rewrites a grammar in llguidance's variant of Lark so that every terminal is optional.
 
-    Its shortest text is the empty one, if it has any: so a grammar whose terminals all have a text
-    has one itself if and only if the empty text belongs to this one.
+    If the rewritten grammar has any text, the empty one is among them. So a grammar whose terminals
+    all have a text has one itself if and only if the rewritten one allows the empty text.
 
     Returns:
-        None where the grammar holds more than rules and terminals.
+        The rewritten grammar; None if the grammar contains more than rules and terminals.
     """
     if not _RULES.fullmatch(_PARTS.sub("", grammar)):
         return None
@@ -38,14 +37,14 @@ def with_optional_terminals(grammar: str) -> str | None:
 
 
 def is_empty_schema(schema: Any) -> bool:
-    """Whether no JSON value can meet a schema, as far as `$ref`, `required` and `minItems` say.
+    """Whether no JSON value satisfies a schema, judging by `$ref`, `required` and `minItems`.
 
-    Those of its parts that are referred to are found to have a value one after the other, from
-    such as need no other on; what is left needs itself.
+    A fixed-point iteration: starting with referenced parts that need no other, those whose needs
+    are met are found to have a value. Parts that are left need themselves.
     """
     nodes = list(_nodes(schema))
     if any(isinstance(node.get(key), str) for node in nodes[1:] for key in ("$id", "id")):
-        return False  # references are relative to these
+        return False  # `$ref` would be relative to these
     targets = {}
     for node in nodes:
         reference = node.get("$ref")
@@ -66,7 +65,7 @@ def _nodes(part: Any) -> Iterator[dict[str, Any]]:
 
 
 def _target(schema: Any, reference: str) -> Any:
-    """What a JSON pointer leads to; None for anything else."""
+    """The part of a schema at a JSON pointer; None for any other reference."""
     if reference == "#":
         return schema
     if not reference.startswith("#/"):
@@ -81,7 +80,7 @@ def _target(schema: Any, reference: str) -> Any:
 
 
 def _has_value(part: Any, unmet: set[str]) -> bool:
-    """Whether a schema may have a value where those referred to as `unmet` have none."""
+    """Whether a schema may have a value if the references in `unmet` have none."""
     if not isinstance(part, dict):
         return part is not False
     if part.get("$ref") in unmet:

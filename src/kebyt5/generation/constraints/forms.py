@@ -1,4 +1,4 @@
-"""From the form that a task gives its answers to a constraint."""
+"""Makes constraints from the forms of tasks' answers."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from kebyt5.tasks.forms import Form, Marked, Parts
 
 
 def constraint_of(form: Form | None) -> Constraint:
-    """What admits the answers of a form and nothing else; any text where there is none."""
+    """The constraint that allows exactly the answers of a form; any text if it is None."""
     match form:
         case Marked(text, tags, endings):
             return CopyWithTags(text, tags, endings)
@@ -21,11 +21,11 @@ def constraint_of(form: Form | None) -> Constraint:
 
 
 def task_constraints(task: Task, examples: Sequence[Example]) -> list[Constraint]:
-    """What admits the answers that a task takes for possible; examples alike share one.
+    """Makes the constraint of each example's answer; examples with equal forms share one.
 
     Args:
-        task: What the examples belong to.
-        examples: As the model is shown them.
+        task: The task of the examples.
+        examples: The examples as the model reads them.
     """
     forms = [task.form(example) for example in examples]
     made = {form: constraint_of(form) for form in dict.fromkeys(forms)}

@@ -1,4 +1,4 @@
-"""Regular expressions, JSON schemas and Lark grammars, by llguidance, which works on bytes."""
+"""Constraints from regular expressions, JSON schemas and Lark grammars, by llguidance."""
 
 import json
 import time
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 _NO_TEXT = "the grammar allows no text at all"
 _SLOW = 0.01
-"""Seconds of processor time; a byte that takes more keeps all other texts waiting."""
-_MOST_SLOW = 20
-"""Such bytes in a text."""
+"""Seconds of processor time; a byte that takes longer delays all other requests."""
+_MAX_SLOW = 20
+"""Most slow bytes in a text."""
 _TRIED = 1000
-"""Forced bytes that are followed to see whether a grammar explodes."""
+"""Forced bytes to follow when a new grammar is tried for explosion."""
 
 
 class Grammar(Constraint):
-    """All texts of a language, each with the end of sequence.
+    """Allows all texts of a formal language, each followed by the end of sequence.
 
-    `regex`, `json_schema` and `lark` make one. What cannot be known at once, such as a rule that
-    takes too long at some byte, ends the generation with the same error.
+    Make one with `regex`, `json_schema` or `lark`. Problems that show only later, such as a rule
+    that takes too long at some byte, end the request with a `ConstraintError` as well.
 
     Args:
-        grammar: As llguidance writes grammars.
+        grammar: A grammar serialized by llguidance.
 
     Raises:
         ConstraintError: The grammar cannot be read, is too complex, or allows no text.
@@ -46,7 +46,7 @@ class Grammar(Constraint):
         self._try_out()
 
     def _try_out(self) -> None:
-        """Goes on behind what is forced by one byte: most grammars that explode do so there."""
+        """Tries the first byte after the forced ones, where most exploding grammars explode."""
         state = self.start()
         for _ in range(_TRIED):
             ids = np.flatnonzero(self.allowed(state))[::-1].tolist()
@@ -59,14 +59,14 @@ class Grammar(Constraint):
 
     @classmethod
     def regex(cls, pattern: str) -> "Grammar":
-        r"""Texts that a regular expression matches as a whole.
+        r"""Allows texts that a regular expression matches as a whole.
 
         Args:
-            pattern: In the syntax of Rust's regex crate, without anchors and look-around.
+            pattern: An expression of Rust's regex crate, without anchors or look-around.
         """
         from llguidance import LLMatcher
 
-        # One backslash too many at the end would be dropped.
+        # llguidance would drop an unpaired backslash at the end.
         if (len(pattern) - len(pattern.rstrip("\\"))) % 2:
             raise ConstraintError(
                 "the expression ends within an escape; write \\\\ for a backslash"
@@ -75,10 +75,10 @@ class Grammar(Constraint):
 
     @classmethod
     def json_schema(cls, schema: str | Mapping[str, Any]) -> "Grammar":
-        """JSON that a schema describes, without blanks between its parts.
+        """Allows JSON that satisfies a schema, without whitespace between its parts.
 
         Args:
-            schema: As text or as a mapping.
+            schema: The schema as JSON text or as a mapping.
         """
         from llguidance import LLMatcher
 
@@ -100,10 +100,10 @@ class Grammar(Constraint):
 
     @classmethod
     def lark(cls, grammar: str) -> "Grammar":
-        """Texts of a context-free grammar.
+        """Allows texts of a context-free grammar.
 
         Args:
-            grammar: In llguidance's variant of Lark's syntax; its first rule is `start`.
+            grammar: A grammar in llguidance's variant of Lark's syntax; its first rule is `start`.
         """
         from llguidance import LLMatcher
 
@@ -115,7 +115,7 @@ class Grammar(Constraint):
         return made
 
     def start(self) -> "_State":
-        """A state with a matcher of its own."""
+        """A start state with its own matcher."""
         return _State(_Walk(self))
 
     def allowed(self, state: "_State") -> np.ndarray:
@@ -127,31 +127,31 @@ class Grammar(Constraint):
         return _State(state.walk, state, byte_id)
 
     def matcher(self) -> "LLMatcher":
-        """A matcher at the start; all share what they have learnt of the language."""
+        """A matcher at the start; all matchers share one cache of the language."""
         return self._matcher.deep_copy()
 
     def renew(self) -> None:
-        """Forgets what was learnt, which is limited and may have been of other texts."""
+        """Clears the shared cache, which is limited and may be filled by other texts."""
         self._matcher = _new_matcher(self._grammar)
         _require_sound(self._matcher)
 
 
 class _SlowError(ConstraintError):
-    """A grammar keeps others waiting, which forgetting what was learnt does not mend."""
+    """A grammar delays other requests; clearing its cache would not help."""
 
 
 class _Walk:
-    """A matcher, which moves, under states, which do not."""
+    """Moves one mutable matcher between immutable states."""
 
     def __init__(self, grammar: Grammar) -> None:
         self._grammar = grammar
         self._matcher = grammar.matcher()
-        self._state: _State | None = None  # where the matcher is, None for the start
+        self._state: _State | None = None  # state of the matcher, None at the start
         self._is_renewed = False
         self._slow = 0
 
     def mask(self, state: "_State") -> np.ndarray:
-        """What is allowed in a state.
+        """The mask of the ids that are allowed in a state.
 
         Raises:
             ConstraintError: The grammar is too complex here.
@@ -161,7 +161,7 @@ class _Walk:
         except _SlowError:
             raise
         except ConstraintError:
-            if self._is_renewed:  # so other texts are not the reason
+            if self._is_renewed:  # so other texts did not fill the cache
                 raise
             self._grammar.renew()
             self._is_renewed = True
@@ -177,12 +177,12 @@ class _Walk:
             path = state.path()
             self._matcher.reset()
             self._matcher.consume_tokens(path)
-            began = time.thread_time()  # going back costs what the text is long
+            began = time.thread_time()  # replaying the text is not the grammar's fault
         self._state = state
         bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
         is_slow = time.thread_time() - began > _SLOW
         self._slow += is_slow
-        if is_slow and self._slow > _MOST_SLOW:
+        if is_slow and self._slow > _MAX_SLOW:
             raise _SlowError(
                 f"the grammar takes more than {1000 * _SLOW:.0f} ms a byte here; make it less"
                 " ambiguous, or ask for fewer bytes"
@@ -191,7 +191,7 @@ class _Walk:
             return mask_of([])
         _require_sound(self._matcher)
         mask = np.unpackbits(bits, count=VOCABULARY, bitorder="little").view(bool)
-        mask[EOS] &= self._matcher.is_accepting()  # it is allowed also where there is nothing else
+        mask[EOS] &= self._matcher.is_accepting()  # llguidance also allows it if nothing else is
         mask.flags.writeable = False
         return mask
 
@@ -224,7 +224,7 @@ def _new_matcher(grammar: str) -> "LLMatcher":
 
 @cache
 def _tokenizer() -> "LLTokenizer":
-    """Our ids as llguidance wants to know them: each byte is a token."""
+    """The vocabulary in llguidance's terms: each byte is a token."""
     from llguidance import LLTokenizer, TokenizerWrapper
 
     return LLTokenizer(TokenizerWrapper(_Bytes()), slices=[])
@@ -250,7 +250,7 @@ def _require_sound(matcher: "LLMatcher") -> None:
 
 
 def _characters(text: str) -> str:
-    """The text, if UTF-8 can write it."""
+    """Returns the text, or refuses one that UTF-8 cannot encode."""
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise ConstraintError("the grammar holds a lone surrogate, which no text has")
     return text

@@ -8,10 +8,11 @@ its limits counts that: a schema of a kilobyte can keep a processor busy for day
 import json
 import subprocess
 import sys
+from typing import Any
 
 from kebyt5.generation.constraints.constraint import ConstraintError
 
-LIMITS = {
+LIMITS: dict[str, Any] = {
     "max_items_in_row": 1000,
     "initial_lexer_fuel": 200_000,
     "step_lexer_fuel": 100_000,

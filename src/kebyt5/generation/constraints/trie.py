@@ -1,4 +1,4 @@
-"""A trie of id sequences, of which the constraints with known words are made."""
+"""A trie of id sequences, for constraints over known texts."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,10 +8,10 @@ from kebyt5.generation.constraints.constraint import mask_of
 
 
 class Trie:
-    """Words as paths from node 0.
+    """A trie whose words are the paths from node 0 to the leaves.
 
     Args:
-        words: Ids, the likeliest word first.
+        words: Ids of each word, the likeliest word first.
 
     Raises:
         ValueError: A word begins another one, so that leaves would not be words.
@@ -29,7 +29,7 @@ class Trie:
                 node = self._next[node][byte_id]
             ends.add(node)
         if any(self._next[node] for node in ends):
-            raise ValueError("one text begins another; end each with what comes behind it")
+            raise ValueError("one text begins another; end each with the text that follows it")
         self._masks: list[np.ndarray | None] = [None] * len(self._next)
 
     def __len__(self) -> int:
@@ -37,17 +37,17 @@ class Trie:
         return len(self._next)
 
     def allowed(self, node: int) -> np.ndarray:
-        """The ids that go on from a node, bool (384,)."""
+        """The ids that continue from a node, bool (384,)."""
         mask = self._masks[node]
         if mask is None:
             mask = self._masks[node] = mask_of(list(self._next[node]))
         return mask
 
     def advance(self, node: int, byte_id: int) -> int:
-        """The node below.
+        """The child of a node.
 
         Raises:
-            KeyError: The id does not go on from this node.
+            KeyError: The id does not continue from this node.
         """
         return self._next[node][byte_id]
 
@@ -56,11 +56,11 @@ class Trie:
         return not self._next[node]
 
     def ending(self, node: int, word: Sequence[int]) -> list[int]:
-        """What is missing at a node of a word, or else of the first word that leads through it.
+        """The ids from a node to the end of a word, or of the first word through the node.
 
         Args:
             node: Any node.
-            word: One of the words.
+            word: The preferred word.
         """
         here = 0
         for written, byte_id in enumerate(word):

@@ -1,4 +1,4 @@
-"""Valid UTF-8, so that no text has a U+FFFD that the model did not write."""
+"""A constraint to valid UTF-8, so that decoding never inserts U+FFFD."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from kebyt5.generation.constraints.constraint import Constraint, mask_of
 from kebyt5.models.tokenization_kebyt5 import EOS, OFFSET
 
 _BOUNDARY = "boundary"
-# What may follow in each state: ranges of bytes, and the state behind them. RFC 3629, section 4:
+# What may follow in each state: ranges of bytes, and the state after them. RFC 3629, section 4:
 # no overlong form, no surrogate, nothing above U+10FFFF.
 _TABLE: dict[str, list[tuple[int, int, str]]] = {
     _BOUNDARY: [
@@ -31,7 +31,7 @@ _TABLE: dict[str, list[tuple[int, int, str]]] = {
 
 
 class UTF8(Constraint):
-    """Any text: whole characters, then the end of sequence."""
+    """Allows any text of whole characters, then the end of sequence."""
 
     def __init__(self) -> None:
         self._next: dict[str, dict[int, str]] = {
@@ -46,11 +46,11 @@ class UTF8(Constraint):
         self._allowed = {state: mask_of(list(ids)) for state, ids in self._next.items()}
 
     def start(self) -> str:
-        """Between characters."""
+        """The state between characters."""
         return _BOUNDARY
 
     def allowed(self, state: str) -> np.ndarray:
-        """Bytes with which a valid character can go on."""
+        """The bytes that may continue valid UTF-8 and, between characters, the end of sequence."""
         return self._allowed[state]
 
     def advance(self, state: str, byte_id: int) -> str:

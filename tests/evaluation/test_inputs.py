@@ -38,8 +38,15 @@ def test_tasks_with_several_fields_take_objects():
 
     examples = read_inputs(Pair(), ['{"first": "a", "second": "b"}'])
     assert examples[0].inputs == {"first": "a", "second": "b"}
-    for text in ('{"first": "a"}', "[1]", "plain"):
-        with pytest.raises(InputError, match=r"input:1: expected a JSON object"):
+    for text, problem in (
+        ('{"first": "a"}', r"missing: \['second'\]"),
+        ('{"first": "a", "second": "b", "third": 3}', r"unknown: \['third'\]"),
+        ('{"first": "a", "second": 2}', "not all values are text"),
+        ("[1]", "not an object"),
+        ("plain", "Expecting value"),
+        ("1" * 5000, "4300 digits"),
+    ):
+        with pytest.raises(InputError, match=f"input:1: expected a JSON object.*{problem}"):
             read_inputs(Pair(), [text])
 
 

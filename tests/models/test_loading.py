@@ -20,6 +20,10 @@ TIED = {
     "encoder.embed_tokens.embeds.weight": "shared.weight",
     "decoder.embed_tokens.weight": "shared.weight",
 }
+PLAIN = {
+    "vocab_size": 384, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_heads": 2, "num_layers": 1,
+    "num_decoder_layers": 1, "feed_forward_proj": "gated-gelu", "decoder_start_token_id": 0,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -305,6 +309,29 @@ def test_damaged_adapters_are_refused(checkpoint, tmp_path, damage):
         path.write_text(json.dumps(config))
     with pytest.raises(CheckpointError, match=str(adapter)):
         kebyt5.load(adapter)
+
+
+def test_an_adapter_of_a_weight_that_is_shared_is_refused(checkpoint, tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(r=2, target_modules=["embeds"], task_type="SEQ_2_SEQ_LM")
+    model = kebyt5.load(checkpoint[0])
+    get_peft_model(model, config).save_pretrained(tmp_path / "adapter")
+    with pytest.raises(CheckpointError, match=r"adapts .*\.embeds, whose weight other"):
+        kebyt5.load(tmp_path / "adapter")
+
+
+@pytest.mark.parametrize("is_plain", [True, False])
+def test_weights_may_be_offloaded(checkpoint, tmp_path, is_plain):
+    folder, model = checkpoint
+    if is_plain:
+        folder = tmp_path / "plain"
+        model = KEByT5ForConditionalGeneration(T5Config(**PLAIN)).eval()
+        model.save_pretrained(folder)
+    text = kebyt5.ByteTokenizer()(["서울", "부산 바다"], return_tensors="pt", padding=True)
+    offloaded = kebyt5.load(folder, device_map={"": "disk"}, offload_folder=tmp_path / "disk")
+    expected = model.generate(**text, max_new_tokens=5)
+    assert torch.equal(offloaded.generate(**text, max_new_tokens=5), expected)
 
 
 def test_a_folder_that_does_not_exist_is_not_looked_up_on_the_hub(tmp_path):

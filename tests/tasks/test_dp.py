@@ -313,6 +313,11 @@ def test_parquet_reads_as_the_table_does(tmp_path: Path, examples: list[Example]
         (rows[0] | {"head": [0]}, "not the columns of KLUE-DP"),
         (rows[0] | {"deprel": ["NP", "XX", "VP"]}, "unknown label 'XX'"),
         ({"sentence": "가"}, "not the columns of KLUE-DP"),
+        (rows[0] | {"sentence": 5}, "not the columns of KLUE-DP"),
+        (
+            {name: value if name == "sentence" else [] for name, value in rows[0].items()},
+            "not the columns of KLUE-DP",
+        ),
     ):
         parquet.write_table(pyarrow.Table.from_pylist([wrong]), path)
         with pytest.raises(InputError, match=f"parquet:1: {problem}"):

@@ -75,6 +75,8 @@ def test_only_line_feeds_end_a_line(tmp_path: Path) -> None:
         ("a.json", '{"data": []}', 1, "not a list at the top; expected a list of objects"),
         ("a.json", "[" * 100_000, 1, "expected"),
         ("a.json", "[]", 1, "no examples"),
+        ("a.json", "[" + "9" * 5000 + "]", 1, "4300 digits"),
+        ("a.jsonl", "{}\n" + "9" * 5000, 2, "4300 digits"),
         ("a.json", '[{},\n{},\n\n["x"], {}]', 4, "record 3 is ['x']; expected an object"),
     ],
 )

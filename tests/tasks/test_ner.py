@@ -424,6 +424,9 @@ def test_a_parquet_table_has_a_row_a_sentence(tmp_path: Path, tags: list[Any]) -
         {"tokens": ["보"], "ner_tags": [13]},
         {"tokens": ["보"], "ner_tags": [6, 7]},
         {"tokens": [], "ner_tags": []},
+        {"tokens": ["보", None], "ner_tags": [6, 7]},
+        {"tokens": [1, 2], "ner_tags": [6, 7]},
+        {"tokens": ["보", "라"], "ner_tags": [[6], [7]]},
         {"sentence": "보"},
     ],
 )

@@ -61,9 +61,9 @@ def _example(task: Task, text: str, place: str, plain: bool) -> Example:
             inputs = json.loads(text)
             if not isinstance(inputs, dict):
                 raise ValueError("not an object")
+            task.example(**inputs)
             if not all(isinstance(value, str) for value in inputs.values()):
                 raise TypeError("not all values are text")
-            task.example(**inputs)
         except (TypeError, ValueError) as error:
             raise InputError(
                 f"{place}: expected a JSON object with the fields {', '.join(fields)}: {error}"

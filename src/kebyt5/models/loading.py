@@ -199,9 +199,24 @@ def _load_adapter(folder: Path, dtype: torch.dtype, kwargs: dict[str, Any]) -> P
         raise CheckpointError(
             f"{folder}: the adapter's tensors are not those that adapter_config.json describes"
         )
+    _require_untied(folder, model.get_base_model())
     set_peft_model_state_dict(model, weights)
     # PEFT has frozen the base, but the merged model may be trained like any other.
     return model.merge_and_unload().requires_grad_(True).eval()
+
+
+def _require_untied(folder: Path, model: PreTrainedModel) -> None:
+    """Refuses an adapter of a tied weight: merging it would change the other uses as well."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    tied = model.get_expanded_tied_weights_keys()
+    for name, module in model.named_modules():
+        weight = f"{name}.weight"
+        if isinstance(module, BaseTunerLayer) and (weight in tied or weight in tied.values()):
+            raise CheckpointError(
+                f"{folder}: adapts {name}, whose weight other modules share, so it cannot be"
+                " merged; load it by PEFT, or train an adapter of other modules"
+            )
 
 
 __all__ = ["ARCHITECTURES", "CheckpointError", "load", "load_float"]

@@ -259,6 +259,8 @@ def _read_parquet(path: str | Path) -> Iterator[Example]:
             columns = [[str(value) for value in record[column]] for column in _COLUMNS]
             rows = list(zip(*columns, strict=True))
             sentence = record["sentence"]
+            if not rows or not isinstance(sentence, str):
+                raise ValueError("no words, or no sentence")
         except (KeyError, TypeError, ValueError) as error:
             expected = f"expected lists {', '.join(_COLUMNS)} of one length, and sentence"
             raise InputError(f"{path}:{place}: not the columns of KLUE-DP; {expected}") from error

@@ -163,6 +163,8 @@ def _parse_json(text: str, path: str | Path) -> Any:
     except json.JSONDecodeError as error:
         problem = f"not JSON ({error.msg} at column {error.colno})"
         raise InputError(f"{path}:{error.lineno}: {problem}; expected a whole JSON file") from error
+    except ValueError as error:  # a number of more digits than Python converts
+        raise InputError(f"{path}:1: not JSON ({error}); expected a whole JSON file") from error
     except RecursionError as error:
         raise InputError(f"{path}:1: nested too deeply; expected a list of objects") from error
 
@@ -194,7 +196,7 @@ def _jsonl_records(path: str | Path) -> Iterator[Record]:
         place = f"{path}:{number}"
         try:
             fields = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(
                 f"{place}: not JSON ({error}); expected one object per line"
             ) from error

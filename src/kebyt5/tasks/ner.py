@@ -179,8 +179,9 @@ def _read_parquet(path: str | Path) -> list[Example]:
         characters, tags = record.get("tokens"), record.get("ner_tags")
         if not isinstance(characters, list) or not isinstance(tags, list) or not characters:
             raise InputError(f"{place}: not KLUE-NER; expected the lists 'tokens' and 'ner_tags'")
-        named = tuple(_HUB_TAGS.get(tag, "") for tag in tags)
-        if "" in named or len(tags) != len(characters) or {len(c) for c in characters} != {1}:
+        named = tuple(_HUB_TAGS.get(tag, "") if isinstance(tag, int | str) else "" for tag in tags)
+        are_characters = all(isinstance(c, str) and len(c) == 1 for c in characters)
+        if "" in named or len(tags) != len(characters) or not are_characters:
             problem = "tokens and ner_tags are not a character and a known tag each"
             raise InputError(f"{place}: {problem}; expected {' '.join(_HUB_ORDER)}")
         name = str(record.get("guid") or number)

@@ -71,7 +71,7 @@ class _Guess:
 
 
 class Habits:
-    """Statistics of an engine's finished guesses, shared by its requests.
+    """Guessing statistics that the requests of an engine share.
 
     Attributes:
         means: For each kind of guess, the mean number of bytes that were right.

@@ -1,4 +1,4 @@
-"""An encoder in compiled calls, of eight bits or float32, says what its modules say."""
+"""An encoder in compiled calls, int8 or float32, computes what its modules compute."""
 
 import copy
 import ctypes

@@ -1,4 +1,4 @@
-"""A model is rounded to eight bits and scored on both sides of it."""
+"""A model is quantized to int8 and scored before and after."""
 
 import pytest
 import torch
@@ -42,7 +42,7 @@ def test_says_how_the_scores_were_and_are(tiny_model, headlines):
 
 
 def outlier():
-    """A model with a weight that meets only zeros, but takes all eight bits for itself."""
+    """A model with a weight that meets only zeros, but takes the whole int8 range for itself."""
     model = kebyt5.load("tiny")
     with torch.no_grad():
         for block in model.decoder.block:

@@ -1,4 +1,4 @@
-"""One fine-tuning run, from settings to a folder with checkpoint, scores, curves and card."""
+"""Runs fine-tuning, from settings to a folder with checkpoint, scores, curves and card."""
 
 import hashlib
 import math

@@ -71,7 +71,7 @@ class _Guess:
 
 
 class Habits:
-    """What the outputs of an engine's requests have had in common so far.
+    """Guessing statistics that the requests of an engine share.
 
     Attributes:
         means: For each kind of guess, the mean number of bytes that were right.

@@ -27,7 +27,7 @@ Finish = Literal["eos", "length", "stop", "cancelled", "deadline"]
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationOptions:
-    """How one text is generated.
+    """Settings for generating one text.
 
     Attributes:
         max_new_bytes: Maximum number of bytes to generate.
@@ -72,7 +72,7 @@ class GenerationOptions:
 
 @dataclass
 class GenerationStatistics:
-    """How the ids of a text, or of many texts, came about.
+    """Counts of how the ids of a text, or of many texts, came about.
 
     Attributes:
         passes: Decoder passes, including those of plain generation where an id was in doubt.

@@ -92,7 +92,7 @@ class Slot:
 
     @property
     def choices(self) -> int:
-        """How many of the planned ids need logits, counted from the last."""
+        """Number of planned ids that need logits, counted from the last."""
         return len(self._draft) + 1
 
     def accept(self, scores: Scores) -> None:

@@ -1,1 +1,1 @@
-"""What a checkpoint is: configurations, models, tokenizer, conversion. Needs no other kebyt5."""
+"""Configurations, models, tokenizer and conversion; imports nothing else of kebyt5."""

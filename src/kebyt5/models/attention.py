@@ -52,7 +52,7 @@ class Pairs(NamedTuple):
 
 
 class Segments(NamedTuple):
-    """Where the sequences of a packed batch are, for self-attention and for cross-attention."""
+    """Lengths of the sequences of a packed batch, for self-attention and cross-attention."""
 
     own: Pairs
     encoder: Pairs | None = None

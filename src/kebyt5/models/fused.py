@@ -44,7 +44,7 @@ FULL = (torch.float32, torch.float64)
 """Dtypes that the functions of this module support."""
 
 HALF = (torch.bfloat16,)
-"""What autocast on the CPU computes in; PyTorch's operations round only their results."""
+"""Dtype of autocast on the CPU; PyTorch's operations in it round only their results."""
 
 LEVELS = 2**16
 """Dropout rates are multiples of 1 / LEVELS, so that one random word decides four elements."""

@@ -37,7 +37,7 @@ TILE_ROWS = 16
 
 
 class Layout(NamedTuple):
-    """Where each example is in the long sequence; `reach` zeros precede each."""
+    """Positions of the examples in the long sequence; `reach` zeros precede each."""
 
     reach: int  # the largest block size - 1: how far a block or the convolution looks
     tile: int  # bytes per tile, TILE_ROWS * d or more

@@ -79,7 +79,7 @@ def load_float(name_or_path: str | os.PathLike[str]) -> PreTrainedModel:
     """Loads a checkpoint to train, average or convert; int8 weights are too coarse for that.
 
     Args:
-        name_or_path: As for `load`.
+        name_or_path: A folder or a name, as for `load`.
 
     Returns:
         The model in float32 and evaluation mode.

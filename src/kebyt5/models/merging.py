@@ -158,7 +158,7 @@ def _shares(
 
 
 class _Architecture(NamedTuple):
-    """What merged checkpoints have to share: shapes of tensors and config settings."""
+    """Shapes of tensors and config settings, which merged checkpoints have to share."""
 
     shapes: dict[str, str]
     settings: dict[str, Any]

@@ -24,7 +24,7 @@ from .stack import ByteStack
 
 @dataclass
 class GBSWT5EncoderOutput(BaseModelOutput):
-    """What the encoder returns: states (B, n, D) and `attention_mask` (B, n) over them."""
+    """Output of the encoder: states (B, n, D) and their `attention_mask` (B, n)."""
 
     attention_mask: Tensor | None = None
 

@@ -107,7 +107,7 @@ class PretrainConfig:
 
     short: float = 0.0
     """Share of the examples whose text ends early, at any length. Without them all inputs have the
-    same number of masked spans, and a small model fails on inputs with another number."""
+    same number of masked spans, and a small model mistakes other inputs for something else."""
 
     weights: dict[str, float] = field(default_factory=dict)
     """How often each source is drawn, relative to its size; 0 for never. Sources not named have the

@@ -149,8 +149,8 @@ class Examples:
         input_length: Ids of an input, `</s>` included. Exact or up to 3 fewer with spans over
             bytes; a maximum with salient spans; the mean with whole characters. Short texts and
             shards shorter than a chunk give fewer.
-        corruption: How much is masked, in spans of which length.
-        weights: How often each source is drawn relative to its size; 1 if not named.
+        corruption: Density and mean length of the masked spans.
+        weights: Weights of sources, relative to their sizes; 1 if not named.
         seed: Seed of order and spans.
         salient: Finds the spans to mask; texts without any keep random spans.
         copies: Share of examples whose input and target are both the beginning of a chunk. They

@@ -1,4 +1,4 @@
-"""One pretraining run, from shards to a folder with checkpoint, curves and card."""
+"""Runs pretraining, from shards to a folder with checkpoint, curves and card."""
 
 import shutil
 import signal
@@ -154,7 +154,7 @@ class PretrainTrainer(Trainer):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended.
+    """The outcome of a run.
 
     Attributes:
         metrics: The content of `metrics.json`; empty if the run is not finished, and in all

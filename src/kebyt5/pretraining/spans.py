@@ -25,7 +25,7 @@ MAX_SPANS = ByteTokenizer.NUM_PRETRAINING_SENTINELS
 
 @dataclass(frozen=True)
 class SpanCorruption:
-    """How much of a text is masked, and in spans of which length.
+    """Settings of span corruption: how much of a text is masked, in spans of which length.
 
     Attributes:
         density: Share of the bytes that are masked.

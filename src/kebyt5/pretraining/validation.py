@@ -23,7 +23,7 @@ class Validation:
         examples: Most chunks of each source; they are spread evenly over it.
         batch_size: Examples that a device computes at a time.
         input_length: Ids of an input, as in training.
-        corruption: How much is masked; T5's values by default.
+        corruption: Density and mean length of the masked spans; T5's values by default.
     """
 
     def __init__(

@@ -67,7 +67,7 @@ def quantize_checked(
 
     Args:
         model: A KEByT5, GBST-KEByT5 or ByT5 model in float32, on a CPU. It is left quantized, in
-            evaluation mode and no longer trainable, even if an error is raised.
+            evaluation mode and no longer trainable, even if the score drops too much.
         task: The task that the model is fine-tuned on.
         examples: Examples with gold answers.
         max_drop: Points by which the task's main score may drop.

@@ -1,1 +1,1 @@
-"""What pretraining and fine-tuning share: settings, schedules, devices, checkpoints."""
+"""Settings, schedules, devices and checkpoints, which pretraining and fine-tuning share."""

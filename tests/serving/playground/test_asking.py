@@ -1,4 +1,4 @@
-"""Any model can be asked anything that makes sense, and says clearly what does not."""
+"""Any model can be asked anything sensible; refusals say clearly what is wrong."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def short_answers(monkeypatch):
 
 @pytest.fixture
 def served(service_of, tiny_model):
-    """An untrained model with GBST behind its worker."""
+    """A service of an untrained model with GBST."""
     return service_of(tiny_model())
 
 

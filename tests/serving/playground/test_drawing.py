@@ -1,4 +1,4 @@
-"""Answers are drawn as they are, whatever characters they have."""
+"""Answers are drawn faithfully, whatever characters they contain."""
 
 import numpy as np
 import pytest

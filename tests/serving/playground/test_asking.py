@@ -125,7 +125,7 @@ def test_too_much_text_is_refused_with_its_size(served):
         ("dp", {"sentence": "간다", "words": "간다 | 가 ㄴ다"}, "2개"),
         ("dp", {"sentence": "간다", "words": "\n\n간다\t가\tVV\tX"}, "3번째 줄에 칸이 4개"),
         (FILL, {"blanks": "__ 가 " * 12}, "12개"),
-        ("mrc", {"question": "왜? " * 2000, "context": "그래서."}, "no room"),
+        ("mrc", {"question": "왜? " * 2000, "context": "그래서."}, "too little room"),
     ],
 )
 def test_what_a_task_refuses_is_refused_with_its_reason(task, fields, part, served):

@@ -33,7 +33,7 @@ _LOGS = tempfile.TemporaryDirectory(prefix="kebyt5-tests-")
 
 
 class Process:
-    """As `subprocess.Popen`, of a function that a module of the tests has.
+    """Like `subprocess.Popen`, for a function in a module of the tests.
 
     Args:
         target: What it does.
@@ -58,40 +58,40 @@ class Process:
 
     @property
     def returncode(self) -> int | None:
-        """Its exit code, None as long as it runs, and less than 0 where a signal ended it."""
+        """The exit code: None while it runs, negative if a signal ended it."""
         return self._process.exitcode
 
     def poll(self) -> int | None:
-        """The exit code as well."""
+        """Returns `returncode`, like `subprocess.Popen`."""
         return self.returncode
 
     def wait(self, timeout: float = 300) -> int:
-        """Waits for its end and returns the exit code."""
+        """Waits for the process to end and returns its exit code."""
         self._process.join(timeout)
         assert self.returncode is not None, f"still running after {timeout} s"
         return self.returncode
 
     def output(self, timeout: float = 300) -> str:
-        """What it wrote until its end."""
+        """Everything that the process wrote."""
         self.wait(timeout)
         return self.log.read_text()
 
     def send_signal(self, number: int) -> None:
-        """Sends a signal to it alone."""
+        """Sends a signal to the process alone."""
         os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """Kills it."""
+        """Kills the process."""
         self._process.kill()
 
 
 def command(*arguments: object, log: Path | None = None, session: bool = False) -> Process:
-    """`kebyt5` with these arguments."""
+    """Runs `kebyt5` with some arguments."""
     return Process(_command, *map(str, arguments), log=log, session=session)
 
 
 def program(*arguments: object, log: Path) -> subprocess.Popen[bytes]:
-    """The same from nothing, for Ray, which does not start in a copy."""
+    """Runs `kebyt5` in a new interpreter, for Ray, which does not start in a forked process."""
     command = [sys.executable, "-m", "kebyt5", *map(str, arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with log.open("ab") as file:

@@ -1,4 +1,4 @@
-"""Freed memory stays with the process when it is asked to; kernels of old shapes do not."""
+"""The allocator keeps freed memory when asked to; kernel caches are limited."""
 
 import subprocess
 import sys

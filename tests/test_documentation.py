@@ -1,4 +1,4 @@
-"""What the documentation shows exists, with the options it shows, and becomes a site."""
+"""The commands and files in the documentation exist, and the site builds."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What is shown of a model is what it computes."""
+"""Inspection shows what a model really computes."""
 
 from itertools import pairwise
 
@@ -40,7 +40,7 @@ def block_starts(size, offset, length):
 
 
 def every_segmentation(blocks, length):
-    """All ways to cover bytes 0 to `length` with whole candidate blocks, by exhaustion."""
+    """Enumerates all ways to cover bytes 0 to `length` with whole candidate blocks."""
     pieces = {}
     for number, (size, offset) in enumerate(blocks):
         for start, end in pairwise([*block_starts(size, offset, length), length]):

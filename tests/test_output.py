@@ -1,4 +1,4 @@
-"""Outputs are whole or absent."""
+"""Outputs are complete or absent."""
 
 from pathlib import Path
 
@@ -75,7 +75,7 @@ def test_weights_may_be_read_by_whoever_may_read_other_files(tmp_path):
 
 def test_a_folder_with_a_stopped_run_is_not_to_be_emptied(tmp_path):
     (tmp_path / "checkpoint-2").mkdir()
-    with pytest.raises(InputError, match="a training run that was stopped; --resume goes on"):
+    with pytest.raises(InputError, match="a training run that was stopped; --resume continues"):
         make_output_folder(tmp_path)
     (tmp_path / "metrics.json").touch()
     with pytest.raises(InputError, match="name another one or empty it"):

@@ -1,4 +1,4 @@
-"""Progress is seen where somebody looks, and is in nobody's way."""
+"""Progress bars are shown on terminals only, and never on stdout."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Results say what they were made with."""
+"""Results record what they were made with."""
 
 import pytest
 

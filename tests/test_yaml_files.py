@@ -1,4 +1,4 @@
-"""A YAML file is read as it is meant, or refused with the place of the mistake."""
+"""A YAML file is read strictly, or refused with the place of the mistake."""
 
 import pytest
 

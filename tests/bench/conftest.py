@@ -1,4 +1,4 @@
-"""Benchmarks under test run on one thread: beside other processes, more only wait."""
+"""Tests of benchmarks use one thread, since tests run in parallel."""
 
 from collections.abc import Iterator
 

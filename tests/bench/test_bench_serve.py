@@ -1,4 +1,4 @@
-"""A server under load, for a moment; and how the page counts."""
+"""A server under load for a moment, and the page about it."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""One blank of whole characters in each text, and how often a model finds what stood there."""
+"""One blank of whole characters in each text, and how often a model fills it correctly."""
 
 import re
 

@@ -20,7 +20,7 @@ def run(*arguments):
 
 @pytest.fixture
 def known_start(monkeypatch):
-    """What the first run of a fresh process takes is not measured, which takes long."""
+    """Replaces the slow measurement of the first run in a fresh process by constants."""
     monkeypatch.setattr(speed, "in_fresh_process", lambda *_: (1.25, 3 * 2**30))
 
 

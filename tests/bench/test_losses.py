@@ -1,4 +1,4 @@
-"""Training by this package is the training of its alternatives."""
+"""This package trains in the same way as its alternatives."""
 
 from kebyt5.bench.losses import train_alternatives
 from kebyt5.cli.bench import bench

@@ -1,4 +1,4 @@
-"""What would not fit is found out without running it."""
+"""Cases that do not fit in memory are found without running them."""
 
 import torch
 

@@ -18,7 +18,7 @@ def array(text: bytes) -> np.ndarray:
 
 
 def bits(model: PPM, text: bytes) -> float:
-    """What the last byte of a text costs."""
+    """The cost of the last byte of a text in bits."""
     return float(model.bits(array(text), np.array([len(text) - 1]))[0])
 
 
@@ -45,7 +45,7 @@ def test_order_1_in_closed_form():
 
 
 def by_definition(texts: list[bytes], order: int, text: bytes) -> float:
-    """PPM-D with dictionaries, one context after the other."""
+    """Computes PPM-D with dictionaries, context by context."""
     windows = Counter(text[i : i + order + 1] for text in texts for i in range(len(text) - order))
     counts: list[dict[bytes, dict[int, int]]] = [{} for _ in range(order + 1)]
     for length in range(order, -1, -1):

@@ -1,4 +1,4 @@
-"""Pretrained models beside each other and beside PPM, from the examples to the page."""
+"""Comparing pretrained models with each other and with PPM, from examples to the page."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""The quality table: which runs it needs, that each is made once, what the page says of them."""
+"""The quality tables: which runs they need, that each is done once, and the page."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""A queue is answered with the same bytes by whoever serves it."""
+"""All alternatives answer a queue with the same bytes."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A model in a larger shape says what it said."""
+"""A widened model gives the same outputs."""
 
 import pytest
 import torch

@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture
 def no_stdout(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing can be printed, as where stdout is closed or its disk is full."""
+    """Makes printing fail, as when stdout is closed or its disk is full."""
     kind = type(sys.stdout)  # there is another one when the test itself begins
     write = kind.write
 

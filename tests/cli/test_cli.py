@@ -1,4 +1,4 @@
-"""The commands end to end, and one clear line with exit code 2 for whatever is wrong."""
+"""The commands end to end; errors are one clear line with exit code 2."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`kebyt5 corpus` as a person uses it, with the recipe that the repository ships."""
+"""`kebyt5 corpus` end to end, with the recipe that the repository ships."""
 
 import sys
 from functools import partial

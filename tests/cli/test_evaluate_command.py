@@ -1,4 +1,4 @@
-"""`kebyt5 evaluate`: what it takes as predictions, and that results outlive what is printed."""
+"""`kebyt5 evaluate`: files of predictions, and results that are written before printing."""
 
 import json
 from functools import partial

@@ -1,4 +1,4 @@
-"""The playground starts, and says in one line why where it does not."""
+"""The playground starts, or says in one line why it cannot."""
 
 import os
 import signal

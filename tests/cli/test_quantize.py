@@ -1,4 +1,4 @@
-"""`kebyt5 quantize`: a smaller checkpoint that scores as before, or none."""
+"""`kebyt5 quantize`: writes a smaller checkpoint with about the same score, or none."""
 
 import json
 from functools import partial

@@ -1,4 +1,4 @@
-"""`kebyt5 serve`: mistakes are one line, before anything is loaded or bound."""
+"""`kebyt5 serve`: errors are one line, before anything is loaded or bound."""
 
 import os
 import socket

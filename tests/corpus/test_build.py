@@ -1,4 +1,4 @@
-"""From files to shards: all that was read is in a shard or counted as dropped, for a reason."""
+"""From files to shards: everything read is in a shard or counted as dropped, with a reason."""
 
 import errno
 import gzip

@@ -1,4 +1,4 @@
-"""Cleaning changes what is no part of the text, and once is enough."""
+"""Cleaning only changes what is not part of the text, and is idempotent."""
 
 import unicodedata
 

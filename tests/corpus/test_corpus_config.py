@@ -1,4 +1,4 @@
-"""A recipe is read as it is meant, or refused with the place of the mistake."""
+"""A recipe is read correctly, or refused with the place of the mistake."""
 
 from pathlib import Path
 

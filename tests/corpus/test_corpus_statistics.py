@@ -1,4 +1,4 @@
-"""Statistics of shards are what counting characters one by one gives."""
+"""Statistics of shards agree with counting characters one by one."""
 
 import unicodedata
 

@@ -1,4 +1,4 @@
-"""Wherever the pipeline runs, the shards are the same, and errors arrive."""
+"""Wherever the pipeline runs, the shards are the same and errors are reported."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Shards give back what was written, and never look whole when they are not."""
+"""Shards return what was written, and never look complete when they are not."""
 
 import errno
 import json
@@ -171,7 +171,7 @@ def test_an_error_leaves_only_whole_shards(tmp_path):
 
 
 def write_on_a_small_disk(folder):
-    """The kernel's limit of a file's size stands for the disk's."""
+    """Writes under a limit on the size of files, which simulates a full disk."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
     write(folder, ["가" * 4_000, "나" * 9_000], max_bytes=15_000)
@@ -212,7 +212,7 @@ def test_a_killed_writer_leaves_nothing_that_looks_whole(tmp_path):
         shard.verify()
         assert json.loads(manifest.read_text())["documents"] == len(list(shard))
     if len(list(tmp_path.glob("*.bytes*"))) > len(list(tmp_path.glob("*.json"))):
-        with pytest.raises(InputError, match=r"unfinished|without"):
+        with pytest.raises(InputError, match=r"unfinished|lacks"):
             Shards(tmp_path)
     write(tmp_path, ["새로"])
     assert [list(shard) for shard in Shards(tmp_path)] == [["새로"]]

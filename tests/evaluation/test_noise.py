@@ -1,4 +1,4 @@
-"""Noise hits as much as asked, only what it may, and the same every time."""
+"""Noise damages the given share, only Hangul and blanks, and reproducibly."""
 
 import pytest
 from hypothesis import given

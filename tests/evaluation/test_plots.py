@@ -1,4 +1,4 @@
-"""The curves of a run."""
+"""The plots of a run."""
 
 import pytest
 

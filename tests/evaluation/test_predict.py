@@ -1,4 +1,4 @@
-"""Predictions are made within limits and written as anyone can read them."""
+"""Predictions respect the limits and are written as documented."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Predictions made elsewhere are scored as our own."""
+"""Predictions made elsewhere are scored like our own."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Results as commands write them, made without a model."""
+"""Results in the format of the commands, made without a model."""
 
 import json
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Markdown shows texts as they are, whatever characters they have."""
+"""Markdown shows texts verbatim, whatever characters they contain."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Wrong answers are ranked by how wrong they are and laid over the target."""
+"""Wrong answers are ranked by how wrong they are, and compared with the target."""
 
 import json
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""The published figures stand under the names of our scores, each with a source."""
+"""The published scores have the names of our scores, and sources."""
 
 import pytest
 

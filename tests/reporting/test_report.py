@@ -1,4 +1,4 @@
-"""The report says what the runs say, in two files that stand by themselves."""
+"""The report contains the results of the runs, in two standalone files."""
 
 import json
 import re
@@ -15,7 +15,7 @@ HOSTILE = "<script>alert(1)</script> | ``` \\ &amp; {{ 7 * 7 }} [x](http://x.y)"
 
 
 class Page(HTMLParser):
-    """Collects the tags, what they lead to and the text of a page; wants every tag closed."""
+    """Collects the tags, links and text of a page; requires every tag to be closed."""
 
     def __init__(self, html):
         super().__init__()

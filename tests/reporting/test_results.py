@@ -1,4 +1,4 @@
-"""Results are found wherever they lie, and what is malformed is named."""
+"""Results are found in all subfolders, and errors name the malformed file."""
 
 import json
 

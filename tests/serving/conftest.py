@@ -34,6 +34,6 @@ def greedy(model: PreTrainedModel) -> Callable[[str, int], str]:
 
 @pytest.fixture(scope="module")
 def client(model: PreTrainedModel) -> Iterator[TestClient]:
-    """A client of a server with the usual options."""
+    """A client of a server with default options."""
     with served(model) as client:
         yield client

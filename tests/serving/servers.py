@@ -1,4 +1,4 @@
-"""Servers for tests: in this process, and in a process of their own."""
+"""Servers for tests, in this process or in their own."""
 
 import json
 import random
@@ -45,7 +45,7 @@ def served(model: PreTrainedModel, **options: Any) -> Iterator[TestClient]:
 
 
 class Server:
-    """`kebyt5 serve` in a process of its own."""
+    """`kebyt5 serve` in a separate process."""
 
     def __init__(self, folder: Path, *arguments: object) -> None:
         with socket.socket() as free:
@@ -58,7 +58,7 @@ class Server:
         self.wait_for(self._is_ready)
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
-        """Waits as long as it takes, within reason."""
+        """Waits until a condition holds; fails after a generous timeout."""
         give_up = time.monotonic() + 300
         while not condition():
             assert self.process.poll() is None, self.log_file.read_text()[-2000:]
@@ -66,12 +66,12 @@ class Server:
             time.sleep(0.05)
 
     def metric(self, sample: str) -> float:
-        """The value of a sample at /metrics, 0 where there is none."""
+        """The value of a sample at /metrics; 0 if there is none."""
         lines = httpx2.get(f"{self.url}/metrics", timeout=60).text.splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.startswith(sample))
 
     def log(self) -> list[dict[str, Any]]:
-        """What the server has logged."""
+        """The server's log."""
         return [json.loads(line) for line in self.log_file.read_text().splitlines()]
 
     def _is_ready(self) -> bool:
@@ -83,7 +83,7 @@ class Server:
 
 @contextmanager
 def running(folder: Path, *arguments: object) -> Iterator[Server]:
-    """A server as long as the block runs."""
+    """Runs a server for the duration of the block."""
     server = Server(folder, *arguments)
     try:
         yield server

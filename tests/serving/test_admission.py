@@ -1,4 +1,4 @@
-"""Places are held as long as a request is under way, and no longer."""
+"""Places are held exactly as long as a request is in progress."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the routes answer."""
+"""The responses of the routes."""
 
 import asyncio
 import json
@@ -164,7 +164,7 @@ def test_a_long_context_is_read_in_windows(client, model):
 
 
 def answers_of(model, task, output, monkeypatch):
-    """A task's answer where the model writes a given text."""
+    """A task's answer if the model writes a given text."""
     monkeypatch.setattr("kebyt5.serving.service.LocalService._answers", lambda *_: ready(output))
     with served(model) as client:
         body = {"input": dict(FORMS[task].example)}

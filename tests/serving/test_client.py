@@ -1,4 +1,4 @@
-"""The client against a server in a process of its own."""
+"""The client against a server in a separate process."""
 
 import asyncio
 import threading
@@ -74,7 +74,7 @@ def test_the_same_with_coroutines(server, greedy):
 
 
 def test_a_stream_may_have_any_characters(server, client):
-    """Among them those that divide lines elsewhere."""
+    """Including those at which `splitlines` splits."""
     text = "가\u2028나\u2029다\x85라\r마\n바"
     request = GenerateRequest(input="가", constraint=ConstraintSpec(labels=[text]))
 
@@ -131,7 +131,7 @@ def test_a_busy_server_is_asked_again(server, greedy, streams):
 
 
 class Proxy(BaseHTTPRequestHandler):
-    """Is busy at first, and says until when as a date."""
+    """A proxy that is busy at first, and sends Retry-After as a date."""
 
     asked = 0
 

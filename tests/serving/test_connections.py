@@ -1,4 +1,4 @@
-"""Connections on which nothing goes on are given up."""
+"""Idle connections are closed."""
 
 import asyncio
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""The files for Docker name what is there."""
+"""The files for Docker refer to paths and options that exist."""
 
 import re
 from pathlib import Path

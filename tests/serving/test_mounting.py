@@ -1,4 +1,4 @@
-"""The playground is at the root, and what it does not know is refused as elsewhere."""
+"""The playground is at the root, and unknown paths are refused as problem+json."""
 
 import sys
 from importlib.machinery import ModuleSpec

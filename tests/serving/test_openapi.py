@@ -1,4 +1,4 @@
-"""schemathesis against the server's own description of itself."""
+"""schemathesis finds no mismatch between the server and its OpenAPI description."""
 
 import subprocess
 import sys

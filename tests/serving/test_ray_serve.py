@@ -1,4 +1,4 @@
-"""Ray Serve: the same answers from replicas, one of which may die."""
+"""Ray Serve: replicas give the same answers, even if one of them dies."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ from kebyt5.serving.ray_serve import RemoteService, deploy, run
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
-    """A Ray of the tests' own, and the folder where it keeps its logs."""
+    """A Ray instance for the tests, and the folder of its logs."""
     # On a busy machine Ray's processes get their turn late; its own patience is five seconds.
     patience = pytest.MonkeyPatch()
     for name, value in (
@@ -47,7 +47,7 @@ def session(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(session, tmp_path_factory):
-    """`kebyt5 serve --ray` with a model of two replicas."""
+    """`kebyt5 serve --ray` with two replicas of a model."""
     folder = tmp_path_factory.mktemp("server")
     keys = folder / "keys.txt"
     keys.write_text("secret\n")

@@ -1,4 +1,4 @@
-"""A replica's process is set up as that of the command is."""
+"""A replica sets up its process in the same way as the command."""
 
 import json
 import subprocess

@@ -25,7 +25,7 @@ def generate(url, limit, text=LONG):
 
 
 def sent(server, body, length=None):
-    """A connection on which a request was sent, all or part of it."""
+    """A connection on which all or part of a request was sent."""
     content = json.dumps(body).encode()
     connection = socket.create_connection(("127.0.0.1", server.port))
     head = "POST /v1/generate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -35,7 +35,7 @@ def sent(server, body, length=None):
 
 
 def received(connection):
-    """All that comes until the server closes the connection."""
+    """Everything received until the server closes the connection."""
     connection.settimeout(120)
     data = b""
     while piece := connection.recv(65_536):

@@ -1,4 +1,4 @@
-"""A model behind its worker, asked in coroutines."""
+"""A service, called from coroutines."""
 
 import asyncio
 import threading

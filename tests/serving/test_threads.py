@@ -1,4 +1,4 @@
-"""Only the threads that run models multiply with more than one core, and these share the cores."""
+"""Only the threads that run models use several cores, which they share."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""One thread runs a model; coroutines ask it for texts and other work, and may give up."""
+"""One thread runs a model for coroutines, which may cancel their requests."""
 
 import asyncio
 import sys
@@ -83,7 +83,7 @@ def test_a_byte_in_doubt_is_read_again_also_while_other_work_is_under_way(model,
 
 
 def test_other_work_takes_turns_with_texts(model):
-    """A search for fillings is under way for the whole time that a text takes, and ends after."""
+    """A search for fillings runs during the whole generation of a text, and ends after it."""
 
     async def scenario(worker):
         order = []
@@ -236,7 +236,7 @@ def test_when_the_thread_dies_nobody_waits_for_ever(model, monkeypatch):
 
 
 def test_nothing_that_arrives_while_the_thread_dies_is_forgotten(model, monkeypatch):
-    """Asked from several threads without a pause, of which each change may come anywhere."""
+    """Several threads hand over work without a pause, so the end may come at any point."""
     monkeypatch.setattr(worker_module, "log", lambda *_: None)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)

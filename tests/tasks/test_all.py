@@ -1,4 +1,4 @@
-"""What holds for every task."""
+"""Properties of all tasks."""
 
 from pathlib import Path
 

@@ -208,7 +208,7 @@ def test_rare_labels_are_one_class_and_unknown_ones_another() -> None:
 
 
 def official(gold: Sequence[Sequence[Arc]], predicted: Sequence[Sequence[Arc]]) -> dict[str, float]:
-    """The definition in the words of scikit-learn."""
+    """Computes the official scores with scikit-learn."""
     y = [arc for sentence in gold for arc in sentence]
     z = [arc for sentence in predicted for arc in sentence]
 

@@ -27,7 +27,7 @@ Rows = list[dict[str, str | int]]
 
 
 def save(folder: Path, name: str, rows: Rows) -> Path:
-    """Writes rows in the format that the name ends with."""
+    """Writes rows in the format of the name's extension."""
     path = folder / name
     if path.suffix == ".parquet":
         parquet.write_table(pyarrow.Table.from_pylist(rows), path)

@@ -322,7 +322,7 @@ def test_a_parquet_file_is_read(tmp_path: Path) -> None:
 
 
 def broken(*path: str | int, value: Any = None) -> str:
-    """The file with one thing in it taken away, or replaced."""
+    """The file with one thing in it removed or replaced."""
     whole = part = content()
     for step in path[:-1]:
         part = part[step]

@@ -101,7 +101,7 @@ def test_a_field_may_be_of_any_length(tmp_path: Path) -> None:
         ("a.jsonl", "\n", 1, "no examples"),
         ("a.jsonl", '{"text": "가", "target": "나"}\n\n{"text": "가"}', 3, "no 'target' here"),
         ("a.jsonl", '{"text": "가", "target": "나"}\n{"text"', 2, "not JSON"),
-        ("a.jsonl", '["가", "나"]', 1, "no object"),
+        ("a.jsonl", '["가", "나"]', 1, "not an object"),
         ("a.jsonl", '{"text": "가", "target": 3}', 1, "'target' is 3; expected text"),
         ("a.jsonl", '{"text": "", "target": "나"}', 1, "'text' is empty"),
     ],

@@ -194,7 +194,7 @@ def test_a_parquet_file_is_read(tmp_path: Path) -> None:
 
 
 def broken(number: int, **changes: Any) -> list[dict[str, Any]]:
-    """The file with changed fields of one turn; None takes one away."""
+    """The file with changed fields of one turn; None removes a field."""
     dialogues = content()
     fields = dialogues[0]["dialogue"][number] | changes
     kept = {key: value for key, value in fields.items() if value is not None}
@@ -209,7 +209,7 @@ def broken(number: int, **changes: Any) -> list[dict[str, Any]]:
         ({"data": []}, "expected a list"),
         ([{"guid": "wos_1"}], "no 'dialogue' here"),
         ([{"guid": "wos_1", "dialogue": "안녕"}], "'dialogue' of wos_1 is not a list"),
-        ([{"guid": "wos_1", "dialogue": ["안녕"]}], "turn 0 of wos_1: no object"),
+        ([{"guid": "wos_1", "dialogue": ["안녕"]}], "turn 0 of wos_1: not an object"),
         ([{"guid": "wos_1", "dialogue": []}], "no user turn"),
         (broken(2, role=None), "turn 2 of wos_1: no 'role' here"),
         (broken(2, role="bot"), "turn 2 of wos_1: unknown role 'bot'; expected user or sys"),
@@ -241,5 +241,5 @@ def test_a_value_that_would_divide_pairs_is_refused(tmp_path: Path) -> None:
     records[0]["dialogue"][0]["state"] = ["식당-이름-가▁나"]
     path = tmp_path / "wos.json"
     path.write_text(json.dumps(records))
-    with pytest.raises(InputError, match="has a ▁"):
+    with pytest.raises(InputError, match="contains ▁"):
         wos.read(path)

@@ -161,7 +161,7 @@ def _plain_message(error: Mapping[str, Any]) -> str:
     return {
         "string_unicode": "the text has a lone surrogate, which is not a character; leave it out",
         "extra_forbidden": "there is no such field; leave it out, or see /openapi.json for names",
-        "missing": "this field is required",
+        "missing": "this required field is missing",
         "model_attributes_type": f"expected a JSON object{remedy}",
     }.get(error["type"], str(error["msg"]).removeprefix("Value error, "))
 

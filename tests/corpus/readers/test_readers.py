@@ -19,7 +19,7 @@ from kebyt5.errors import InputError
 
 
 def read(name, path, **options):
-    """Texts of what can be a document, (place in the file, reason) of what cannot."""
+    """Reads a file: the texts of documents, and (place, reason) of defects."""
     reader = get_reader(name)(**options)
     found = [document for file in reader.files([str(path)]) for document in reader.read(file)]
     folder = str(path.parent)

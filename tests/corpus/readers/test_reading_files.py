@@ -1,4 +1,4 @@
-"""Files are found and opened wherever and however packed; what is wrong with one is named."""
+"""Files are found, opened and decompressed; errors name the file."""
 
 import bz2
 import gzip

@@ -1,4 +1,4 @@
-"""What the tests of the playground share."""
+"""Fixtures and helpers for tests of the playground."""
 
 from html.parser import HTMLParser
 
@@ -42,7 +42,7 @@ class Page(HTMLParser):
             tag[2] += data
 
     def find(self, tag=None, kind=None):
-        """The attributes and the text of the tags of a name and a class."""
+        """Finds the attributes and the text of the tags with a name and a class."""
         return [
             (attributes, text)
             for name, attributes, text in self.tags
@@ -53,7 +53,7 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def service_of():
-    """Puts models behind workers, which end with the test."""
+    """Makes services of models, whose workers end with the test."""
     started = []
 
     def start(model):

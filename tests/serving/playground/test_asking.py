@@ -1,4 +1,4 @@
-"""Any model can be asked anything that makes sense, and says clearly what does not."""
+"""Any model can be asked anything sensible; refusals say clearly what is wrong."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def short_answers(monkeypatch):
 
 @pytest.fixture
 def served(service_of, tiny_model):
-    """An untrained model with GBST behind its worker."""
+    """A service of an untrained model with GBST."""
     return service_of(tiny_model())
 
 
@@ -125,7 +125,7 @@ def test_too_much_text_is_refused_with_its_size(served):
         ("dp", {"sentence": "간다", "words": "간다 | 가 ㄴ다"}, "2개"),
         ("dp", {"sentence": "간다", "words": "\n\n간다\t가\tVV\tX"}, "3번째 줄에 칸이 4개"),
         (FILL, {"blanks": "__ 가 " * 12}, "12개"),
-        ("mrc", {"question": "왜? " * 2000, "context": "그래서."}, "no room"),
+        ("mrc", {"question": "왜? " * 2000, "context": "그래서."}, "too little room"),
     ],
 )
 def test_what_a_task_refuses_is_refused_with_its_reason(task, fields, part, served):

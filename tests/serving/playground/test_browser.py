@@ -1,4 +1,4 @@
-"""The page as a person meets it, in headless Chromium; and the pictures of the documentation.
+"""The page in headless Chromium; and the pictures of the documentation.
 
 `pytest -m pictures` writes docs/images/playground-*.png. In them the checkpoints answer that
 KEBYT5_PLAYGROUND names, divided by colons; the shipped one where it is not set.
@@ -71,7 +71,7 @@ def address(models):
 
 @pytest.fixture(scope="module")
 def context_of(browser):
-    """Windows of one kind of person, which share what has been loaded: it takes seconds."""
+    """A browser context per locale, shared by the tests, since loading the page takes seconds."""
 
     @cache
     def make(locale, scheme, height, sharpness):
@@ -87,7 +87,7 @@ def context_of(browser):
 
 @pytest.fixture
 def open_page(context_of, address):
-    """Opens the page; at the end nothing may have failed in it or been asked of other servers."""
+    """Opens the page; afterwards checks for errors and for requests to other servers."""
     pages, problems = [], []
 
     def open_(locale="ko-KR", scheme="light", url=address, height=820, sharpness=1):
@@ -123,7 +123,7 @@ def choose_task(page, task, language="ko", field=0):
 
 
 def ask(page, text=None):
-    """Types into the first field and waits for an answer; to be called once a page."""
+    """Types into the first field and waits for an answer; call it once per page."""
     if text is not None:
         page.locator("#field-0 textarea").fill(text)
     page.locator("#ask").click()
@@ -142,7 +142,7 @@ def shades(page):
 
 @pytest.fixture
 def model_writes(monkeypatch):
-    """Makes a text what the model writes."""
+    """Makes the model write a given text."""
 
     def write(text):
         async def predict(self, task, examples, *how):
@@ -375,7 +375,7 @@ PICTURE = {"height": 560, "sharpness": 1.5}
 
 
 def choose_model(page, models, task):
-    """Chooses the first model that may be asked a task."""
+    """Chooses the first model that offers a task."""
     name = next(name for name, model in models.items() if task in tasks_of(model)[0])
     if name != next(iter(models)):
         page.locator("#model input").click()

@@ -1,4 +1,4 @@
-"""Answers are drawn as they are, whatever characters they have."""
+"""Answers are drawn faithfully, whatever characters they contain."""
 
 import numpy as np
 import pytest
@@ -101,7 +101,7 @@ def test_the_answer_is_marked_wherever_the_passage_has_it(read_html):
 def test_an_answer_that_the_passage_lacks_is_said_to_be_so(read_html):
     inputs = {"question": "어디?", "context": "서울에서"}
     page = read_html(draw_answer(answer_of("korquad", inputs, "부산"), "en"))
-    assert "does not have this answer" in page.text
+    assert "does not contain this answer" in page.text
     assert not page.find("mark")
     unknown = answer_of("mrc", inputs, f"출력: {UNKNOWN}\n정답임")
     assert "지문에 답이 없다" in read_html(draw_answer(unknown, "ko")).text

@@ -1,4 +1,4 @@
-"""The heat map and the attention show the numbers they are made of."""
+"""The heat map and the attention show the right numbers."""
 
 import base64
 import re

@@ -1,4 +1,4 @@
-"""The page without a browser: its words, what a click computes, what it may load."""
+"""The page without a browser: its texts, its event handlers, its resources."""
 
 import re
 import string
@@ -28,7 +28,7 @@ def page(tiny_model, service_of, monkeypatch):
 
 @pytest.fixture
 def handlers(page):
-    """What happens on the page, by name."""
+    """The event handlers of the page, by name."""
     return {function.name: function.fn for function in page.fns.values()}
 
 

@@ -1,4 +1,4 @@
-"""Trees show every arc there is, without one through another's label."""
+"""Trees show every arc, and no arc crosses the label of another."""
 
 from itertools import pairwise
 from xml.etree import ElementTree
@@ -17,7 +17,7 @@ def words_of(svg):
 
 
 def arcs_of(words):
-    """Any heads a model may write, sensible or not."""
+    """Draws heads that a model might write, sensible or not."""
     return st.lists(st.integers(0, words + 2), min_size=words, max_size=words)
 
 

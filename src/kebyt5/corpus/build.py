@@ -12,6 +12,7 @@ report    corpus.json and report/
 """
 
 import json
+import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -86,7 +87,7 @@ def source_files(config: CorpusConfig) -> list[SourceFile]:
         SourceFile(number, file)
         for number, source in enumerate(config.sources)
         for file in source.reader.files(source.paths)
-        if not Path(file).resolve().is_relative_to(output)
+        if not (os.path.exists(file) and Path(file).resolve().is_relative_to(output))
     ]
     if not files:
         raise InputError(f"{output}: the sources hold nothing but this output folder")

@@ -7,7 +7,7 @@ from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType
 
 from kebyt5.cli import main
-from kebyt5.pretraining.pretrain import PretrainTrainer
+from kebyt5.pretraining.trainer import PretrainTrainer
 
 begin = PartialState.__init__
 

@@ -1,14 +1,12 @@
 """Which chunk an index draws: shares, passes and permutations."""
 
-import json
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kebyt5.errors import InputError
-from kebyt5.pretraining.mixture import BLOCK, Mixture, recorded_weights, shares_by_weight
+from kebyt5.pretraining.mixture import BLOCK, Mixture, shares_by_weight
 from kebyt5.pretraining.randomness import key, mix, permute, uniform
 
 numbers = st.integers(0, 2**64 - 1)
@@ -119,14 +117,3 @@ def test_weights_multiply_sizes():
     ):
         with pytest.raises(InputError, match=problem):
             shares_by_weight(sizes, weights)
-
-
-def test_a_corpus_records_the_weights_of_its_recipe(tmp_path):
-    assert recorded_weights(tmp_path, ["law"]) == {}  # shards that no recipe made
-    record = tmp_path / "corpus.json"
-    record.write_text(json.dumps({"weights": {"law": 0.2, "film": 1, "empty": 3}}))
-    assert recorded_weights(tmp_path, ["law", "film"]) == {"law": 0.2, "film": 1}
-    for content in ("{", "{}", '{"weights": {"law": null, "film": 1}}', '{"weights": {"law": 1}}'):
-        record.write_text(content)
-        with pytest.raises(InputError, match=r"corpus.json: no record .* weights of law, film"):
-            recorded_weights(tmp_path, ["law", "film"])

@@ -1,12 +1,9 @@
 """Chooses the source and chunk of an example by arithmetic on its index."""
 
-import json
-from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from kebyt5.corpus.shards import CORPUS_MANIFEST, Shards
 from kebyt5.errors import InputError
 from kebyt5.pretraining.randomness import Uint64, key, mix, permute
 
@@ -69,56 +66,6 @@ def shares_by_weight(sizes: Mapping[str, int], weights: Mapping[str, float]) -> 
     return shares
 
 
-def recorded_weights(corpus: Path, sources: Collection[str]) -> dict[str, float]:
-    """Reads the weights that the recipe of a corpus gives its sources.
-
-    Args:
-        corpus: Folder of the corpus.
-        sources: Sources that have shards; others in the recipe have lost all their documents.
-
-    Returns:
-        Weights by source; none if the shards were not made by a recipe.
-
-    Raises:
-        InputError: The corpus's record cannot be read.
-    """
-    path = corpus / CORPUS_MANIFEST
-    if not path.exists():
-        return {}
-    try:
-        weights = json.loads(path.read_text(encoding="utf-8"))["weights"]
-        return {name: float(weights[name]) for name in sources}
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise InputError(
-            f"{path}: no record of a corpus with the weights of {', '.join(sources)};"
-            " run `kebyt5 corpus build` again"
-        ) from error
-
-
-def require_recorded(corpus: Path, parts: Mapping[str, Shards | None]) -> None:
-    """Requires the number of documents that the record of a corpus states.
-
-    Args:
-        corpus: Folder of the corpus; shards that were not made by a recipe have no record.
-        parts: Shards of each split; None if there are none.
-
-    Raises:
-        InputError: Shards are missing, or are not those of this corpus.
-    """
-    path = corpus / CORPUS_MANIFEST
-    if not path.exists():
-        return
-    splits = json.loads(path.read_text(encoding="utf-8")).get("splits", {})
-    for split, shards in parts.items():
-        for name, recorded in splits.get(split, {}).items():
-            found = sum(shard.documents for shard in shards.sources.get(name, [])) if shards else 0
-            if found != recorded["documents"]:
-                raise InputError(
-                    f"{corpus / split / name}: {found:,} documents, but {CORPUS_MANIFEST} has"
-                    f" {recorded['documents']:,}; copy the corpus once more, or build it anew"
-                )
-
-
 def _apportion(shares: np.ndarray) -> Uint64:
     """Divides the slots of a block by largest remainder; every share above 0 gets at least one."""
     exact = shares / shares.sum() * BLOCK
@@ -131,4 +78,4 @@ def _apportion(shares: np.ndarray) -> Uint64:
     return slots.astype(np.uint64)
 
 
-__all__ = ["BLOCK", "Mixture", "recorded_weights", "require_recorded", "shares_by_weight"]
+__all__ = ["BLOCK", "Mixture", "shares_by_weight"]

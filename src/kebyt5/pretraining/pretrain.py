@@ -1,155 +1,47 @@
 """Runs pretraining, from shards to a folder with checkpoint, curves and card."""
 
-import shutil
 import signal
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import DataLoader, Dataset, SequentialSampler
-from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
+from transformers import set_seed
 
 from kebyt5.corpus.shards import Shards
-from kebyt5.errors import InputError
 from kebyt5.models.configuration_gbswt5 import GBSWT5Config
-from kebyt5.models.tokenization_kebyt5 import PAD, ByteTokenizer
+from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 from kebyt5.output import make_output_folder, whole_folder, write_json, write_text
 from kebyt5.pretraining.card import model_card
 from kebyt5.pretraining.config import PretrainConfig
+from kebyt5.pretraining.corpus import Corpus, open_corpus
 from kebyt5.pretraining.examples import Examples, Share
 from kebyt5.pretraining.flops import training_flops
 from kebyt5.pretraining.history import History, read_history
-from kebyt5.pretraining.mixture import recorded_weights, require_recorded
-from kebyt5.pretraining.optimizer import slow_down_queries
 from kebyt5.pretraining.plots import plot_history
 from kebyt5.pretraining.progress import ShowProgress
 from kebyt5.pretraining.resume import can_resume_pretraining
 from kebyt5.pretraining.salient import NameFinder, SalientSpans
 from kebyt5.pretraining.spans import SpanCorruption
 from kebyt5.pretraining.start import starting_model
-from kebyt5.pretraining.stopping import Steer, begin_worker
-from kebyt5.pretraining.validation import Validation, validation_shards
+from kebyt5.pretraining.stopping import Steer
+from kebyt5.pretraining.trainer import (
+    PretrainTrainer,
+    TrainingData,
+    cannot_be_written,
+    training_arguments,
+)
+from kebyt5.pretraining.validation import Validation
 from kebyt5.provenance import provenance
-from kebyt5.training.arguments import shared_arguments
 from kebyt5.training.checkpoints import last_checkpoint
 from kebyt5.training.devices import (
     divide_batch,
-    keep_tied_embeddings_together,
     require_one_device_each,
     this_process,
 )
-from kebyt5.training.schedule import constant, cosine_cycles, inverse_square_root
 from kebyt5.training.settings import to_settings, to_yaml
 from kebyt5.training.speed import measured_peak, warn_of_slow_bfloat16
-
-
-class TrainingData(Dataset[dict[str, torch.Tensor]]):
-    """The first `size` examples as a map-style dataset that makes whole batches at once."""
-
-    def __init__(self, examples: Examples, size: int) -> None:
-        self.examples = examples
-        self.size = size
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        return {name: ids[0] for name, ids in self.__getitems__([index]).items()}
-
-    def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
-        """Returns the examples as one batch, which the data loader passes on unchanged."""
-        inputs, labels = map(torch.from_numpy, self.examples.batch(indices))
-        return {"input_ids": inputs, "attention_mask": inputs.ne(PAD).long(), "labels": labels}
-
-
-class PretrainTrainer(Trainer):
-    """A `Trainer` with the order, schedule, validation and history of a pretraining run.
-
-    Args:
-        config: The settings.
-        validation: Measures bits per byte; None without validation text.
-        history: Log of the main process; None in the others.
-        **kwargs: Arguments of `Trainer`.
-    """
-
-    def __init__(
-        self,
-        config: PretrainConfig,
-        validation: Validation | None,
-        history: History | None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(data_collator=lambda batch: batch, **kwargs)
-        if self.is_fsdp_enabled:
-            keep_tied_embeddings_together(self.model)
-        self.config = config
-        self.validation = validation
-        self.history = history
-        self.began = time.monotonic() - (history.seconds if history else 0.0)
-        self.remove_callback(PrinterCallback)
-        self.model.config.use_cache = True  # a trainer turns it off, and would save that
-
-    def get_train_dataloader(self) -> DataLoader[Any]:
-        """Makes a data loader whose workers ignore SIGTERM; see `begin_worker`."""
-        loader = super().get_train_dataloader()
-        own = getattr(loader, "base_dataloader", loader)  # Accelerate wraps it
-        own.worker_init_fn = partial(begin_worker, own.worker_init_fn)
-        return loader
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
-        return SequentialSampler(train_dataset or self.train_dataset)
-
-    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """Creates the configured optimizer, with a smaller learning rate for queries."""
-        if self.optimizer is None:
-            slow_down_queries(super().create_optimizer(model), model or self.model)
-        return self.optimizer
-
-    def create_scheduler(
-        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
-    ) -> LambdaLR:
-        """Creates the configured schedule."""
-        self.lr_scheduler: LambdaLR | None
-        if self.lr_scheduler is None:
-            self.lr_scheduler = LambdaLR(optimizer or self.optimizer, learning_rate(self.config))
-        return self.lr_scheduler
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Appends to the history; the trainer's own log would be rewritten in every checkpoint."""
-        if "loss" in logs:
-            self._add(**{k: logs[k] for k in ("loss", "grad_norm", "learning_rate") if k in logs})
-        self.callback_handler.on_log(self.args, self.state, self.control, logs)
-
-    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Measures bits per byte by source."""
-        if self.validation is None:
-            return {}
-        with self.compute_loss_context_manager():
-            bits = self.validation.bits_per_byte(self.model_wrapped, self.accelerator)
-        self._add(bits_per_byte=bits)
-        if self.is_world_process_zero():
-            print(f"step {self.state.global_step}: {bits['all']:.4f} bits per byte")
-        return bits
-
-    def _add(self, **entry: Any) -> None:
-        if self.history is not None:
-            seconds = round(time.monotonic() - self.began, 3)
-            self.history.add(step=self.state.global_step, **entry, seconds=seconds)
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-        try:
-            super()._save_checkpoint(model, trial)
-        except Exception as error:  # torch and safetensors raise their own for a full disk
-            if self.is_world_process_zero():
-                shutil.rmtree(folder, ignore_errors=True)
-            raise _cannot_be_written(folder, error) from error
 
 
 @dataclass(frozen=True)
@@ -184,62 +76,65 @@ def pretrain(config: PretrainConfig, names: NameFinder | None = None) -> Outcome
     size, accumulation = divide_batch(
         config.batch_size, config.device_batch_size, state.num_processes
     )
-    shards, validation_part = Shards(config.corpus / "train"), validation_shards(config.corpus)
-    for part in (shards, validation_part):
-        if part is not None:
-            part.verify(state.process_index, state.num_processes)
-    recorded = recorded_weights(config.corpus, shards.sources)
-    require_recorded(config.corpus, {"train": shards, "validation": validation_part})
-    config = replace(config, weights=recorded | config.weights)
-    fingerprints = {"train": shards.fingerprint}
-    if validation_part is not None:
-        fingerprints["validation"] = validation_part.fingerprint
-    examples = training_examples(config, shards, names)
-    validation = None
-    if validation_part is not None:
-        # Masked as in T5, whatever the training masks, so that the curves of all runs compare.
-        corruption = SpanCorruption(whole_characters=config.whole_characters)
-        validation = Validation(
-            validation_part, config.eval_examples, size, config.input_length, corruption
-        )
-    can_resume = can_resume_pretraining(config, fingerprints)
+    corpus = open_corpus(config.corpus)
+    config = replace(config, weights={**corpus.weights, **config.weights})
+    examples = training_examples(config, corpus.train, names)
+    can_resume = can_resume_pretraining(config, corpus.fingerprints)
     set_seed(config.seed)
     model = starting_model(config)
     with state.main_process_first():  # it removes what is incomplete
         step, checkpoint = last_checkpoint(config.output) if can_resume else (0, None)
-    history = None
-    if state.is_main_process:
-        output = make_output_folder(config.output, may_continue=config.resume)
-        write_text(output / "config.yaml", to_yaml("pretrain", config))
-        write_json(output / "corpus.json", {"fingerprints": fingerprints})
-        history = History(output / "history.jsonl", step)
+    history = _begin_output(config, corpus, step) if state.is_main_process else None
     state.wait_for_everyone()
     trainer = PretrainTrainer(
         config,
-        validation,
+        _validation(config, corpus, size),
         history,
         model=model,
         args=training_arguments(config, size, accumulation),
         train_dataset=TrainingData(examples, config.steps * config.batch_size),
     )
-    steer = Steer(config)
-    trainer.add_callback(steer)
     trainer.add_callback(show_progress(config, trainer, examples))
     if config.bf16 and state.is_main_process:
         warn_of_slow_bfloat16(trainer.args.device)
+    terminated = _train(config, trainer, checkpoint)
+    step, metrics = trainer.state.global_step, {}
+    if step >= config.steps:
+        try:
+            metrics = finish(config, trainer, examples, corpus.train)
+        except (OSError, SafetensorError) as error:
+            raise cannot_be_written(config.output, error) from error
+    return Outcome(metrics, step, terminated)
+
+
+def _begin_output(config: PretrainConfig, corpus: Corpus, step: int) -> History:
+    """Makes the output folder, records what the run is made of, and opens its history."""
+    output = make_output_folder(config.output, may_continue=config.resume)
+    write_text(output / "config.yaml", to_yaml("pretrain", config))
+    write_json(output / "corpus.json", {"fingerprints": corpus.fingerprints})
+    return History(output / "history.jsonl", step)
+
+
+def _validation(config: PretrainConfig, corpus: Corpus, batch_size: int) -> Validation | None:
+    """Prepares the validation; it masks as T5 does, so that the curves of all runs compare."""
+    if corpus.validation is None:
+        return None
+    corruption = SpanCorruption(whole_characters=config.whole_characters)
+    return Validation(
+        corpus.validation, config.eval_examples, batch_size, config.input_length, corruption
+    )
+
+
+def _train(config: PretrainConfig, trainer: PretrainTrainer, checkpoint: Path | None) -> bool:
+    """Trains until the last step, the time limit or SIGTERM; returns whether it was SIGTERM."""
+    steer = Steer(config)
+    trainer.add_callback(steer)
     before = signal.signal(signal.SIGTERM, steer.terminate)
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     finally:
         signal.signal(signal.SIGTERM, before)
-    step = trainer.state.global_step
-    metrics = {}
-    if step >= config.steps:
-        try:
-            metrics = finish(config, trainer, examples, shards)
-        except (OSError, SafetensorError) as error:
-            raise _cannot_be_written(config.output, error) from error
-    return Outcome(metrics, step, steer.terminated)
+    return steer.terminated
 
 
 def training_examples(
@@ -262,43 +157,6 @@ def training_examples(
         share(config.copy, config.early_copy),
         config.short,
         share(config.lookup, config.early_lookup),
-    )
-
-
-def learning_rate(config: PretrainConfig) -> Callable[[int], float]:
-    """Returns the configured schedule, which maps a step to its share of the peak."""
-    if config.schedule == "constant":
-        return partial(constant, warmup=config.warmup_steps)
-    if config.schedule == "inverse-sqrt":
-        return partial(inverse_square_root, warmup=config.warmup_steps)
-    floor = config.min_learning_rate / config.learning_rate
-    return partial(
-        cosine_cycles,
-        steps=config.steps,
-        cycles=config.cycles,
-        decay=config.cycle_decay,
-        floor=floor,
-        warmup=config.warmup_steps,
-    )
-
-
-def training_arguments(config: PretrainConfig, size: int, accumulation: int) -> TrainingArguments:
-    """Converts the settings to `TrainingArguments`."""
-    return TrainingArguments(
-        **shared_arguments(config, size, accumulation),
-        max_steps=config.steps,
-        adam_beta2=0.98,
-        activation_checkpointing=config.gradient_checkpointing,
-        activation_checkpointing_kwargs={"use_reentrant": False},
-        save_strategy="steps",
-        save_steps=config.save_steps,
-        save_total_limit=config.keep_checkpoints,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        report_to=[],
-        ddp_find_unused_parameters=False,
-        dataloader_num_workers=config.workers,
-        disable_tqdm=True,
     )
 
 
@@ -358,12 +216,4 @@ def finish(
     return metrics
 
 
-def _cannot_be_written(path: Path, error: Exception) -> InputError:
-    cause = " ".join(str(error).split())
-    return InputError(
-        f"{path}: the model cannot be written: {cause}; make room and continue from the last"
-        " checkpoint with --resume"
-    )
-
-
-__all__ = ["Outcome", "PretrainTrainer", "TrainingData", "pretrain", "training_examples"]
+__all__ = ["Outcome", "pretrain", "training_examples"]

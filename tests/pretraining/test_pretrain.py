@@ -22,11 +22,11 @@ import kebyt5
 from kebyt5.corpus.shards import Shards, ShardWriter
 from kebyt5.errors import InputError
 from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
-from kebyt5.pretraining import flops
 from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.history import read_history
 from kebyt5.pretraining.pretrain import pretrain, training_examples
 from kebyt5.pretraining.validation import Validation
+from kebyt5.training import speed
 from kebyt5.training.checkpoints import last_checkpoint
 from kebyt5.training.settings import to_yaml
 from processes import command
@@ -301,7 +301,7 @@ def test_other_ways_to_train(config, options):
 
 @pytest.mark.parametrize("bf16", [False, True])
 def test_bfloat16_is_told_where_it_is_slow(config, monkeypatch, recwarn, bf16):
-    monkeypatch.setattr(flops, "measured_peak", lambda device, dtype: dtype.itemsize)
+    monkeypatch.setattr(speed, "measured_peak", lambda device, dtype: dtype.itemsize)
     config.bf16 = bf16
     pretrain(config)
     assert any("without --bf16" in str(warning.message) for warning in recwarn) == bf16

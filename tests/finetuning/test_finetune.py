@@ -29,9 +29,9 @@ from kebyt5.finetuning.finetune import finetune
 from kebyt5.finetuning.repeat import finetune_repeatedly
 from kebyt5.finetuning.trainer import ChooseEpoch
 from kebyt5.models.loading import CheckpointError
-from kebyt5.pretraining import flops
 from kebyt5.tasks import get_task
 from kebyt5.tasks.ner import NER
+from kebyt5.training import speed
 from processes import Process
 
 SHORT = {"max_input_bytes": 60, "max_target_bytes": 60, "eval_examples": 2, "epochs": 2.0}
@@ -145,7 +145,7 @@ def test_other_ways_to_train(config, options):
 
 @pytest.mark.parametrize("bf16", [False, True])
 def test_bfloat16_is_told_where_it_is_slow(config, monkeypatch, recwarn, bf16):
-    monkeypatch.setattr(flops, "measured_peak", lambda device, dtype: dtype.itemsize)
+    monkeypatch.setattr(speed, "measured_peak", lambda device, dtype: dtype.itemsize)
     config.bf16, config.epochs = bf16, 1.0
     finetune(config)
     assert any("without --bf16" in str(warning.message) for warning in recwarn) == bf16

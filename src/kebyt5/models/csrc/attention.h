@@ -4,7 +4,7 @@
 
 #include "products.h"
 
-/* Scores of `rows` <= ROWS queries, `stride` apart, over `size` keys; `longest` apart. */
+/* Scores `rows` <= ROWS queries, `stride` apart, over `size` keys; scores are `longest` apart. */
 ALWAYS_INLINE void score(const float* query, int64_t stride, const float* keys, int64_t size,
                          int64_t d_kv, const int rows, float* scores, int64_t longest) {
     int64_t key = 0;
@@ -25,10 +25,10 @@ ALWAYS_INLINE void mix_columns(const float* weights, int64_t longest, const floa
                                const float* factors, float* out, int64_t stride) {
     Floats parts[ROWS][OUTS];
     UNROLL_FOR (int row = 0; row < rows; row++)
-        UNROLL_FOR (int lane = 0; lane < OUTS; lane++) parts[row][lane] = spread(0);
+        UNROLL_FOR (int lane = 0; lane < OUTS; lane++) parts[row][lane] = broadcast(0);
     for (int64_t key = 0; key < size; key++) {
         Floats weight[ROWS];
-        for (int row = 0; row < rows; row++) weight[row] = spread(weights[row * longest + key]);
+        for (int row = 0; row < rows; row++) weight[row] = broadcast(weights[row * longest + key]);
         for (int lane = 0; lane < lanes; lane++) {
             Floats value = load(values + key * d_kv + lane * LANES);
             for (int row = 0; row < rows; row++)
@@ -37,7 +37,7 @@ ALWAYS_INLINE void mix_columns(const float* weights, int64_t longest, const floa
     }
     for (int row = 0; row < rows; row++)
         for (int lane = 0; lane < lanes; lane++)
-            store(out + row * stride + lane * LANES, parts[row][lane] * spread(factors[row]));
+            store(out + row * stride + lane * LANES, parts[row][lane] * broadcast(factors[row]));
 }
 
 ALWAYS_INLINE void mix(const float* weights, int64_t longest, const float* values, int64_t size,
@@ -58,7 +58,7 @@ ALWAYS_INLINE void mix(const float* weights, int64_t longest, const float* value
 }
 
 /* Attention of one head for `rows` <= ROWS queries, over keys and values of `size` positions. With
- * a bias, which is that of the first query, each sees one position more than the one before. */
+ * a bias, given for the first query, each query sees one position more than the previous one. */
 ALWAYS_INLINE void attend_rows(const float* query, int64_t stride, const float* keys,
                                const float* values, const float* bias, int64_t size, int64_t d_kv,
                                const int rows, float* scores, int64_t longest, float* out) {

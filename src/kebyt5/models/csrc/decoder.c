@@ -1,8 +1,8 @@
-/* A pass of T5's decoder over a few rows of float32, with weights of 32 or eight bits.
+/* A pass of T5's decoder over a few rows of float32, with float32 or int8 weights.
  *
- * A pass is bound by reading its weights, and for a small model by the calls of some hundred small
- * operations; here it is one call. kernels.py and native.py say what the functions take,
- * hatch_build.py compiles them. Arrays do not overlap.
+ * A pass is bound by reading its weights and, for a small model, by the overhead of about a hundred
+ * small operations; here it is one call. kernels.py and native.py describe the arguments,
+ * hatch_build.py compiles the code. Arrays do not overlap.
  */
 #include <omp.h>
 #include <string.h>
@@ -22,42 +22,42 @@ typedef struct {
     double epsilon;
 } Decoder;
 
-/* A request in a pass: its keys and values, (layers, 2, heads, capacity, d_kv), how many of them
- * count before the pass, and which rows of the pass it has. */
+/* A request in a pass: its cached keys and values, (layers, 2, heads, capacity, d_kv), how many
+ * positions are cached before the pass, and which rows of the pass are its own. */
 typedef struct {
-    float* kept;
+    float* keys_values;
     int64_t capacity, length, first, rows;
 } Slot;
 
-/* Writes the keys and values of a pass behind those that count. */
-static void extend(const Slot* slot, float* kept, const float* keys, const float* values,
+/* Appends the keys and values of a pass to the cache of a layer. */
+static void extend(const Slot* slot, float* cache, const float* keys, const float* values,
                    int64_t heads, int64_t d_kv) {
     for (int64_t row = 0; row < slot->rows; row++)
         for (int64_t head = 0; head < heads; head++) {
             int64_t from = ((slot->first + row) * heads + head) * d_kv;
-            float* to = kept + (head * slot->capacity + slot->length + row) * d_kv;
+            float* to = cache + (head * slot->capacity + slot->length + row) * d_kv;
             memcpy(to, keys + from, d_kv * sizeof(float));
             to += heads * slot->capacity * d_kv;
             memcpy(to, values + from, d_kv * sizeof(float));
         }
 }
 
-/* Attention without scaling of each request's rows over its own keys and values of a layer.
+/* Unscaled attention of each request's rows over its own keys and values of a layer.
  *
- * With a bias, (heads, bias_stride) by key minus query from -middle on, it is over the keys of the
- * pass too, up to the query's own; without one, over those that count. `scores` has room for ROWS
- * of the longest slot for each thread. */
+ * With a bias (heads, bias_stride), column `middle + key - query`, it includes the keys of the pass
+ * up to the query's own; without one, it is over the cached positions. `scores` has room for ROWS
+ * rows of the longest slot for each thread. */
 static void attend(const Slot* slots, int64_t count, int64_t layer, int64_t heads, int64_t d_kv,
                    const float* query, const float* bias, int64_t bias_stride, int64_t middle,
                    float* scores, int64_t longest, float* out, int threads) {
     int64_t work = 0;
     for (const Slot* slot = slots; slot < slots + count; slot++)
         work += 2 * slot->rows * (slot->length + slot->rows) * heads * d_kv;
-#pragma omp parallel for num_threads(threads) schedule(dynamic) if (work > LEAST_WORK)
+#pragma omp parallel for num_threads(threads) schedule(dynamic) if (work > MIN_WORK)
     for (int64_t task = 0; task < count * heads; task++) {
         const Slot* slot = slots + task / heads;
         const int64_t head = task % heads, size = heads * slot->capacity * d_kv;
-        const float* keys = slot->kept + 2 * layer * size + head * slot->capacity * d_kv;
+        const float* keys = slot->keys_values + 2 * layer * size + head * slot->capacity * d_kv;
         float* mine = scores + omp_get_thread_num() * ROWS * longest;
         for (int64_t row = 0; row < slot->rows; row += ROWS) {
             const int64_t at = ((slot->first + row) * heads + head) * d_kv;
@@ -73,13 +73,13 @@ static void attend(const Slot* slots, int64_t count, int64_t layer, int64_t head
     }
 }
 
-/* Where a pass keeps what it computes. */
+/* Memory for the intermediate results of a pass. */
 typedef struct {
     float *normed, *mixed, *projected[3], *inner, *value, *opened, *scores;
     Rounded rounded;
 } Space;
 
-/* Divides memory from an address on; returns where it ends. */
+/* Lays out memory from an address on; returns its end. */
 static uintptr_t lay_out(Space* space, uintptr_t address, const Decoder* decoder, int64_t rows,
                          int64_t scores) {
     const int64_t attended = decoder->heads * decoder->d_kv, row = rows * sizeof(float);
@@ -118,9 +118,9 @@ static void multiply_and_open(const Layer* layer, const float* x, int64_t rows, 
     open_gate(space->inner, space->value, rows * layer->wi_0.outs, space->opened);
 }
 
-/* One pass over hidden (rows, width), which becomes what the final norm says.
+/* Runs one pass over hidden (rows, width) in place, including the final norm.
  *
- * Returns whether there was memory for it. */
+ * Returns whether there was enough memory. */
 int decode(const Decoder* decoder, const Slot* own, const Slot* cross, int64_t count,
            const float* bias, int64_t bias_stride, int64_t middle, float* hidden, int64_t rows,
            int64_t threads) {
@@ -144,7 +144,7 @@ int decode(const Decoder* decoder, const Slot* own, const Slot* cross, int64_t c
         multiply((const Linear*[]){&layer->q, &layer->k, &layer->v}, 3, space.normed, rows, rounded,
                  space.projected, 0, threads);
         for (const Slot* slot = own; slot < own + count; slot++)
-            extend(slot, slot->kept + number * 2 * heads * slot->capacity * d_kv,
+            extend(slot, slot->keys_values + number * 2 * heads * slot->capacity * d_kv,
                    space.projected[1], space.projected[2], heads, d_kv);
         attend(own, count, number, heads, d_kv, space.projected[0], bias, bias_stride, middle,
                space.scores, longest, space.mixed, threads);
@@ -166,7 +166,7 @@ int decode(const Decoder* decoder, const Slot* own, const Slot* cross, int64_t c
     return 1;
 }
 
-/* x Wᵀ for x (rows, width) of one layer. Returns whether there was memory for it. */
+/* Computes x Wᵀ for x (rows, width). Returns whether there was enough memory. */
 int multiply_rows(const Linear* linear, const float* x, int64_t rows, float* out, int64_t threads) {
     Rounded rounded = {0};
     void* memory = NULL;

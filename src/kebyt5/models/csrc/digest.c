@@ -1,2 +1,2 @@
-/* Of which sources this was compiled: native.py does not call functions of others. */
+/* Digest of the sources; native.py refuses a library compiled from other sources. */
 const char digest[] = DIGEST;

@@ -1,7 +1,7 @@
-/* A block of T5's encoder over many rows with weights of eight bits, and its parts; with floats it
- * is in encoder_float.c.
+/* A block of T5's encoder over many rows with int8 weights, and its parts; encoder_float.c has the
+ * block with float32 weights.
  *
- * encoder_block.py and native.py say what the functions take. Arrays do not overlap.
+ * encoder_block.py and native.py describe the arguments. Arrays do not overlap.
  */
 #include <string.h>
 
@@ -11,7 +11,7 @@
 
 static void round_all(const float* x, int64_t rows, int64_t width, const Rounded* rounded,
                       int threads) {
-#pragma omp parallel for num_threads(threads) if (rows * width > LEAST_WORK)
+#pragma omp parallel for num_threads(threads) if (rows * width > MIN_WORK)
     for (int64_t row = 0; row < rows; row++)
         round_row(x + row * width, width, rounded->values + row * width, rounded->scales + row);
 }
@@ -19,12 +19,12 @@ static void round_all(const float* x, int64_t rows, int64_t width, const Rounded
 #ifdef __AVX512VNNI__
 typedef struct {
     const float *own_norm, *feed_forward_norm;
-    Panels projections, o, wi_0, wi_1, wo; /* projections: q, k and v, one behind the other */
+    Panels projections, o, wi_0, wi_1, wo; /* projections: q, k and v, concatenated */
     int64_t width, heads, d_kv, d_ff;
     double epsilon;
 } Block;
 
-/* Where a block keeps what it computes. */
+/* Memory for the intermediate results of a block. */
 typedef struct {
     float *projected, *mixed, *opened;
     Rounded rounded;
@@ -34,7 +34,7 @@ typedef struct {
 
 static void normalize_and_round(const float* x, const float* weight, float epsilon, int64_t rows,
                                 int64_t width, Space* space, int threads) {
-#pragma omp parallel for num_threads(threads) if (rows * width > LEAST_WORK)
+#pragma omp parallel for num_threads(threads) if (rows * width > MIN_WORK)
     for (int64_t row = 0; row < rows; row++) {
         float* normed = (float*)(space->own + omp_get_thread_num() * space->size_of_own);
         normalize(x + row * width, weight, epsilon, 1, width, normed);
@@ -42,7 +42,7 @@ static void normalize_and_round(const float* x, const float* weight, float epsil
     }
 }
 
-/* Divides memory from an address on; returns where it ends. */
+/* Lays out memory from an address on; returns its end. */
 static uintptr_t lay_out(Space* space, uintptr_t address, const Block* block, int64_t rows,
                          int64_t longest, int threads) {
     const int64_t attended = block->heads * block->d_kv, row = rows * sizeof(float);
@@ -62,10 +62,10 @@ static uintptr_t lay_out(Space* space, uintptr_t address, const Block* block, in
     return address;
 }
 
-/* A block over hidden (rows, width), in place: `count` texts, one behind the other, each from
- * starts[i] to starts[i + 1]. The bias is (heads, bias_stride), by key minus query from -middle on.
+/* Runs a block over hidden (rows, width), in place: `count` concatenated texts, each from starts[i]
+ * to starts[i + 1]. The bias is (heads, bias_stride), column `middle + key - query`.
  *
- * Returns whether there was memory for it. */
+ * Returns whether there was enough memory. */
 int encode_block(const Block* block, float* hidden, int64_t rows, const int64_t* starts,
                  int64_t count, const float* bias, int64_t bias_stride, int64_t middle,
                  int64_t threads) {
@@ -93,7 +93,7 @@ int encode_block(const Block* block, float* hidden, int64_t rows, const int64_t*
     return 1;
 }
 
-/* x Wᵀ for rounded rows (rows, width) of one layer. */
+/* Computes x Wᵀ for quantized rows (rows, width). */
 void multiply_rounded(const Panels* linear, uint8_t* values, float* scales, int64_t rows,
                       float* out, int64_t threads) {
     Rounded rounded = {values, scales};
@@ -101,24 +101,24 @@ void multiply_rounded(const Panels* linear, uint8_t* values, float* scales, int6
 }
 #endif
 
-/* Rounds rows (rows, width). */
+/* Quantizes rows (rows, width). */
 void round_rows(const float* x, int64_t rows, int64_t width, uint8_t* values, float* scales,
                 int64_t threads) {
     Rounded rounded = {values, scales};
     round_all(x, rows, width, &rounded, threads);
 }
 
-/* gelu(gate) * value of (rows, width). */
+/* Computes gelu(gate) * value for (rows, width). */
 void gate_rows(const float* gate, const float* value, int64_t rows, int64_t width, float* out,
                int64_t threads) {
-#pragma omp parallel for num_threads(threads) if (rows * width > LEAST_WORK)
+#pragma omp parallel for num_threads(threads) if (rows * width > MIN_WORK)
     for (int64_t row = 0; row < rows; row++)
         open_gate(gate + row * width, value + row * width, width, out + row * width);
 }
 
-/* Multiplies each row (rows, width) with a number of its own, in place. */
+/* Multiplies each row of (rows, width) by its own scale, in place. */
 void scale_rows(float* x, const float* scales, int64_t rows, int64_t width, int64_t threads) {
-#pragma omp parallel for num_threads(threads) if (rows * width > LEAST_WORK)
+#pragma omp parallel for num_threads(threads) if (rows * width > MIN_WORK)
     for (int64_t row = 0; row < rows; row++)
 #pragma omp simd
         for (int64_t i = 0; i < width; i++) x[row * width + i] *= scales[row];

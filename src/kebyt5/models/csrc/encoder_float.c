@@ -1,8 +1,8 @@
-/* A block of T5's encoder over many rows with weights of 32 bits.
+/* A block of T5's encoder over many rows with float32 weights.
  *
- * Weights are taken as they stand, since a copy in panels would be as large, and old after a step
- * of training: a panel is made of each where it is needed, and many rows share it.
- * encoder_block.py says what the function takes. Arrays do not overlap.
+ * Weights are used in place: a copy in panels would be as large, and outdated after a training
+ * step. Each panel is made where it is needed, and many rows share it.
+ * encoder_block.py describes the arguments. Arrays do not overlap.
  */
 
 #include "texts.h"
@@ -17,13 +17,13 @@ typedef struct {
     double epsilon;
 } FloatBlock;
 
-/* W (outs, width) as it stands. */
+/* A weight W (outs, width) in its original layout. */
 typedef struct {
     const float* weight;
     int64_t outs, width;
 } Plain;
 
-/* Where a block keeps what it computes. */
+/* Memory for the intermediate results of a block. */
 typedef struct {
     float *normed, *projected, *mixed, *opened;
     uintptr_t own; /* of each thread: a panel and what the gate needs, or what a head needs */
@@ -41,7 +41,7 @@ static uintptr_t lay_out_own(Own* own, uintptr_t address, int64_t rows) {
     return address;
 }
 
-/* Divides memory from an address on; returns where it ends. */
+/* Lays out memory from an address on; returns its end. */
 static uintptr_t lay_out(Space* space, uintptr_t address, const FloatBlock* block, int64_t rows,
                          int64_t longest, int threads) {
     const int64_t attended = block->heads * block->d_kv, row = rows * sizeof(float);
@@ -65,7 +65,7 @@ static Own own_of(const Space* space, int64_t rows) {
 }
 
 /* Writes 16 rows of 16 floats, `stride` apart, as columns of a panel. */
-static void turn(const float* from, int64_t stride, float* to) {
+static void transpose_16x16(const float* from, int64_t stride, float* to) {
     __m512 a[16], b[16];
     UNROLL_FOR (int i = 0; i < 16; i++) a[i] = _mm512_loadu_ps(from + i * stride);
     UNROLL_FOR (int i = 0; i < 16; i += 2) {
@@ -93,20 +93,20 @@ static void turn(const float* from, int64_t stride, float* to) {
     }
 }
 
-/* Makes a panel (depth, PANEL) of `columns` rows of a weight, filled up with zeros. */
+/* Makes a panel (depth, PANEL) from `columns` rows of a weight, padded with zeros. */
 static void make_panel(const float* weight, int64_t stride, int64_t columns, int64_t depth,
                        float* panel) {
     const int64_t turned = depth / 16 * 16, whole = columns / 16 * 16;
     if (columns < PANEL) memset(panel, 0, depth * PANEL * sizeof(float));
     for (int64_t column = 0; column < whole; column += 16)
         for (int64_t i = 0; i < turned; i += 16)
-            turn(weight + column * stride + i, stride, panel + i * PANEL + column);
+            transpose_16x16(weight + column * stride + i, stride, panel + i * PANEL + column);
     for (int64_t column = 0; column < columns; column++)
         for (int64_t i = column < whole ? turned : 0; i < depth; i++)
             panel[i * PANEL + column] = weight[column * stride + i];
 }
 
-/* The same for any number of rows up to GROUP, with loops that unroll. */
+/* Calls multiply_pieces with a constant number of rows, so that its loops unroll. */
 static void multiply_few(const float* a, int64_t stride, const float* panel, int64_t depth,
                          int64_t rows, float* to, int64_t to_stride, int add) {
 #define MULTIPLY_FEW(rows)                                                  \
@@ -123,8 +123,7 @@ static void multiply_few(const float* a, int64_t stride, const float* panel, int
     }
 }
 
-/* A panel's outputs of all rows of x, written or added; of its columns as many as there is room
- * for. */
+/* Writes or adds a panel's outputs for all rows of x, at most `room` columns of them. */
 static void multiply_panel_of(const Plain* linear, int64_t first, const float* x, int64_t rows,
                               float* to, int64_t stride, int64_t room, int add, float* panel) {
     const int64_t width = linear->width, left = linear->outs - first;
@@ -147,7 +146,7 @@ static void multiply_panel_of(const Plain* linear, int64_t first, const float* x
     }
 }
 
-/* Writes x Wᵀ of a layer, or adds it to what is there; rows of the output are `stride` apart. */
+/* Writes or adds x Wᵀ; rows of the output are `stride` apart. */
 static void multiply_plain(const Plain* linear, const float* x, int64_t rows, float* out,
                            int64_t stride, int add, const Space* space, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
@@ -173,12 +172,12 @@ static void multiply_and_open(const Plain* gate, const Plain* value, const float
 
 static void normalize_all(const float* x, const float* weight, float epsilon, int64_t rows,
                           int64_t width, float* out, int threads) {
-#pragma omp parallel for num_threads(threads) if (rows * width > LEAST_WORK)
+#pragma omp parallel for num_threads(threads) if (rows * width > MIN_WORK)
     for (int64_t row = 0; row < rows; row++)
         normalize(x + row * width, weight, epsilon, 1, width, out + row * width);
 }
 
-/* As `encode_block`, of floats. */
+/* Does what `encode_block` does, with float32 weights. */
 int encode_float_block(const FloatBlock* block, float* hidden, int64_t rows, const int64_t* starts,
                        int64_t count, const float* bias, int64_t bias_stride, int64_t middle,
                        int64_t threads) {

@@ -1,4 +1,4 @@
-/* Training examples: which chunks are read, which spans are drawn, and the ids of both; see
+/* Training examples: the choice of chunks, the drawing of spans, and the ids of both; see
  * examples.py, randomness.py and spans.py of kebyt5.pretraining, which compute the same numbers. */
 #include <stdint.h>
 #include <string.h>
@@ -17,7 +17,7 @@ static uint64_t mix(uint64_t value) {
 void permute(const uint64_t* indices, const uint64_t* sizes, const uint64_t* keys,
              const uint64_t* rows, const uint64_t* columns, uint64_t* out, int64_t count,
              int64_t threads) {
-    (void)threads; /* each of these is over before others would have begun */
+    (void)threads; /* a call ends before other threads would have started */
     for (int64_t i = 0; i < count; i++) {
         uint64_t at = indices[i];
         do {
@@ -32,14 +32,14 @@ void permute(const uint64_t* indices, const uint64_t* sizes, const uint64_t* key
     }
 }
 
-/* Copies texts that lie anywhere in memory to the beginnings of rows (count, width). */
+/* Copies texts from anywhere in memory to the beginnings of rows (count, width). */
 void read_chunks(const uint8_t* const* texts, const int64_t* sizes, uint8_t* rows, int64_t count,
                  int64_t width, int64_t threads) {
     (void)threads;
     for (int64_t i = 0; i < count; i++) memcpy(rows + i * width, texts[i], sizes[i]);
 }
 
-/* Divides a total into parts, zeros behind them, by the random numbers of a key from `first` on. */
+/* Divides a total into parts, followed by zeros, by a key's random numbers from `first` on. */
 static void divide(int64_t total, int64_t parts, uint64_t key, int first, int64_t* lengths) {
     int64_t cuts[MAX_SPANS];
     for (int64_t i = 1; i < parts; i++) {
@@ -58,7 +58,7 @@ static void divide(int64_t total, int64_t parts, uint64_t key, int first, int64_
     }
 }
 
-/* Of `sizes` units `noise` are masked, in counts[i] spans of (count, MAX_SPANS). */
+/* Draws counts[i] spans (count, MAX_SPANS) that mask noise[i] of sizes[i] units. */
 void draw_spans(const int64_t* noise, const int64_t* sizes, const int64_t* counts,
                 const uint64_t* keys, int64_t* starts, int64_t* ends, int64_t count,
                 int64_t threads) {
@@ -86,8 +86,8 @@ static void finish(int64_t* ids, const int64_t* end, int64_t pad) {
     while (ids < end) *ids++ = pad;
 }
 
-/* Texts begin at begins[i] of rows (count, width); of their spans, (count, MAX_SPANS), counts[i]
- * are used. The ids, (count, input_width) and (count, target_width), have room for all. */
+/* Writes the ids of texts, which begin at begins[i] of rows (count, width), with counts[i] of their
+ * spans (count, MAX_SPANS) masked. The widths of inputs and labels have room for all ids. */
 void mask_spans(const uint8_t* rows, const int64_t* begins, const int64_t* sizes,
                 const int64_t* starts, const int64_t* ends, const int64_t* counts, int64_t* inputs,
                 int64_t* labels, int64_t count, int64_t width, int64_t input_width,

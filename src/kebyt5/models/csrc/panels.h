@@ -1,16 +1,16 @@
-/* Products of many rows with weights of 32 or eight bits, at the speed of the processor.
+/* Products of many rows with float32 or int8 weights, at the speed of the processor.
  *
- * A weight lies in panels of PANEL outputs; of each come the first inputs of every output, the next
- * ones, and so on: a float at a time, or four values of eight bits, which one instruction
- * multiplies with four values of a row. */
+ * A weight is stored in panels of PANEL outputs. A panel contains the first inputs of all its
+ * outputs, then the next ones, and so on: one float at a time, or four int8 values, which one
+ * instruction multiplies with four values of a row. */
 #pragma once
 #include <string.h>
 
 #include "rows.h"
 
-/* x Wᵀ with W (outs, width); of eight bits, width is a multiple of four. Panels, scales and starts
- * end with zeros up to a whole panel. A start is what makes up for the 128 that each value of a row
- * has too much. Floats have neither scales nor starts. */
+/* A layer x Wᵀ with W (outs, width); for int8, width is a multiple of four. Panels, scales and
+ * starts are padded with zeros to a whole panel. Sums begin at `starts`, which make up for the zero
+ * point of the rows, 128. Float weights have neither scales nor starts. */
 typedef struct {
     const void* panels;
     const float* scales;
@@ -22,14 +22,13 @@ typedef struct {
 #define PANEL 64  /* outputs, four vectors of them, ... */
 #define GROUP 6   /* ... and rows that are computed at a time: as many as there are registers for */
 #define PIECE 256 /* inputs whose products of floats are added up before they are added */
-#define AHEAD 8   /* how many times that much ahead weights are asked for */
+#define AHEAD 8   /* how many steps ahead weights are prefetched */
 
-/* sums += x * weight by fours. The compiler's own function for it takes registers that hold sums.
- */
+/* sums += x * weight by fours. The compiler's intrinsic takes up registers that sums need. */
 #define ADD_PRODUCTS(sums, x, weight) \
     __asm__("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(x), "v"(weight))
 
-/* Writes A B, or adds it, for A (rows, depth) and PANEL columns of B (depth, ...). */
+/* Writes or adds A B for A (rows, depth) and PANEL columns of B (depth, ...). */
 ALWAYS_INLINE void multiply_floats(const float* a, int64_t a_stride, const float* b,
                                    int64_t b_stride, int64_t depth, const int rows, float* out,
                                    int64_t out_stride, int add) {
@@ -56,7 +55,7 @@ ALWAYS_INLINE void multiply_floats(const float* a, int64_t a_stride, const float
         }
 }
 
-/* The same by pieces, so that rounding does not grow with the number of inputs. */
+/* Writes or adds A B in pieces, so that rounding does not grow with the number of inputs. */
 ALWAYS_INLINE void multiply_pieces(const float* a, int64_t a_stride, const float* panel,
                                    int64_t depth, const int rows, float* out, int64_t out_stride,
                                    int add) {
@@ -66,7 +65,7 @@ ALWAYS_INLINE void multiply_pieces(const float* a, int64_t a_stride, const float
                         add || from);
 }
 
-/* A panel's outputs of `rows` <= GROUP rounded rows from `top` on, written or added. */
+/* Writes or adds a panel's outputs for `rows` <= GROUP quantized rows from `top` on. */
 ALWAYS_INLINE void multiply_int8(const Panels* linear, int64_t panel, const Rounded* rounded,
                                  int64_t top, const int rows, float* to, int64_t stride, int add) {
     const int64_t width = linear->width;
@@ -104,7 +103,7 @@ ALWAYS_INLINE void multiply_int8(const Panels* linear, int64_t panel, const Roun
     }
 }
 
-/* A panel's outputs of rows of x, or of rounded ones where the weight has eight bits. */
+/* Writes or adds a panel's outputs for rows of x, or quantized rows if the weight is int8. */
 ALWAYS_INLINE void multiply_group(const Panels* linear, int64_t panel, const float* x,
                                   const Rounded* rounded, int64_t top, const int rows, float* to,
                                   int64_t stride, int add) {
@@ -117,7 +116,7 @@ ALWAYS_INLINE void multiply_group(const Panels* linear, int64_t panel, const flo
                         stride, add);
 }
 
-/* The same for any number of rows up to GROUP, with loops that unroll. */
+/* Calls multiply_group with a constant number of rows, so that its loops unroll. */
 static void multiply_panel(const Panels* linear, int64_t panel, const float* x,
                            const Rounded* rounded, int64_t top, int64_t rows, float* to,
                            int64_t stride, int add) {
@@ -135,7 +134,7 @@ static void multiply_panel(const Panels* linear, int64_t panel, const float* x,
     }
 }
 
-/* Writes what a panel computed of some rows to where it belongs, without what fills it up. */
+/* Copies or adds the outputs of a panel to where they belong, without its padding. */
 static void copy_panel(const float* from, int64_t rows, int64_t columns, float* to, int64_t stride,
                        int add) {
     for (int64_t row = 0; row < rows; row++)
@@ -145,11 +144,11 @@ static void copy_panel(const float* from, int64_t rows, int64_t columns, float* 
         }
 }
 
-/* Writes x Wᵀ for `rows` rows of x, or rounded ones, or adds it to what is there. */
+/* Writes or adds x Wᵀ for `rows` rows of x, or quantized rows. */
 static void multiply_panels(const Panels* linear, const float* x, const Rounded* rounded,
                             int64_t rows, float* out, int add, int threads) {
     const int64_t outs = linear->outs, work = rows * outs * linear->width;
-#pragma omp parallel for num_threads(threads) schedule(static) if (work > LEAST_WORK)
+#pragma omp parallel for num_threads(threads) schedule(static) if (work > MIN_WORK)
     for (int64_t panel = 0; panel < (outs + PANEL - 1) / PANEL; panel++) {
         const int64_t first = panel * PANEL, columns = outs - first < PANEL ? outs - first : PANEL;
         for (int64_t top = 0; top < rows; top += GROUP) {
@@ -170,7 +169,7 @@ static void multiply_panels(const Panels* linear, const float* x, const Rounded*
 static void multiply_gated(const Panels* gate, const Panels* value, const float* x,
                            const Rounded* rounded, int64_t rows, float* out, int threads) {
     const int64_t outs = gate->outs, work = 2 * rows * outs * gate->width;
-#pragma omp parallel for num_threads(threads) schedule(static) if (work > LEAST_WORK)
+#pragma omp parallel for num_threads(threads) schedule(static) if (work > MIN_WORK)
     for (int64_t panel = 0; panel < (outs + PANEL - 1) / PANEL; panel++) {
         const int64_t first = panel * PANEL, columns = outs - first < PANEL ? outs - first : PANEL;
         for (int64_t top = 0; top < rows; top += GROUP) {

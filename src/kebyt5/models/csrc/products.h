@@ -1,12 +1,12 @@
-/* Products of a few rows with weights of 32 or eight bits, at the speed at which they are read. */
+/* Products of a few rows with float32 or int8 weights, at the speed of reading the weights. */
 #pragma once
 
 #include "panels.h"
 
-#define TILE 32 /* outputs whose weights many rows share in the cache */
+#define TILE 32 /* outputs whose weights stay in the cache for many rows */
 
-/* x Wᵀ with W (outs, width); of eight bits with a scale and a sum for each output, or of floats.
- * `panels` are for many rows, NULL where it comes from memory whatever their number. */
+/* A layer x Wᵀ with W (outs, width), float32, or int8 with a scale and a sum for each output.
+ * `panels` are a copy for many rows; NULL where reading from memory dominates for any number. */
 typedef struct {
     const void* weight;
     const float* scales;
@@ -16,13 +16,13 @@ typedef struct {
 } Linear;
 
 /* Products of `rows` <= ROWS rows, `stride` apart, with OUTS rows of a weight. Called with
- * constants, so that loops over rows unroll and sums stay in registers. What comes next is asked
- * for ahead, since rows are too short for the processor to notice that they follow each other. */
+ * constants, so that loops over rows unroll and sums stay in registers. Weights are prefetched,
+ * since rows are too short for the processor to detect the sequence. */
 ALWAYS_INLINE void float_products(const float* x, int64_t stride, const float* weight,
                                   int64_t width, const int rows, __m128 products[ROWS]) {
     Floats parts[ROWS][OUTS];
     UNROLL_FOR (int row = 0; row < rows; row++)
-        UNROLL_FOR (int out = 0; out < OUTS; out++) parts[row][out] = spread(0);
+        UNROLL_FOR (int out = 0; out < OUTS; out++) parts[row][out] = broadcast(0);
     int64_t i = 0;
     for (; i + LANES <= width; i += LANES) {
         Floats inputs[ROWS];
@@ -99,7 +99,7 @@ ALWAYS_INLINE void int8_products(const uint8_t* x, const int8_t* weight, int64_t
     }
 }
 
-/* OUTS outputs from `first` on of `rows` <= ROWS rows from `top` on. */
+/* Computes OUTS outputs from `first` on, of `rows` <= ROWS rows from `top` on. */
 ALWAYS_INLINE void multiply_block(const Linear* linear, const float* x, const Rounded* rounded,
                                   int64_t top, const int rows, int64_t first, float* out, int add) {
     const int64_t width = linear->width;
@@ -108,7 +108,7 @@ ALWAYS_INLINE void multiply_block(const Linear* linear, const float* x, const Ro
         __m128i sums[ROWS];
         const int8_t* weight = (const int8_t*)linear->weight + first * width;
         int8_products(rounded->values + top * width, weight, width, rows, sums);
-        /* Of the 128 that each value has too much. */
+        /* The share of the zero point, 128, in the sums. */
         __m128i excess = _mm_slli_epi32(_mm_loadu_si128((const __m128i*)(linear->sums + first)), 7);
         __m128 scales = _mm_loadu_ps(linear->scales + first);
         for (int row = 0; row < rows; row++) {
@@ -126,8 +126,8 @@ ALWAYS_INLINE void multiply_block(const Linear* linear, const float* x, const Ro
     }
 }
 
-/* The outputs from `first` to `end` of all rows. A few rows at a time go over all of them, so that
- * these rows stay in the nearest cache, and the weights in the next one. */
+/* Computes the outputs from `first` to `end` of all rows, for a few rows at a time, so that these
+ * rows stay in the nearest cache and the weights in the next one. */
 static void multiply_tile(const Linear* linear, const float* x, int64_t rows,
                           const Rounded* rounded, int64_t first, int64_t end, float* out, int add) {
     for (int64_t top = 0; top < rows; top += ROWS)
@@ -146,7 +146,7 @@ static void round_few(const Linear* linear, const float* x, int64_t rows, Rounde
 
 static int uses_panels(const Linear* linear, int64_t rows) { return linear->panels && rows > ROWS; }
 
-/* Writes x Wᵀ of several layers of the same input into outs, or adds it to what is there. */
+/* Computes x Wᵀ of several layers with the same input; writes it to outs or adds it. */
 static void multiply(const Linear* const* linears, int count, const float* x, int64_t rows,
                      Rounded* rounded, float* const* outs, int add, int threads) {
     const int64_t width = linears[0]->width, tile = rows > ROWS ? TILE : OUTS;
@@ -160,7 +160,7 @@ static void multiply(const Linear* const* linears, int count, const float* x, in
         return;
     }
 #endif
-#pragma omp parallel num_threads(threads) if (work > LEAST_WORK)
+#pragma omp parallel num_threads(threads) if (work > MIN_WORK)
     for (int i = 0; i < count; i++) {
         const Linear* linear = linears[i];
 #pragma omp for nowait schedule(static)

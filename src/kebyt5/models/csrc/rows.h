@@ -1,9 +1,8 @@
-/* What is done to rows of floats between products: norm, gate, softmax, rounding to eight
- * bits. */
+/* Operations on rows of floats between products: norm, gate, softmax, quantization. */
 #pragma once
 #include "vectors.h"
 
-/* Rows with 127 steps up and down of 128, and how much a step is worth. */
+/* Quantized rows, values in 128 ± 127, and the size of a step of each row. */
 typedef struct {
     uint8_t* values;
     float* scales;
@@ -41,7 +40,7 @@ static inline void open_gate(const float* gate, const float* value, int64_t size
     }
 }
 
-/* exp(score + bias - largest), and what makes their sum 1. */
+/* Replaces scores by exp(score + bias - largest); returns the factor that makes their sum 1. */
 static inline float weigh(float* scores, const float* bias, int64_t size) {
     float largest = -INFINITY, total = 0;
     if (bias)

@@ -1,11 +1,11 @@
-/* Attention within whole texts, where products are most of the work. */
+/* Attention within whole texts, where products dominate. */
 #pragma once
 #include <omp.h>
 
 #include "panels.h"
 
 #ifdef __AVX512VNNI__
-/* What attention of one head within a text needs; filled up to whole panels. */
+/* Memory for the attention of one head within a text, padded to whole panels. */
 typedef struct {
     float *keys, *values; /* (d_kv, size), (size, d_kv) */
     float *queries, *scores, *mixed;
@@ -13,7 +13,7 @@ typedef struct {
 
 static int64_t whole_panels(int64_t size) { return (size + PANEL - 1) / PANEL * PANEL; }
 
-/* Divides memory for texts up to a length; returns where it ends. */
+/* Lays out memory for texts up to a length; returns its end. */
 static uintptr_t lay_out_head(Head* head, uintptr_t address, int64_t longest, int64_t d_kv) {
     const int64_t size = whole_panels(longest), columns = whole_panels(d_kv);
     head->keys = take(&address, size * d_kv * sizeof(float));
@@ -24,8 +24,8 @@ static uintptr_t lay_out_head(Head* head, uintptr_t address, int64_t longest, in
     return address;
 }
 
-/* Attention from `rows` projections, `stride` apart, of which keys and values stand `between` and
- * twice as far behind the query. The bias is by key for the first query. */
+/* Attention from `rows` projections, `stride` apart; keys and values follow the query at distance
+ * `between` and twice `between`. The bias is indexed by key, for the first query. */
 static void attend_text(const Head* head, const float* projected, int64_t rows, int64_t stride,
                         int64_t between, int64_t d_kv, const float* bias, float* out,
                         int64_t out_stride) {
@@ -60,7 +60,7 @@ static void attend_text(const Head* head, const float* projected, int64_t rows, 
     }
 }
 
-/* Texts that lie one behind the other, each from starts[i] to starts[i + 1]. */
+/* Concatenated texts, each from starts[i] to starts[i + 1]. */
 typedef struct {
     const int64_t* starts;
     int64_t count, heads, d_kv, longest;
@@ -76,8 +76,8 @@ static int64_t longest_of(const int64_t* starts, int64_t count) {
 }
 
 /* Attention of all heads within each text, from projections of queries, keys and values (rows, 3,
- * heads, d_kv). The bias is (heads, bias_stride), by key minus query from -middle on; each thread
- * has memory of its own for a head. */
+ * heads, d_kv). The bias is (heads, bias_stride), column `middle + key - query`; each thread has
+ * its own memory for a head. */
 static void attend_texts(const Texts* texts, const float* projected, const float* bias,
                          int64_t bias_stride, int64_t middle, uintptr_t own, int64_t size_of_own,
                          float* mixed, int threads) {

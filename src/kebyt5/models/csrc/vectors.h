@@ -1,33 +1,34 @@
-/* Vectors of floats as wide as the processor has them, and what is computed with them. */
+/* Vectors of floats, as wide as the processor has them, and basic functions on floats. */
 #pragma once
 #include <immintrin.h>
 #include <math.h>
 #include <stdint.h>
 
-#define LEAST_WORK 65536 /* multiplications; with fewer, waking a thread takes longer */
-#define LINE 64          /* bytes of the cache that come together */
-#define OUTS 4           /* outputs that are computed at a time, ... */
+#define MIN_WORK 65536 /* multiplications; with fewer, waking a thread takes longer */
+#define LINE 64        /* bytes of a cache line */
+#define OUTS 4         /* outputs that are computed at a time, ... */
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#define UNROLL_FOR _Pragma("GCC unroll 16") for /* or sums would not stay in registers */
+
 #ifdef __AVX512VNNI__
 #define ROWS 4 /* ... and rows: as many as there are registers for */
 #define LANES 16
 typedef __m512 Floats;
-#define load _mm512_loadu_ps
-#define store _mm512_storeu_ps
-#define spread _mm512_set1_ps
-#define multiply_add _mm512_fmadd_ps
+ALWAYS_INLINE Floats load(const float* from) { return _mm512_loadu_ps(from); }
+ALWAYS_INLINE void store(float* to, Floats x) { _mm512_storeu_ps(to, x); }
+ALWAYS_INLINE Floats broadcast(float x) { return _mm512_set1_ps(x); }
+ALWAYS_INLINE Floats multiply_add(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
 #else
 #define ROWS 2
 #define LANES 8
 typedef __m256 Floats;
-#define load _mm256_loadu_ps
-#define store _mm256_storeu_ps
-#define spread _mm256_set1_ps
-#define multiply_add _mm256_fmadd_ps
+ALWAYS_INLINE Floats load(const float* from) { return _mm256_loadu_ps(from); }
+ALWAYS_INLINE void store(float* to, Floats x) { _mm256_storeu_ps(to, x); }
+ALWAYS_INLINE Floats broadcast(float x) { return _mm256_set1_ps(x); }
+ALWAYS_INLINE Floats multiply_add(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
 #endif
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-#define UNROLL_FOR _Pragma("GCC unroll 16") for /* or sums would not stay in registers */
 
-/* Calls something with a constant number of rows, at most ROWS. */
+/* Calls a function or macro with a constant number of rows, at most ROWS. */
 #if ROWS == 4
 #define SWITCH_ROWS(rows, call) \
     switch (rows) {             \
@@ -58,7 +59,7 @@ ALWAYS_INLINE float dot(const float* a, const float* b, int64_t size) {
     return sum;
 }
 
-/* exp(x) to some units in the last place, for x <= 88; 0 below -87. Cephes' polynomial. */
+/* exp(x) to a few units in the last place, for x <= 88; 0 below -87. Cephes' polynomial. */
 ALWAYS_INLINE float exponential(float x) {
     float clamped = x < -87.0f ? -87.0f : x;
     float power = rintf(clamped * 1.44269504088896341f);
@@ -93,7 +94,7 @@ ALWAYS_INLINE __m128 sums_of(const Floats x[OUTS]) {
     return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
 }
 
-/* Takes bytes from a memory that is divided, up to whole lines of the cache. */
+/* Takes bytes from a block of memory, rounded up to whole cache lines. */
 static inline void* take(uintptr_t* address, int64_t bytes) {
     uintptr_t taken = *address;
     *address += (bytes + LINE - 1) / LINE * LINE;

@@ -1,14 +1,14 @@
-/* Memory that threads keep from call to call. */
+/* Memory that threads hold from call to call. */
 #include "workspace.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 
-#define STEP ((int64_t)4 << 20)       /* bytes by which it grows */
-#define MOST_KEPT ((int64_t)64 << 20) /* bytes that a thread holds between calls */
+#define STEP ((int64_t)4 << 20)      /* bytes by which it grows */
+#define MAX_HELD ((int64_t)64 << 20) /* bytes that a thread holds between calls */
 
-static _Thread_local void* kept;
-static _Thread_local int64_t kept_size;
+static _Thread_local void* held;
+static _Thread_local int64_t held_size;
 static pthread_key_t key;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -16,19 +16,19 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static void make_key(void) { pthread_key_create(&key, free); }
 
 void* borrow(int64_t size) {
-    if (kept && size <= kept_size) return kept;
-    size =
-        size > 0 ? size : 1; /* an empty batch needs memory too, as NULL says that there is none */
+    if (held && size <= held_size) return held;
+    /* An empty batch gets memory too, as NULL would mean that there is none. */
+    size = size > 0 ? size : 1;
     const int64_t whole = (size + STEP - 1) / STEP * STEP;
-    if (whole > MOST_KEPT) return aligned_alloc(64, whole);
+    if (whole > MAX_HELD) return aligned_alloc(64, whole);
     pthread_once(&once, make_key);
-    free(kept);
-    kept = aligned_alloc(64, whole);
-    kept_size = kept ? whole : 0;
-    pthread_setspecific(key, kept);
-    return kept;
+    free(held);
+    held = aligned_alloc(64, whole);
+    held_size = held ? whole : 0;
+    pthread_setspecific(key, held);
+    return held;
 }
 
 void give_back(void* memory) {
-    if (memory != kept) free(memory);
+    if (memory != held) free(memory);
 }

@@ -71,6 +71,28 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
                 fit_inputs(task, example, config.max_input_bytes, config.stride, True)
     divide_batch(config.batch_size, config.device_batch_size, device_count())
     require_unchanged(config)
+    dataset = _training_data(config, data)
+    check_warmup(config, math.ceil(config.epochs * math.ceil(len(dataset) / config.batch_size)))
+    set_seed(config.seed)
+    model = prepare_model(config)
+    if this_process().is_main_process:
+        output = make_output_folder(config.output, may_continue=config.resume)
+        write_text(output / "config.yaml", to_yaml("finetune", config))
+        write_json(output / "data.json", _fingerprints(config))
+    trainer = FinetuneTrainer(config, model, data, dataset)
+    if config.bf16 and this_process().is_main_process:
+        warn_of_slow_bfloat16(trainer.args.device)
+    began = time.monotonic()
+    checkpoint = _checkpoint_to_resume(config)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    seconds = time.monotonic() - began
+    if not trainer.is_world_process_zero():
+        return {}
+    return finish(config, trainer, data, _training_facts(trainer, data, dataset, seconds))
+
+
+def _training_data(config: FinetuneConfig, data: Sequence[TaskData]) -> TaskDataset:
+    """The training examples of all tasks, at least one."""
     dataset = TaskDataset(
         [(part.task, part.train) for part in data],
         config.max_input_bytes,
@@ -85,28 +107,26 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
             f"{config.train[0]}: no window of the limited length shows an answer, so there is"
             " nothing to learn; raise --max-input-bytes"
         )
-    check_warmup(config, math.ceil(config.epochs * math.ceil(len(dataset) / config.batch_size)))
-    set_seed(config.seed)
-    model = prepare_model(config)
-    if this_process().is_main_process:
-        output = make_output_folder(config.output, may_continue=config.resume)
-        write_text(output / "config.yaml", to_yaml("finetune", config))
-        write_json(output / "data.json", _fingerprints(config))
-    trainer = FinetuneTrainer(config, model, data, dataset)
-    if config.bf16 and this_process().is_main_process:
-        warn_of_slow_bfloat16(trainer.args.device)
-    seconds = time.monotonic()
+    return dataset
+
+
+def _checkpoint_to_resume(config: FinetuneConfig) -> Path | None:
+    """The newest checkpoint of the run to resume; None to begin anew."""
+    if not config.resume:
+        return None
     with this_process().main_process_first():  # it repairs or removes what the others read next
-        _, checkpoint = last_checkpoint(config.output) if config.resume else (0, None)
+        _, checkpoint = last_checkpoint(config.output)
         if checkpoint and this_process().is_main_process:
             _relocate_best_checkpoint(checkpoint)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    seconds = time.monotonic() - seconds
+    return checkpoint
 
-    if not trainer.is_world_process_zero():
-        return {}
-    parameters = [(p.numel(), p.requires_grad) for p in model.parameters()]
-    training = {
+
+def _training_facts(
+    trainer: FinetuneTrainer, data: Sequence[TaskData], dataset: TaskDataset, seconds: float
+) -> dict[str, Any]:
+    """What `metrics.json` says about the training itself."""
+    parameters = [(p.numel(), p.requires_grad) for p in trainer.model.parameters()]
+    return {
         "examples": sum(len(part.train) for part in data),
         "truncated": dataset.truncated,
         "steps": trainer.state.global_step,
@@ -115,7 +135,6 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
         "parameters": sum(size for size, _ in parameters),
         "trained_parameters": sum(size for size, is_trained in parameters if is_trained),
     }
-    return finish(config, trainer, data, training)
 
 
 def require_unchanged(config: FinetuneConfig) -> None:

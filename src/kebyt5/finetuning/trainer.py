@@ -10,7 +10,6 @@ from accelerate.utils import parse_flag_from_env
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import (
     PreTrainedModel,
-    Trainer,
     TrainerCallback,
     TrainerState,
     TrainingArguments,
@@ -30,6 +29,7 @@ from kebyt5.training.arguments import shared_arguments
 from kebyt5.training.devices import divide_batch, this_process
 from kebyt5.training.initialization import random_model, set_dropout
 from kebyt5.training.schedule import cosine_cycles
+from kebyt5.training.trainer import ByteModelTrainer
 
 LORA_TARGETS = ["q", "k", "v", "o", "wi_0", "wi_1", "wo"]
 
@@ -49,7 +49,7 @@ class ChooseEpoch(TrainerCallback):
         self.sampler.lengths = self.dataset.lengths
 
 
-class FinetuneTrainer(Trainer):
+class FinetuneTrainer(ByteModelTrainer):
     """A `Trainer` that validates by the official scores of generated answers.
 
     Args:

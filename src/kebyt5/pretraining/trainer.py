@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset, SequentialSampler
-from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers import PrinterCallback, TrainingArguments
 
 from kebyt5.errors import InputError
 from kebyt5.models.tokenization_kebyt5 import PAD
@@ -25,6 +25,7 @@ from kebyt5.training.devices import (
     keep_tied_embeddings_together,
 )
 from kebyt5.training.schedule import constant, cosine_cycles, inverse_square_root
+from kebyt5.training.trainer import ByteModelTrainer
 
 
 class TrainingData(Dataset[dict[str, torch.Tensor]]):
@@ -46,7 +47,7 @@ class TrainingData(Dataset[dict[str, torch.Tensor]]):
         return {"input_ids": inputs, "attention_mask": inputs.ne(PAD).long(), "labels": labels}
 
 
-class PretrainTrainer(Trainer):
+class PretrainTrainer(ByteModelTrainer):
     """A `Trainer` with the order, schedule, validation and history of a pretraining run.
 
     Args:

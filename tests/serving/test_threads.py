@@ -8,7 +8,7 @@ import threading
 import pytest
 import torch
 
-from kebyt5.serving.threads import Expendable, leave_cores_to_workers
+from kebyt5.serving.threads import DaemonThreads, leave_cores_to_workers
 from kebyt5.serving.worker import Worker
 
 
@@ -44,7 +44,7 @@ def test_workers_share_the_cores_and_nobody_else_has_any(model):
 
 def test_what_never_ends_keeps_only_its_own_place():
     async def check():
-        stuck, threads = threading.Event(), Expendable(2)
+        stuck, threads = threading.Event(), DaemonThreads(2)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
                 await threads.run(stuck.wait)

@@ -42,7 +42,7 @@ from kebyt5.serving.schemas import (
     TextPiece,
 )
 from kebyt5.serving.tasks import RESPONSES, TaskRequest, TaskResponse, answered, examples_of
-from kebyt5.serving.threads import Expendable
+from kebyt5.serving.threads import DaemonThreads
 from kebyt5.serving.worker import Worker
 from kebyt5.tasks import Example, Task, get_task
 from kebyt5.tasks.metrics.classification import softmax
@@ -94,7 +94,7 @@ class LocalService:
         self._admission = Admission(options)
         self.places = self._admission.places
         self.worker = Worker(model, options.slots, name, threads)
-        self._compiling = Expendable(COMPILERS)
+        self._compiling = DaemonThreads(COMPILERS)
         self._options = options
         self._info = ModelInfo(
             name=name,

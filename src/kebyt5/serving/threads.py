@@ -48,14 +48,14 @@ def give_way() -> None:
         os.setpriority(os.PRIO_PROCESS, thread, min(nice, 19))
 
 
-class Expendable:
+class DaemonThreads:
     """Runs functions that may never end, each in a daemon thread of its own.
 
     The threads of `asyncio.to_thread` are joined when the process ends, and while some of them are
-    stuck, everybody else waits for a thread. Here only those who use the same object wait.
+    stuck, every other user of them waits. Here only the users of the same object wait.
 
     Args:
-        threads: Functions that may run at the same time. One whose caller has given up counts
+        threads: Most functions that run at the same time. One whose caller has given up counts
             until it ends.
     """
 
@@ -90,4 +90,4 @@ class Expendable:
         return await done
 
 
-__all__ = ["Expendable", "give_way", "leave_cores_to_workers"]
+__all__ = ["DaemonThreads", "give_way", "leave_cores_to_workers"]

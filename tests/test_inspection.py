@@ -103,7 +103,7 @@ def test_a_model_without_gbst_has_no_blocks():
 
 
 def test_an_input_needs_ids(tiny_model):
-    with pytest.raises(ValueError, match="without ids"):
+    with pytest.raises(ValueError, match="has no ids"):
         block_choice(tiny_model(), [])
 
 

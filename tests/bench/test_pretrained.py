@@ -116,7 +116,7 @@ def test_files_of_the_users_own(tmp_path):
     assert list(shards.sources) == ["text"]
     with pytest.raises(InputError, match="second file called text"):
         unseen_text([tmp_path / n / "text.txt" for n in ("a", "b")], tmp_path / "second")
-    with pytest.raises(InputError, match=r"empty.txt: no text"):
+    with pytest.raises(InputError, match=r"empty.txt: the file is empty"):
         unseen_text([tmp_path / "empty.txt"], tmp_path / "third")
     assert short_name("runs/a", ["runs/a", "runs/b"]) == "a"
     assert short_name("x/a", ["x/a", "y/a"]) == "x/a"

@@ -489,7 +489,7 @@ def test_a_full_disk_is_one_clear_line_and_the_run_can_go_on(config, monkeypatch
         ({"learning_rate": float("nan")}, "--learning-rate nan"),
         ({"z_loss": -1.0}, "--z-loss -1.0: has to be 0 or more"),
         ({"seed": -1}, "--seed -1"),
-        ({"names": "runs/ner"}, "--names: is for --salient"),
+        ({"names": "runs/ner"}, "--names: only with --salient"),
     ],
 )
 def test_settings_without_sense_are_refused(setting, message):

@@ -77,7 +77,7 @@ def build_corpus(config: CorpusConfig) -> bool:
 def source_files(config: CorpusConfig) -> list[SourceFile]:
     """Lists all files of all sources, in the order of the recipe.
 
-    What the build itself writes is none, should its folder lie within a source.
+    Files of the output folder are left out, which may lie within a source.
 
     Raises:
         InputError: A path matches no file.
@@ -185,7 +185,7 @@ class Finish(PipelineStep):
 
 
 def _remove_intermediate(work: Path) -> None:
-    """Removes the texts between the stages, a copy of all sources."""
+    """Removes the intermediate texts, which are a copy of all sources."""
     for name in ("documents", "exact", "minhash"):
         shutil.rmtree(work / name, ignore_errors=True)
 

@@ -11,7 +11,7 @@ from kebyt5.corpus.readers.text import LinesReader
 from kebyt5.errors import InputError
 
 _OPEN_CELL = "unexpected end of data"
-"""How `csv` calls a quoted cell that goes on in the next line."""
+"""The error of `csv` for a quoted cell that continues in the next line."""
 
 
 @dataclass(kw_only=True)

@@ -20,10 +20,10 @@ LIMITS: dict[str, Any] = {
     "max_lexer_states": 20_000,
     "max_grammar_size": 100_000,
 }
-"""llguidance's own; a grammar beyond them would take hundreds of MB, or seconds a byte."""
+"""Limits of llguidance; a grammar beyond them would take hundreds of MB, or seconds per byte."""
 
 MAX_UNTRIED_PATTERNS = 6
-"""Most patterns and formats of a schema that is compiled at once; so few take milliseconds."""
+"""Most patterns and formats of a schema that is compiled without a trial; these take milliseconds."""
 
 _PROCESSOR_SECONDS = 5
 _SECONDS = 30

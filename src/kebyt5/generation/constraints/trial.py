@@ -23,7 +23,7 @@ LIMITS: dict[str, Any] = {
 """Limits of llguidance; a grammar beyond them would take hundreds of MB, or seconds per byte."""
 
 MAX_UNTRIED_PATTERNS = 6
-"""Most patterns and formats of a schema that is compiled without a trial; these take milliseconds."""
+"""Most patterns and formats of a schema that is compiled without a trial, within milliseconds."""
 
 _PROCESSOR_SECONDS = 5
 _SECONDS = 30

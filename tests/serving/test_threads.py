@@ -60,4 +60,4 @@ def test_what_never_ends_keeps_only_its_own_place():
         stuck.set()
         assert await waiting == 2
 
-    asyncio.run(check())
+    asyncio.run(asyncio.wait_for(check(), 30))  # without a free place it would wait for ever

@@ -61,3 +61,18 @@ def test_what_never_ends_keeps_only_its_own_place():
         assert await waiting == 2
 
     asyncio.run(asyncio.wait_for(check(), 30))  # without a free place it would wait for ever
+
+
+def test_a_thread_that_cannot_be_started_takes_no_place(monkeypatch):
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    async def check():
+        threads = DaemonThreads(1)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(RuntimeError, match="new thread"):
+                await threads.run(max, 1, 2)
+        assert await threads.run(max, 1, 2) == 2
+
+    asyncio.run(asyncio.wait_for(check(), 30))

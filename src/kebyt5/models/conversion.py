@@ -25,6 +25,7 @@ REMOTE_CODE = (
     "folding.py",
     "fused.py",
     "gbst.py",
+    "id_arrays.py",
     "int8.py",
     "linear.py",
     "modeling_gbswt5.py",

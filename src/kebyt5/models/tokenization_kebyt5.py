@@ -22,6 +22,7 @@ from transformers import BatchEncoding, ByT5Tokenizer
 from transformers.tokenization_utils_base import TruncationStrategy
 from transformers.utils import PaddingStrategy
 
+from .id_arrays import narrow, pad_rows, raise_mmap_threshold
 from .offsets import byte_to_char, char_to_byte, truncate
 
 Sentinels = Literal["huggingface", "pretraining"]
@@ -52,16 +53,7 @@ _IGNORED_OPTIONS = {
     "use_source_tokenizer",
 }
 
-
-def _raise_mmap_threshold() -> None:
-    """Frees one 16 MB block, which makes long texts ten times as fast.
-
-    From then on, glibc reuses freed blocks up to that size instead of unmapping them.
-    """
-    np.empty(16 << 20, np.uint8)
-
-
-_raise_mmap_threshold()
+raise_mmap_threshold()
 
 
 class ByteTokenizer(ByT5Tokenizer):
@@ -185,7 +177,7 @@ class ByteTokenizer(ByT5Tokenizer):
                 in_range = [i if 0 <= i < 2**31 else -1 for i in token_ids]
                 return _decode_with_names(np.array(in_range, np.int64), names)
         else:
-            ids = _narrow(token_ids.cpu() if hasattr(token_ids, "cpu") else token_ids)
+            ids = narrow(token_ids.cpu() if hasattr(token_ids, "cpu") else token_ids)
             if ids.ndim > 1:
                 return [self._decode_nested(row, names, marks) for row in ids]
             if ids.dtype != np.uint8:
@@ -363,16 +355,8 @@ class ByteTokenizer(ByT5Tokenizer):
             ids = [every[start:end] for start, end in pairwise([0, *ends])]
             mask = [[1] * len(row) for row in ids]
         else:
-            if lengths.min() == width:
-                ids = flat.reshape(-1, width)
-                mask = np.ones_like(ids)
-            else:
-                is_real = np.arange(width) < lengths[:, None]
-                if (padding_side or self.padding_side) == "left":
-                    is_real = is_real[:, ::-1]
-                ids = np.full(is_real.shape, self.pad_token_id, np.int64)
-                ids[is_real] = flat
-                mask = is_real.astype(np.int64)
+            is_left = (padding_side or self.padding_side) == "left"
+            ids, mask = pad_rows(flat, lengths, width, self.pad_token_id, is_left)
             if return_tensors is None:
                 ids, mask = ids.tolist(), mask.tolist()
             elif return_tensors == "pt":
@@ -390,13 +374,6 @@ def _check_convention(sentinels: str) -> None:
 
 def _bytes_to_ids(pieces: Sequence[bytes]) -> np.ndarray:
     return np.frombuffer(b"".join(pieces), np.uint8) + np.int64(OFFSET)
-
-
-def _narrow(ids: Any) -> np.ndarray:
-    """The ids as uint8 if all are below 256, else as int64."""
-    ids = np.asarray(ids)
-    fits = ids.dtype == np.uint8 or (ids.size > 0 and ids.min() >= 0 and ids.max() <= 255)
-    return ids.astype(np.uint8 if fits else np.int64, copy=False)
 
 
 def _decode_with_names(ids: np.ndarray, names: Mapping[int, bytes]) -> str:

@@ -86,7 +86,11 @@ class DaemonThreads:
             with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
                 loop.call_soon_threadsafe(finish, result, failure)
 
-        threading.Thread(target=work, name=function.__name__, daemon=True).start()
+        try:
+            threading.Thread(target=work, name=function.__name__, daemon=True).start()
+        except RuntimeError:  # there are too many threads already
+            self._free.release()
+            raise
         return await done
 
 

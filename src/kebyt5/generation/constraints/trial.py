@@ -56,7 +56,7 @@ def require_compilable(grammar: str) -> None:
     settings = json.dumps([_PROCESSOR_SECONDS, _MEMORY, LIMITS])
     try:
         subprocess.run(
-            [sys.executable, "-c", _PROGRAM, settings],
+            [sys.executable, "-P", "-c", _PROGRAM, settings],  # no modules of the working folder
             input=grammar.encode(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -1,13 +1,11 @@
 """The trainer of a fine-tuning run: order of examples, learning rate and validation."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import parse_flag_from_env
-from torch.optim.lr_scheduler import LambdaLR
 from transformers import (
     PreTrainedModel,
     TrainerCallback,
@@ -28,7 +26,6 @@ from kebyt5.models.merging import base_of_adapter
 from kebyt5.training.arguments import shared_arguments
 from kebyt5.training.devices import divide_batch, this_process
 from kebyt5.training.initialization import random_model, set_dropout
-from kebyt5.training.schedule import cosine_cycles
 from kebyt5.training.trainer import ByteModelTrainer
 
 LORA_TARGETS = ["q", "k", "v", "o", "wi_0", "wi_1", "wo"]
@@ -58,6 +55,8 @@ class FinetuneTrainer(ByteModelTrainer):
         data: Tasks with their examples.
         dataset: The encoded training examples.
     """
+
+    config: FinetuneConfig
 
     def __init__(
         self,
@@ -106,24 +105,6 @@ class FinetuneTrainer(ByteModelTrainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
         return self.sampler
-
-    def create_scheduler(
-        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
-    ) -> LambdaLR:
-        """Creates the schedule of decaying cosine cycles."""
-        self.lr_scheduler: LambdaLR | None
-        if self.lr_scheduler is None:
-            config = self.config
-            rate = partial(
-                cosine_cycles,
-                steps=num_training_steps,
-                cycles=config.cycles,
-                decay=config.cycle_decay,
-                floor=config.min_learning_rate / config.learning_rate,
-                warmup=config.warmup_steps,
-            )
-            self.lr_scheduler = LambdaLR(optimizer or self.optimizer, rate)
-        return self.lr_scheduler
 
 
 def predict_options(config: FinetuneConfig) -> PredictOptions:

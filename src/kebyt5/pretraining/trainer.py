@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset, SequentialSampler
 from transformers import PrinterCallback, TrainingArguments
 
@@ -24,7 +23,7 @@ from kebyt5.training.arguments import shared_arguments
 from kebyt5.training.devices import (
     keep_tied_embeddings_together,
 )
-from kebyt5.training.schedule import constant, cosine_cycles, inverse_square_root
+from kebyt5.training.schedule import constant, inverse_square_root
 from kebyt5.training.trainer import ByteModelTrainer
 
 
@@ -56,6 +55,8 @@ class PretrainTrainer(ByteModelTrainer):
         history: Log of the main process; None in the others.
         **kwargs: Arguments of `Trainer`.
     """
+
+    config: PretrainConfig
 
     def __init__(
         self,
@@ -90,14 +91,13 @@ class PretrainTrainer(ByteModelTrainer):
             slow_down_queries(super().create_optimizer(model), model or self.model)
         return self.optimizer
 
-    def create_scheduler(
-        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
-    ) -> LambdaLR:
-        """Creates the configured schedule."""
-        self.lr_scheduler: LambdaLR | None
-        if self.lr_scheduler is None:
-            self.lr_scheduler = LambdaLR(optimizer or self.optimizer, learning_rate(self.config))
-        return self.lr_scheduler
+    def learning_rate(self, steps: int) -> Callable[[int], float]:
+        """Returns the configured schedule."""
+        if self.config.schedule == "constant":
+            return partial(constant, warmup=self.config.warmup_steps)
+        if self.config.schedule == "inverse-sqrt":
+            return partial(inverse_square_root, warmup=self.config.warmup_steps)
+        return super().learning_rate(steps)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Appends to the history; the trainer's own log would be rewritten in every checkpoint."""
@@ -129,23 +129,6 @@ class PretrainTrainer(ByteModelTrainer):
             if self.is_world_process_zero():
                 shutil.rmtree(folder, ignore_errors=True)
             raise cannot_be_written(folder, error) from error
-
-
-def learning_rate(config: PretrainConfig) -> Callable[[int], float]:
-    """Returns the configured schedule, which maps a step to its share of the peak."""
-    if config.schedule == "constant":
-        return partial(constant, warmup=config.warmup_steps)
-    if config.schedule == "inverse-sqrt":
-        return partial(inverse_square_root, warmup=config.warmup_steps)
-    floor = config.min_learning_rate / config.learning_rate
-    return partial(
-        cosine_cycles,
-        steps=config.steps,
-        cycles=config.cycles,
-        decay=config.cycle_decay,
-        floor=floor,
-        warmup=config.warmup_steps,
-    )
 
 
 def training_arguments(config: PretrainConfig, size: int, accumulation: int) -> TrainingArguments:
@@ -181,6 +164,5 @@ __all__ = [
     "PretrainTrainer",
     "TrainingData",
     "cannot_be_written",
-    "learning_rate",
     "training_arguments",
 ]

@@ -25,6 +25,7 @@ class RunSettings(Protocol):
     weight_decay: float
     max_grad_norm: float
     warmup_steps: int
+    cycles: int
     cycle_decay: float
     min_learning_rate: float
     optimizer: Literal["adamw", "adafactor"]

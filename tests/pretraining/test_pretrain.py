@@ -60,7 +60,7 @@ def config(corpus, checkpoint, tmp_path):
 def test_the_folder_holds_checkpoint_history_curves_and_card(config, tmp_path):
     outcome = pretrain(config)
     output = config.output
-    assert (outcome.step, outcome.terminated) == (6, False)
+    assert (outcome.step, outcome.stopped_by) == (6, 0)
     assert outcome.metrics == json.loads((output / "metrics.json").read_text())
     entries = list(read_history(output / "history.jsonl"))
     losses = [entry for entry in entries if "loss" in entry]
@@ -200,14 +200,15 @@ def test_a_checkpoint_that_cannot_be_read_is_not_removed(config, monkeypatch, na
     assert newest.is_dir()
 
 
-def test_a_terminated_run_saves_its_step_and_says_so(config, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_stopped_saves_its_step_and_says_so(config, tmp_path, number):
     config.steps, config.save_steps, config.output = 60, 1000, tmp_path / "whole"
     whole = run_in_a_process(config)
     config.output = tmp_path / "stopped"
     process = run_in_a_process(config, "--workers", "1")
     wait_for_step(process, config.output, 3)
-    os.killpg(process.pid, signal.SIGTERM)  # as cluster schedulers do
-    log = finished(process, 128 + signal.SIGTERM)
+    os.killpg(process.pid, number)  # as cluster schedulers and terminals do
+    log = finished(process, 128 + number)
     entries = list(read_history(config.output / "history.jsonl"))
     last = entries[-1]["step"]
     assert 3 <= last < 60

@@ -7,17 +7,14 @@ from cyclopts import Parameter
 
 from kebyt5.pretraining.config import PretrainConfig
 
-TERMINATED = 128 + 15
-"""The exit code that shells give a process ended by SIGTERM."""
-
 
 def pretrain(config: Annotated[PretrainConfig, Parameter(name="*")]) -> None:
     r"""Pretrain a model on byte shards by span corruption.
 
     The output folder gets the checkpoint (safetensors), `history.jsonl` with the loss of every
     step, `metrics.json`, `pretraining.png`, `config.yaml` and a model card. `--resume` continues a
-    killed run and gives the same result. On SIGTERM a run finishes its step, writes a checkpoint
-    and exits with code 143.
+    killed run and gives the same result. On SIGTERM or Ctrl-C a run finishes its step, writes a
+    checkpoint and exits with code 143 or 130.
 
     ```bash
     kebyt5 pretrain --corpus corpus --output runs/tiny --model gbst-kebyt5-tiny \
@@ -38,7 +35,8 @@ def pretrain(config: Annotated[PretrainConfig, Parameter(name="*")]) -> None:
     outcome = run(config, names)
     if outcome.step < config.steps:
         print(f"Stopped after step {outcome.step} with a checkpoint; --resume continues from there")
-        sys.exit(TERMINATED if outcome.terminated else 0)
+        # The exit code that shells give a process ended by that signal.
+        sys.exit(128 + outcome.stopped_by if outcome.stopped_by else 0)
     if outcome.metrics:
         print(f"Written to {config.output}")
 

@@ -156,7 +156,7 @@ class PretrainConfig:
     """Most examples of each source for these measurements."""
 
     save_steps: int = 1000
-    """Steps between checkpoints; one is also written at the end and on SIGTERM."""
+    """Steps between checkpoints; one is also written at the end, on SIGTERM and on Ctrl-C."""
 
     keep_checkpoints: int = 2
     """How many of the last checkpoints are kept."""

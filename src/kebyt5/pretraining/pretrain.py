@@ -1,6 +1,5 @@
 """Runs pretraining, from shards to a folder with checkpoint, curves and card."""
 
-import signal
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -52,12 +51,12 @@ class Outcome:
         metrics: The content of `metrics.json`; empty if the run is not finished, and in all
             processes but the main one.
         step: Number of the last step.
-        terminated: Whether SIGTERM ended it.
+        stopped_by: Number of the signal that stopped it, SIGTERM or SIGINT; 0 if none did.
     """
 
     metrics: dict[str, Any]
     step: int
-    terminated: bool
+    stopped_by: int
 
 
 def pretrain(config: PretrainConfig, names: NameFinder | None = None) -> Outcome:
@@ -97,14 +96,14 @@ def pretrain(config: PretrainConfig, names: NameFinder | None = None) -> Outcome
     trainer.add_callback(show_progress(config, trainer, examples))
     if config.bf16 and state.is_main_process:
         warn_of_slow_bfloat16(trainer.args.device)
-    terminated = _train(config, trainer, checkpoint)
+    stopped_by = _train(config, trainer, checkpoint)
     step, metrics = trainer.state.global_step, {}
     if step >= config.steps:
         try:
             metrics = finish(config, trainer, examples, corpus.train)
         except (OSError, SafetensorError) as error:
             raise cannot_be_written(config.output, error) from error
-    return Outcome(metrics, step, terminated)
+    return Outcome(metrics, step, stopped_by)
 
 
 def _begin_output(config: PretrainConfig, corpus: Corpus, step: int) -> History:
@@ -125,16 +124,13 @@ def _validation(config: PretrainConfig, corpus: Corpus, batch_size: int) -> Vali
     )
 
 
-def _train(config: PretrainConfig, trainer: PretrainTrainer, checkpoint: Path | None) -> bool:
-    """Trains until the last step, the time limit or SIGTERM; returns whether it was SIGTERM."""
+def _train(config: PretrainConfig, trainer: PretrainTrainer, checkpoint: Path | None) -> int:
+    """Trains until the last step, the time limit or a signal; returns the signal's number or 0."""
     steer = Steer(config)
     trainer.add_callback(steer)
-    before = signal.signal(signal.SIGTERM, steer.terminate)
-    try:
+    with steer.handling_signals():
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    return steer.terminated
+    return steer.stopped_by
 
 
 def training_examples(

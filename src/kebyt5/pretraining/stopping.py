@@ -1,8 +1,10 @@
-"""Decides when a pretraining run validates, saves and stops; handles SIGTERM."""
+"""Decides when a pretraining run validates, saves and stops; handles SIGTERM and Ctrl-C."""
 
 import signal
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -11,32 +13,51 @@ from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from kebyt5.pretraining.config import PretrainConfig
 
+STOPPING = (signal.SIGTERM, signal.SIGINT)
+"""Signals on which a run stops with a checkpoint."""
+
 
 class Steer(TrainerCallback):
     """Decides after every step whether to validate, and whether to stop with a checkpoint.
 
-    A run stops early when it receives SIGTERM or its time is up.
+    A run stops early when it receives a signal or its time is up.
+
+    Attributes:
+        stopped_by: Number of the signal that stopped the run; 0 if none did.
     """
 
     def __init__(self, config: PretrainConfig) -> None:
         self.config = config
         minutes = config.minutes
         self.deadline = time.monotonic() + 60 * minutes if minutes else float("inf")
-        self.terminated = False
+        self.stopped_by = 0
 
-    def terminate(self, number: int, frame: FrameType | None) -> None:
-        """Handles SIGTERM."""
-        self.terminated = True
+    @contextmanager
+    def handling_signals(self) -> Iterator[None]:
+        """Lets SIGTERM and SIGINT (Ctrl-C) stop the run inside after the current step."""
+        before = {number: signal.signal(number, self._stop) for number in STOPPING}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT:
+            signal.signal(number, signal.default_int_handler)
+            text = "stopping after this step, with a checkpoint; Ctrl-C again stops at once"
+            print(text, file=sys.stderr)
+        self.stopped_by = number
 
     def on_step_end(
         self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Decides what follows a step; devices vote, as all have to stop after the same one."""
-        stops = self.terminated or time.monotonic() > self.deadline
+        stops = self.stopped_by > 0 or time.monotonic() > self.deadline
         if args.world_size > 1:
-            votes = torch.tensor([float(stops), float(self.terminated)], device=args.device)
-            torch.distributed.all_reduce(votes)
-            stops, self.terminated = (bool(vote) for vote in votes.tolist())
+            votes = torch.tensor([int(stops), self.stopped_by], device=args.device)
+            torch.distributed.all_reduce(votes, torch.distributed.ReduceOp.MAX)
+            stops, self.stopped_by = votes.tolist()
         if stops:
             control.should_training_stop = control.should_save = True
         is_last = state.global_step >= state.max_steps
@@ -51,15 +72,16 @@ class Steer(TrainerCallback):
 
 
 def begin_worker(begin: Callable[[int], None] | None, number: int) -> None:
-    """Makes a data-loader worker ignore SIGTERM; it ends with the run.
+    """Makes a data-loader worker ignore what stops a run, as it ends with the run.
 
-    Cluster schedulers send SIGTERM to the whole process group.
+    Cluster schedulers and terminals send signals to the whole process group.
 
     Args:
         begin: Another initialization function to call, if any.
         number: Number of the worker.
     """
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for stopping in STOPPING:
+        signal.signal(stopping, signal.SIG_IGN)
     if begin is not None:
         begin(number)
 

@@ -1,11 +1,12 @@
 """Makes the small model that kebyt5 ships from the folders of its pretraining runs.
 
-    runs=runs/gbst-kebyt5-tiny
-    python scripts/package_tiny.py $runs-{first,second,third,fourth} $runs
+    runs=scripts/pretrain/runs
+    python scripts/package_tiny.py $runs/{first,second,third,fourth,fifth} runs/gbst-kebyt5-tiny
 
 writes the weights of the last of the runs, each of which goes on from the one before, in bfloat16
-and a model card to `src/kebyt5/assets/tiny`. The same runs give the same bytes. They have to be on
-the corpus of `scripts/corpus/tiny.yaml`, whose sources are named here.
+and a model card to `src/kebyt5/assets/tiny`. Of the others only `config.yaml` and `metrics.json` are
+read, so these are kept in the repository. The same runs give the same bytes. They have to be on the
+corpus of `scripts/corpus/tiny.yaml`, whose sources are named here.
 """
 
 import argparse

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from kebyt5.bench.floor import decoder_products
 from kebyt5.bench.kernels import KERNELS, bench_kernels, shapes
 from kebyt5.bench.weights import gbst_config
+from kebyt5.models.products import decoder_products
 
 
 @pytest.mark.parametrize("rows", [1, 5, 70])

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from kebyt5.bench.engines import EngineFloat32, EngineInt8
-from kebyt5.bench.floor import decoder_products
 from kebyt5.bench.passes import Passes, bench_passes, bytes_read, encoder_ratio
 from kebyt5.bench.weights import Weights, gbst_config
 from kebyt5.bench.workload import random_batch
 from kebyt5.generation.decoder import PackedDecoder
+from kebyt5.models.products import decoder_products
 
 
 def test_bytes_are_those_of_the_floor_and_a_quarter_in_eight_bits():

@@ -15,13 +15,14 @@ from torch import nn
 
 from kebyt5.allocator import keep_memory
 from kebyt5.bench.engines import EngineAlternative, EngineFloat32, EngineInt8
-from kebyt5.bench.floor import FLOAT_BYTES, measure_bandwidth
+from kebyt5.bench.floor import measure_bandwidth
 from kebyt5.bench.measure import Ratio, interleave_parts, ratio, seconds_of
 from kebyt5.bench.weights import Weights
 from kebyt5.bench.workload import random_batch
 from kebyt5.generation.cache import SlotCache
 from kebyt5.generation.decoder import PackedDecoder
 from kebyt5.models.int8 import Int8Linear
+from kebyt5.models.products import FLOAT_BYTES
 from kebyt5.progress import progress_bars
 
 

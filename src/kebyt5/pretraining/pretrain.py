@@ -10,13 +10,13 @@ from transformers import set_seed
 
 from kebyt5.corpus.shards import Shards
 from kebyt5.models.configuration_gbswt5 import GBSWT5Config
+from kebyt5.models.products import flops, training_products
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 from kebyt5.output import make_output_folder, whole_folder, write_json, write_text
 from kebyt5.pretraining.card import model_card
 from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.corpus import Corpus, open_corpus
 from kebyt5.pretraining.examples import Examples, Share
-from kebyt5.pretraining.flops import training_flops
 from kebyt5.pretraining.history import History, read_history
 from kebyt5.pretraining.plots import plot_history
 from kebyt5.pretraining.progress import ShowProgress
@@ -162,12 +162,12 @@ def show_progress(
     """Makes the progress bar of a run, with bytes and operations per step."""
     mean = examples.mean_bytes(config.steps * config.batch_size)
     lengths = examples.corruption.lengths(round(mean))
-    flops = training_flops(trainer.model, *lengths) * config.batch_size
+    products = training_products(trainer.model.config, config.batch_size, *lengths)
     dtype = torch.bfloat16 if config.bf16 else torch.float32
     peak = 1e12 * (config.peak_tflops or 0) or measured_peak(trainer.args.device, dtype)
     return ShowProgress(
         mean * config.batch_size,
-        flops,
+        flops(products, backward=True),
         peak * trainer.args.world_size,
     )
 

@@ -18,7 +18,7 @@ class ShowProgress(TrainerCallback):
 
     Args:
         bytes_per_step: Bytes of text that a step reads.
-        flops_per_step: Operations that a step takes, see `training_flops`.
+        flops_per_step: Operations in the matrix products of a step.
         peak: Operations per second of all devices together.
     """
 

@@ -15,6 +15,9 @@ from kebyt5.errors import InputError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_INCOMPLETE = ".incomplete-"
+"""How the names of temporary folders begin."""
+
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Writes a text file atomically: under a temporary name that is then renamed.
@@ -50,7 +53,8 @@ def make_output_folder(path: str | os.PathLike[str], may_continue: bool = False)
         raise InputError(f"{path}: cannot be used as an output folder: {error.strerror}") from error
     if not may_continue and any(path.iterdir()):
         holds = "is not empty; name another one or empty it"
-        if any(path.glob("checkpoint-*")) and not (path / "metrics.json").exists():
+        is_run = any([*path.glob("checkpoint-*"), *path.glob("*/checkpoint-*")])
+        if is_run and not (path / "metrics.json").exists():
             holds = "holds a training run that was stopped; --resume continues it"
         raise InputError(f"{path}: the output folder {holds}")
     return path
@@ -123,7 +127,9 @@ def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     their owner only, and not, for example, by the user of a container that serves them.
     """
     path = Path(path)
-    with tempfile.TemporaryDirectory(dir=path, prefix=".incomplete-") as temporary:
+    for left in path.glob(f"{_INCOMPLETE}*"):  # by a killed process
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=path, prefix=_INCOMPLETE) as temporary:
         yield Path(temporary)
         _set_default_permissions(Path(temporary))
         items = Path(temporary).iterdir()

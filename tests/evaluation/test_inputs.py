@@ -50,6 +50,13 @@ def test_tasks_with_several_fields_take_objects():
             read_inputs(Pair(), [text])
 
 
+def test_a_dialogue_is_an_object_as_it_has_several_lines():
+    (example,) = read_inputs(get_task("wos"), ['{"dialogue": "사용자: 하나\\n시스템: 둘"}'])
+    assert example.inputs == {"dialogue": "사용자: 하나\n시스템: 둘"}
+    with pytest.raises(InputError, match="expected a JSON object with the fields dialogue"):
+        read_inputs(get_task("wos"), ["사용자: 하나"])
+
+
 def test_a_jsonl_file_has_objects_for_any_task(tmp_path):
     path = tmp_path / "dialogues.jsonl"
     path.write_text('{"dialogue": "사용자: 하나\\n시스템: 둘"}\n')

@@ -95,12 +95,27 @@ def test_predictions_may_be_for_the_first_examples_only(ner, tmp_path, name):
         assert read_predictions(task, path, examples, limit=2) == texts[:2]
 
 
+def test_lines_are_divided_as_the_limited_number_of_texts_has_it(tmp_path):
+    mrc, path = get_task("mrc"), tmp_path / "mrc.txt"
+    examples = [mrc.example(question="어디?", context="서울")] * 4
+    texts = ["출력: 답0\n정답임", "출력: 답1\n정답임"]
+    path.write_text("\n".join(texts))
+    assert read_predictions(mrc, path, examples, limit=2) == texts
+    dp = get_task("dp")
+    examples = [dp.example(sentence="서울", words="서울\t서울\tNNP")] * 4
+    path.write_text("lemmas: 서울\ndeprel: (1/1, 0, NP)\n" * 2)
+    assert read_predictions(dp, path, examples, limit=2) == ["deprel: (1/1, 0, NP)"] * 2
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("a.txt", "one\n", "1 predictions for 6 examples"),
         ("a.jsonl", '{"text": "a"}\n', "1 predictions for 6 examples"),
-        ("a.jsonl", "{}\n" * 6, r":1: expected a JSON object with the field 'text'"),
+        ("a.jsonl", "{}\n" * 6, r":1: no 'text' here"),
+        ("a.jsonl", '{"text": "\\ud800"}\n' * 6, r":1: 'text' contains half of a surrogate pair"),
+        ("a.json", '["\\ud800"]', r":1: 'text' contains half of a surrogate pair"),
+        ("a.json", '[{"text": "a"},\n{"text": 3}]', r":2: 'text' is 3; expected text"),
         ("a.jsonl", '{"text": "a", "id": "other"}\n' * 6, r":1: a prediction for 'other'"),
     ],
 )

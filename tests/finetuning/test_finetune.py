@@ -20,6 +20,7 @@ from transformers import TrainerState
 import kebyt5
 from kebyt5.cli import main
 from kebyt5.errors import InputError
+from kebyt5.evaluation.predict import predict
 from kebyt5.finetuning import finetune as finetune_module
 from kebyt5.finetuning import repeat
 from kebyt5.finetuning import trainer as trainer_module
@@ -217,6 +218,39 @@ def test_seeds_and_folds_give_mean_and_deviation(config, label_file):
         if (config.output / name / "model.safetensors").stat().st_ino != weights[name]
     }
     assert changed == {names[2]}
+
+
+def test_one_fold_with_several_seeds_is_a_run_for_each_seed(config, label_file):
+    config = replace(config, task=["ynat"], train=[label_file], dev=[], epochs=1.0)
+    metrics = finetune_repeatedly(replace(config, seeds=2, folds=3, fold=1))
+    assert metrics["summary"]["runs"] == ["seed-0-fold-1", "seed-1-fold-1"]
+
+
+def test_scores_are_those_of_the_saved_model_in_full_precision(config, label_file):
+    config = replace(config, task=["ynat"], train=[label_file], dev=[label_file], bf16=True)
+    finetune(config)
+    lines = (config.output / "predictions.jsonl").read_text().splitlines()
+    reported = [json.loads(line)["log_likelihoods"] for line in lines]
+    task = get_task("ynat")
+    found = predict(kebyt5.load(config.output), task, task.read(label_file))
+    for row, values in zip(reported, found.log_likelihoods, strict=True):
+        assert list(row.values()) == pytest.approx(values, abs=1e-3)
+
+
+def test_what_cannot_be_predicted_is_refused_before_training(config, tmp_path):
+    answers = [{"text": "하늘이", "answer_start": 0}]
+    paragraphs = [
+        {"context": "하늘이가 서울에 산다.", "qas": [
+            {"guid": "0", "question": "누가" * n, "is_impossible": False, "answers": answers},
+        ]}
+        for n in (1, 99)
+    ]  # fmt: skip
+    path = tmp_path / "mrc.json"
+    path.write_text(json.dumps({"data": [{"title": "", "paragraphs": paragraphs}]}))
+    config = replace(config, task=["mrc"], train=[path], dev=[path], limit=1, eval_examples=1)
+    with pytest.raises(InputError, match=r"mrc\.json:.*raise the limit"):
+        finetune(replace(config, max_input_bytes=256))
+    assert not config.output.exists()
 
 
 @pytest.mark.parametrize("options", [{}, {"seeds": 2}], ids=str)

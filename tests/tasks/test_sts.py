@@ -72,6 +72,7 @@ def test_every_real_target_reads_back_as_its_gold(klue_data: Path, pattern: str)
         ("3.7점", 3.7, "repaired"),
         (" 3.75", 3.75, "repaired"),
         ("4", 4.0, "repaired"),
+        (".5", 0.5, "repaired"),
         ("-1", 1.0, "repaired"),
         ("12.5", 5.0, "repaired"),
         ("9" * 5000, 5.0, "repaired"),

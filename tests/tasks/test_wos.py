@@ -53,6 +53,9 @@ def test_texts_are_as_designed() -> None:
         ("강남 한식당", [], "not a pair: '강남 한식당'"),
         ("", [], "empty"),
         ("\n", [], "empty"),
+        # Blanks around a pair belong to nothing.
+        ("식당-지역=강남\n", ["식당-지역=강남"], None),
+        ("식당-지역=강남 ▁ 식당-종류=한식", ["식당-종류=한식", "식당-지역=강남"], None),
     ],
 )
 def test_a_text_is_read_as_a_state(text: str, pairs: list[str], reason: str | None) -> None:
@@ -71,7 +74,8 @@ VALUES = st.text("가나=-:<>/ \n")
 
 @given(st.dictionaries(st.tuples(NAMES, NAMES), VALUES))
 def test_a_target_reads_back_as_its_gold(state: dict[tuple[str, str], str]) -> None:
-    example = turn("", *(f"{domain}-{slot}={value}" for (domain, slot), value in state.items()))
+    pairs = (f"{domain}-{slot}={value}".strip() for (domain, slot), value in state.items())
+    example = turn("", *pairs)
     assert wos.parse(wos.target_text(example), example) == (example.gold, None)
 
 

@@ -1,5 +1,6 @@
 """The `kebyt5` command line. Each command is one file that parses options, calls and prints."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -88,6 +89,9 @@ def main() -> None:
         message = Text.assemble(("error: ", "red"), " ".join(str(error).split()))
         Console(stderr=True).print(message, soft_wrap=True)
         sys.exit(2)
+    except BrokenPipeError:  # such as of `| head`; what is left to print has nowhere to go
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)

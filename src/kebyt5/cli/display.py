@@ -6,6 +6,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from kebyt5.evaluation.evaluate import show_score
+
 
 def print_scores(metrics: Mapping[str, Any], title: str) -> None:
     """Prints scores in percent, with those of the baseline and those under noise, if any."""
@@ -19,7 +21,7 @@ def print_scores(metrics: Mapping[str, Any], title: str) -> None:
     for name, _ in columns:
         table.add_column(name, justify="right")
     for name in metrics["scores"]:
-        cells = [f"{scores[name]:.2f}" if name in scores else "" for _, scores in columns]
+        cells = [show_score(name, scores[name]) if name in scores else "" for _, scores in columns]
         table.add_row(name, *cells)
     console = Console()
     console.print(table)

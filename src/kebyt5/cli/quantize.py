@@ -45,6 +45,7 @@ def quantize(
     from kebyt5.provenance import provenance
     from kebyt5.quantization.check import quantize_checked
     from kebyt5.quantization.quantize import quantize as round_weights
+    from kebyt5.quantization.quantize import require_int8_products
     from kebyt5.tasks import get_task
 
     if not max_drop >= 0:  # also false for NaN
@@ -53,6 +54,7 @@ def quantize(
         raise InputError(
             "--limit and the options of predictions only affect the check; give --check"
         )
+    require_int8_products()
     task = get_task(check[0]) if check else None
     examples = list(task.read(check[1]))[:limit] if task and check else []
     model = load_float(checkpoint)

@@ -12,8 +12,8 @@ from kebyt5.tasks import Example, Task
 def read_inputs(task: Task, source: Path | Iterable[str]) -> list[Example]:
     """Makes an example of each text, or of each line of a file; blank ones are skipped.
 
-    If the task has a single input field, a text is plain text; otherwise, and in a `.jsonl` file,
-    it is a JSON object with the fields.
+    A text is plain text if the task takes that; otherwise, and in a `.jsonl` file, it is a JSON
+    object with the fields.
 
     Args:
         task: The task that the inputs are for.
@@ -34,9 +34,9 @@ def read_inputs(task: Task, source: Path | Iterable[str]) -> list[Example]:
             line = data.count(b"\n", 0, error.start) + 1
             raise InputError(f"{name}:{line}: not UTF-8; convert the file first") from error
         texts = enumerate((line.rstrip("\r") for line in text.split("\n")), 1)
-        plain = len(task.input_fields) == 1 and source.suffix.lower() != ".jsonl"
+        plain = task.takes_plain_text and source.suffix.lower() != ".jsonl"
     else:
-        name, texts, plain = "input", enumerate(source, 1), len(task.input_fields) == 1
+        name, texts, plain = "input", enumerate(source, 1), task.takes_plain_text
     numbered = list(texts)
     while numbered and not numbered[-1][1].strip():
         numbered.pop()  # the newline at the end of the last line makes an empty one

@@ -5,12 +5,20 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 from kebyt5.errors import InputError
 from kebyt5.evaluation.predict import Predictions
 from kebyt5.output import write_text
 from kebyt5.tasks import Example, Task
-from kebyt5.tasks.files import read_json, read_lines
+from kebyt5.tasks.files import (
+    Record,
+    json_records,
+    jsonl_records,
+    read_json,
+    read_lines,
+    read_text,
+)
 
 
 def read_predictions(
@@ -30,11 +38,12 @@ def read_predictions(
         InputError: The file does not have one prediction for each example, or an `id` differs.
     """
     is_json = path.suffix.lower() in (".json", ".jsonl")
-    for expected in (examples, examples[:limit]):
+    # First the smaller number: two lines a text may as well be twice as many texts of a line.
+    for expected in (examples[:limit], examples):
         found = _read_objects(path) if is_json else _read_texts(task, path, len(expected))
         if len(found) == len(expected):
-            _check_ids(path, found, expected)
-            return [text for _, _, text in found[:limit]]
+            _check_ids(found, expected)
+            return [prediction.text for prediction in found[:limit]]
     fewer = "" if limit is None else f", of which --limit takes {limit}"
     raise InputError(
         f"{path}: {len(found)} predictions for {len(examples)} examples{fewer}; give one for each,"
@@ -42,48 +51,42 @@ def read_predictions(
     )
 
 
-def _read_texts(task: Task, path: Path, count: int) -> list[tuple[int, str | None, str]]:
-    """Reads number, id (None) and text of every prediction in a plain text file."""
+class _Prediction(NamedTuple):
+    text: str
+    id: str | None = None
+    place: str = ""
+
+
+def _read_texts(task: Task, path: Path, count: int) -> list[_Prediction]:
+    """Reads every prediction in a plain text file."""
     lines = [line for _, line in read_lines(path)]
     if lines and not lines[-1]:
         lines.pop()  # the newline at the end of the last line makes an empty one
-    return [(number, None, text) for number, text in enumerate(task.split_texts(lines, count), 1)]
+    return [_Prediction(text) for text in task.split_texts(lines, count)]
 
 
-def _read_objects(path: Path) -> list[tuple[int, str | None, str]]:
-    """Reads line, id and text of every object: one per line, or a list of objects or texts."""
-    numbered = [(number, line) for number, line in read_lines(path) if line.strip()]
-    if numbered and numbered[0][1].lstrip().startswith("["):
+def _read_objects(path: Path) -> list[_Prediction]:
+    """Reads every prediction in a JSON file: an object per line, or a list of objects or texts."""
+    if read_text(path).lstrip().startswith("["):
         content = read_json(path)
-        objects = [(1, {"text": item} if isinstance(item, str) else item) for item in content]
+        if content and all(isinstance(item, str) for item in content):
+            content = [{"text": text} for text in content]
+            records = [Record(item, f"{path}:{n}", n) for n, item in enumerate(content, 1)]
+        else:
+            records = list(json_records(path))
     else:
-        objects = []
-        for number, line in numbered:
-            try:
-                objects.append((number, json.loads(line)))
-            except ValueError as error:
-                raise InputError(
-                    f"{path}:{number}: not JSON ({error}); expected one object per line"
-                ) from error
-    found = []
-    for number, item in objects:
-        text = item.get("text") if isinstance(item, dict) else None
-        if not isinstance(text, str):
-            raise InputError(f"{path}:{number}: expected a JSON object with the field 'text'")
-        name = item.get("id")
-        found.append((number, None if name is None else str(name), text))
-    return found
+        records = list(jsonl_records(path))
+    return [_Prediction(record.text("text"), record.name, record.place) for record in records]
 
 
-def _check_ids(
-    path: Path, records: Sequence[tuple[int, str | None, str]], examples: Sequence[Example]
-) -> None:
+def _check_ids(predictions: Sequence[_Prediction], examples: Sequence[Example]) -> None:
     """Refuses predictions whose ids are not those of the examples."""
-    for (number, name, _), example in zip(records, examples, strict=True):
-        if name is not None and name != example.id:
+    for prediction, example in zip(predictions, examples, strict=True):
+        if prediction.id is not None and prediction.id != example.id:
             raise InputError(
-                f"{path}:{number}: a prediction for {name!r}, but the data has {example.id!r}"
-                f" here ({example.place}); put the predictions in the order of the data"
+                f"{prediction.place}: a prediction for {prediction.id!r}, but the data has"
+                f" {example.id!r} here ({example.place}); put the predictions in the order of the"
+                " data"
             )
 
 

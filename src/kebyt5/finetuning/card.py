@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kebyt5.evaluation.evaluate import show_score
 from kebyt5.tasks import Task
 
 _TEMPLATE = """\
@@ -90,7 +91,7 @@ def model_card(
 
 def _text_option(task: Task) -> str:
     """A placeholder for an input on the command line."""
-    if len(task.input_fields) == 1:
+    if task.takes_plain_text:
         return '"…"'
     return shlex.quote(json.dumps(dict.fromkeys(task.input_fields, "…"), ensure_ascii=False))
 
@@ -99,8 +100,8 @@ def _score_table(task: Task, metrics: Mapping[str, Any]) -> str:
     baseline = metrics["baseline"]
     rows = []
     for name, value in metrics["scores"].items():
-        beside = f" {baseline[name]:.2f} |" if baseline and name in baseline else " |"
-        rows.append(f"| {name} | {value:.2f} |" + (beside if baseline else ""))
+        beside = f" {show_score(name, baseline[name])} |" if baseline and name in baseline else " |"
+        rows.append(f"| {name} | {show_score(name, value)} |" + (beside if baseline else ""))
     return _SCORES.format(
         title=task.title,
         dev=metrics["data"] or "a part of the training data held out",

@@ -65,10 +65,9 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
         CheckpointError: The checkpoint cannot be loaded.
     """
     data = read_data(config)
-    if config.strict:
-        for task, _, dev in data:
-            for example in dev:
-                fit_inputs(task, example, config.max_input_bytes, config.stride, True)
+    for task, _, dev in data:
+        for example in dev:  # what cannot be predicted in the end is refused now
+            fit_inputs(task, example, config.max_input_bytes, config.stride, config.strict)
     divide_batch(config.batch_size, config.device_batch_size, device_count())
     require_unchanged(config)
     dataset = _training_data(config, data)
@@ -192,12 +191,14 @@ def finish(
     The result of a single task goes to the output folder, those of several to a subfolder each.
     """
     history = trainer.state.log_history
+    # Not in bfloat16, as Accelerate has it in training: the scores are those of what is saved.
+    model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     with whole_folder(config.output) as folder:
         results = []
         files: list[str | None] = [str(path) for path in config.dev] or [None] * len(data)
         for (task, train, dev), file in zip(data, files, strict=True):
             title = f"Predicting validation data ({task.name})"
-            predictions = predict(trainer.model, task, dev, predict_options(config), title)
+            predictions = predict(model, task, dev, predict_options(config), title)
             metrics = describe(task, predictions, train) | {"data": file, "training": training}
             results.append((task, metrics))
             place = folder / task.name if len(data) > 1 else folder
@@ -212,7 +213,7 @@ def finish(
                 "made": provenance(),
             }
             write_json(folder / "metrics.json", metrics)
-        trainer.model.save_pretrained(folder)
+        model.save_pretrained(folder)
         ByteTokenizer().save_pretrained(folder)
         write_json(folder / "history.json", history)
         main_scores = {task.name: task.main_score for task, _ in results}

@@ -82,8 +82,11 @@ def summarize(
 
 def _runs(config: FinetuneConfig) -> Iterator[tuple[str, FinetuneConfig]]:
     """Yields name and settings of each run; folds are the same for all seeds."""
+    folds: Sequence[int | None] = range(config.folds) if config.folds else [None]
+    if config.fold is not None:
+        folds = [config.fold]
     for seed in range(config.seed, config.seed + config.seeds):
-        for fold in range(config.folds) if config.folds else [None]:
+        for fold in folds:
             parts = []
             if config.seeds > 1:
                 parts.append(f"seed-{seed}")

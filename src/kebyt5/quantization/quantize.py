@@ -3,6 +3,7 @@
 import torch
 from transformers import PreTrainedModel
 
+from kebyt5.errors import InputError
 from kebyt5.models.int8 import Int8Linear, replace_linears
 
 
@@ -20,14 +21,26 @@ def quantize(model: PreTrainedModel) -> PreTrainedModel:
         The model, which can no longer be trained.
 
     Raises:
-        ValueError: The model is not on a CPU, or this torch has no oneDNN.
+        ValueError: The model is not on a CPU.
+        InputError: This torch has no oneDNN.
     """
-    if model.device.type != "cpu" or not torch.backends.mkldnn.is_available():
-        raise ValueError("int8 weights need a CPU and a torch with oneDNN")
+    if model.device.type != "cpu":
+        raise ValueError("int8 weights need a CPU; move the model to it")
+    require_int8_products()
     for stack in (model.encoder, model.decoder):
         replace_linears(stack, Int8Linear.of)
     model.config.int8 = True
     return model.eval()
 
 
-__all__ = ["quantize"]
+def require_int8_products() -> None:
+    """Refuses a torch that cannot multiply by int8 weights.
+
+    Raises:
+        InputError: It has no oneDNN.
+    """
+    if not torch.backends.mkldnn.is_available():
+        raise InputError("int8 weights need a torch with oneDNN, and this one has none")
+
+
+__all__ = ["quantize", "require_int8_products"]

@@ -8,6 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from kebyt5.evaluation.evaluate import show_score
 from kebyt5.evaluation.plots import learning_curves
 from kebyt5.output import write_text
 from kebyt5.progress import track
@@ -15,7 +16,7 @@ from kebyt5.reporting import markdown, plots
 from kebyt5.reporting.confusion import Confusion, confusion
 from kebyt5.reporting.mistakes import SAME, Mistakes, Piece, worst_mistakes
 from kebyt5.reporting.results import Result, Runs, TrainingLog, differences
-from kebyt5.reporting.tables import score_tables, show_score
+from kebyt5.reporting.tables import score_tables
 from kebyt5.tasks.metrics.classification import LabelScore
 
 _MAX_INPUT, _MAX_SAME = 600, 160

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from kebyt5.evaluation.evaluate import show_score
 from kebyt5.reporting.published import Source, published_scores
 from kebyt5.reporting.results import Result, Runs, Summary
 from kebyt5.tasks import TASKS, Task
@@ -77,11 +78,6 @@ def _cells(values: Mapping[str, float], scores: Sequence[str]) -> list[str]:
     return [show_score(score, values[score]) if score in values else "" for score in scores]
 
 
-def show_score(name: str, value: float) -> str:
-    """Formats a score: percent with two decimals; `unparsed`, a number of answers, with none."""
-    return f"{value:.0f}" if name == "unparsed" else f"{value:.2f}"
-
-
 def _notes(results: Sequence[Result], sources: Sequence[Source]) -> list[str]:
     """Notes which rows of a table are comparable, and which are not."""
     notes = []
@@ -104,4 +100,4 @@ def _notes(results: Sequence[Result], sources: Sequence[Source]) -> list[str]:
     return notes
 
 
-__all__ = ["Row", "ScoreTable", "score_tables", "show_score"]
+__all__ = ["Row", "ScoreTable", "score_tables"]

@@ -90,8 +90,8 @@ def read_records(path: str | Path) -> list[Record]:
         InputError: The file cannot be read, is malformed, or contains no record.
     """
     readers = {
-        ".json": _json_records,
-        ".jsonl": _jsonl_records,
+        ".json": json_records,
+        ".jsonl": jsonl_records,
         ".parquet": _parquet_records,
     }
     records = list(readers.get(Path(path).suffix.lower(), _table_records)(path))
@@ -169,7 +169,12 @@ def _parse_json(text: str, path: str | Path) -> Any:
         raise InputError(f"{path}:1: nested too deeply; expected a list of objects") from error
 
 
-def _json_records(path: str | Path) -> Iterator[Record]:
+def json_records(path: str | Path) -> Iterator[Record]:
+    """Yields the objects of a JSON file, which has to be a list of them.
+
+    Raises:
+        InputError: The file cannot be read, or is something else; names the line.
+    """
     text = read_text(path)
     records = _parse_json(text, path)
     if not isinstance(records, list):
@@ -190,7 +195,12 @@ def _json_records(path: str | Path) -> Iterator[Record]:
         _, position = decoder.raw_decode(text, position)
 
 
-def _jsonl_records(path: str | Path) -> Iterator[Record]:
+def jsonl_records(path: str | Path) -> Iterator[Record]:
+    """Yields the objects of a file with one per line; blank lines are skipped.
+
+    Raises:
+        InputError: The file cannot be read, or a line is something else; names the line.
+    """
     lines = [(number, line) for number, line in read_lines(path) if line.strip()]
     for row, (number, line) in enumerate(lines, 1):
         place = f"{path}:{number}"

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
+from unicodedata import normalize
 
 from rapidfuzz import fuzz, process
 
@@ -68,6 +69,7 @@ class LabelTask(Task):
     def _label(self, value: Any) -> str | None:
         """Resolves a label given by its text, by another name or by its number; None if unknown."""
         if isinstance(value, str):
+            value = normalize("NFC", value)
             label = self.names.get(value, value)
             if label in self.labels:
                 return label
@@ -83,11 +85,20 @@ class LabelTask(Task):
         return self.gold(example)
 
     def parse(self, text: str, example: Example) -> Parsed:
-        """Reads the label that the text means, or else the most similar one (first of equals)."""
+        """Reads the label that the text means, or else the most similar one (first of equals).
+
+        A text that resembles none is read as "", which is no label.
+        """
+        if text in self.labels:
+            return Parsed(text)
+        if not text.strip():
+            return Parsed("", "empty")
         if label := self._label(text):
-            return Parsed(label)
-        nearest = process.extractOne(text, self.labels, scorer=fuzz.ratio)
-        return Parsed(nearest[0], "repaired" if text.strip() else "empty")
+            return Parsed(label, "repaired")
+        nearest, similarity, _ = process.extractOne(
+            normalize("NFC", text), self.labels, scorer=fuzz.ratio
+        )
+        return Parsed(nearest, "repaired") if similarity else Parsed("", "resembles no label")
 
     def score_values(self, examples: Sequence[Example], values: Sequence[Any]) -> dict[str, float]:
         """Computes the scores of `metrics`."""
@@ -110,7 +121,7 @@ class LabelTask(Task):
         return max(len(label.encode()) for label in self.labels) + 8
 
     def answer(self, parsed: Parsed, example: Example) -> Any:
-        """Returns the label."""
+        """Returns the label; "" for a text that resembles none."""
         return parsed.value
 
     def baseline(self, train: Sequence[Example], examples: Sequence[Example]) -> list[str]:

@@ -15,7 +15,7 @@ from rapidfuzz.distance import LCSseq
 
 from kebyt5.errors import InputError
 from kebyt5.models.offsets import truncate
-from kebyt5.tasks.files import read_parquet, read_text
+from kebyt5.tasks.files import read_lines, read_parquet
 from kebyt5.tasks.fitting import size
 from kebyt5.tasks.forms import Marked
 from kebyt5.tasks.metrics.classification import LabelScore
@@ -79,10 +79,9 @@ class NER(Task):
         """
         if Path(path).suffix.lower() == ".parquet":
             return _read_parquet(path)
-        # Not `splitlines`, which also splits at U+2028 and the like; these may be in a row.
-        lines = [line.removesuffix("\r") for line in read_text(path).split("\n")]
+        lines = read_lines(path)
         examples = []
-        for blank, block in groupby(enumerate(lines, 1), key=lambda line: not line[1].strip()):
+        for blank, block in groupby(lines, key=lambda line: not line[1].strip()):
             if not blank and (example := _read_block(path, list(block), len(lines))):
                 examples.append(example)
         if not examples:

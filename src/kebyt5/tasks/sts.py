@@ -11,7 +11,7 @@ from kebyt5.tasks.fitting import shortened
 from kebyt5.tasks.metrics.sts import paraphrase_f1, pearson
 from kebyt5.tasks.task import Example, Parsed, Task
 
-_NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+_NUMBER = re.compile(r"\d*\.?\d+", re.ASCII)
 _MAX = 5.0
 
 

@@ -63,6 +63,11 @@ class Task(ABC):
     labels: ClassVar[tuple[str, ...]] = ()
     """All texts that may be an answer; empty if answers are free text."""
 
+    @property
+    def takes_plain_text(self) -> bool:
+        """Whether a new input is a line of plain text; else it is a JSON object with the fields."""
+        return len(self.input_fields) == 1
+
     @abstractmethod
     def read(self, path: str | Path) -> Iterable[Example]:
         """Yields the examples of a data file.

@@ -33,6 +33,11 @@ class WOS(Task):
     main_score: ClassVar[str] = "jga"
     max_input_bytes: ClassVar[int] = 4096
 
+    @property
+    def takes_plain_text(self) -> bool:
+        """Returns False: a dialogue has several lines."""
+        return False
+
     def read(self, path: str | Path) -> list[Example]:
         """Reads a WoS v1.1 JSON or Parquet file; each user turn of a dialogue is one example."""
         examples = [example for record in read_records(path) for example in _turns(record)]
@@ -52,7 +57,7 @@ class WOS(Task):
         """Reads the pairs of a state and ignores everything else."""
         if text.strip() == _NOTHING:
             return Parsed(frozenset())
-        pieces = text.split(_BETWEEN)
+        pieces = [piece.strip() for piece in text.split(_BETWEEN)]
         pairs = frozenset(piece for piece in pieces if "=" in piece)
         wrong = [piece for piece in pieces if "=" not in piece]
         reason = f"not a pair: {wrong[0][:20]!r}" if wrong else None
@@ -151,7 +156,7 @@ def _state(turn: Record) -> frozenset[str]:
             raise InputError(f"{turn.place}: state {pair!r} {problem}")
         if len(parts) != 3 or not all(parts[:2]):
             raise InputError(f"{turn.place}: state {pair!r}; expected 'domain-slot-value'")
-        state.add("{}-{}={}".format(*parts))
+        state.add("{}-{}={}".format(*parts).strip())
     return frozenset(state)
 
 

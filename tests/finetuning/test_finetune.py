@@ -221,8 +221,8 @@ def test_seeds_and_folds_give_mean_and_deviation(config, label_file):
 
 
 def test_one_fold_with_several_seeds_is_a_run_for_each_seed(config, label_file):
-    config = replace(config, task=["ynat"], train=[label_file], dev=[], epochs=1.0)
-    metrics = finetune_repeatedly(replace(config, seeds=2, folds=3, fold=1))
+    config.task, config.train, config.dev = ["ynat"], [label_file], []
+    metrics = finetune_repeatedly(replace(config, seeds=2, folds=3, fold=1, epochs=1.0))
     assert metrics["summary"]["runs"] == ["seed-0-fold-1", "seed-1-fold-1"]
 
 

@@ -89,8 +89,8 @@ class LabelTask(Task):
 
         A text that resembles none is read as "", which is no label.
         """
-        if text in self.labels:
-            return Parsed(text)
+        if text in self.labels or text in self.names:
+            return Parsed(self.names.get(text, text))
         if not text.strip():
             return Parsed("", "empty")
         if label := self._label(text):

@@ -1,10 +1,12 @@
 """Outputs are complete or absent."""
 
+import errno
 from pathlib import Path
 
 import pytest
 import torch
 from matplotlib.figure import Figure
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from kebyt5.errors import InputError
@@ -91,6 +93,18 @@ def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
     with whole_folder(tmp_path) as folder:
         (folder / "new").touch()
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), SafetensorError("full")])
+def test_a_full_disk_is_told_with_the_folder(tmp_path, error):
+    def fail():
+        with whole_folder(tmp_path) as folder:
+            (folder / "new").touch()
+            raise error
+
+    with pytest.raises(InputError, match=f"{tmp_path}: cannot be written: .*; make room"):
+        fail()
+    assert not list(tmp_path.iterdir())
 
 
 def test_output_folders_are_made_or_refused(tmp_path):

@@ -51,7 +51,7 @@ def make_output_folder(path: str | os.PathLike[str], may_continue: bool = False)
             pass
     except OSError as error:
         raise InputError(f"{path}: cannot be used as an output folder: {error.strerror}") from error
-    if not may_continue and any(path.iterdir()):
+    if not may_continue and any(not p.name.startswith(_INCOMPLETE) for p in path.iterdir()):
         holds = "is not empty; name another one or empty it"
         is_run = any([*path.glob("checkpoint-*"), *path.glob("*/checkpoint-*")])
         if is_run and not (path / "metrics.json").exists():
@@ -125,12 +125,21 @@ def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     `metrics.json` moves last, so where it exists, everything else does too. All files get the
     permissions that the user's umask gives new files: safetensors would make weights readable by
     their owner only, and not, for example, by the user of a container that serves them.
+
+    Raises:
+        InputError: What the block writes cannot be written, for example since the disk is full.
     """
+    from safetensors import SafetensorError
+
     path = Path(path)
     for left in path.glob(f"{_INCOMPLETE}*"):  # by a killed process
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=path, prefix=_INCOMPLETE) as temporary:
-        yield Path(temporary)
+        try:
+            yield Path(temporary)
+        except (OSError, SafetensorError) as error:
+            cause = getattr(error, "strerror", None) or error
+            raise InputError(f"{path}: cannot be written: {cause}; make room") from error
         _set_default_permissions(Path(temporary))
         items = Path(temporary).iterdir()
         for item in sorted(items, key=lambda item: (item.name == "metrics.json", item.name)):

@@ -20,7 +20,7 @@ from kebyt5.corpus.build import build_corpus, source_files
 from kebyt5.corpus.config import load_config
 from kebyt5.corpus.report import CorpusReport
 from kebyt5.corpus.shards import Shards
-from kebyt5.corpus.steps import split_of
+from kebyt5.corpus.steps import StoredDocuments, split_of
 from kebyt5.corpus.tally import Rejects
 from kebyt5.errors import InputError
 
@@ -268,6 +268,24 @@ def test_what_a_full_disk_stopped_writes_no_more(tmp_path, monkeypatch):
 
     with pytest.raises(InputError, match="no room"):
         drop()
+
+
+def test_documents_that_are_lost_on_the_way_are_missed(build, sources, monkeypatch):
+    def lose(self, filepath):
+        yield from list(read_file(self, filepath))[1:]
+
+    read_file = StoredDocuments.read_file
+    monkeypatch.setattr(StoredDocuments, "read_file", lose)
+    with pytest.raises(InputError, match=r"documents were read, but .* kept and .* dropped; a"):
+        build(sources=sources, dedup={"exact": False, "minhash": False}, executor={"workers": 1})
+
+
+def test_a_file_between_stages_that_is_damaged_is_named(tmp_path):
+    (tmp_path / "00000.jsonl").write_text('{"text": "가", "id": "0"}\n{"text": "나", "i')
+    documents = StoredDocuments(tmp_path).run(rank=0)
+    assert next(documents).text == "가"
+    with pytest.raises(InputError, match=r"00000\.jsonl:2: damaged: "):
+        next(documents)
 
 
 def test_an_altered_shard_is_refused(build, tmp_path):

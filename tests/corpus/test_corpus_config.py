@@ -47,6 +47,16 @@ def test_a_dumped_recipe_is_the_same_recipe(tmp_path, monkeypatch):
     assert load(tmp_path, yaml.safe_dump(dump_config(config))) == config
 
 
+def test_what_is_given_beside_a_recipe_is_checked_like_the_recipe(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("sources: [{name: a, paths: a.txt}]\n")
+    config = load_config(path, tmp_path / "out", workers=2, kind=None)
+    assert (config.output, config.executor.workers) == (tmp_path / "out", 2)
+    assert config.executor.kind == "local"
+    with pytest.raises(InputError, match=r"slurm without executor\.partition"):
+        load_config(path, tmp_path / "out", kind="slurm")
+
+
 SOURCE = "output: a\nsources: [{name: a, paths: a.txt}]\n"
 
 

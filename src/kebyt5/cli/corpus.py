@@ -49,10 +49,7 @@ def build(
     from kebyt5.corpus.report import CorpusReport
     from kebyt5.corpus.shards import CORPUS_MANIFEST
 
-    config = load_config(recipe)
-    config.output = output or config.output
-    config.executor.kind = executor or config.executor.kind
-    config.executor.workers = workers or config.executor.workers
+    config = load_config(recipe, output, kind=executor, workers=workers)
     if build_corpus(config):
         _show(CorpusReport.of_manifest(config.output))
         print(f"Written to {config.output}, see {config.output / 'report' / 'report.html'}")

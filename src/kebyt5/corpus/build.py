@@ -32,14 +32,13 @@ from datatrove.pipeline.dedup.minhash import (
     MinhashDedupFilter,
 )
 from datatrove.pipeline.writers.jsonl import JsonlWriter
-from fsspec.core import url_to_fs
 
 from kebyt5.corpus.cleaning import Clean
 from kebyt5.corpus.config import CorpusConfig, dump_config
 from kebyt5.corpus.dedup import CharacterSignature, exact_config, minhash_config
 from kebyt5.corpus.executors import Stage, run_stages
 from kebyt5.corpus.filters import Keep
-from kebyt5.corpus.readers.files import legible
+from kebyt5.corpus.readers.files import legible, located
 from kebyt5.corpus.report import CorpusReport, write_report
 from kebyt5.corpus.shards import CORPUS_MANIFEST, CORPUS_WORK
 from kebyt5.corpus.steps import ReadSources, SourceFile, StoredDocuments, WriteShards
@@ -168,6 +167,7 @@ class Finish(PipelineStep):
         """Runs once, after all shards are written."""
         output, work = self.config.output, self.config.output / CORPUS_WORK
         report = CorpusReport.of_build(work, [source.name for source in self.config.sources])
+        report.require_all_accounted_for()
         if not report.documents:
             reasons = ", ".join(f"{reason} {n:,}" for reason, n in report.dropped().items())
             raise InputError(f"{output}: no document is left; dropped: {reasons or 'nothing'}")
@@ -221,7 +221,7 @@ def _begin(config: CorpusConfig, files: list[SourceFile], work: Path) -> None:
 
 def _size(file: str) -> int | None:
     """Returns the bytes of a file; None for a data set on the hub or the like."""
-    filesystem, name = url_to_fs(file)
+    filesystem, name = located(file)
     try:
         size = filesystem.size(name)
     except FileNotFoundError:

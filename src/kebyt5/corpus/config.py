@@ -168,8 +168,15 @@ class CorpusConfig:
     """Where the pipeline runs."""
 
 
-def load_config(path: str | os.PathLike[str]) -> CorpusConfig:
+def load_config(
+    path: str | os.PathLike[str], output: Path | None = None, **executor: Any
+) -> CorpusConfig:
     """Reads a recipe, in which `${NAME}` is replaced by the environment variable NAME.
+
+    Args:
+        path: The recipe.
+        output: Folder of the corpus, in place of the recipe's.
+        **executor: Options of `Executor` in place of the recipe's; None for the recipe's own.
 
     Raises:
         InputError: The file cannot be read, or a value is invalid.
@@ -184,6 +191,11 @@ def load_config(path: str | os.PathLike[str]) -> CorpusConfig:
     content["sources"] = [
         _source(source, f"{path}: sources[{number}]") for number, source in enumerate(sources)
     ]
+    if output is not None:
+        content["output"] = output
+    given = {name: value for name, value in executor.items() if value is not None}
+    if given and isinstance(content.setdefault("executor", {}), dict):
+        content["executor"] |= given
     config: CorpusConfig = validated(CorpusConfig, content, str(path))
     _check(config, path)
     return config

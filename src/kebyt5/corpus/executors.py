@@ -9,6 +9,7 @@ import errno
 import json
 import multiprocessing
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -181,6 +182,8 @@ def _output(folder: Path) -> Path:
 
 def _submit(stages: Sequence[Stage], options: Executor, logs: Path) -> None:
     """Submits all stages to Slurm, each to begin after the previous one."""
+    if shutil.which("sbatch") is None:
+        raise InputError("there is no sbatch here; run this on a login node of a Slurm cluster")
     before = None
     for stage in stages:
         before = _Slurm(

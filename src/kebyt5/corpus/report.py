@@ -106,6 +106,21 @@ class CorpusReport:
             raise InputError(f"{folder}: shards are missing or from another corpus; build it again")
         return report
 
+    def require_all_accounted_for(self) -> None:
+        """Checks that each document read was kept or dropped for a reason.
+
+        Raises:
+            InputError: Some are missing, since files between the stages of the build were damaged.
+        """
+        for source, (read, _) in self.read.items():
+            kept = sum(found[source].documents for found in self.splits.values() if source in found)
+            dropped = sum(count for count, _ in self.rejected.get(source, {}).values())
+            if kept + dropped != read:
+                raise InputError(
+                    f"{source}: {read:,} documents were read, but {kept:,} kept and {dropped:,}"
+                    " dropped; a file in between was damaged. Build the corpus in a new folder"
+                )
+
     @property
     def documents(self) -> int:
         """Number of documents kept."""

@@ -1,6 +1,7 @@
 """Pipeline steps that read documents from files and write them to shards."""
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -96,6 +97,23 @@ class StoredDocuments(JsonlReader):
         file = f"{rank:05d}.jsonl"
         if self.data_folder.isfile(file):
             yield from self.read_files_shard([file])
+
+    def read_file(self, filepath: str) -> Iterator[Document]:
+        """Yields the documents of a file; its parent would pass over damage and only log it.
+
+        Raises:
+            InputError: A line is damaged.
+        """
+        with self.data_folder.open(filepath, "rb") as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    document = Document(**json.loads(line))
+                except (ValueError, TypeError) as error:
+                    raise InputError(
+                        f"{self.data_folder.resolve_paths(filepath)}:{number}: damaged: {error};"
+                        " build the corpus in a new folder"
+                    ) from error
+                yield document
 
 
 class WriteShards(PipelineStep):

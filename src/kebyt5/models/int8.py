@@ -103,8 +103,8 @@ class Int8Linear(nn.Module):
         if self._uses_panels(rows):
             return self.panels().multiply(*rows)
         if self._packed is None:
-            self._packed = torch.ops.onednn.qlinear_prepack(self.weight, None)
             self._zero_points = torch.zeros(len(self.scale), dtype=torch.long)
+            self._packed = torch.ops.onednn.qlinear_prepack(self.weight, None)
         product = torch.ops.onednn.qlinear_pointwise(
             rows.values,
             1.0,  # the rows' scales come afterwards

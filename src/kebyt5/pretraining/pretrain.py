@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import set_seed
 
 from kebyt5.corpus.shards import Shards
+from kebyt5.errors import InputError
 from kebyt5.models.configuration_gbswt5 import GBSWT5Config
 from kebyt5.models.products import flops, training_products
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
@@ -28,7 +28,6 @@ from kebyt5.pretraining.stopping import Steer
 from kebyt5.pretraining.trainer import (
     PretrainTrainer,
     TrainingData,
-    cannot_be_written,
     training_arguments,
 )
 from kebyt5.pretraining.validation import Validation
@@ -101,8 +100,10 @@ def pretrain(config: PretrainConfig, names: NameFinder | None = None) -> Outcome
     if step >= config.steps:
         try:
             metrics = finish(config, trainer, examples, corpus.train)
-        except (OSError, SafetensorError) as error:
-            raise cannot_be_written(config.output, error) from error
+        except InputError as error:
+            raise InputError(
+                f"{error}; then continue from the last checkpoint with --resume"
+            ) from error
     return Outcome(metrics, step, stopped_by)
 
 

@@ -1,5 +1,6 @@
 """Makes the model that a pretraining run starts with."""
 
+from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedModel
@@ -23,6 +24,12 @@ def starting_model(config: PretrainConfig) -> PreTrainedModel:
     has_new_gbst = config.gbst or "downsample_factor" in PRESETS.get(config.model, ())
     if (config.blocks or config.downsample) and not has_new_gbst:
         raise InputError(f"--blocks, --downsample: {config.model} gets no new GBST; give --gbst")
+    folder = Path(config.model)
+    if config.model in PRESETS and folder != config.output and (folder / "config.json").exists():
+        raise InputError(
+            f"--model {config.model}: a checkpoint here, but also a shape with random weights; for"
+            f" the checkpoint give ./{config.model}, else name the folder otherwise"
+        )
     try:
         if config.model not in PRESETS:
             model = load_float(config.model)

@@ -11,8 +11,11 @@ import tarfile
 import tracemalloc
 import zipfile
 
+import fsspec
 import pyarrow
 import pytest
+from fsspec import AbstractFileSystem
+from fsspec.spec import AbstractBufferedFile
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,8 +60,6 @@ def test_names_may_look_like_patterns_and_lie_below_hidden_folders(tmp_path):
 
 
 def test_remote_paths_keep_their_protocol():
-    import fsspec
-
     with fsspec.open("memory://corpus/a.txt", "w") as file:
         file.write(SENTENCES)
     (path,) = find_files("memory://corpus/*.txt")
@@ -123,6 +124,101 @@ def test_archives_are_read_whatever_their_compression(tmp_path, suffix):
     documents = list(get_reader("text")().read(str(path)))
     assert [each.text for each in documents] == SENTENCES.split("\n\n")
     assert [each.id for each in documents] == [f"{path}/원천/나.txt:{line}" for line in (1, 3)]
+
+
+def archive_of(texts, name="{}.txt"):
+    """A tar archive with a file for each text."""
+    tar = io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w") as archive:
+        for number, text in enumerate(texts):
+            entry = tarfile.TarInfo(name.format(number))
+            entry.size = len(text)
+            archive.addfile(entry, io.BytesIO(text))
+    return tar.getvalue()
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("cut", [1024 * 3, 1024 * 3 + 700])
+def test_an_archive_may_be_packed_in_several_parts(tmp_path, pack, cut):
+    tar = archive_of([f"{n}".encode() for n in range(10)])
+    ending = {"gzip": "gz", "bz2": "bz2", "lzma": "xz"}[pack.__module__]
+    path = tmp_path / f"a.tar.{ending}"
+    path.write_bytes(pack(tar[:cut]) + pack(tar[cut:]))
+    assert read(path) == [f"{n}" for n in range(10)]
+
+
+def test_damage_in_an_archive_does_not_pass_for_its_end(tmp_path):
+    tar = archive_of([b"text"] * 10)
+    whole = gzip.compress(tar)
+    checksum, header = bytearray(whole), bytearray(tar)
+    checksum[-8] ^= 1
+    header[1024 * 3] ^= 1
+    for name, content in (
+        ("checksum.tar.gz", checksum), ("cut.tar.gz", whole[:-20]), ("header.tar", header),
+        ("cut.tar", tar[: 1024 * 3 + 100]), ("two.tar", tar + tar), ("empty.txt.gz", b""),
+        ("empty.txt.zst", b""),
+    ):  # fmt: skip
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=f"{name}: damaged: .*; get the file again"):
+            read(tmp_path / name)
+
+
+def test_packed_files_in_archives_are_unpacked_and_archives_are_defects(tmp_path):
+    packed = [gzip.compress(SENTENCES.encode())]
+    (tmp_path / "a.tar").write_bytes(archive_of(packed, "{}.txt.gz"))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("0.txt.gz", packed[0])
+    for name in ("a.tar", "a.zip"):
+        assert read(tmp_path / name) == SENTENCES.split("\n\n")
+    (tmp_path / "b.tar").write_bytes(archive_of([archive_of(packed)], "{}.tar"))
+    for reader in ("text", "jsonl"):
+        (document,) = get_reader(reader)().read(f"{tmp_path}/b.tar")
+        assert document.metadata["defect"] == "an archive in an archive"
+        assert document.id == f"{tmp_path}/b.tar/0.tar"
+
+
+def test_remote_files_are_read_by_lines():
+    """The files of s3fs and the like cannot read part of a line."""
+
+    class File(AbstractBufferedFile):
+        def _fetch_range(self, start, end):
+            return SENTENCES.encode()[start:end]
+
+    class Remote(AbstractFileSystem):
+        protocol = "remote"
+
+        def info(self, path, **options):
+            return {"name": path, "size": len(SENTENCES.encode()), "type": "file"}
+
+        def _open(self, path, mode="rb", **options):
+            return File(self, path, mode, size=self.info(path)["size"])
+
+    fsspec.register_implementation("remote", Remote, clobber=True)
+    assert read("remote://a.txt") == SENTENCES.split("\n\n")
+
+
+def test_colons_in_a_name_chain_nothing(tmp_path):
+    path = tmp_path / "a::b" / "c::d.txt"
+    path.parent.mkdir()
+    path.write_text(SENTENCES)
+    for place in (path, path.parent):
+        assert find_files(str(place)) == [str(path)]
+    assert read(path) == SENTENCES.split("\n\n")
+
+
+def test_links_in_a_folder_are_followed_once(tmp_path):
+    for name in ("data/a.txt", "other/b.txt"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(SENTENCES)
+    (tmp_path / "data" / "link").symlink_to("../other")
+    (tmp_path / "data" / "same").symlink_to("../other")
+    (tmp_path / "data" / "loop").symlink_to(".")
+    os.mkfifo(tmp_path / "data" / "pipe")
+    assert find_files(f"{tmp_path}/data") == [
+        f"{tmp_path}/data/{n}" for n in ("a.txt", "link/b.txt")
+    ]
+    (tmp_path / "data" / "gone.txt").symlink_to("nowhere")
+    assert f"{tmp_path}/data/gone.txt" in find_files(f"{tmp_path}/data")
 
 
 def test_links_in_an_archive_are_passed_over(tmp_path):

@@ -1,26 +1,30 @@
 """Finding, opening and decompressing files, local or remote, and splitting them into lines."""
 
+import bz2
 import codecs
 import gzip
 import io
 import lzma
+import os
 import posixpath
 import re
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, Self, cast
 
-import fsspec
 from fsspec import AbstractFileSystem
 from fsspec.core import has_magic, url_to_fs
+from fsspec.implementations.local import LocalFileSystem
 
 from kebyt5.errors import InputError
 
 _TAR = re.compile(r"\.(tar|tar\.(gz|bz2|xz|zst)|tgz|tbz2?|txz|tzst)$", re.IGNORECASE)
+_ARCHIVE = re.compile(r"\.(7z|rar|zip|part\d+)$", re.IGNORECASE)
 _NAME_IS_UTF8 = 0x800
+_CHUNK = 1 << 20
 _DAMAGED = (
     EOFError,
     zlib.error,
@@ -40,7 +44,7 @@ def find_files(path: str) -> list[str]:
         InputError: There are no such files, or the path cannot be reached.
     """
     try:
-        filesystem, name = url_to_fs(path)
+        filesystem, name = located(path)
         names = _names_at(filesystem, name)
     except ImportError as error:
         remedy = "pip install s3fs for s3://, gcsfs for gs://"
@@ -52,6 +56,13 @@ def find_files(path: str) -> list[str]:
         raise InputError(f"{path}: no such file, or a pattern that matches none")
     local = "file" in filesystem.protocol
     return [found if local else filesystem.unstrip_protocol(found) for found in sorted(set(names))]
+
+
+def located(path: str) -> tuple[AbstractFileSystem, str]:
+    """Returns the file system of a path and the name there."""
+    if os.path.exists(path):  # in fsspec a `::` would chain file systems
+        return LocalFileSystem(), LocalFileSystem._strip_protocol(path)
+    return url_to_fs(path)
 
 
 def _cause(error: Exception) -> str:
@@ -72,32 +83,81 @@ def _names_at(filesystem: AbstractFileSystem, name: str) -> list[str]:
 
 
 def _files_in(filesystem: AbstractFileSystem, folder: str) -> list[str]:
-    return [name for name in filesystem.find(folder) if "/." not in name.removeprefix(folder)]
+    local = isinstance(filesystem, LocalFileSystem)
+    names = _local_files(folder) if local else filesystem.find(folder)
+    return [name for name in names if "/." not in name.removeprefix(folder)]
+
+
+def _local_files(folder: str) -> Iterator[str]:
+    """Lists what can be read; links are followed, but each folder is read once.
+
+    A link to a file that is missing is listed, so that its absence shows.
+    """
+    seen = set()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        folders.sort()  # a folder with several names always gets the same one
+        real = os.path.realpath(root)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        for path in (f"{root}/{name}" for name in names):
+            if os.path.isfile(path) or not os.path.exists(path):
+                yield path
 
 
 def open_members(file: str) -> Iterator[tuple[str, BinaryIO]]:
     """Yields name and stream of a file (decompressed), or of each file in an archive.
 
-    Supports `.gz`, `.zst`, `.bz2`, `.xz`, `.zip` and `.tar` with these compressions.
+    Supports `.gz`, `.zst`, `.bz2`, `.xz`, `.zip` and `.tar` with these compressions, and compressed
+    files in archives.
 
     Raises:
         InputError: A member of a `.zip` needs a password or an unknown compression.
     """
-    with fsspec.open(file, "rb") as raw:
+    filesystem, name = located(file)
+    with filesystem.open(name, "rb") as raw:
         if file.lower().endswith(".zip"):
             yield from _zip_members(file, raw)
         elif _TAR.search(file):
-            # Python 3.11 supports all compressions of a tar archive except this one.
-            packed = _decompressed(file, raw) if file.lower().endswith("zst") else raw
-            with tarfile.open(fileobj=packed, mode="r|*") as archive:
-                for entry in archive:
-                    if entry.islnk() or entry.issym():
-                        continue  # the target is read by itself, or is not in the archive
-                    if content := archive.extractfile(entry):
-                        yield f"{file}/{legible(entry.name)}", cast(BinaryIO, content)
+            yield from _tar_members(file, raw)
         else:
             with _decompressed(file, raw) as stream:
                 yield file, stream
+
+
+def is_archive(name: str) -> bool:
+    """Tells whether a file holds files, by its name."""
+    return bool(_TAR.search(name) or _ARCHIVE.search(name))
+
+
+_BROKEN = (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError)  # type: ignore[attr-defined]
+
+
+class _TarInfo(tarfile.TarInfo):
+    """The header of a member; one that is damaged does not pass for the end of the archive."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(archive)
+        except _BROKEN as error:
+            raise tarfile.ReadError(f"the header of a file is broken: {error}") from error
+
+
+def _tar_members(file: str, raw: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
+    with _decompressed(file, raw) as stream:
+        # Not decompressed by `tarfile`, which reads the first of several parts, and no checksums.
+        with tarfile.open(fileobj=stream, mode="r|", tarinfo=_TarInfo) as archive:
+            for entry in archive:
+                if entry.islnk() or entry.issym():
+                    continue  # the target is read by itself, or is not in the archive
+                if content := archive.extractfile(entry):
+                    name = f"{file}/{legible(entry.name)}"
+                    yield name, _decompressed(name, cast(BinaryIO, content))
+        while rest := stream.read(_CHUNK):  # up to the checksum
+            if rest.strip(b"\0"):
+                raise tarfile.ReadError("something follows the end of the archive")
 
 
 def _zip_members(file: str, raw: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
@@ -108,7 +168,7 @@ def _zip_members(file: str, raw: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
                 if not member.is_dir() and "__MACOSX/" not in member.filename:
                     name = f"{file}/{_zip_name(member)}"
                     with archive.open(member) as stream:
-                        yield name, cast(BinaryIO, stream)
+                        yield name, _decompressed(name, cast(BinaryIO, stream))
     except RuntimeError as error:  # a password, or a compression that Python does not support
         raise InputError(f"{name}: {error}; unpack it with another program first") from error
 
@@ -139,17 +199,31 @@ def readable(file: str) -> Iterator[None]:
 
 
 def _decompressed(file: str, raw: BinaryIO) -> BinaryIO:
-    ending = file.lower()
-    if ending.endswith("zst"):
-        import pyarrow
+    ending = file.lower().rpartition(".")[2]
+    # Not all remote files can read a line of limited length.
+    stream = io.BufferedReader(cast(io.RawIOBase, raw), _CHUNK)
+    if ending not in _DECOMPRESS:
+        return stream
+    if not stream.peek(1):
+        raise EOFError("it is empty")
+    return _DECOMPRESS[ending](stream)
 
-        # The package `zstandard` mistakes a truncated file for a complete one.
-        stream = pyarrow.CompressedInputStream(pyarrow.PythonFile(raw), "zstd")
-        return io.BufferedReader(stream, 1 << 20)
-    for suffix, compression in ((".gz", "gzip"), (".bz2", "bz2"), (".xz", "xz")):
-        if ending.endswith(suffix):
-            return fsspec.compression.compr[compression](raw, mode="rb")
-    return raw
+
+def _decompress_zst(stream: BinaryIO) -> BinaryIO:
+    import pyarrow
+
+    # The package `zstandard` mistakes a truncated file for a complete one.
+    whole = pyarrow.CompressedInputStream(pyarrow.PythonFile(stream), "zstd")
+    return io.BufferedReader(whole, _CHUNK)
+
+
+_DECOMPRESS: dict[str, Callable[[BinaryIO], Any]] = {
+    **dict.fromkeys(("gz", "tgz"), gzip.open),
+    **dict.fromkeys(("bz2", "tbz", "tbz2"), bz2.open),
+    **dict.fromkeys(("xz", "txz"), lzma.open),
+    **dict.fromkeys(("zst", "tzst"), _decompress_zst),
+}
+"""How files with these endings are decompressed, all parts of them."""
 
 
 def legible(name: str) -> str:
@@ -251,7 +325,9 @@ __all__ = [
     "NotText",
     "decode",
     "find_files",
+    "is_archive",
     "legible",
+    "located",
     "open_members",
     "read_lines",
     "readable",

@@ -9,6 +9,7 @@ from datatrove.data import Document
 from kebyt5.corpus.readers.files import (
     NotText,
     decode,
+    is_archive,
     open_members,
     read_lines,
     shows_encoding,
@@ -31,6 +32,9 @@ class JSONLinesReader(Reader):
 
     def _read(self, file: str) -> Iterator[Document]:
         for name, stream in open_members(file):
+            if name != file and is_archive(name):
+                yield defect("an archive in an archive", name, "unpack it first")
+                continue
             begins, size, has_text = b"", 0, False
             for number, data, goes_on in read_lines(stream, self.max_bytes):
                 place = f"{name}:{number}"

@@ -11,6 +11,7 @@ from datatrove.data import Document
 from kebyt5.corpus.readers.files import (
     NotText,
     decode,
+    is_archive,
     open_members,
     read_lines,
     shows_encoding,
@@ -31,6 +32,10 @@ class LinesReader(Reader):
             defect if it is not text; and whether more parts of this line follow.
         """
         for name, stream in open_members(file):
+            if name != file and is_archive(name):
+                bad = defect("an archive in an archive", name, "unpack it first")
+                yield name, 0, bad, False
+                continue
             decoder = codecs.getincrementaldecoder(self.encoding)()
             is_utf8 = codecs.lookup(self.encoding).name == "utf-8"
             continues = has_failed = has_text = False

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from transformers import T5Config
 
-from kebyt5 import ByteTokenizer
+from kebyt5 import ByteTokenizer, inspection
 from kebyt5.bench.naive_gbst import naive_blocks
 from kebyt5.inspection import (
     Segment,
     agreement,
     block_choice,
     cross_attention,
+    mean_cross_attention,
     segment,
     spread_over_bytes,
     sum_over_units,
@@ -208,6 +209,15 @@ def test_attention_is_that_of_the_model_and_lies_on_the_bytes_of_its_positions(t
     on_characters = sum_over_units(spread, units(IDS))
     assert on_characters.shape[-1] == len(TEXT) + 1
     np.testing.assert_allclose(on_characters.sum(axis=-1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("numbers", [1, 400, 10**9])
+def test_the_mean_is_the_same_in_parts(tiny_model, monkeypatch, numbers):
+    monkeypatch.setattr(inspection, "_MAX_NUMBERS", numbers)
+    for model in (tiny_model(), tiny_model(downsample_factor=1)):
+        found = mean_cross_attention(model, IDS, IDS[:7])
+        expected = cross_attention(model, IDS, IDS[:7]).mean(axis=(0, 1))
+        np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_attention_of_a_step_does_not_know_what_is_written_later(tiny_model):

@@ -42,6 +42,8 @@ AnyResponse = TypeVar("AnyResponse", bound=BaseModel)
 Event = TextPiece | TextEnd
 
 _BUSY = 429
+_MIN_WAIT = 0.1
+"""Fewest seconds before a retry, whatever a proxy says."""
 _EVENTS: dict[bytes, type[TextPiece] | type[TextEnd]] = {b"text": TextPiece, b"end": TextEnd}
 
 
@@ -298,6 +300,7 @@ def _retry_after(response: httpx2.Response, give_up: float) -> float | None:
         wait = float(response.headers.get("retry-after", 1))
     except ValueError:  # a proxy answered, which may give a date
         wait = 1.0
+    wait = max(wait, _MIN_WAIT)
     return wait if time.monotonic() + wait <= give_up else None
 
 

@@ -8,18 +8,22 @@ would choose their segment's block if every byte drew one by its weights. Read a
 beside its agreement: with M blocks 1/M is what indifferent weights give.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel
 
 from kebyt5.models.gbst import GBST
+from kebyt5.models.stack import CACHES
 from kebyt5.models.tokenization_kebyt5 import EOS, LAST_BYTE, LAST_SENTINEL, OFFSET, PAD
 
 Blocks = Sequence[tuple[int, int]]
 """Candidate blocks: pairs of size and offset, as in `GBSWT5Config.blocks`."""
+
+_MAX_NUMBERS = 1 << 24
+"""Numbers of attention that are kept at a time, 64 MB of them."""
 
 _NAMES = {PAD: "<pad>", EOS: "</s>", 2: "<unk>"}
 
@@ -175,21 +179,44 @@ def cross_attention(
         Attention of shape (layers, heads, T, n) for the n encoder positions. Row t belongs to the
         step that decides output id t; each row sums to 1.
     """
+    parts = _cross_attention_parts(model, input_ids, output_ids, max(1, len(output_ids)))
+    return np.concatenate([part.numpy() for part in parts], axis=2)
+
+
+@torch.inference_mode()
+def mean_cross_attention(
+    model: PreTrainedModel, input_ids: Sequence[int], output_ids: Sequence[int]
+) -> np.ndarray:
+    """Computes the mean of `cross_attention` over layers and heads, (T, n), in little memory."""
+    config = model.config
+    row = config.num_decoder_layers * config.num_heads * len(input_ids)
+    parts = _cross_attention_parts(model, input_ids, output_ids, max(1, _MAX_NUMBERS // row))
+    return np.concatenate([part.mean(dim=(0, 1)).numpy() for part in parts])
+
+
+def _cross_attention_parts(
+    model: PreTrainedModel, input_ids: Sequence[int], output_ids: Sequence[int], size: int
+) -> Iterator[torch.Tensor]:
+    """Yields the attention (layers, heads, at most `size`, n) of the outputs in turn."""
     ids = _row(model, input_ids)
-    start = model.config.decoder_start_token_id
-    decoder_ids = _row(model, [start, *output_ids[:-1]])
+    decoder_ids = _row(model, [model.config.decoder_start_token_id, *output_ids[:-1]])
     mask = torch.ones_like(ids)
     # The encoder runs separately: with `output_attentions` its self-attentions would be kept too.
     encoded = model.get_encoder()(ids, attention_mask=mask, return_dict=True)
-    output = model(
-        encoder_outputs=encoded,
-        attention_mask=mask,
-        decoder_input_ids=decoder_ids,
-        output_attentions=True,
-        use_cache=False,
-        return_dict=True,
-    )
-    return torch.cat(output.cross_attentions).float().cpu().numpy()
+    cached: dict[str, Any] = {}
+    for part in decoder_ids.split(size, dim=1):
+        output = model(
+            encoder_outputs=encoded,
+            attention_mask=mask,
+            decoder_input_ids=part,
+            output_attentions=True,
+            use_cache=size < decoder_ids.shape[1],
+            return_dict=True,
+            **cached,
+        )
+        names = [name for name in CACHES if output.get(name) is not None]
+        cached = {name: output[name] for name in names[:1]}
+        yield torch.cat(output.cross_attentions).float().cpu()
 
 
 def spread_over_bytes(attention: np.ndarray, length: int, factor: int) -> np.ndarray:
@@ -229,6 +256,7 @@ __all__ = [
     "agreement",
     "block_choice",
     "cross_attention",
+    "mean_cross_attention",
     "segment",
     "spread_over_bytes",
     "sum_over_units",

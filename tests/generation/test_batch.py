@@ -50,6 +50,13 @@ def test_beams_are_cut_as_greedy_texts_are(tiny_model):
                 assert set(found) <= {"함의"[:n] for n in range(3)} | {"중", "중립", "모", "모순"}
 
 
+def test_beams_do_not_depend_on_their_neighbours(tiny_model):
+    model, limits = tiny_model(), [3, 30, 5, 20, 12, 40]
+    together = generate_texts(model, INPUTS, limits, batch_size=6, num_beams=3)
+    for text, limit, found in zip(INPUTS, limits, together, strict=True):
+        assert generate_texts(model, [text], [limit], num_beams=3) == [found]
+
+
 def test_training_mode_is_left_as_it_was(tiny_model):
     model = tiny_model().train()
     generate_texts(model, ["가"], [2])

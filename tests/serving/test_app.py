@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -128,6 +129,36 @@ def test_a_stream_that_is_not_read_on_gives_its_places_back(model, greedy):
         return texts
 
     assert asyncio.run(asyncio.wait_for(scenario(), 300)) == [greedy(LONG, 100)] * 2
+
+
+def test_a_stream_that_fails_is_logged_and_counted_as_that(client, monkeypatch, caplog):
+    async def fail(self, request):
+        yield None
+        raise RuntimeError("a text of somebody")
+
+    monkeypatch.setattr(LocalService, "stream", fail)
+    with caplog.at_level(logging.INFO, "kebyt5.serving"):
+        response = client.post("/v1/generate", json={"input": "가", "stream": True})
+    ((name, problem),) = events(response)
+    assert (name, problem["status"]) == ("error", 500)
+    assert "somebody" not in response.text
+    lines = {record.getMessage(): record for record in caplog.records}
+    assert lines["failed"].exc_info[0] is RuntimeError
+    assert lines["request"].fields["status"] == 500
+
+
+def test_how_long_a_stream_took_counts_for_how_long_others_wait(model):
+    async def scenario():
+        service = LocalService("tiny", model, ServeOptions(slots=2, queue=2, max_texts=2))
+        service.worker.start()
+        before = service.places._seconds
+        async for _ in service.stream(GenerateRequest(input="가", max_new_bytes=5)):
+            pass
+        await service.stop()
+        return before, service.places._seconds
+
+    before, after = asyncio.run(asyncio.wait_for(scenario(), 300))
+    assert after != before
 
 
 def test_a_text_ends_where_it_is_at_the_deadline(client):

@@ -1,9 +1,11 @@
 """The client against a server in a separate process."""
 
 import asyncio
+import math
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import httpx2
 import pytest
 from pydantic import ValidationError
 from servers import LONG, SENTENCES, running
@@ -18,6 +20,7 @@ from kebyt5.client import (
     ScoreRequest,
     ServerError,
     TextEnd,
+    _retry_after,
 )
 from kebyt5.errors import InputError
 
@@ -99,6 +102,12 @@ def test_refusals(server, client):
         client.answer("nerr", {})
     with pytest.raises(ValidationError):
         client.answer("ner", {"text": "가"})
+
+
+@pytest.mark.parametrize(("given", "wait"), [("0", 0.1), ("-5", 0.1), ("3", 3), ("Mon", 1)])
+def test_there_is_a_pause_before_asking_again_whatever_a_proxy_says(given, wait):
+    response = httpx2.Response(429, headers={"retry-after": given})
+    assert _retry_after(response, give_up=math.inf) == wait
 
 
 @pytest.mark.parametrize("streams", [False, True])

@@ -81,14 +81,14 @@ def _beam_search(
     texts = [""] * len(inputs)
     for batch in track(batches, progress):
         encoded = shared_tokenizer()([inputs[i] for i in batch], padding=True, return_tensors="pt")
-        mine = [constraints[i] for i in batch]
+        mine, limits = [constraints[i] for i in batch], [max_new_bytes[i] for i in batch]
         generated = model.generate(
             **encoded.to(model.device),
             # One more for the end of sequence.
-            max_new_tokens=max(max_new_bytes[i] for i in batch) + 1,
+            max_new_tokens=max(limits) + 1,
             num_beams=num_beams,
             do_sample=False,
-            prefix_allowed_tokens_fn=_allowed(mine, model, num_beams) if any(mine) else None,
+            prefix_allowed_tokens_fn=_allowed(mine, limits, model, num_beams),
         )
         for i, ids in zip(batch, generated.tolist(), strict=True):
             texts[i] = _text_within(ids[1:], max_new_bytes[i])  # after the start id
@@ -100,14 +100,20 @@ def _text_within(ids: Sequence[int], max_new_bytes: int) -> str:
     size = ids.index(EOS) if EOS in ids else len(ids)
     stream = TextStream()
     stream.feed(ids[: min(size, max_new_bytes)])
-    stream.close(cut=size > max_new_bytes)
+    stream.close(cut=size >= max_new_bytes)
     return stream.text
 
 
 def _allowed(
-    constraints: Sequence[Constraint | None], model: PreTrainedModel, num_beams: int
+    constraints: Sequence[Constraint | None],
+    limits: Sequence[int],
+    model: PreTrainedModel,
+    num_beams: int,
 ) -> Callable[[int, Tensor], list[int]]:
-    """The constraints as Transformers' `prefix_allowed_tokens_fn`, which gets all ids so far."""
+    """Constraints and limits as Transformers' `prefix_allowed_tokens_fn`.
+
+    Each text ends at its own limit, so that its neighbours in the batch do not matter.
+    """
     pad_id = model.generation_config.pad_token_id or 0
     every_id = list(range(model.config.vocab_size))
 
@@ -126,6 +132,8 @@ def _allowed(
 
     def allowed(example: int, ids: Tensor) -> list[int]:
         constraint = constraints[example]
+        if len(ids) > limits[example]:
+            return [EOS]
         if constraint is None:
             return every_id
         state = state_of(example, tuple(ids[1:].tolist()))  # the first one starts the decoder

@@ -61,7 +61,7 @@ class Engine:
         between_passes: Called by `search` before each pass; it may raise to end the search.
 
     Example:
-        >>> engine = Engine(kebyt5.load("tiny"))
+        >>> engine = Engine(kebyt5.load("runs/ner"))  # fine-tuned to mark names
         >>> engine.generate(["task: NER\n\n### 입력\n서울에 산다.\n"])[0].text
         '<서울:LC>에 산다.'
     """

@@ -335,7 +335,11 @@ async def _sent(request: Request, events: AsyncGenerator[Event]) -> AsyncGenerat
         is_over = True
     except Exception as error:
         is_over = True
-        yield f"event: error\ndata: {problem_of(error).body().decode()}\n\n"
+        problem = problem_of(error)
+        request.state.log["status"] = problem.status
+        if problem.status == 500:
+            request.state.log["error"] = error
+        yield f"event: error\ndata: {problem.body().decode()}\n\n"
     finally:
         request.state.log["left"] = not is_over
 

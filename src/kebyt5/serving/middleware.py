@@ -28,7 +28,8 @@ class RequestLog:
     """Gives a request its id, counts it, and logs it when it is over.
 
     An exception that reaches this point becomes a 500. Handlers may add fields to the log line
-    through `scope["state"]["log"]`.
+    through `scope["state"]["log"]`; a stream that fails after its head was sent has its status
+    there, and its `error` if that was unexpected.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
@@ -60,11 +61,14 @@ class RequestLog:
             status = CLIENT_LEFT
             raise
         except Exception as error:
-            log("failed", logging.ERROR, error, request_id=request_id.decode())
+            fields["error"] = error
             if not status:
                 await internal_problem().response()(scope, receive, sending)
             status = 500
         finally:
+            if failure := fields.pop("error", None):
+                log("failed", logging.ERROR, failure, request_id=request_id.decode())
+            status = fields.pop("status", status)
             if fields.pop("left", False) or not status:  # before there was anything to send
                 status = CLIENT_LEFT
             # Paths without a route share one label, since clients may send any number of them.

@@ -17,6 +17,9 @@ from kebyt5.serving.schemas import ONE, SEVERAL
 
 MEDIA_TYPE = "application/problem+json"
 
+_MAX_NAME = 60
+"""Most characters of a field's name in a pointer; clients may send names of any length."""
+
 
 class FieldProblem(BaseModel):
     """What is wrong with one field."""
@@ -151,7 +154,14 @@ def _invalid(error: RequestValidationError) -> Problem:
 
 
 def _pointer(place: Sequence[str | int]) -> str:
-    return "".join(f"/{part}" for part in place if part not in (ONE.tag, SEVERAL.tag))
+    """Makes a JSON pointer (RFC 6901), without the names of pydantic's alternatives."""
+    parts = [part for n, part in enumerate(place) if n != 2 or part not in (ONE.tag, SEVERAL.tag)]
+    return "".join(f"/{_escaped(str(part))}" for part in parts)
+
+
+def _escaped(part: str) -> str:
+    shown = part if len(part) <= _MAX_NAME else f"{part[:_MAX_NAME]}…"
+    return shown.replace("~", "~0").replace("/", "~1")
 
 
 def _plain_message(error: Mapping[str, Any]) -> str:

@@ -71,6 +71,13 @@ class TaskAnswer:
     log_likelihoods: Sequence[float] | None
 
 
+class _Over:
+    """The end of a stream."""
+
+
+_Written = Event | BaseException | _Over
+
+
 class LocalService:
     """A model in this process, run by a worker thread.
 
@@ -151,16 +158,13 @@ class LocalService:
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[Event]:
         """Yields None once the request is accepted, then the texts piece by piece."""
-        events: asyncio.Queue[Event | BaseException] = asyncio.Queue()
+        events: asyncio.Queue[_Written] = asyncio.Queue()
         # A separate task, so that a client that stops reading does not keep its places.
         writing = asyncio.create_task(self._write(request, events))
         try:
-            unfinished = len(request.inputs)
-            while unfinished:
-                event = await events.get()
+            while not isinstance(event := await events.get(), _Over):
                 if isinstance(event, BaseException):
                     raise event
-                unfinished -= isinstance(event, TextEnd)
                 yield event
         finally:
             writing.cancel()
@@ -301,9 +305,7 @@ class LocalService:
             raise errors.exceptions[0] from None
         return [task.result() for task in tasks]
 
-    async def _write(
-        self, request: GenerateRequest, events: asyncio.Queue[Event | BaseException]
-    ) -> None:
+    async def _write(self, request: GenerateRequest, events: asyncio.Queue[_Written]) -> None:
         """Generates the texts of a streamed request and puts their events in a queue."""
         try:
             with self._admission.admit(request, request.inputs) as deadline:
@@ -312,6 +314,7 @@ class LocalService:
                 async with asyncio.TaskGroup() as group:
                     for index, input in enumerate(request.inputs):
                         group.create_task(self._read(index, input, options, events))
+            events.put_nowait(_Over())  # not before the places are free
         except Exception as error:
             events.put_nowait(error)
 
@@ -320,7 +323,7 @@ class LocalService:
         index: int,
         input: str,
         options: GenerationOptions,
-        events: asyncio.Queue[Event | BaseException],
+        events: asyncio.Queue[_Written],
     ) -> None:
         """Puts the events of one input in the queue."""
         try:

@@ -213,6 +213,14 @@ def pattern_schemas(count):
 def test_patterns_whose_intersection_explodes_are_refused():
     with pytest.raises(ConstraintError, match="too long to compile: too many of its patterns"):
         Grammar.json_schema({"allOf": pattern_schemas(24)})
+    terms = " & ".join(f"/(.*{letter}.{{{n}}})|x/" for n, letter in enumerate("abcdefgh", 12))
+    for lark in (
+        f"start: T\nT: {terms}\n",
+        f"start: %json {json.dumps({'allOf': pattern_schemas(24)})}\n",
+    ):
+        with pytest.raises(ConstraintError, match="too long to compile: too many of its patterns"):
+            Grammar.lark(lark)
+    assert admits(Grammar.lark("start: T\nT: /[a-z]+/ & /...?/\n"), "abc")
 
 
 def test_many_patterns_that_do_not_meet_are_fine(tmp_path, monkeypatch):

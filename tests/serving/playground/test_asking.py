@@ -21,6 +21,7 @@ from kebyt5.serving.playground.asking import (
     look,
     tasks_of,
 )
+from kebyt5.serving.playground.drawing import draw_answer
 from kebyt5.serving.playground.samples import SAMPLES
 from kebyt5.serving.playground.wording import say
 from kebyt5.tasks import TASKS
@@ -142,6 +143,24 @@ def test_what_takes_too_long_is_told_apart(served, monkeypatch):
     with pytest.raises(Refusal) as refusal:
         ask(served, "ner", SAMPLES["ner"])
     assert refusal.value.key == "late"
+
+
+def test_what_fails_is_told_without_its_message_and_logged(served, monkeypatch, caplog):
+    async def fail(*_):
+        raise RuntimeError("a text of somebody")
+
+    monkeypatch.setattr(served, "predict", fail)
+    with pytest.raises(Refusal) as refusal:
+        ask(served, "ner", SAMPLES["ner"])
+    assert (refusal.value.key, refusal.value.values) == ("failed", {})
+    assert [record.exc_info[0] for record in caplog.records] == [RuntimeError]
+
+
+def test_an_input_of_which_a_part_was_read_is_told(served):
+    answer = ask(served, "nsmc", {"document": "재미있다. " * 300})
+    assert answer.is_shortened
+    assert say("shortened", "ko") in draw_answer(answer, "ko")
+    assert not ask(served, "nsmc", {"document": "재미있다."}).is_shortened
 
 
 def test_as_many_blanks_as_there_are_sentinels_can_be_filled(served):

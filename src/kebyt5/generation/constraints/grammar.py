@@ -1,6 +1,7 @@
 """Constraints from regular expressions, JSON schemas and Lark grammars, by llguidance."""
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from kebyt5.models.tokenization_kebyt5 import EOS, LAST_BYTE, OFFSET, VOCABULARY
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
 
+
+_INTERSECTS = re.compile(r"[&~]|%json")
+"""What in a Lark grammar may make patterns intersect; in literals it only costs time."""
 
 _NO_TEXT = "the grammar allows no text at all"
 _SLOW = 0.01
@@ -107,7 +111,10 @@ class Grammar(Constraint):
         """
         from llguidance import LLMatcher
 
-        made = cls(LLMatcher.grammar_from_lark(_characters(grammar)))
+        compiled = LLMatcher.grammar_from_lark(_characters(grammar))
+        if _INTERSECTS.search(grammar):
+            require_compilable(compiled)
+        made = cls(compiled)
         if (optional := with_optional_terminals(grammar)) is not None:
             matcher = _new_matcher(LLMatcher.grammar_from_lark(optional))
             if not (matcher.is_error() or matcher.is_accepting()):

@@ -1,8 +1,9 @@
-"""Compiling a schema in a process of its own first, since nothing stops it in this one.
+"""Compiling a grammar in a process of its own first, since nothing stops it in this one.
 
 llguidance compiles the intersection of all patterns that `allOf` and `$ref` bring together at one
-place of a JSON schema. Each of them can double the time and the memory that this takes, and none of
-its limits counts that: a schema of a kilobyte can keep a processor busy for days.
+place of a JSON schema, or `&` in a terminal of Lark. Each of them can double the time and the
+memory that this takes, and none of its limits counts that: a schema of a kilobyte can keep a
+processor busy for days.
 """
 
 import json
@@ -65,8 +66,8 @@ def require_compilable(grammar: str) -> None:
         )
     except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
         raise ConstraintError(
-            "the schema takes too long to compile: too many of its patterns apply to one string"
-            " (by allOf, for example); write them as one pattern"
+            "the grammar takes too long to compile: too many of its patterns apply to one string"
+            " (by & or allOf, for example); write them as one pattern"
         ) from error
 
 

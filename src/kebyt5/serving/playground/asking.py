@@ -1,6 +1,7 @@
 """Asking a model, and inspecting how it came to its answer."""
 
 import asyncio
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from kebyt5.errors import InputError
 from kebyt5.generation.fill import MAX_BLANKS, Filling
 from kebyt5.models.configuration_gbswt5 import GBSWT5Config
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer, Sentinels
+from kebyt5.serving.logs import log
 from kebyt5.serving.problems import Problem, problem_of
 from kebyt5.serving.schemas import FillRequest, ModelRequest
 from kebyt5.serving.service import LocalService
@@ -87,6 +89,7 @@ class Answer:
         text: The text that the model wrote.
         parsed: The text as the task reads it.
         windows: Number of windows in which the input was read.
+        is_shortened: Whether the model read a part of the input only.
         log_likelihoods: Log-likelihoods of the task's labels, (labels,), if it has any.
         fillings: Ways to fill the blanks, the likeliest first.
         pieces: The text before, between and after the blanks.
@@ -99,6 +102,7 @@ class Answer:
     parsed: Parsed
     look: Look
     windows: int = 1
+    is_shortened: bool = False
     log_likelihoods: np.ndarray | None = None
     fillings: tuple[Filling, ...] = ()
     pieces: tuple[str, ...] = ()
@@ -135,7 +139,7 @@ def ask(service: LocalService, task: str, fields: Mapping[str, str]) -> Answer:
 
     Raises:
         Refusal: A field is empty, the fields together are too long, the task does not accept them,
-            the server is busy, or the answer takes too long.
+            the server is busy, the answer takes too long, or something fails that the log tells.
     """
     fields = {field: _without_surrogates(fields.get(field) or "") for field in fields_of(task)}
     for field, text in fields.items():
@@ -154,6 +158,11 @@ def ask(service: LocalService, task: str, fields: Mapping[str, str]) -> Answer:
         if problem.status in _SAYINGS_OF:
             raise Refusal(_SAYINGS_OF[problem.status]) from error
         raise Refusal("refused", reason=problem.detail) from error
+    except Refusal:
+        raise
+    except Exception as error:
+        log("failed", logging.ERROR, error)  # its message may quote what the person wrote
+        raise Refusal("failed") from error
 
 
 def look(
@@ -172,9 +181,9 @@ def look(
     output_ids = tokenizer.encode_array(output, sentinels=sentinels).tolist()
     has_gbst = isinstance(model.config, GBSWT5Config)
     written = inspection.units(output_ids[:MAX_SEEN_OUTPUT])
-    found = inspection.cross_attention(model, input_ids, output_ids[:MAX_SEEN_OUTPUT])
+    found = inspection.mean_cross_attention(model, input_ids, output_ids[:MAX_SEEN_OUTPUT])
     factor = model.config.downsample_factor if has_gbst else 1
-    on_bytes = inspection.spread_over_bytes(found.mean(axis=(0, 1)), len(input_ids), factor)
+    on_bytes = inspection.spread_over_bytes(found, len(input_ids), factor)
     seen = inspection.units(input_ids[:MAX_SEEN_INPUT])
     on_characters = inspection.sum_over_units(on_bytes[:, : seen[-1].end], seen)
     sizes = np.array([unit.end - unit.start for unit in written])
@@ -205,6 +214,7 @@ async def _predict(service: LocalService, name: str, fields: dict[str, str]) -> 
         task.parse(said.text, example),
         await service.worker.call(seeing),
         windows=len(said.inputs),
+        is_shortened=said.shortened and len(said.inputs) == 1,
         log_likelihoods=None if likelihoods is None else np.array(likelihoods),
     )
 

@@ -25,6 +25,8 @@ def draw_answer(answer: Answer, language: Language) -> str:
     if answer.parsed.reason:
         reason = reason_said(answer.parsed.reason, language)
         parts.append(note(say("imperfect", language, reason=reason)))
+    if answer.is_shortened:
+        parts.append(note(say("shortened", language)))
     if answer.windows > 1:
         parts.append(note(say("windows", language, count=answer.windows)))
     wrote = escape(answer.text) or say("no text", language)

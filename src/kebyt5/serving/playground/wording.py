@@ -51,6 +51,10 @@ _SAYINGS: dict[str, tuple[str, str]] = {
         " 쓰세요.",
         "Line {number} has a wrong number of columns ({columns}); write word | lemmas | tags.",
     ),
+    "failed": (
+        "서버에 문제가 생겼습니다. 원인은 서버의 로그에 있습니다.",
+        "Something went wrong on the server; its log has the reason.",
+    ),
     "busy": (
         "지금 요청이 밀려 있습니다. 잠시 뒤에 다시 물어보세요.",
         "The model is busy; try again in a moment.",
@@ -89,6 +93,10 @@ _SAYINGS: dict[str, tuple[str, str]] = {
     "wrote": ("모델이 쓴 그대로", "The model's output as written"),
     "likelihood": ("로그 가능도 {value:.2f}", "log likelihood {value:.2f}"),
     "other labels": ("그 밖의 라벨 {count}개", "{count} other labels"),
+    "shortened": (
+        "입력이 길어서 모델이 일부만 읽었습니다.",
+        "The input is too long; the model read only a part of it.",
+    ),
     "windows": (
         "지문을 {count}개 구간으로 나누어 읽었습니다. 다른 탭의 그림은 첫 구간만 나타냅니다.",
         "The passage was read in {count} windows; the other tabs show the first.",

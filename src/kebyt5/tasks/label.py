@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
-from unicodedata import normalize
+from unicodedata import is_normalized, normalize
 
 from rapidfuzz import fuzz, process
 
@@ -85,16 +85,14 @@ class LabelTask(Task):
         return self.gold(example)
 
     def parse(self, text: str, example: Example) -> Parsed:
-        """Reads the label that the text means, or else the most similar one (first of equals).
+        """Reads the label that the text, a name or a number means, or else the most similar one.
 
         A text that resembles none is read as "", which is no label.
         """
-        if text in self.labels or text in self.names:
-            return Parsed(self.names.get(text, text))
+        if label := self._label(text):
+            return Parsed(label, None if is_normalized("NFC", text) else "repaired")
         if not text.strip():
             return Parsed("", "empty")
-        if label := self._label(text):
-            return Parsed(label, "repaired")
         nearest, similarity, _ = process.extractOne(
             normalize("NFC", text), self.labels, scorer=fuzz.ratio
         )

@@ -117,8 +117,8 @@ class QuestionTask(Task):
             return [example]
         if room < max(_MIN_ROOM, max_bytes // _MIN_SHARE):
             raise InputError(
-                f"{example.place or example.id}: the question leaves too little room for the"
-                f" context, {max(room, 0)} of {max_bytes} bytes; shorten it, or raise the limit"
+                f"{example.place or example.id or 'input'}: the question leaves too little room for"
+                f" the context, {max(room, 0)} of {max_bytes} bytes; shorten it, or raise the limit"
             )
         parts = []
         for start, end in windows(context, room, min(stride or room // 2, room)):

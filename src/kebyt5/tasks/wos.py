@@ -109,8 +109,8 @@ class WOS(Task):
             room -= size(speaker)
             if room < 4:
                 raise InputError(
-                    f"{example.place or example.id}: no room for a turn within {max_bytes} bytes;"
-                    " raise the limit"
+                    f"{example.place or example.id or 'input'}: no room for a turn within"
+                    f" {max_bytes} bytes; raise the limit"
                 )
             # Decoding drops an incomplete character at the cut.
             tail = kept.encode(errors="surrogatepass")[-room:].decode(errors="ignore")

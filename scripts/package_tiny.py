@@ -1,7 +1,7 @@
 """Makes the small model that kebyt5 ships from the folders of its pretraining runs.
 
-    runs=scripts/pretrain/runs
-    python scripts/package_tiny.py $runs/{first,second,third,fourth,fifth} runs/gbst-kebyt5-tiny
+    runs=scripts/pretrain/records
+    python scripts/package_tiny.py $runs/{first,second,third,fourth,fifth,sixth} runs/gbst-kebyt5-tiny
 
 writes the weights of the last of the runs, each of which goes on from the one before, in bfloat16
 and a model card to `src/kebyt5/assets/tiny`. Of the others only `config.yaml` and `metrics.json` are

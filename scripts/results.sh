@@ -22,7 +22,8 @@ pretrain gbst-kebyt5-tiny-second gbst-tiny-2
 pretrain gbst-kebyt5-tiny-third gbst-tiny-3
 pretrain gbst-kebyt5-tiny-fourth gbst-tiny-4
 pretrain gbst-kebyt5-tiny-fifth gbst-tiny-5
-pretrain gbst-kebyt5-tiny gbst-tiny-6
+pretrain gbst-kebyt5-tiny-sixth gbst-tiny-6
+pretrain gbst-kebyt5-tiny gbst-tiny-7
 pretrain kebyt5-tiny plain-tiny
 # Beside the twin: as many steps, and as many as take the time of its 1,200.
 pretrain gbst-kebyt5-tiny-short gbst-tiny --steps 1200 --short 0.5 --no-bf16

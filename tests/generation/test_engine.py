@@ -161,9 +161,8 @@ def test_a_thousand_mixed_requests(model):
 
 def test_texts_that_copy_take_few_passes():
     model = kebyt5.load("tiny")
-    sentence = "김하늘 씨는 서울에서 부산까지 기차를 타고 갔다."
-    text = f"task: NER\n\n### 입력\n{sentence}\n"
-    constraint = CopyWithTags(sentence, ("PS", "LC", "OG", "DT", "TI", "QT"))
+    text = "김하늘 씨는 서울에서 부산까지 기차를 타고 갔다."
+    constraint = CopyWithTags(text, ("PS", "LC", "OG", "DT", "TI", "QT"))
     for each, bytes_a_pass in ((None, 3), (constraint, 6)):
         options = GenerationOptions(max_new_bytes=120, constraint=each)
         (found,) = assert_as_plain_greedy(model, [text], [options], max_slots=1)
@@ -457,7 +456,7 @@ def test_stop_texts(model):
 
 def test_nothing_is_generated_behind_a_stop_text_whatever_drafts_bring():
     model = kebyt5.load("tiny")
-    prompt = "task: NER\n\n### 입력\n김하늘 씨는 서울에서 부산까지 기차를 타고 갔다.\n"
+    prompt = "오늘은 서울에서 부산까지 기차를 타고 갔다. 바람이 시원하고 하늘이 맑았다."
     (whole,) = Engine(model).generate([prompt])
     assert whole.statistics.bytes_per_pass > 3
     text = whole.text
@@ -555,7 +554,7 @@ def test_a_grammar_does_not_read_again_what_a_draft_has_read(monkeypatch):
         return mask(walk, state)
 
     monkeypatch.setattr(_Walk, "_mask", counted)
-    text = "task: NER\n\n### 입력\n오늘은 서울에서 부산까지 기차를 타고 갔다.\n"
+    text = "오늘은 서울에서 부산까지 기차를 타고 갔다. 바람이 시원하고 하늘이 맑았다."
     asked = GenerationOptions(constraint=Grammar.regex(r"(.|\n)*"), max_new_bytes=200)
     (found,) = Engine(kebyt5.load("tiny")).generate([text], asked)
     assert found.statistics.copied > 50

@@ -1,12 +1,12 @@
 """Makes the small model that kebyt5 ships from the folders of its pretraining runs.
 
-    runs=scripts/pretrain/records
-    python scripts/package_tiny.py $runs/{first,second,third,fourth,fifth,sixth} runs/gbst-kebyt5-tiny
+    before=scripts/pretrain/records
+    python scripts/package_tiny.py $before/{first,second,third,fourth,fifth,sixth} runs/LAST
 
 writes the weights of the last of the runs, each of which goes on from the one before, in bfloat16
-and a model card to `src/kebyt5/assets/tiny`. Of the others only `config.yaml` and `metrics.json` are
-read, so these are kept in the repository. The same runs give the same bytes. They have to be on the
-corpus of `scripts/corpus/tiny.yaml`, whose sources are named here.
+and a model card to `src/kebyt5/assets/tiny`. Of the others only `config.yaml` and `metrics.json`
+are read, so these are kept in the repository. The same runs give the same bytes. They have to be on
+the corpus of `scripts/corpus/tiny.yaml`, whose sources are named here.
 """
 
 import argparse

@@ -90,6 +90,12 @@ def test_a_stream_may_have_any_characters(server, client):
         assert isinstance(end, TextEnd)
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, "\ud800"])
+def test_a_schema_that_is_not_json_is_refused_before_it_is_sent(value):
+    with pytest.raises(ValidationError, match=r"not JSON compliant|surrogates not allowed"):
+        ConstraintSpec(json_schema={"const": value})
+
+
 def test_refusals(server, client):
     with pytest.raises(ServerError, match="unclosed group") as error:
         client.generate(GenerateRequest(input="가", constraint=ConstraintSpec(regex="(")))

@@ -1,8 +1,17 @@
 """Requests and responses of the server and its client, except those of the tasks."""
 
+import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from kebyt5.generation.request import Finish
 
@@ -75,6 +84,15 @@ class ConstraintSpec(Message):
         default=None,
         description="A text of this context-free grammar, in llguidance's variant of Lark's.",
     )
+
+    @field_validator("json_schema")
+    @classmethod
+    def _is_json(cls, schema: dict[str, Any] | None) -> dict[str, Any] | None:
+        try:
+            json.dumps(schema, allow_nan=False, ensure_ascii=False).encode()
+        except ValueError as error:  # also of a lone surrogate; a client would send NaN as null
+            raise ValueError(f"the schema cannot be written as JSON: {error}") from error
+        return schema
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:

@@ -496,3 +496,12 @@ def test_a_full_disk_is_one_clear_line_and_the_run_can_go_on(config, monkeypatch
 def test_settings_without_sense_are_refused(setting, message):
     with pytest.raises(InputError, match=message):
         PretrainConfig(corpus=Path("c"), output=Path("o"), **setting)
+
+
+def test_a_checkpoint_named_like_a_shape_is_not_passed_over(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config.model = "gbst-kebyt5-tiny"
+    (tmp_path / config.model).mkdir()
+    (tmp_path / config.model / "config.json").touch()
+    with pytest.raises(InputError, match=r"also a shape with random weights; .* \./gbst-kebyt5-"):
+        pretrain(config)

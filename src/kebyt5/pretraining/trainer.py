@@ -163,6 +163,5 @@ def cannot_be_written(path: Path, error: Exception) -> InputError:
 __all__ = [
     "PretrainTrainer",
     "TrainingData",
-    "cannot_be_written",
     "training_arguments",
 ]

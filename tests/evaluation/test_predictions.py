@@ -2,11 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from kebyt5.errors import InputError
-from kebyt5.evaluation.predictions import read_predictions
-from kebyt5.tasks import get_task
+from kebyt5.evaluation.predict import Predictions
+from kebyt5.evaluation.predictions import read_predictions, write_predictions
+from kebyt5.tasks import Example, get_task
 
 
 @pytest.fixture
@@ -20,7 +22,7 @@ def test_plain_texts_and_our_own_jsonl(ner, tmp_path):
     texts = [task.target_text(example) for example in examples]
     plain = tmp_path / "a.txt"
     plain.write_bytes("\r\n".join(texts).encode())
-    assert read_predictions(task, plain, examples) == texts
+    assert read_predictions(task, plain, examples).texts == texts
     ours = tmp_path / "a.jsonl"
     ours.write_text(
         "\n".join(
@@ -28,7 +30,7 @@ def test_plain_texts_and_our_own_jsonl(ner, tmp_path):
             for example, text in zip(examples, texts, strict=True)
         )
     )
-    assert read_predictions(task, ours, examples) == texts
+    assert read_predictions(task, ours, examples).texts == texts
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,7 @@ def test_published_dependency_files_come_in_several_layouts(tmp_path, form):
     examples = [task.example(sentence="서울 간다", words=words)] * 2
     path = tmp_path / "dp.txt"
     path.write_bytes((form.format("deprel: (1/2, 2, NP)▁(2/2, 0, VP)") * 2).encode())
-    texts = read_predictions(task, path, examples)
+    texts = read_predictions(task, path, examples).texts
     assert [task.parse(text, examples[0]).value for text in texts] == [((2, "NP"), (0, "VP"))] * 2
 
 
@@ -60,7 +62,7 @@ def test_lines_without_arcs_are_predictions_too(tmp_path):
     examples = [task.example(sentence="서울", words="서울\t서울\tNNP")] * 3
     path = tmp_path / "dp.txt"
     path.write_text("deprel: (1/2, 0, NP)\n\nnonsense\n\n")
-    assert read_predictions(task, path, examples) == ["deprel: (1/2, 0, NP)", "", "nonsense"]
+    assert read_predictions(task, path, examples).texts == ["deprel: (1/2, 0, NP)", "", "nonsense"]
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
@@ -69,9 +71,9 @@ def test_objects_come_a_line_or_in_a_list(ner, tmp_path, name):
     path = tmp_path / name
     records = [json.dumps({"id": e.id, "text": f"{n}"}) for n, e in enumerate(examples)]
     path.write_text("\n".join(records))
-    assert read_predictions(task, path, examples) == list("012345")
+    assert read_predictions(task, path, examples).texts == list("012345")
     path.write_text(json.dumps(list("012345")))
-    assert read_predictions(task, path, examples) == list("012345")
+    assert read_predictions(task, path, examples).texts == list("012345")
 
 
 def test_ids_may_be_numbers(tmp_path):
@@ -81,7 +83,7 @@ def test_ids_may_be_numbers(tmp_path):
     data.write_text("".join(json.dumps(record) + "\n" for record in records))
     examples = task.read(data)
     assert [example.id for example in examples] == ["0", "1", "2"]
-    assert read_predictions(task, data, examples) == ["긍정"] * 3
+    assert read_predictions(task, data, examples).texts == ["긍정"] * 3
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])
@@ -92,7 +94,7 @@ def test_predictions_may_be_for_the_first_examples_only(ner, tmp_path, name):
     for written in (texts[:2], texts):
         lines = [json.dumps({"text": text}) for text in written] if name == "a.jsonl" else written
         path.write_text("\n".join(lines))
-        assert read_predictions(task, path, examples, limit=2) == texts[:2]
+        assert read_predictions(task, path, examples, limit=2).texts == texts[:2]
 
 
 def test_lines_are_divided_as_the_limited_number_of_texts_has_it(tmp_path):
@@ -100,11 +102,11 @@ def test_lines_are_divided_as_the_limited_number_of_texts_has_it(tmp_path):
     examples = [mrc.example(question="어디?", context="서울")] * 4
     texts = ["출력: 답0\n정답임", "출력: 답1\n정답임"]
     path.write_text("\n".join(texts))
-    assert read_predictions(mrc, path, examples, limit=2) == texts
+    assert read_predictions(mrc, path, examples, limit=2).texts == texts
     dp = get_task("dp")
     examples = [dp.example(sentence="서울", words="서울\t서울\tNNP")] * 4
     path.write_text("lemmas: 서울\ndeprel: (1/1, 0, NP)\n" * 2)
-    assert read_predictions(dp, path, examples, limit=2) == ["deprel: (1/1, 0, NP)"] * 2
+    assert read_predictions(dp, path, examples, limit=2).texts == ["deprel: (1/1, 0, NP)"] * 2
 
 
 @pytest.mark.parametrize(
@@ -124,3 +126,39 @@ def test_predictions_of_other_data_are_refused(ner, tmp_path, name, content, mes
     path.write_text(content)
     with pytest.raises(InputError, match=message):
         read_predictions(*ner[:1], path, ner[1])
+
+
+@pytest.fixture
+def relations():
+    task = get_task("re")
+    inputs = dict.fromkeys(task.input_fields, "가")
+    examples = [Example("", inputs, task.labels[n]) for n in (0, 3, 5)]
+    table = np.random.default_rng(0).normal(size=(3, len(task.labels)))
+    texts = [task.labels[best] for best in table.argmax(1)]
+    return task, Predictions(examples, texts, 0, table)
+
+
+def test_likelihoods_in_a_file_are_scored_as_those_of_a_model(relations, tmp_path):
+    task, predictions = relations
+    path = tmp_path / "predictions.jsonl"
+    write_predictions(path, task, predictions)
+    found = read_predictions(task, path, predictions.examples)
+    assert "auprc" in found.score(task)
+    assert found.score(task) == pytest.approx(predictions.score(task))
+    first = read_predictions(task, path, predictions.examples, limit=2)
+    assert first.score(task) == pytest.approx(predictions.select([0, 1]).score(task))
+
+
+def test_likelihoods_of_other_labels_or_another_text_are_refused(relations, tmp_path):
+    task, predictions = relations
+    path = tmp_path / "predictions.jsonl"
+    write_predictions(path, task, predictions)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows[1]["text"] = next(label for label in task.labels if label != rows[1]["text"])
+    path.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(InputError, match=f":2: the text is '{rows[1]['text']}', but"):
+        read_predictions(task, path, predictions.examples)
+    del rows[0]["log_likelihoods"][task.labels[7]]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(InputError, match=":1: 'log_likelihoods' has to be an object with one"):
+        read_predictions(task, path, predictions.examples)

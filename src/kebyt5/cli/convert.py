@@ -48,13 +48,13 @@ def convert(
         options["blocks"] = _sizes(blocks)
     if downsample is not None:
         options["downsample_factor"] = downsample
+    make_output_folder(output)
     model = load_float(checkpoint)
     if gbst:
         try:
             model = add_gbst(model, **options)
         except ValueError as error:
             raise InputError(f"{checkpoint}: {error}") from error
-    make_output_folder(output)
     with whole_folder(output) as folder:
         model.save_pretrained(folder)
         ByteTokenizer().save_pretrained(folder)

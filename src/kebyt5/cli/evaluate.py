@@ -49,7 +49,7 @@ def evaluate(
         options: Settings of the predictions.
     """
     from kebyt5.evaluation.evaluate import describe, scores_under_noise, write_result
-    from kebyt5.evaluation.predict import Predictions, predict
+    from kebyt5.evaluation.predict import predict
     from kebyt5.evaluation.predictions import read_predictions
     from kebyt5.models.loading import load
     from kebyt5.output import make_output_folder, whole_folder
@@ -64,15 +64,13 @@ def evaluate(
     the_task = get_task(task)
     examples = list(the_task.read(data))
     train = list(the_task.read(baseline)) if baseline else None
-    texts = read_predictions(the_task, predictions, examples, limit) if predictions else []
-    examples = examples[:limit]
-    model = load(checkpoint) if checkpoint else None
     if output:
         make_output_folder(output)
-    if model is None:
-        result = Predictions(examples, texts, 0)
+    model = load(checkpoint) if checkpoint else None
+    if predictions is not None:
+        result = read_predictions(the_task, predictions, examples, limit)
     else:
-        result = predict(model, the_task, examples, options, "Predicting")
+        result = predict(model, the_task, examples[:limit], options, "Predicting")
     metrics = describe(the_task, result, train) | {
         "checkpoint": checkpoint,
         "predictions": str(predictions) if predictions else None,

@@ -22,8 +22,8 @@ def export(checkpoint: str, output: Path) -> None:
     from kebyt5.models.loading import load
     from kebyt5.output import make_output_folder, whole_folder
 
-    model = load(checkpoint)
     make_output_folder(output)
+    model = load(checkpoint)
     with whole_folder(output) as folder:
         try:
             write(model, folder)

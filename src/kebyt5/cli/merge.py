@@ -35,11 +35,11 @@ def merge(*checkpoints: str, output: Path, weights: str | None = None) -> None:
         numbers = [float(number) for number in weights.split(",")] if weights else None
     except ValueError as error:
         raise InputError(f"--weights {weights}: give numbers such as 3,1") from error
+    make_output_folder(output)
     try:
         model = run(checkpoints, numbers)
     except ValueError as error:
         raise InputError(str(error)) from error
-    make_output_folder(output)
     with whole_folder(output) as folder:
         model.save_pretrained(folder)
         ByteTokenizer().save_pretrained(folder)

@@ -5,7 +5,9 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from kebyt5.errors import InputError
 from kebyt5.evaluation.predict import Predictions
@@ -23,19 +25,21 @@ from kebyt5.tasks.files import (
 
 def read_predictions(
     task: Task, path: Path, examples: Sequence[Example], limit: int | None = None
-) -> list[str]:
+) -> Predictions:
     """Reads one generated text for each example, in the order of the examples.
 
     Args:
         task: The task, which finds the texts in a plain file, where they may have several lines.
         path: A `.jsonl` or `.json` file whose objects have `text` and optionally `id`, which has
-            to match the example's; or plain text with one prediction per line.
+            to match the example's, and `log_likelihoods` by label; or plain text with one
+            prediction per line.
         examples: The examples that the predictions are for.
-        limit: Number of texts to return, for the first examples; the file may have texts for
-            just these or for all examples. None for all.
+        limit: Number of predictions to return, for the first examples; the file may have texts
+            for just these or for all examples. None for all.
 
     Raises:
-        InputError: The file does not have one prediction for each example, or an `id` differs.
+        InputError: The file does not have one prediction for each example, an `id` differs, or
+            likelihoods are not those of the task's labels or contradict the text.
     """
     is_json = path.suffix.lower() in (".json", ".jsonl")
     # First the smaller number: two lines a text may as well be twice as many texts of a line.
@@ -43,7 +47,13 @@ def read_predictions(
         found = _read_objects(path) if is_json else _read_texts(task, path, len(expected))
         if len(found) == len(expected):
             _check_ids(found, expected)
-            return [prediction.text for prediction in found[:limit]]
+            taken = found[:limit]
+            return Predictions(
+                examples[:limit],
+                [prediction.text for prediction in taken],
+                truncated=0,
+                log_likelihoods=_table(task, taken),
+            )
     fewer = "" if limit is None else f", of which --limit takes {limit}"
     raise InputError(
         f"{path}: {len(found)} predictions for {len(examples)} examples{fewer}; give one for each,"
@@ -55,6 +65,7 @@ class _Prediction(NamedTuple):
     text: str
     id: str | None = None
     place: str = ""
+    log_likelihoods: Any = None
 
 
 def _read_texts(task: Task, path: Path, count: int) -> list[_Prediction]:
@@ -76,7 +87,39 @@ def _read_objects(path: Path) -> list[_Prediction]:
             records = list(json_records(path))
     else:
         records = list(jsonl_records(path))
-    return [_Prediction(record.text("text"), record.name, record.place) for record in records]
+    return [
+        _Prediction(
+            record.text("text"), record.name, record.place, record.fields.get("log_likelihoods")
+        )
+        for record in records
+    ]
+
+
+def _table(task: Task, predictions: Sequence[_Prediction]) -> np.ndarray | None:
+    """Returns the likelihoods of the task's labels, shape (predictions, labels), if all have them.
+
+    Raises:
+        InputError: They are not one number for each label, or another label is likelier than the
+            text.
+    """
+    if not task.labels or any(each.log_likelihoods is None for each in predictions):
+        return None
+    rows = []
+    for text, _, place, values in predictions:
+        is_table = isinstance(values, dict) and set(values) == set(task.labels)
+        if not is_table or not all(type(value) in (int, float) for value in values.values()):
+            raise InputError(
+                f"{place}: 'log_likelihoods' has to be an object with one number for each label of"
+                f" {task.name}"
+            )
+        best = max(values, key=values.__getitem__)
+        if values.get(text) != values[best]:
+            raise InputError(
+                f"{place}: the text is {text!r}, but {best!r} is likelier by 'log_likelihoods';"
+                " remove them to score the texts alone"
+            )
+        rows.append([values[label] for label in task.labels])
+    return np.array(rows, dtype=float).reshape(-1, len(task.labels))
 
 
 def _check_ids(predictions: Sequence[_Prediction], examples: Sequence[Example]) -> None:

@@ -47,6 +47,14 @@ def test_enough_beams_find_everything_with_its_likelihood(model):
     np.testing.assert_allclose([score for _, score in found], expected[order], atol=1e-4)
 
 
+@pytest.mark.parametrize("size", [259, 512])
+def test_models_of_other_vocabularies(tiny_model, size):
+    model = tiny_model(vocab_size=size)
+    names = labels(6)
+    found = written(Engine(model).search(ids_of(INPUT), Choices([names]), 20, 30))
+    assert sorted(text for text, _ in found) == names
+
+
 @pytest.mark.parametrize("num_beams", [2, 3, 5])
 @pytest.mark.parametrize("seed", range(4))
 def test_few_beams_find_nothing_less_likely_than_transformers_does(num_beams, seed, model):

@@ -432,6 +432,70 @@ def test_stopping_the_loop_cancels_what_is_left(model):
     assert request.result(timeout=1).finish == "cancelled"
 
 
+def test_what_comes_after_the_loop_is_cancelled_until_it_runs_again(model):
+    engine = Engine(model, 1)
+    stop = threading.Event()
+    stop.set()
+    engine.run(stop)
+    assert engine.submit("가").result(timeout=1).finish == "cancelled"
+    options = GenerationOptions(max_new_bytes=3)
+    assert engine.generate(["가"], options)[0].finish != "cancelled"
+    stop.clear()
+    thread = threading.Thread(target=engine.run, args=(stop,))
+    thread.start()
+    while engine._is_stopped:
+        time.sleep(0.01)
+    assert engine.submit("가", options).result(timeout=60).finish != "cancelled"
+    stop.set()
+    thread.join()
+
+
+@pytest.mark.parametrize("place", ["block.0", "final_layer_norm", "block.1.layer.2"])
+def test_hooks_that_would_not_run_are_refused(tiny_model, place):
+    model = tiny_model()
+    handle = model.decoder.get_submodule(place).register_forward_hook(lambda *_: None)
+    with pytest.raises(ValueError, match=rf"decoder\.{place} has hooks"):
+        Engine(model)
+    handle.remove()
+    Engine(model)
+
+
+@pytest.mark.parametrize("place", ["lm_head", "decoder.block.0.layer.2.DenseReluDense.wo"])
+def test_hooks_on_linear_layers_run_in_every_pass(tiny_model, place):
+    model = tiny_model()
+    steering = torch.linspace(0, 3, model.get_submodule(place).out_features)
+    model.get_submodule(place).register_forward_hook(lambda _, __, output: output + steering)
+    assert_as_plain_greedy(
+        model, texts(4, 30), [GenerationOptions(max_new_bytes=20)] * 4, max_slots=4
+    )
+
+
+def test_another_activation_than_the_configured_one_counts(tiny_model):
+    model = tiny_model()
+    for block in model.decoder.block:
+        block.layer[2].DenseReluDense.act = torch.nn.ReLU()
+        block.layer[2].DenseReluDense.wo.weight.data.mul_(50)
+    assert_as_plain_greedy(
+        model, texts(4, 30), [GenerationOptions(max_new_bytes=20)] * 4, max_slots=4
+    )
+
+
+def test_infinities_in_half_precision_are_clamped(tiny_model):
+    model = tiny_model().half()
+    for block in model.decoder.block:
+        block.layer[2].DenseReluDense.wo.weight.data.fill_(6e4)
+    (found,) = Engine(model).generate(["가나다"], GenerationOptions(max_new_bytes=4))
+    encoded = ByteTokenizer()("가나다", return_tensors="pt")
+    logits = model(**encoded, decoder_input_ids=torch.tensor([[0, *found.ids[:-1]]])).logits[0]
+    assert logits.isfinite().all()
+    assert found.ids == logits.argmax(1).tolist()
+
+
+def test_a_model_in_training_is_refused(tiny_model):
+    with pytest.raises(ValueError, match="training mode"):
+        Engine(tiny_model().train())
+
+
 @pytest.mark.parametrize("size", [259, 512])
 def test_constraints_on_models_of_other_vocabularies(size):
     model = plain_model(vocab_size=size)
@@ -496,7 +560,7 @@ def test_a_failing_model_fails_its_requests_and_no_later_ones(model, monkeypatch
     assert engine.generate(["가"], GenerationOptions(max_new_bytes=3))[0].ids
 
 
-def test_who_fails_among_many_costs_nobody_his_text(model):
+def test_one_failing_request_does_not_affect_the_others(model):
     impossible = Choices([["가나"]]) & Choices([["가다"]])
     plain = GenerationOptions(max_new_bytes=4)
     options = [plain, GenerationOptions(constraint=impossible), plain]
@@ -533,7 +597,7 @@ def test_what_is_forced_costs_no_pass(model):
     assert (found.statistics.passes, found.statistics.forced) == (0, 7)
 
 
-def test_a_text_that_is_whole_at_the_limit_is_no_beginning(model):
+def test_a_text_complete_at_the_limit_is_not_cut(model):
     for constraint in (Choices([["abc"]]), Choices([["abc", "xyz"]]), Grammar.regex("abc|xyz")):
         asked = GenerationOptions(constraint=constraint, max_new_bytes=3)
         (found,) = Engine(model).generate(["가"], asked)
@@ -581,3 +645,7 @@ def test_nothing_to_generate_and_bad_requests(model):
     assert not engine.step()  # the good neighbours were not queued either
     with pytest.raises(ValueError, match="max_slots"):
         Engine(model, 0)
+    with pytest.raises(ValueError, match="one text; give a list"):
+        engine.generate("가나")
+    with pytest.raises(ValueError, match="stop is 'END'; give a tuple"):
+        GenerationOptions(stop="END")

@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from kebyt5.generation.cache import SlotCache
-from kebyt5.generation.constraints.constraint import Constraint
+from kebyt5.generation.constraints.constraint import Constraint, in_vocabulary
 from kebyt5.models.tokenization_kebyt5 import EOS
 
 
@@ -90,7 +90,7 @@ def _search_part(
         for row, beam in zip(scores, live, strict=True):
             beam.cache.length += 1
             row += beam.log_likelihood
-            row[~constraint.allowed(beam.state)[: len(row)]] = -np.inf
+            row[~in_vocabulary(constraint.allowed(beam.state), len(row))] = -np.inf
         now_closed = [
             replace(beam, ids=(*beam.ids, closing_id), log_likelihood=float(row[closing_id]))
             for row, beam in zip(scores, live, strict=True)

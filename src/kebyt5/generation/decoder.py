@@ -2,8 +2,8 @@
 
 Whatever works byte by byte (projections, feed-forward, `lm_head`) gets the rows of all requests as
 one matrix, so each weight is read once per pass; attention runs for each request over its own
-cache. Layers are applied through the model's modules, whatever their type, so models with LoRA or
-quantized layers work too.
+cache. Linear layers are applied through the model's modules, whatever their type, so models with
+LoRA or quantized layers work too, and hooks on them.
 """
 
 from collections.abc import Sequence
@@ -15,18 +15,60 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.activations import GELUTanh, NewGELUActivation
+from transformers.models.t5.modeling_t5 import (
+    T5Attention,
+    T5Block,
+    T5DenseActDense,
+    T5DenseGatedActDense,
+    T5LayerCrossAttention,
+    T5LayerFF,
+    T5LayerNorm,
+    T5LayerSelfAttention,
+)
 
 from kebyt5.generation.attention import RelativeBias, SlotAttention
 from kebyt5.generation.cache import SlotCache
 from kebyt5.generation.skinny import SkinnyLinear
 from kebyt5.models.feed_forward import gate_values
-from kebyt5.models.fused import fast_path
+from kebyt5.models.fused import fast_path, is_hooked
 from kebyt5.models.kernels import (
     MAX_KERNEL_ROWS,
     DecoderKernel,
     ProductKernel,
     UnfitError,
 )
+
+_COMPUTED = (
+    T5Block,
+    T5LayerSelfAttention,
+    T5LayerCrossAttention,
+    T5LayerFF,
+    T5LayerNorm,
+    T5Attention,
+    T5DenseActDense,
+    T5DenseGatedActDense,
+)
+"""Modules whose `forward` is not called."""
+
+
+def require_own_computation(model: PreTrainedModel) -> None:
+    """Refuses what `PackedDecoder` would pass over, as it computes most modules itself.
+
+    Raises:
+        ValueError: The model is in training mode, has weights that are not in memory, or hooks in
+            its decoder on other modules than linear layers and embeddings.
+    """
+    if model.training:
+        raise ValueError("the model is in training mode, where dropout is random; call its eval()")
+    if any(parameter.is_meta for parameter in model.parameters()):
+        raise ValueError("weights are offloaded; the engine needs all of them in memory")
+    for name, module in model.decoder.named_modules(prefix="decoder"):
+        if isinstance(module, _COMPUTED) and is_hooked(module):
+            raise ValueError(
+                f"{name} has hooks, which the engine would not run; remove them, or use"
+                " model.generate"
+            )
 
 
 class PackedDecoder:
@@ -41,7 +83,6 @@ class PackedDecoder:
         self._stack = model.decoder
         self._heads = model.config.num_heads
         self._scale = model.config.d_model**-0.5 if model.config.scale_decoder_outputs else 1.0
-        self._is_gelu = model.config.dense_act_fn in ("gelu_new", "gelu_pytorch_tanh")
         self._linear = SkinnyLinear()
         self._bias = RelativeBias(self._stack.block[0].layer[0].SelfAttention)
         self._kernel, self._head = _kernels(model)
@@ -105,15 +146,15 @@ class PackedDecoder:
             normed = _norm(own.layer_norm, hidden)
             projected = self._linear.each((attention.q, attention.k, attention.v), normed)
             mixed = attend.own(number, *map(self._split, projected))
-            hidden = hidden + self._linear(attention.o, mixed)
+            hidden = _finite(hidden + self._linear(attention.o, mixed))
 
             attention = cross.EncDecAttention
             query = self._linear(attention.q, _norm(cross.layer_norm, hidden))
             mixed = attend.cross(number, self._split(query))
-            hidden = hidden + self._linear(attention.o, mixed)
+            hidden = _finite(hidden + self._linear(attention.o, mixed))
 
             normed = _norm(feed_forward.layer_norm, hidden)
-            hidden = hidden + self._feed_forward(feed_forward.DenseReluDense, normed)
+            hidden = _finite(hidden + self._feed_forward(feed_forward.DenseReluDense, normed))
         return _norm(self._stack.final_layer_norm, hidden)
 
     def _split(self, x: Tensor) -> Tensor:
@@ -122,10 +163,19 @@ class PackedDecoder:
     def _feed_forward(self, module: Any, x: Tensor) -> Tensor:
         if hasattr(module, "wi_0"):
             gate, value = self._linear.each((module.wi_0, module.wi_1), x)
-            x = gate_values(gate, value) if self._is_gelu else module.act(gate) * value
+            is_gelu = isinstance(module.act, NewGELUActivation | GELUTanh)
+            x = gate_values(gate, value) if is_gelu else module.act(gate) * value
         else:
             x = module.act(self._linear(module.wi, x))
         return self._linear(module.wo, x)
+
+
+def _finite(hidden: Tensor) -> Tensor:
+    """Clamps what is infinite in float16, as T5 does after each layer."""
+    if hidden.dtype != torch.float16:
+        return hidden
+    limit = torch.finfo(torch.float16).max - 1000
+    return hidden.clamp(-limit, limit)
 
 
 def _norm(module: Any, x: Tensor) -> Tensor:
@@ -155,4 +205,4 @@ def _slots(counts: Sequence[int], memories: Sequence[Tensor], lengths: Sequence[
     return np.array(rows, np.int64)
 
 
-__all__ = ["PackedDecoder"]
+__all__ = ["PackedDecoder", "require_own_computation"]

@@ -23,7 +23,7 @@ from transformers import PreTrainedModel
 from kebyt5.generation.beams import Hypothesis, beam_search
 from kebyt5.generation.cache import SlotCache
 from kebyt5.generation.constraints.constraint import Constraint
-from kebyt5.generation.decoder import PackedDecoder
+from kebyt5.generation.decoder import PackedDecoder, require_own_computation
 from kebyt5.generation.drafts import Habits, Price
 from kebyt5.generation.encoding import batch_of_like_length, encode
 from kebyt5.generation.plain import plain_logits
@@ -69,6 +69,7 @@ class Engine:
     def __init__(self, model: PreTrainedModel, max_slots: int = 32) -> None:
         if max_slots < 1:
             raise ValueError(f"max_slots is {max_slots}; it has to be at least 1")
+        require_own_computation(model)
         self.statistics = GenerationStatistics()
         self.between_passes: Callable[[], None] | None = None
         self._model = model
@@ -83,6 +84,7 @@ class Engine:
         self._habits = Habits()
         self._stepping = threading.Lock()
         self._changed = threading.Condition()
+        self._is_stopped = False
         # With int8 weights or in half precision rounding moves logits a thousand times as far, and
         # too many outputs would have to be read again.
         is_exact = model.dtype == torch.float32 and not getattr(model.config, "int8", False)
@@ -100,6 +102,9 @@ class Engine:
         """
         request = self._request(input, options or GenerationOptions())
         self._queue([request])
+        if self._is_stopped:  # looked at after queueing, so that `run` or this line sees it
+            request.cancel()
+            self._end_cancelled()
         return request
 
     def generate(
@@ -121,6 +126,8 @@ class Engine:
             GenerationError: Some requests failed, for example because a constraint left nothing to
                 generate. It holds the texts of the others, which are finished first.
         """
+        if isinstance(inputs, str):
+            raise ValueError("inputs is one text; give a list of texts")
         if options is None or isinstance(options, GenerationOptions):
             options = [options or GenerationOptions()] * len(inputs)
         if len(options) != len(inputs):
@@ -187,17 +194,21 @@ class Engine:
         )
 
     def run(self, stop: threading.Event) -> None:
-        """Processes submitted requests until `stop` is set, then cancels the remaining ones."""
+        """Processes submitted requests until `stop` is set, then cancels the remaining ones.
+
+        Requests that are submitted later are cancelled as well, until `run` is called again.
+        """
+        self._is_stopped = False
         while not stop.is_set():
             if not self.step():
                 with self._changed:
                     self._changed.wait_for(lambda: bool(self._inbox), timeout=0.1)
+        self._is_stopped = True
         with self._stepping:
             self._take_in()
             for request in [*self._waiting, *(slot.request for slot in self._active)]:
                 request.cancel()
-            self._drop_active()
-            self._drop_waiting()
+        self._end_cancelled()
 
     @torch.inference_mode()
     def step(self) -> bool:
@@ -238,6 +249,13 @@ class Engine:
         if len(strange):
             raise ValueError(f"id {strange[0]} is unknown; the model has ids from 0 to {size - 1}")
         return ids.astype(np.int64)
+
+    def _end_cancelled(self) -> None:
+        """Ends all requests that were cancelled, without a pass."""
+        with self._stepping:
+            self._take_in()
+            self._drop_active()
+            self._drop_waiting()
 
     def _queue(self, requests: Sequence[Request]) -> None:
         with self._changed:

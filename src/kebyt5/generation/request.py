@@ -4,11 +4,11 @@ import codecs
 import queue
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -64,6 +64,9 @@ class GenerationOptions:
             raise ValueError(f"top_p is {self.top_p}; it has to be above 0 and at most 1")
         if not 0 <= self.seed < 2**64:
             raise ValueError(f"seed is {self.seed}; it has to be at least 0 and below 2^64")
+        stop: Any = self.stop  # whatever the caller gave
+        if isinstance(stop, str):
+            raise ValueError(f"stop is {stop!r}; give a tuple of texts")
         if "" in self.stop:
             raise ValueError("stop holds an empty text, which would end every output at once")
         if self.deadline is not None and not self.deadline >= 0:
@@ -103,6 +106,14 @@ class GenerationStatistics:
     def bytes_per_pass(self) -> float | None:
         """Ids per decoder pass; None if no pass was needed."""
         return self.bytes / self.passes if self.passes else None
+
+    @classmethod
+    def sum(cls, parts: Iterable["GenerationStatistics"]) -> "GenerationStatistics":
+        """Sums the statistics of several texts."""
+        total = cls()
+        for part in parts:
+            total += part
+        return total
 
     def __iadd__(self, other: "GenerationStatistics") -> "GenerationStatistics":
         for each in fields(self):

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from kebyt5.models.fused import is_hooked
 from kebyt5.models.int8 import Int8Linear, quantize_rows
 from kebyt5.models.linear import Linear
 
@@ -24,8 +25,8 @@ _ROWS_PACKED_FOR = 8
 class SkinnyLinear:
     """Applies linear layers to few rows; caches rearranged weights, which doubles their memory.
 
-    Weights must not change meanwhile. Layers that are not plain `nn.Linear`, such as LoRA's, are
-    simply called.
+    Weights must not change meanwhile. Layers that are not plain `nn.Linear`, such as LoRA's, and
+    those with hooks are simply called.
     """
 
     def __init__(self) -> None:
@@ -34,10 +35,10 @@ class SkinnyLinear:
 
     def __call__(self, module: nn.Module, x: Tensor) -> Tensor:
         """Maps rows (M, K) to (M, N)."""
-        if not isinstance(module, nn.Linear) or type(module) not in (nn.Linear, Linear):
-            return module(x)
-        x = x.to(module.weight.dtype)  # T5 keeps some layers of a half-precision model in float32
-        if not self._is_skinny(module, x):
+        weight = getattr(module, "weight", None)
+        if isinstance(weight, Tensor) and weight.is_floating_point():
+            x = x.to(weight.dtype)  # T5 keeps some layers of a half-precision model in float32
+        if not isinstance(module, nn.Linear) or not self._is_skinny(module, x):
             return module(x)
         packed = self._packed.get(module)
         if packed is None:
@@ -47,7 +48,7 @@ class SkinnyLinear:
 
     def each(self, modules: Sequence[nn.Module], x: Tensor) -> list[Tensor]:
         """Applies several layers to the same rows."""
-        layers = [module for module in modules if isinstance(module, Int8Linear)]
+        layers = [m for m in modules if isinstance(m, Int8Linear) and not is_hooked(m)]
         if len(layers) < len(modules):
             return [self(module, x) for module in modules]
         # The products are so short that the overhead of calls matters.
@@ -60,7 +61,9 @@ class SkinnyLinear:
     @staticmethod
     def _is_skinny(module: nn.Linear, x: Tensor) -> bool:
         return (
-            x.device.type == "cpu"
+            type(module) in (nn.Linear, Linear)
+            and not is_hooked(module)
+            and x.device.type == "cpu"
             and x.dtype == torch.float32
             and 1 < x.shape[0] <= MAX_SKINNY_ROWS
             and torch.backends.mkldnn.is_available()

@@ -9,7 +9,7 @@ import numpy as np
 from transformers import PreTrainedConfig
 
 from kebyt5.generation.cache import SlotCache
-from kebyt5.generation.constraints.constraint import ConstraintError, forced
+from kebyt5.generation.constraints.constraint import ConstraintError, forced, in_vocabulary
 from kebyt5.generation.drafts import CopyDraft, Habits, Price
 from kebyt5.generation.request import Finish, Generated, GenerationStatistics, Request, TextStream
 from kebyt5.generation.sampling import DOUBT, TIE, Scores, best, draw
@@ -215,9 +215,7 @@ class Slot:
                 return chosen, lead
         logits = scores.logits[row]
         if mask is not None:
-            allowed = np.zeros(len(logits), bool)
-            allowed[: len(mask)] = mask
-            logits = np.where(allowed, logits, -np.inf)
+            logits = np.where(in_vocabulary(mask, len(logits)), logits, -np.inf)
         options = self._options
         if options.temperature == 0:
             return best(logits)

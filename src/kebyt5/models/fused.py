@@ -169,8 +169,14 @@ def is_hooked(module: nn.Module) -> bool:
         or module._forward_pre_hooks
         or everywhere._global_forward_hooks
         or everywhere._global_forward_pre_hooks
-        or "forward" in vars(module)
+        or _has_other_forward(module)
     )
+
+
+def _has_other_forward(module: nn.Module) -> bool:
+    """Whether an instance has a `forward` that is not the one of its class."""
+    own = vars(module).get("forward")
+    return own is not None and getattr(own, "__func__", own) is not type(module).forward
 
 
 def _is_awake(hook: Callable[..., Any]) -> bool:

@@ -369,11 +369,11 @@ class GBST(nn.Module):
 def _is_polynomial_cheaper(weights: Tensor) -> bool:
     """Whether there are enough block weights (B, L, M) for `PolynomialConsensus` to pay off."""
     return (
-        fast_path.folded
+        not torch.compiler.is_compiling()  # first: tracing would keep the outcome of the last line
+        and fast_path.folded
         and weights.device.type == "cpu"
         and weights.dtype == torch.float32
         and weights.shape[1] > 4 * monomial_count(weights.shape[2])
-        and not torch.compiler.is_compiling()
     )
 
 

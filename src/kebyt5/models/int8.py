@@ -95,8 +95,9 @@ class Int8Linear(nn.Module):
         return layer
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps (..., K) to (..., N), float32."""
-        return self.multiply(quantize_rows(x.flatten(0, -2))).view(*x.shape[:-1], -1)
+        """Maps (..., K) to (..., N) of the same type; the product is computed in float32."""
+        product = self.multiply(quantize_rows(x.flatten(0, -2)))
+        return product.view(*x.shape[:-1], -1).to(x.dtype)
 
     def multiply(self, rows: Rows) -> Tensor:
         """Maps rows (M, K) to (M, N), float32."""

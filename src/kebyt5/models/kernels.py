@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers.activations import GELUTanh, NewGELUActivation
 from transformers.models.t5.modeling_t5 import T5LayerNorm, T5Stack
 
 from .fused import RMSNorm, is_hooked
@@ -96,8 +97,6 @@ class DecoderKernel:
         is_int8 = type(first) is Int8Linear
         is_cached = sum(each.nbytes for each in _tensors(blocks[0])) <= _CACHE
         self._in_panels = Panels.are_fastest(first.weight) if is_int8 else is_cached
-        if config.dense_act_fn not in ("gelu_new", "gelu_pytorch_tanh"):
-            raise UnfitError(f"the activation {config.dense_act_fn}")
         layers = (_Layer * len(blocks))(*(self._layer(block) for block in blocks))
         self._alive.append(layers)
         self._decoder = _Decoder(
@@ -147,6 +146,8 @@ class DecoderKernel:
         inner = feed_forward.DenseReluDense
         if not hasattr(inner, "wi_0"):
             raise UnfitError("a feed-forward layer without a gate")
+        if not isinstance(inner.act, NewGELUActivation | GELUTanh):
+            raise UnfitError(f"the activation {type(inner.act).__name__}")
         attention, over = own.SelfAttention, cross.EncDecAttention
         linears = [
             *(getattr(attention, name) for name in ("q", "k", "v", "o")),
@@ -207,6 +208,8 @@ def _linear(module: Any, alive: list[Any], in_panels: bool = False) -> _Linear:
     is_float = type(module) in (nn.Linear, Linear) and module.bias is None
     if not is_float and type(module) is not Int8Linear:
         raise UnfitError(f"a layer of type {type(module).__name__}, or with a bias")
+    if is_hooked(module):
+        raise UnfitError("a layer with hooks")
     outs, width = module.weight.shape
     if outs % _OUTS:
         raise UnfitError(f"a layer with {outs} outputs")

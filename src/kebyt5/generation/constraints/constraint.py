@@ -53,6 +53,13 @@ class Constraint(ABC):
         return Intersection(self, other)
 
 
+def in_vocabulary(mask: np.ndarray, size: int) -> np.ndarray:
+    """Fits a mask to a model whose vocabulary has `size` ids; ids beyond the mask are forbidden."""
+    fitted = np.zeros(size, bool)
+    fitted[: len(mask)] = mask[:size]
+    return fitted
+
+
 def forced(mask: np.ndarray) -> int | None:
     """The only id that a mask allows; None if it allows several.
 

@@ -173,7 +173,7 @@ def mixed(model):
 
 
 @pytest.mark.parametrize("change", [hooked, adapted, biased, half, odd, mixed])
-def test_what_is_no_plain_decoder_is_left_to_its_modules(change):
+def test_other_than_plain_decoders_fall_back_to_their_modules(change):
     model = model_of()
     DecoderKernel(model.decoder)
     change(model)

@@ -153,7 +153,7 @@ def test_hidden_states_are_of_each_block_and_inputs_stay_as_they_are(kind):
 
 
 @KINDS
-def test_nothing_is_left_of_a_text_beside_it(kind):
+def test_a_neighbour_in_the_batch_changes_nothing(kind):
     encoder = encoder_of(kind, num_layers=2)
     long, short = torch.randn(1, 90, 64), torch.randn(1, 13, 64)
     both = torch.cat([long, nn.functional.pad(short, (0, 0, 0, 77))])
@@ -210,7 +210,7 @@ def turned_in_place(block):
         *(("float", change) for change in (adapted, with_a_bias, turned, turned_in_place)),
     ],
 )
-def test_what_is_no_plain_block_is_left_to_its_modules(kind, change, monkeypatch):
+def test_other_than_plain_blocks_fall_back_to_their_modules(kind, change, monkeypatch):
     encoder, embedded = encoder_of(kind), torch.randn(1, 20, 64)
     states_of(encoder, embedded, [20])
     called = calls_of(monkeypatch)
@@ -221,7 +221,7 @@ def test_what_is_no_plain_block_is_left_to_its_modules(kind, change, monkeypatch
 
 @KINDS
 @pytest.mark.parametrize("activation", ["relu", "gated-relu"])
-def test_so_are_other_activations(kind, activation, monkeypatch):
+def test_other_activations_fall_back_to_their_modules(kind, activation, monkeypatch):
     encoder, called = encoder_of(kind, feed_forward_proj=activation), calls_of(monkeypatch)
     states_of(encoder, torch.randn(1, 20, 64), [20])
     assert called == [encoder.block[0]]

@@ -321,6 +321,18 @@ def test_an_adapter_of_a_weight_that_is_shared_is_refused(checkpoint, tmp_path):
         kebyt5.load(tmp_path / "adapter")
 
 
+@pytest.mark.parametrize("module", ["shared", "embed_tokens", "lm_head"])
+def test_so_is_one_that_trains_it_as_a_whole(tiny_model, tmp_path, module):
+    from peft import LoraConfig, get_peft_model
+
+    tiny_model(tie_word_embeddings=True).save_pretrained(tmp_path / "base")
+    config = LoraConfig(r=2, target_modules=["q"], modules_to_save=[module])
+    base = kebyt5.load(tmp_path / "base")
+    get_peft_model(base, config).save_pretrained(tmp_path / "adapter")
+    with pytest.raises(CheckpointError, match=f"adapts .*{module}, whose weight other"):
+        kebyt5.load(tmp_path / "adapter")
+
+
 @pytest.mark.parametrize("is_plain", [True, False])
 def test_weights_may_be_offloaded(checkpoint, tmp_path, is_plain):
     folder, model = checkpoint

@@ -8,8 +8,8 @@ from peft import LoraConfig, get_peft_model
 
 import kebyt5
 from kebyt5.models import merging
-from kebyt5.models.loading import load_float
-from kebyt5.models.merging import base_of_adapter, merge, merge_card
+from kebyt5.models.loading import base_of_adapter, load_float
+from kebyt5.models.merging import merge, merge_card
 
 
 @pytest.fixture
@@ -90,6 +90,13 @@ def test_an_adapter_counts_as_its_base_with_it_folded_in(save, adapter):
     assert torch.allclose(mean.state_dict()[name], expected)
     assert base_of_adapter(adapter) == str(adapter.parent / "base")
     assert base_of_adapter(other) is None
+
+
+def test_a_shipped_name_is_not_an_adapter_of_the_same_name(adapter, tmp_path, monkeypatch):
+    adapter.rename(tmp_path / "tiny")
+    monkeypatch.chdir(tmp_path)
+    assert base_of_adapter("./tiny") is not None
+    assert base_of_adapter("tiny") is None
 
 
 def test_what_concerns_training_alone_may_differ(save):

@@ -1,5 +1,7 @@
 """A GBST model does all that a Transformers model does."""
 
+import inspect
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -105,12 +107,41 @@ def test_encoder_output_carries_the_mask_of_its_own_positions(tiny_model):
     assert output.attention_mask.sum(1).tolist() == [14, 9]
 
 
+def test_return_dict_none_means_what_the_configuration_says(tiny_model):
+    model = tiny_model()
+    encoder = GBSWT5EncoderModel(model.config).eval()
+    assert encoder(IDS, MASK, return_dict=None).attention_mask.shape == (2, 14)
+    assert model.encoder(IDS, MASK, return_dict=None).attention_mask.shape == (2, 14)
+    shape = {"vocab_size": 384, "d_model": 32, "d_ff": 48, "d_kv": 8, "num_heads": 4}
+    plain = KEByT5ForConditionalGeneration(T5Config(**shape, num_layers=2)).eval()
+    assert plain.encoder(IDS, MASK, return_dict=None).last_hidden_state.shape == (2, 40, 32)
+
+
+def test_an_exported_model_takes_other_lengths(tiny_model):
+    model = tiny_model(subword_blocks=[1, 3])
+    ids = torch.randint(3, 259, (1, 200))
+    lengths = {"input_ids": {1: torch.export.Dim.AUTO}}
+    exported = torch.export.export(model.encoder, (ids,), dynamic_shapes=lengths, strict=False)
+    longer = torch.randint(3, 259, (1, 900))
+    close(exported.module()(longer).last_hidden_state, model.encoder(longer).last_hidden_state)
+
+
+def test_the_trainer_sees_the_decoders_mask(tiny_model):
+    names = inspect.signature(tiny_model().forward).parameters
+    assert "decoder_attention_mask" in names
+
+
 @pytest.mark.parametrize("downsample", [1, 3])
 def test_given_encoder_outputs_decode_as_fresh_ones(tiny_model, downsample):
     model = tiny_model(downsample_factor=downsample)
     expected = model(IDS, MASK, labels=LABELS).logits
     encoded = model.encoder(IDS, MASK)
     close(model(encoder_outputs=encoded, labels=LABELS).logits, expected)
+    for captured in ({}, {"output_hidden_states": True}):
+        as_tuple = model.encoder(IDS, MASK, return_dict=False, **captured)
+        output = model(encoder_outputs=as_tuple, labels=LABELS)
+        close(output.logits, expected)
+        assert (output.encoder_hidden_states is not None) == bool(captured)
     bare = BaseModelOutput(last_hidden_state=encoded.last_hidden_state)
     for outputs in (bare, (encoded.last_hidden_state,)):
         close(model(encoder_outputs=outputs, attention_mask=MASK, labels=LABELS).logits, expected)

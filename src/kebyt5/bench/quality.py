@@ -1,4 +1,4 @@
-"""Comparing starts by fine-tuning them; every run is done once and has its own result file."""
+"""Compares initial checkpoints by fine-tuning; each run is done once and has a result file."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ from kebyt5.allocator import prepare_process
 from kebyt5.errors import InputError
 from kebyt5.finetuning.config import RANDOM, FinetuneConfig
 from kebyt5.finetuning.finetune import finetune, read_data
-from kebyt5.models.loading import SHIPPED, load
+from kebyt5.models.loading import load, local_folder
 from kebyt5.output import make_output_folder, write_json
 from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.pretrain import pretrain
@@ -161,11 +161,9 @@ def _is_there(recipe: Recipe, table: Table, settings: Mapping[str, Any], output:
         return (output / "pretrained" / name / "metrics.json").exists()
     merged = [{**recipe.finetune, **recipe.tasks[task], **settings} for task in table.tasks]
     starts = {str(each.get("checkpoint", FinetuneConfig.checkpoint)) for each in merged}
-    return all(
-        # An unfinished pretraining run has only checkpoints, no `config.json`.
-        start.startswith(RANDOM) or start in SHIPPED or (Path(start) / "config.json").is_file()
-        for start in starts
-    )
+    folders = [local_folder(start) for start in starts if not start.startswith(RANDOM)]
+    # An unfinished pretraining run has only checkpoints, no `config.json`.
+    return all(folder and (folder / "config.json").is_file() for folder in folders)
 
 
 def measure_quality(recipe: Recipe, output: Path, jobs: int = 1) -> dict[Cell, dict[str, Any]]:
@@ -302,8 +300,8 @@ def _file_name(config: FinetuneConfig) -> str:
 
 def _start(checkpoint: str) -> str:
     """Identifies the weights of a start: by their SHA-256, or by name if they are not a file."""
-    path = SHIPPED.get(checkpoint, Path(checkpoint)) / "model.safetensors"
-    if not path.is_file():
+    folder = local_folder(checkpoint)
+    if folder is None or not (path := folder / "model.safetensors").is_file():
         return checkpoint
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

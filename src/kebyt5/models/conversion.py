@@ -12,8 +12,9 @@ from transformers import PreTrainedModel, T5Config, T5ForConditionalGeneration
 
 from .configuration_gbswt5 import GBSWT5Config
 from .gbst import GBST
+from .loading import save_checkpoint
 from .modeling_gbswt5 import GBSWT5ForConditionalGeneration
-from .tokenization_kebyt5 import ByteTokenizer
+from .presets import BLOCKS, DOWNSAMPLE
 
 REMOTE_CODE = (
     "attention.py",
@@ -45,8 +46,8 @@ AUTO_MAP = {
 
 def add_gbst(
     model: PreTrainedModel,
-    blocks: Sequence[int | Sequence[int]] = (1, 2, 3, 6, 9),
-    downsample_factor: int = 3,
+    blocks: Sequence[int | Sequence[int]] | None = None,
+    downsample_factor: int | None = None,
     seed: int = 0,
 ) -> GBSWT5ForConditionalGeneration:
     """Puts GBST in front of a plain model's encoder; every other tensor is copied.
@@ -56,8 +57,8 @@ def add_gbst(
 
     Args:
         model: A ByT5 or KEByT5 model.
-        blocks: Candidate blocks, sizes or pairs of size and offset.
-        downsample_factor: Bytes per encoder position.
+        blocks: Candidate blocks, sizes or pairs of size and offset; the published if None.
+        downsample_factor: Bytes per encoder position; the published if None.
         seed: Seed of the noise in GBST's initial parameters.
 
     Raises:
@@ -76,7 +77,10 @@ def add_gbst(
     # T5Config forgets whether embeddings were to be tied; this flag remembers.
     shape["tie_word_embeddings"] = model.config.scale_decoder_outputs
     config = GBSWT5Config(
-        **shape, subword_blocks=list(blocks), downsample_factor=downsample_factor, z_loss=0.0
+        **shape,
+        subword_blocks=list(BLOCKS if blocks is None else blocks),
+        downsample_factor=DOWNSAMPLE if downsample_factor is None else downsample_factor,
+        z_loss=0.0,
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -118,8 +122,7 @@ def export(model: PreTrainedModel, directory: str | os.PathLike[str]) -> None:
             " export the checkpoint that it was made of"
         )
     directory = Path(directory)
-    model.save_pretrained(directory)
-    ByteTokenizer().save_pretrained(directory)
+    save_checkpoint(model, directory)
     # Without trust_remote_code the tokenizer of Transformers is used; it gives the same ids.
     tokenizer_changes: dict[str, Any] = {"tokenizer_class": "ByT5Tokenizer"}
     config_changes: dict[str, Any] = {"architectures": ["T5ForConditionalGeneration"]}

@@ -1,5 +1,6 @@
-"""Loads published and own checkpoints strictly: every tensor matches, or it is an error."""
+"""Loads published and own checkpoints strictly, where every tensor has to match, and saves them."""
 
+import json
 import os
 import pickle
 from pathlib import Path
@@ -10,7 +11,7 @@ from transformers import PreTrainedConfig, PreTrainedModel, T5ForConditionalGene
 
 from .modeling_gbswt5 import GBSWT5ForConditionalGeneration
 from .modeling_kebyt5 import KEByT5ForConditionalGeneration
-from .tokenization_kebyt5 import VOCABULARY
+from .tokenization_kebyt5 import VOCABULARY, ByteTokenizer
 
 ARCHITECTURES: dict[str, type[T5ForConditionalGeneration]] = {
     "gbswt5": GBSWT5ForConditionalGeneration,
@@ -54,15 +55,16 @@ def load(
         CheckpointError: No such checkpoint, another architecture, tensors that are missing, left
             over or misshapen, or a pickle that holds more than tensors.
     """
-    source = str(SHIPPED.get(str(name_or_path), name_or_path))
+    folder = local_folder(name_or_path)
+    source = str(folder or name_or_path)
     dtype = kwargs.pop("torch_dtype", dtype)
-    if is_local := os.path.isdir(source):
+    if folder is not None:
         kwargs["local_files_only"] = True
     elif os.path.exists(source) or source.startswith((".", "/", "~")) or source.count("/") > 1:
         raise CheckpointError(f"{source}: no such folder; give a checkpoint folder or a hub name")
     try:
-        if is_local and (Path(source) / "adapter_config.json").exists():
-            model = _load_adapter(Path(source), dtype, kwargs)
+        if folder is not None and base_of_adapter(folder) is not None:
+            model = _load_adapter(folder, dtype, kwargs)
         else:
             model = _load_model(source, dtype, kwargs)
     except (CheckpointError, MemoryError, torch.OutOfMemoryError):
@@ -70,9 +72,45 @@ def load(
     except Exception as error:  # a damaged file may raise anything at all
         if isinstance(error, TypeError) and any(repr(name) in str(error) for name in kwargs):
             raise  # an argument that `from_pretrained` does not take
-        raise CheckpointError(_explain(source, is_local, error)) from error
+        raise CheckpointError(_explain(source, folder is not None, error)) from error
     model.name_or_path = str(name_or_path)
     return model
+
+
+def local_folder(name_or_path: str | os.PathLike[str]) -> Path | None:
+    """Returns the folder of a checkpoint, shipped or not; None for one that is not on disk."""
+    folder = SHIPPED.get(str(name_or_path), Path(name_or_path))
+    return folder if folder.is_dir() else None
+
+
+def base_of_adapter(checkpoint: str | os.PathLike[str]) -> str | None:
+    """Returns the base model that an adapter's folder names; None for any other checkpoint.
+
+    Raises:
+        CheckpointError: The adapter's configuration names no base model.
+    """
+    folder = local_folder(checkpoint)
+    if folder is None or not (path := folder / "adapter_config.json").is_file():
+        return None
+    try:
+        base = json.loads(path.read_text(encoding="utf-8"))["base_model_name_or_path"]
+    except (ValueError, LookupError, TypeError) as error:
+        raise CheckpointError(f"{path}: names no base model; the file is damaged") from error
+    if not isinstance(base, str):
+        raise CheckpointError(f"{path}: names no base model, but {base!r}")
+    return base
+
+
+def save_checkpoint(model: PreTrainedModel, folder: str | os.PathLike[str], **kwargs: Any) -> None:
+    """Saves a model and the tokenizer's files, which other programs look for beside it.
+
+    Args:
+        model: The model.
+        folder: The folder, made if need be.
+        **kwargs: As for `save_pretrained`.
+    """
+    model.save_pretrained(folder, **kwargs)
+    ByteTokenizer().save_pretrained(folder)
 
 
 def load_float(name_or_path: str | os.PathLike[str]) -> PreTrainedModel:
@@ -180,17 +218,18 @@ def _load_adapter(folder: Path, dtype: torch.dtype, kwargs: dict[str, Any]) -> P
 
     config = PeftConfig.from_pretrained(str(folder))
     base = config.base_model_name_or_path
-    is_adapter = base not in SHIPPED and Path(str(base), "adapter_config.json").exists()
-    if not isinstance(base, str) or is_adapter:
-        raise CheckpointError(f"{folder}: adapter_config.json names no model as its base: {base!r}")
+    if base_of_adapter(base) is not None:
+        raise CheckpointError(f"{folder}: its base, {base}, is an adapter too; merge that first")
     kwargs = {key: value for key, value in kwargs.items() if key != "local_files_only"}
     try:
-        model = get_peft_model(load(base, dtype, **kwargs), config)
+        model = load(base, dtype, **kwargs)
     except CheckpointError as error:
         raise CheckpointError(
             f"{folder}: its base model, {base}, cannot be loaded; restore it, or merge the"
             f" adapter where it exists: kebyt5 merge {folder} --output FOLDER ({error})"
         ) from error
+    tied = model.get_expanded_tied_weights_keys()
+    model = get_peft_model(model, config)
     if not list(folder.glob("adapter_model.*")):
         raise CheckpointError(f"{folder}: no adapter_model.safetensors beside adapter_config.json")
     weights = load_peft_weights(str(folder), device="cpu")
@@ -199,24 +238,32 @@ def _load_adapter(folder: Path, dtype: torch.dtype, kwargs: dict[str, Any]) -> P
         raise CheckpointError(
             f"{folder}: the adapter's tensors are not those that adapter_config.json describes"
         )
-    _require_untied(folder, model.get_base_model())
+    _require_untied(folder, model.get_base_model(), {*tied, *tied.values()})
     set_peft_model_state_dict(model, weights)
     # PEFT has frozen the base, but the merged model may be trained like any other.
     return model.merge_and_unload().requires_grad_(True).eval()
 
 
-def _require_untied(folder: Path, model: PreTrainedModel) -> None:
+def _require_untied(folder: Path, model: PreTrainedModel, tied: set[str]) -> None:
     """Refuses an adapter of a tied weight: merging it would change the other uses as well."""
     from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils.other import AuxiliaryTrainingWrapper
 
-    tied = model.get_expanded_tied_weights_keys()
+    adapting = (BaseTunerLayer, AuxiliaryTrainingWrapper)
     for name, module in model.named_modules():
-        weight = f"{name}.weight"
-        if isinstance(module, BaseTunerLayer) and (weight in tied or weight in tied.values()):
+        if isinstance(module, adapting) and f"{name}.weight" in tied:
             raise CheckpointError(
                 f"{folder}: adapts {name}, whose weight other modules share, so it cannot be"
                 " merged; load it by PEFT, or train an adapter of other modules"
             )
 
 
-__all__ = ["ARCHITECTURES", "CheckpointError", "load", "load_float"]
+__all__ = [
+    "ARCHITECTURES",
+    "CheckpointError",
+    "base_of_adapter",
+    "load",
+    "load_float",
+    "local_folder",
+    "save_checkpoint",
+]

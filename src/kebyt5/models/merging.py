@@ -8,13 +8,12 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from .loading import CheckpointError, load_float
+from .loading import base_of_adapter, load_float
 
 # Config keys in which checkpoints of one architecture may differ: names, versions, training.
 _MAY_DIFFER = {
@@ -104,21 +103,6 @@ def merge(
     return merged
 
 
-def base_of_adapter(checkpoint: str | os.PathLike[str]) -> str | None:
-    """The base model that an adapter's folder names; None for any other checkpoint.
-
-    Raises:
-        CheckpointError: The adapter's configuration names no base model.
-    """
-    path = Path(checkpoint) / "adapter_config.json"
-    if not path.is_file():
-        return None
-    try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["base_model_name_or_path"])
-    except (ValueError, LookupError, TypeError) as error:
-        raise CheckpointError(f"{path}: names no base model; the file is damaged") from error
-
-
 def merge_card(
     checkpoints: Sequence[str | os.PathLike[str]],
     weights: Sequence[float] | None,
@@ -190,4 +174,4 @@ def _first_difference(one: _Architecture, other: _Architecture) -> str | None:
     return None
 
 
-__all__ = ["base_of_adapter", "merge", "merge_card"]
+__all__ = ["merge", "merge_card"]

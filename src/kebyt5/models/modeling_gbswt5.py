@@ -5,7 +5,7 @@ what GBST changes. The encoder has fewer positions than the input has bytes, so 
 a mask of its own, which cross-attention uses.
 """
 
-import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -19,7 +19,7 @@ from transformers.utils.generic import can_return_tuple
 from .configuration_gbswt5 import GBSWT5Config
 from .gbst import GBST, PositionalConvolution
 from .modeling_kebyt5 import ByteModelMixin, KEByT5ForConditionalGeneration
-from .stack import ByteStack
+from .stack import ByteStack, decoder_config, encoder_config
 
 
 @dataclass
@@ -128,13 +128,8 @@ class GBSWT5EncoderDecoder(GBSWT5PreTrainedModel):
         T5PreTrainedModel.__init__(self, config)
         self.model_dim = config.d_model
         self.shared = nn.Embedding(config.vocab_size, config.d_model)
-        encoder_config = copy.deepcopy(config)
-        encoder_config.use_cache = False
-        self.encoder = GBSWT5Stack(encoder_config)
-        decoder_config = copy.deepcopy(config)
-        decoder_config.is_decoder = True
-        decoder_config.num_layers = config.num_decoder_layers
-        self.decoder = ByteStack(decoder_config)
+        self.encoder = GBSWT5Stack(encoder_config(config))
+        self.decoder = ByteStack(decoder_config(config))
 
     def _encode(
         self,
@@ -145,6 +140,8 @@ class GBSWT5EncoderDecoder(GBSWT5PreTrainedModel):
         options: dict[str, Any],
     ) -> dict[str, Any]:
         """Runs the encoder unless its outputs are given; returns arguments of the T5 parent."""
+        if isinstance(encoder_outputs, tuple | list):
+            encoder_outputs = _with_mask(encoder_outputs)
         if encoder_outputs is None:
             captured = {k: v for k, v in options.items() if k.startswith("output_")}
             encoder_outputs = self.encoder(
@@ -164,6 +161,16 @@ class GBSWT5EncoderDecoder(GBSWT5PreTrainedModel):
                     f" would have {mask.shape[1]} positions, not {encoder_outputs[0].shape[1]}"
                 )
         return mask
+
+
+def _with_mask(encoder_outputs: Sequence[Any]) -> Any:
+    """Restores the output of an encoder that returned a tuple: states first, the mask last."""
+    states, *captured = encoder_outputs
+    if not captured or not isinstance(captured[-1], Tensor) or captured[-1].dim() != 2:
+        return encoder_outputs
+    mask = captured.pop()
+    hidden_states, attentions, *_ = (*captured, None, None)
+    return GBSWT5EncoderOutput(states, hidden_states, attentions, attention_mask=mask)
 
 
 class GBSWT5Model(GBSWT5EncoderDecoder, T5Model):
@@ -188,6 +195,7 @@ class GBSWT5Model(GBSWT5EncoderDecoder, T5Model):
         attention_mask: Tensor | None = None,
         decoder_input_ids: Tensor | None = None,
         *,  # T5 has its decoder's mask here
+        decoder_attention_mask: Tensor | None = None,
         encoder_outputs: Any = None,
         inputs_embeds: Tensor | None = None,
         **kwargs: Any,
@@ -198,12 +206,18 @@ class GBSWT5Model(GBSWT5EncoderDecoder, T5Model):
             input_ids: (B, L) byte ids.
             attention_mask: (B, L) over *bytes*, also where `encoder_outputs` are given.
             decoder_input_ids: (B, T).
+            decoder_attention_mask: (B, T).
             encoder_outputs: What the encoder returned; it carries its own mask.
             inputs_embeds: (B, L, D) embeddings in front of GBST, in place of `input_ids`.
             **kwargs: As in T5.
         """
         encoded = self._encode(input_ids, attention_mask, inputs_embeds, encoder_outputs, kwargs)
-        return super().forward(decoder_input_ids=decoder_input_ids, **encoded, **kwargs)
+        return super().forward(
+            decoder_input_ids=decoder_input_ids,
+            decoder_attention_mask=decoder_attention_mask,
+            **encoded,
+            **kwargs,
+        )
 
 
 class GBSWT5ForConditionalGeneration(GBSWT5EncoderDecoder, KEByT5ForConditionalGeneration):
@@ -220,6 +234,7 @@ class GBSWT5ForConditionalGeneration(GBSWT5EncoderDecoder, KEByT5ForConditionalG
         attention_mask: Tensor | None = None,
         decoder_input_ids: Tensor | None = None,
         *,  # T5 has its decoder's mask here
+        decoder_attention_mask: Tensor | None = None,
         encoder_outputs: Any = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
@@ -231,6 +246,7 @@ class GBSWT5ForConditionalGeneration(GBSWT5EncoderDecoder, KEByT5ForConditionalG
             input_ids: (B, L) byte ids.
             attention_mask: (B, L) over *bytes*, also where `encoder_outputs` are given.
             decoder_input_ids: (B, T); the labels shifted right where not given.
+            decoder_attention_mask: (B, T).
             encoder_outputs: What the encoder returned; it carries its own mask.
             inputs_embeds: (B, L, D) embeddings in front of GBST, in place of `input_ids`.
             labels: (B, T), -100 where no loss is taken.
@@ -238,7 +254,11 @@ class GBSWT5ForConditionalGeneration(GBSWT5EncoderDecoder, KEByT5ForConditionalG
         """
         encoded = self._encode(input_ids, attention_mask, inputs_embeds, encoder_outputs, kwargs)
         return super().forward(
-            decoder_input_ids=decoder_input_ids, labels=labels, **encoded, **kwargs
+            decoder_input_ids=decoder_input_ids,
+            decoder_attention_mask=decoder_attention_mask,
+            labels=labels,
+            **encoded,
+            **kwargs,
         )
 
 
@@ -253,10 +273,9 @@ class GBSWT5EncoderModel(GBSWT5PreTrainedModel, T5EncoderModel):
     def __init__(self, config: GBSWT5Config) -> None:
         T5PreTrainedModel.__init__(self, config)
         self.shared = nn.Embedding(config.vocab_size, config.d_model)
-        encoder_config = copy.deepcopy(config)
-        encoder_config.use_cache = False
-        encoder_config.is_encoder_decoder = False
-        self.encoder = GBSWT5Stack(encoder_config)
+        alone = encoder_config(config)
+        alone.is_encoder_decoder = False
+        self.encoder = GBSWT5Stack(alone)
         self.post_init()
 
     def forward(
@@ -277,7 +296,8 @@ class GBSWT5EncoderModel(GBSWT5PreTrainedModel, T5EncoderModel):
                 published module did.
             **kwargs: As in `T5EncoderModel`.
         """
-        return_dict = kwargs.pop("return_dict", self.config.return_dict)
+        return_dict = kwargs.pop("return_dict", None)
+        return_dict = self.config.return_dict if return_dict is None else return_dict
         encoded = self.encoder(input_ids, attention_mask, inputs_embeds, return_dict=True, **kwargs)
         output = encoded if return_dict else encoded.to_tuple()
         return (output, encoded.attention_mask) if return_resized_attention_mask else output

@@ -12,7 +12,7 @@ from transformers.modeling_outputs import Seq2SeqLMOutput
 from transformers.utils.generic import can_return_tuple
 
 from .attention import BLOCKWISE
-from .stack import ByteStack, T5InitializationMixin
+from .stack import ByteStack, T5InitializationMixin, decoder_config, encoder_config
 
 IGNORED = -100
 """Label where no loss is taken: the one that Transformers and PyTorch ignore."""
@@ -61,13 +61,8 @@ class KEByT5ForConditionalGeneration(ByteModelMixin, T5ForConditionalGeneration)
         T5PreTrainedModel.__init__(self, config)
         self.model_dim = config.d_model
         self.shared = nn.Embedding(config.vocab_size, config.d_model)
-        encoder_config = copy.deepcopy(config)
-        encoder_config.is_decoder = encoder_config.use_cache = False
-        self.encoder = ByteStack(encoder_config)
-        decoder_config = copy.deepcopy(config)
-        decoder_config.is_decoder = True
-        decoder_config.num_layers = config.num_decoder_layers
-        self.decoder = ByteStack(decoder_config)
+        self.encoder = ByteStack(encoder_config(config))
+        self.decoder = ByteStack(decoder_config(config))
         self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
         self.post_init()
 
@@ -91,6 +86,7 @@ class KEByT5ForConditionalGeneration(ByteModelMixin, T5ForConditionalGeneration)
         attention_mask: Tensor | None = None,
         decoder_input_ids: Tensor | None = None,
         *,  # T5 has its decoder's mask here
+        decoder_attention_mask: Tensor | None = None,
         labels: Tensor | None = None,
         encoder_outputs: Any = None,
         inputs_embeds: Tensor | None = None,
@@ -112,6 +108,7 @@ class KEByT5ForConditionalGeneration(ByteModelMixin, T5ForConditionalGeneration)
             input_ids=input_ids,
             attention_mask=attention_mask,
             decoder_input_ids=decoder_input_ids,
+            decoder_attention_mask=decoder_attention_mask,
             encoder_outputs=encoder_outputs,  # `generate` takes what has a name here
             inputs_embeds=inputs_embeds,
             decoder_inputs_embeds=decoder_inputs_embeds,

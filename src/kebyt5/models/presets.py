@@ -17,7 +17,13 @@ _LARGE = {
     "num_decoder_layers": 12,
 }
 _TINY = {"d_model": 256, "d_ff": 1024, "num_heads": 4, "num_layers": 6, "num_decoder_layers": 2}
-_GBST = {"subword_blocks": [1, 2, 3, 6, 9], "downsample_factor": 3}
+BLOCKS = (1, 2, 3, 6, 9)
+"""Candidate blocks of the published GBST models, in bytes."""
+
+DOWNSAMPLE = 3
+"""Bytes per encoder position of the published GBST models."""
+
+_GBST = {"subword_blocks": [*BLOCKS], "downsample_factor": DOWNSAMPLE}
 _FASTER = {"max_subword_block_size": 9, "downsample_factor": 6}
 
 PRESETS: dict[str, dict[str, Any]] = {

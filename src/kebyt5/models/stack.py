@@ -5,6 +5,7 @@ changes: parameters, their names and what wraps them (LoRA, hooks, gradient chec
 they are in Transformers.
 """
 
+import copy
 from typing import Any
 
 import torch
@@ -27,6 +28,21 @@ from .linear import Linear
 
 CACHES = ("cache", "past_key_values")
 """Names of the key-value cache in Transformers: since 5.24, and before."""
+
+
+def encoder_config(config: T5Config) -> T5Config:
+    """Returns the configuration of a model's encoder."""
+    config = copy.deepcopy(config)
+    config.is_decoder = config.use_cache = False
+    return config
+
+
+def decoder_config(config: T5Config) -> T5Config:
+    """Returns the configuration of a model's decoder, which may have fewer layers."""
+    config = copy.deepcopy(config)
+    config.is_decoder = True
+    config.num_layers = config.num_decoder_layers
+    return config
 
 
 class Packing:
@@ -121,7 +137,8 @@ class ByteStack(T5InitializationMixin, T5Stack):
             encoder = Packing(encoder_hidden_states, encoder_attention_mask)
             encoder_hidden_states = encoder.pack(encoder_hidden_states)
             segments = Segments(segments.own, Pairs(own.lengths, encoder.lengths))
-        return_dict = kwargs.pop("return_dict", self.config.return_dict)
+        return_dict = kwargs.pop("return_dict", None)
+        return_dict = self.config.return_dict if return_dict is None else return_dict
         output = super().forward(
             inputs_embeds=own.pack(inputs_embeds),
             encoder_hidden_states=encoder_hidden_states,

@@ -45,9 +45,21 @@ def test_tasks_with_several_fields_take_objects():
         ("[1]", "not an object"),
         ("plain", "Expecting value"),
         ("1" * 5000, "4300 digits"),
+        ("[" * 100_000, "recursion"),
     ):
         with pytest.raises(InputError, match=f"input:1: expected a JSON object.*{problem}"):
             read_inputs(Pair(), [text])
+
+
+def test_half_a_character_in_json_is_refused_before_anything_is_predicted():
+    text = '{"premise": "\\ud83d", "hypothesis": "가"}'
+    with pytest.raises(InputError, match="input:1: not UTF-8"):
+        read_inputs(get_task("nli"), [text])
+
+
+def test_objects_may_name_themselves():
+    texts = [f'{{"premise": "가", "hypothesis": "나"{more}}}' for more in ("", ', "guid": "x-1"')]
+    assert [example.id for example in read_inputs(get_task("nli"), texts)] == ["1", "x-1"]
 
 
 def test_a_dialogue_is_an_object_as_it_has_several_lines():

@@ -75,7 +75,7 @@ def test_a_task_says_what_may_be_generated(tiny_model, dev_file, tmp_path, monke
     free = predict(model, task, examples)
     inputs = [task.input_text(example) for example in examples]
     limits = [task.max_target_bytes(example) for example in examples]
-    assert free.texts == generate_texts(model, inputs, limits)  # as without any constraint
+    assert free.texts == generate_texts(model, inputs, limits).texts  # as without any constraint
     assert free.score(task)["unparsed"] == 3  # a random model copies nothing
 
     bound = predict(model, task, examples, PredictOptions(constrain=True))

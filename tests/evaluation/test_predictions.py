@@ -1,6 +1,7 @@
 """Predictions made elsewhere are scored like our own."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -149,6 +150,25 @@ def test_likelihoods_in_a_file_are_scored_as_those_of_a_model(relations, tmp_pat
     assert first.score(task) == pytest.approx(predictions.select([0, 1]).score(task))
 
 
+def test_likelihoods_that_hardly_differ_come_back_as_they_were(relations, tmp_path):
+    task, predictions = relations
+    table = np.full((3, len(task.labels)), -9.0)
+    table[:, 1], table[:, 3] = -0.50002, -0.50001
+    close = replace(predictions, texts=[task.labels[3]] * 3, log_likelihoods=table)
+    path = tmp_path / "predictions.jsonl"
+    write_predictions(path, task, close)
+    found = read_predictions(task, path, close.examples)
+    assert np.array_equal(found.log_likelihoods, table)
+
+
+def test_predictions_for_the_same_inputs_may_have_other_names(ner, tmp_path):
+    task, examples = ner
+    path = tmp_path / "a.jsonl"
+    rows = [{"id": f"{n}", "input": e.inputs, "text": "가"} for n, e in enumerate(examples)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    assert read_predictions(task, path, examples).texts == ["가"] * 6
+
+
 def test_likelihoods_of_other_labels_or_another_text_are_refused(relations, tmp_path):
     task, predictions = relations
     path = tmp_path / "predictions.jsonl"
@@ -158,7 +178,12 @@ def test_likelihoods_of_other_labels_or_another_text_are_refused(relations, tmp_
     path.write_text("\n".join(map(json.dumps, rows)))
     with pytest.raises(InputError, match=f":2: the text is '{rows[1]['text']}', but"):
         read_predictions(task, path, predictions.examples)
-    del rows[0]["log_likelihoods"][task.labels[7]]
+    for value in (float("nan"), None):
+        rows[0]["log_likelihoods"][task.labels[7]] = value
+        path.write_text("\n".join(map(json.dumps, rows)))
+        with pytest.raises(InputError, match=":1: 'log_likelihoods' has to be an object with one"):
+            read_predictions(task, path, predictions.examples)
+    del rows[0]["log_likelihoods"]
     path.write_text("\n".join(map(json.dumps, rows)))
     with pytest.raises(InputError, match=":1: 'log_likelihoods' has to be an object with one"):
         read_predictions(task, path, predictions.examples)

@@ -15,7 +15,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 from torch.distributed.distributed_c10d import _set_pg_timeout as set_pg_timeout
-from transformers import TrainerState
+from transformers import Trainer, TrainerState
 
 import kebyt5
 from kebyt5.cli import main
@@ -28,7 +28,7 @@ from kebyt5.finetuning.config import FinetuneConfig
 from kebyt5.finetuning.data import LengthGroupedSampler, TaskDataset
 from kebyt5.finetuning.finetune import finetune
 from kebyt5.finetuning.repeat import finetune_repeatedly
-from kebyt5.finetuning.trainer import ChooseEpoch
+from kebyt5.finetuning.trainer import SetEpoch
 from kebyt5.models.loading import CheckpointError
 from kebyt5.tasks import get_task
 from kebyt5.tasks.ner import NER
@@ -157,7 +157,7 @@ def test_resumed_epochs_draw_what_they_would_have_drawn(config):
     dataset = TaskDataset([(task, task.read(config.train[0]))], 60, 60)
     sampler = LengthGroupedSampler(dataset.lengths, 8, 0)
     for epoch in (0, 1.0, 1.66, 2.9999999):
-        ChooseEpoch(sampler, dataset).on_epoch_begin(None, TrainerState(epoch=epoch), None)
+        SetEpoch(sampler, dataset).on_epoch_begin(None, TrainerState(epoch=epoch), None)
         assert sampler.epoch == dataset.epoch == int(epoch + 1e-6)
 
 
@@ -350,6 +350,28 @@ def test_a_run_that_has_hardly_begun_begins_anew_with_mended_data(config):
     (config.output / "data.json").write_text(json.dumps({str(config.train[0]): "another"}))
     finetune(replace(config, resume=True, epochs=0.1))
     assert (config.output / "metrics.json").exists()
+
+
+def test_a_complete_run_is_not_trained_further(config, monkeypatch):
+    def fail(*_):
+        raise InputError("the disk is full")
+
+    config = replace(config, epochs=0.5)
+    with monkeypatch.context() as patch:
+        patch.setattr("kebyt5.finetuning.finetune.finish", fail)
+        with pytest.raises(InputError, match="disk"):
+            finetune(config)
+    steps = [int(path.name.split("-")[1]) for path in config.output.glob("checkpoint-*")]
+    metrics = finetune(replace(config, resume=True))
+    assert metrics["training"]["steps"] == max(steps)
+
+
+def test_of_equal_scores_the_smaller_loss_decides(config, monkeypatch):
+    losses = iter((2.0, 1.0, 3.0))
+    monkeypatch.setattr(Trainer, "evaluate", lambda *_, **__: {"eval_loss": next(losses)})
+    monkeypatch.setattr("kebyt5.finetuning.trainer.mean_main_score", lambda _: 10.0)
+    training = finetune(replace(config, epochs=3))["training"]
+    assert training["best_checkpoint_step"] == training["steps"] * 2 / 3
 
 
 def test_a_folder_does_not_stand_for_the_model_that_ships(config, tmp_path, monkeypatch):

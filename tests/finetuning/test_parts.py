@@ -216,7 +216,9 @@ def test_folds_do_not_part_a_dialogue_or_the_questions_about_a_text():
         Example(f"{n}", {"question": f"{n}", "context": f"{n % 5}"}, Answers(("a",)))
         for n in range(15)
     ]
-    for name, examples in (("wos", turns), ("mrc", questions), ("korquad", questions)):
+    pairs = [Example(f"{n}", {"premise": f"{n % 5}", "hypothesis": f"{n}"}) for n in range(15)]
+    files = ("wos", turns), ("mrc", questions), ("korquad", questions), ("nli", pairs)
+    for name, examples in files:
         task = get_task(name)
         for fold in range(2):
             part = hold_out(task, examples, 2, fold)

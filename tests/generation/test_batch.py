@@ -13,7 +13,7 @@ INPUTS = ["가", "서울에서 부산까지 기차를 탔다.", "b", "오늘은 
 def test_batches_change_nothing(tiny_model):
     model = tiny_model()
     limits = [12] * len(INPUTS)
-    together = generate_texts(model, INPUTS, limits, batch_size=4)
+    together = generate_texts(model, INPUTS, limits, batch_size=4).texts
     tokenizer = ByteTokenizer()
     for text, generated in zip(INPUTS, together, strict=True):
         ids = model.generate(**tokenizer(text, return_tensors="pt"), max_new_tokens=12)[0]
@@ -24,8 +24,8 @@ def test_batches_change_nothing(tiny_model):
 
 def test_no_text_is_longer_than_its_bound_allows(tiny_model):
     limits = [3, 30, 3, 30, 3, 30]
-    together = generate_texts(tiny_model(), INPUTS, limits, batch_size=6)
-    alone = generate_texts(tiny_model(), INPUTS, limits, batch_size=1)
+    together = generate_texts(tiny_model(), INPUTS, limits, batch_size=6).texts
+    alone = generate_texts(tiny_model(), INPUTS, limits, batch_size=1).texts
     assert together == alone
     assert max(len(text) for text, limit in zip(together, limits, strict=True) if limit == 3) <= 4
 
@@ -33,7 +33,7 @@ def test_no_text_is_longer_than_its_bound_allows(tiny_model):
 def test_beams_stay_within_the_constraint(tiny_model):
     texts = ["가나다라 마바사", "<가:LC>", ""]
     constraints = [CopyWithTags(text, ("LC", "L")) for text in texts]
-    found = generate_texts(tiny_model(), INPUTS[:3], [200] * 3, 2, 4, constraint=constraints)
+    found = generate_texts(tiny_model(), INPUTS[:3], [200] * 3, 2, 4, constraint=constraints).texts
     for text, generated in zip(texts, found, strict=True):
         task = get_task("ner")
         marked = generated.replace(":L>", ":LC>")
@@ -44,7 +44,7 @@ def test_beams_are_cut_as_greedy_texts_are(tiny_model):
     model = tiny_model()
     for limit in (1, 3, 4, 7):
         for constraint in (None, Choices([["함의", "중립", "모순"]])):
-            found = generate_texts(model, INPUTS, [limit] * 6, 6, 3, constraint=constraint)
+            found = generate_texts(model, INPUTS, [limit] * 6, 6, 3, constraint=constraint).texts
             assert all(len(text.encode()) <= limit for text in found if "\ufffd" not in text)
             if constraint:
                 assert set(found) <= {"함의"[:n] for n in range(3)} | {"중", "중립", "모", "모순"}
@@ -52,9 +52,9 @@ def test_beams_are_cut_as_greedy_texts_are(tiny_model):
 
 def test_beams_do_not_depend_on_their_neighbours(tiny_model):
     model, limits = tiny_model(), [3, 30, 5, 20, 12, 40]
-    together = generate_texts(model, INPUTS, limits, batch_size=6, num_beams=3)
+    together = generate_texts(model, INPUTS, limits, batch_size=6, num_beams=3).texts
     for text, limit, found in zip(INPUTS, limits, together, strict=True):
-        assert generate_texts(model, [text], [limit], num_beams=3) == [found]
+        assert generate_texts(model, [text], [limit], num_beams=3).texts == [found]
 
 
 def test_training_mode_is_left_as_it_was(tiny_model):
@@ -71,4 +71,4 @@ def test_training_mode_is_left_as_it_was(tiny_model):
 
 
 def test_nothing_to_generate(tiny_model):
-    assert generate_texts(tiny_model(), [], []) == []
+    assert generate_texts(tiny_model(), [], []).texts == []

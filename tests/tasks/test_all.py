@@ -73,7 +73,7 @@ def test_any_text_is_read_without_an_error(data):
         inputs["words"] = "서울\t서울\tNNP\n간다\t가 ㄴ다\tVV+EF"
     example = task.example(**inputs)
     parsed = task.parse(data.draw(st.text()), example)
-    task.answer(parsed, example)
+    task.to_json(parsed, example)
     task.show(parsed, example)
 
 

@@ -80,7 +80,7 @@ def test_new_inputs_need_the_columns_of_the_words() -> None:
 
 def test_answers_are_about_the_words(examples: list[Example]) -> None:
     parsed = dp.parse("deprel: (1/3, 3, NP_SBJ)▁?▁(3/4, 0, VP)", examples[0])
-    assert dp.answer(parsed, examples[0]) == [
+    assert dp.to_json(parsed, examples[0]) == [
         {"word": "보라는", "head": 3, "label": "NP_SBJ"},
         {"word": "<새/길:▁>을", "head": None, "label": None},
         {"word": "걷는다.", "head": 0, "label": "VP"},
@@ -160,7 +160,7 @@ def test_any_text_is_read_as_one_arc_a_word(text: str) -> None:
     for words in ("", "가\t가\tNNG", "가\t가\tNNG\n나\t나\tNNG"):
         example = dp.example(sentence="", words=words)
         parsed = dp.parse(text, example)
-        assert len(parsed.value) == len(dp.answer(parsed, example)) == len(words.split()) / 3
+        assert len(parsed.value) == len(dp.to_json(parsed, example)) == len(words.split()) / 3
         dp.show(parsed, example)
         assert dp.max_target_bytes(example) > 0
 

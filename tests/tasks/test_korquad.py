@@ -29,7 +29,7 @@ def test_texts_are_the_published_ones() -> None:
 def test_any_text_is_its_answer(text: str) -> None:
     parsed = korquad.parse(text, ask("제주"))
     assert parsed == (text, None if text.strip() else "empty")
-    assert korquad.answer(parsed, ask("제주")) == text
+    assert korquad.to_json(parsed, ask("제주")) == text
 
 
 def test_the_score_is_the_best_over_the_gold_answers() -> None:

@@ -179,6 +179,12 @@ def test_every_real_target_reads_back_as_its_gold(
         (ynat, normalize("NFD", "정치"), "정치", "repaired"),
         (ynat, normalize("NFD", "정 치"), "정치", "repaired"),
         (ynat, "3", "생활문화", None),
+        # What other programs write of a label.
+        (ynat, "3 ", "생활문화", "repaired"),
+        (nli, "entailment ", "함의", "repaired"),
+        (nli, "Entailment", "함의", "repaired"),
+        (nli, "CONTRADICTION.", "모순", "repaired"),
+        (nsmc, "1\n", "positive", "repaired"),
         # What resembles no label is not taken for one.
         (nli, "", "", "empty"),
         (nli, " \n", "", "empty"),
@@ -197,7 +203,7 @@ def test_a_text_that_is_no_label_becomes_the_nearest(
 def test_any_text_is_read_as_a_label_or_none(text: str, task: LabelTask) -> None:
     example = task.example(**dict.fromkeys(task.input_fields, text))
     parsed = task.parse(text, example)
-    assert task.answer(parsed, example) in (*task.labels, "")
+    assert task.to_json(parsed, example) in (*task.labels, "")
     assert task.show(parsed, example) in (*task.labels, "")
     is_number = text.isascii() and text.isdecimal() and len(text) < 5
     is_known = text in task.labels or text in task.names
@@ -222,6 +228,15 @@ def test_scores_are_the_official_ones() -> None:
         result = task.score(made(task, first, second, second), [first, first, second + "."])
         assert result == pytest.approx({"accuracy": 200 / 3, "unparsed": 1})
         assert task.main_score in result
+
+
+def test_an_answer_that_is_no_label_is_wrong_but_no_class_of_its_own() -> None:
+    examples = made(ynat, *ynat.labels * 10)
+    texts = [*ynat.labels * 10]
+    texts[0] = "@@@"
+    one_of_ten = 100 * 2 * 9 / 19
+    result = ynat.score(examples, texts)
+    assert result["macro_f1"] == pytest.approx((600 + one_of_ten) / 7)
 
 
 def test_the_likeliest_label_is_the_answer() -> None:

@@ -86,7 +86,7 @@ def test_any_target_reads_back_as_its_answer_in_the_context(answer: str) -> None
 @given(ANYTHING)
 def test_any_text_is_read(text: str) -> None:
     parsed = mrc.parse(text, ask("300개"))
-    assert json.dumps(mrc.answer(parsed, ask("300개")))
+    assert json.dumps(mrc.to_json(parsed, ask("300개")))
     assert mrc.show(parsed, ask("300개")) == parsed.value
 
 

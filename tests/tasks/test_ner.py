@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from kebyt5.errors import InputError
-from kebyt5.tasks import Example, get_task
+from kebyt5.tasks import Example
 from kebyt5.tasks.metrics.ner import TYPES, entities, to_tags
 from kebyt5.tasks.ner import _CLOSE, NER
 
@@ -50,14 +50,10 @@ def test_texts_are_the_published_ones() -> None:
 def test_answers_and_shown_texts_are_about_the_sentence_as_it_was() -> None:
     parsed = ner.parse(ner.target_text(TRIP), TRIP)
     assert ner.show(parsed, TRIP) == "<보라:PS>는 <제주 바다:LC>에 갔다ㅋㅋㅋ;;"
-    assert ner.answer(parsed, TRIP) == [
+    assert ner.to_json(parsed, TRIP) == [
         {"text": "보라", "type": "PS", "start": 0, "end": 2},
         {"text": "제주 바다", "type": "LC", "start": 4, "end": 9},
     ]
-
-
-def test_the_registry_knows_the_task() -> None:
-    assert isinstance(get_task("ner"), NER)
 
 
 # --- round trip ----------------------------------------------------------------------------------
@@ -215,7 +211,7 @@ def test_any_text_is_read_as_proper_tags(sentence: str, text: str, cut: int, put
         parsed = ner.parse(answer, example)
         assert len(parsed.value) == len(sentence)
         assert to_tags(entities(parsed.value), len(sentence)) == parsed.value
-        ner.answer(parsed, example)
+        ner.to_json(parsed, example)
         ner.show(parsed, example)
     assert ner.max_target_bytes(example) > 0
 

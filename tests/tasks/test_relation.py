@@ -1,5 +1,6 @@
 import json
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import auc, precision_recall_curve
 
 from kebyt5.errors import InputError
+from kebyt5.evaluation.noise import add_noise
 from kebyt5.tasks import Example
 from kebyt5.tasks.metrics.classification import auprc
 from kebyt5.tasks.relation import RE, RELATIONS
@@ -66,6 +68,15 @@ def test_the_relations_are_the_official_ones_in_their_order(klue_data: Path) -> 
 
 def made(*labels: str) -> list[Example]:
     return [Example("", dict.fromkeys(re_task.input_fields, "가"), label) for label in labels]
+
+
+def test_noise_damages_an_entity_as_where_it_is_mentioned(klue_data: Path) -> None:
+    examples = re_task.read(klue_data / "klue/klue-re-v1.1/klue-re-v1.1_dev.json")[:200]
+    noise = partial(add_noise, rate=0.2, seed=1)
+    damaged = [re_task.damage(example, noise).inputs for example in examples]
+    assert sum(d != e.inputs for d, e in zip(damaged, examples, strict=True)) > 190
+    together = [d["subject"] in d["sentence"] and d["object"] in d["sentence"] for d in damaged]
+    assert sum(together) >= 195  # in the others one entity occurs within the other alone
 
 
 def test_micro_f1_leaves_no_relation_out() -> None:

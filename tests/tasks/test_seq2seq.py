@@ -28,7 +28,7 @@ def test_texts_are_the_columns() -> None:
 def test_any_text_is_its_answer(text: str) -> None:
     parsed = seq2seq.parse(text, PAIR)
     assert parsed == (text, None if text.strip() else "empty")
-    assert seq2seq.answer(parsed, PAIR) == text
+    assert seq2seq.to_json(parsed, PAIR) == text
     assert seq2seq.max_target_bytes(PAIR) > 0
 
 

@@ -23,7 +23,7 @@ def row(score: object) -> dict:
 
 def test_formats_and_texts(tmp_path: Path) -> None:
     path = tmp_path / "sts.json"
-    path.write_text(json.dumps([row(3.7), row(5)]), encoding="utf-8")
+    path.write_text(json.dumps([row(3.7), row(5) | {"guid": "b"}]), encoding="utf-8")
     first, second = sts.read(path)
     assert sts.input_text(first) == "task: STS\n\n문장1: 비가 온다.\n문장2: 비 온다 :)\n"
     assert [sts.target_text(example) for example in (first, second)] == ["3.7", "5.0"]
@@ -73,7 +73,9 @@ def test_every_real_target_reads_back_as_its_gold(klue_data: Path, pattern: str)
         (" 3.75", 3.75, "repaired"),
         ("4", 4.0, "repaired"),
         (".5", 0.5, "repaired"),
-        ("-1", 1.0, "repaired"),
+        ("-1", 0.0, "repaired"),
+        ("값 -3.7", 0.0, "repaired"),
+        ("값-3.7", 3.7, "repaired"),
         ("12.5", 5.0, "repaired"),
         ("9" * 5000, 5.0, "repaired"),
         ("٣.٧", 0.0, "no number"),
@@ -89,7 +91,7 @@ def test_a_text_is_read_as_a_score(text: str, value: float, reason: str | None) 
 def test_any_text_is_read_as_a_score(text: str) -> None:
     example = sts.example(**PAIR)
     parsed = sts.parse(text, example)
-    assert 0 <= sts.answer(parsed, example) <= 5
+    assert 0 <= sts.to_json(parsed, example) <= 5
     assert (parsed.reason is None) == (text in sts.labels)
     assert sts.show(parsed, example)
 

@@ -97,9 +97,7 @@ class EngineAlternative(Alternative):
                 on_byte()
             told = fewest
         results = [request.result() for request in requests]
-        self.statistics = GenerationStatistics()
-        for result in results:
-            self.statistics += result.statistics
+        self.statistics = GenerationStatistics.sum(result.statistics for result in results)
         return [result.ids for result in results]
 
 

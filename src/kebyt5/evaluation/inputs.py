@@ -7,13 +7,14 @@ from pathlib import Path
 
 from kebyt5.errors import InputError
 from kebyt5.tasks import Example, Task
+from kebyt5.tasks.files import ID_KEYS, Record
 
 
 def read_inputs(task: Task, source: Path | Iterable[str]) -> list[Example]:
     """Makes an example of each text, or of each line of a file; blank ones are skipped.
 
     A text is plain text if the task takes that; otherwise, and in a `.jsonl` file, it is a JSON
-    object with the fields.
+    object with the fields and, if wanted, an `id`, which is otherwise the number of the line.
 
     Args:
         task: The task that the inputs are for.
@@ -51,9 +52,7 @@ def read_inputs(task: Task, source: Path | Iterable[str]) -> list[Example]:
 
 
 def _example(task: Task, text: str, place: str, plain: bool) -> Example:
-    fields = task.input_fields
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise InputError(f"{place}: not UTF-8; the text contains bytes that are not characters")
+    fields, name = task.input_fields, place.rpartition(":")[2]
     if plain:
         inputs = {fields[0]: text}
     else:
@@ -61,14 +60,18 @@ def _example(task: Task, text: str, place: str, plain: bool) -> Example:
             inputs = json.loads(text)
             if not isinstance(inputs, dict):
                 raise ValueError("not an object")
+            name = Record(inputs, place).name or name
+            inputs = {field: value for field, value in inputs.items() if field not in ID_KEYS}
             task.example(**inputs)
             if not all(isinstance(value, str) for value in inputs.values()):
                 raise TypeError("not all values are text")
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise InputError(
                 f"{place}: expected a JSON object with the fields {', '.join(fields)}: {error}"
             ) from error
-    return Example(id=place.rpartition(":")[2], inputs=inputs, place=place)
+    if any("\ud800" <= character <= "\udfff" for value in inputs.values() for character in value):
+        raise InputError(f"{place}: not UTF-8; the text contains bytes that are not characters")
+    return Example(id=name, inputs=inputs, place=place)
 
 
 __all__ = ["read_inputs"]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from kebyt5.errors import InputError
+from kebyt5.errors import InputError, option
 
 Decoding = Literal["likelihood", "generation"]
 
@@ -41,8 +41,7 @@ class PredictOptions:
         for name in ("max_input_bytes", "batch_size", "num_beams"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                option = f"--{name.replace('_', '-')}"
-                raise InputError(f"{option} {value}: has to be 1 or more")
+                raise InputError(f"{option(name)} {value}: has to be 1 or more")
         check_stride(self.stride)
 
 

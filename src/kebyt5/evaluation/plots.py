@@ -10,7 +10,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_NOT_SCORES = ("eval_loss", "eval_unparsed", "eval_runtime", "_per_second", "eval_gen_len")
+_NOT_SCORES = (
+    "_choice",
+    "eval_loss",
+    "eval_unparsed",
+    "eval_runtime",
+    "_per_second",
+    "eval_gen_len",
+)
 _GRID = 0.3
 _PERCENT = (-2, 102)
 

@@ -1,6 +1,6 @@
 """Predicting the answers to a task's examples."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
@@ -64,7 +64,7 @@ class Predictions:
         """Summarizes how all answers were generated; None if they were not generated here."""
         if self.constrained is None:
             return None
-        total = sum_of(self.statistics or ())
+        total = GenerationStatistics.sum(self.statistics or ())
         counted = {"bytes": total.bytes, "bytes_per_pass": total.bytes_per_pass} | asdict(total)
         return {"constrained": self.constrained} | (counted if self.statistics is not None else {})
 
@@ -95,33 +95,30 @@ def predict(
         labels = [task.labels] * len(inputs)
         rows = log_likelihoods(model, inputs, labels, options.batch_size, progress)
         table = windows.surest(rows)
+        if not np.isfinite(table).all():
+            raise InputError(
+                "the model's likelihoods are not numbers: its weights are damaged, or training"
+                " diverged; train it with a lower learning rate"
+            )
         return Predictions(examples, [task.labels[i] for i in table.argmax(1)], truncated, table)
-    statistics: list[GenerationStatistics] = []
-    texts = generate_texts(
+    texts, statistics = generate_texts(
         model,
         inputs,
         [task.max_target_bytes(part) for part in windows.shown],
-        options.batch_size,
-        options.num_beams,
-        progress,
-        task_constraints(task, windows.shown) if options.constrain else None,
-        statistics,
+        batch_size=options.batch_size,
+        num_beams=options.num_beams,
+        progress=progress,
+        constraint=task_constraints(task, windows.shown) if options.constrain else None,
     )
     return Predictions(
         examples,
         windows.choose(model, texts, options.batch_size),
         truncated,
         constrained=options.constrain,
-        statistics=list(map(sum_of, windows.of(statistics))) if options.num_beams == 1 else None,
+        statistics=None
+        if statistics is None
+        else [GenerationStatistics.sum(each) for each in windows.of(statistics)],
     )
-
-
-def sum_of(statistics: Iterable[GenerationStatistics]) -> GenerationStatistics:
-    """Sums the statistics of several texts."""
-    total = GenerationStatistics()
-    for each in statistics:
-        total += each
-    return total
 
 
 class Windows:

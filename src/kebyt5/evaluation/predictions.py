@@ -1,6 +1,7 @@
 """Reading and writing files of predictions, including those of other programs."""
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -66,6 +67,7 @@ class _Prediction(NamedTuple):
     id: str | None = None
     place: str = ""
     log_likelihoods: Any = None
+    inputs: Any = None
 
 
 def _read_texts(task: Task, path: Path, count: int) -> list[_Prediction]:
@@ -89,10 +91,18 @@ def _read_objects(path: Path) -> list[_Prediction]:
         records = list(jsonl_records(path))
     return [
         _Prediction(
-            record.text("text"), record.name, record.place, record.fields.get("log_likelihoods")
+            record.text("text"),
+            record.name,
+            record.place,
+            record.fields.get("log_likelihoods"),
+            record.fields.get("input"),
         )
         for record in records
     ]
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 def _table(task: Task, predictions: Sequence[_Prediction]) -> np.ndarray | None:
@@ -102,15 +112,15 @@ def _table(task: Task, predictions: Sequence[_Prediction]) -> np.ndarray | None:
         InputError: They are not one number for each label, or another label is likelier than the
             text.
     """
-    if not task.labels or any(each.log_likelihoods is None for each in predictions):
+    if not task.labels or all(each.log_likelihoods is None for each in predictions):
         return None
     rows = []
-    for text, _, place, values in predictions:
+    for text, _, place, values, _ in predictions:
         is_table = isinstance(values, dict) and set(values) == set(task.labels)
-        if not is_table or not all(type(value) in (int, float) for value in values.values()):
+        if not is_table or not all(_is_number(value) for value in values.values()):
             raise InputError(
                 f"{place}: 'log_likelihoods' has to be an object with one number for each label of"
-                f" {task.name}"
+                f" {task.name}, in each line or in none"
             )
         best = max(values, key=values.__getitem__)
         if values.get(text) != values[best]:
@@ -123,9 +133,9 @@ def _table(task: Task, predictions: Sequence[_Prediction]) -> np.ndarray | None:
 
 
 def _check_ids(predictions: Sequence[_Prediction], examples: Sequence[Example]) -> None:
-    """Refuses predictions whose ids are not those of the examples."""
+    """Refuses predictions that name another example, unless its inputs are the same."""
     for prediction, example in zip(predictions, examples, strict=True):
-        if prediction.id is not None and prediction.id != example.id:
+        if prediction.id not in (None, example.id) and prediction.inputs != example.inputs:
             raise InputError(
                 f"{prediction.place}: a prediction for {prediction.id!r}, but the data has"
                 f" {example.id!r} here ({example.place}); put the predictions in the order of the"
@@ -150,13 +160,13 @@ def write_predictions(path: str | os.PathLike[str], task: Task, predictions: Pre
             "id": example.id,
             "input": dict(example.inputs),
             "text": text,
-            "answer": task.answer(parsed, example),
+            "answer": task.to_json(parsed, example),
             "unparsed": parsed.reason,
         }
         if example.gold is not None:
             record["target"] = task.target_text(example)
         if predictions.log_likelihoods is not None:
-            values = predictions.log_likelihoods[row].round(4).tolist()
+            values = predictions.log_likelihoods[row].tolist()
             record["log_likelihoods"] = dict(zip(task.labels, values, strict=True))
         if predictions.statistics is not None:
             record["generation"] = asdict(predictions.statistics[row])

@@ -68,7 +68,8 @@ class FinetuneConfig:
     """Examples per optimizer step, over all devices."""
 
     device_batch_size: int = 16
-    """Most examples that one device computes at a time; gradients add up to batch_size."""
+    """Most examples that one device computes at a time; gradients are accumulated
+    over a batch."""
 
     learning_rate: float = 6e-5
     """Peak of the first cosine cycle; the published runs used 4e-5 to 8e-5."""
@@ -134,7 +135,7 @@ class FinetuneConfig:
     power of 1 / temperature, so 1 keeps the sizes and a high temperature makes tasks equal."""
 
     eval_examples: int = 200
-    """How many validation examples are generated to choose the best checkpoint."""
+    """How many validation examples are answered to choose the best checkpoint."""
 
     eval_steps: int | None = None
     """Steps between evaluations and checkpoints; once per epoch if not given."""

@@ -22,7 +22,7 @@ from kebyt5.finetuning.trainer import (
     predict_options,
     prepare_model,
 )
-from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
+from kebyt5.models.loading import save_checkpoint
 from kebyt5.output import make_output_folder, save_figure, whole_folder, write_json, write_text
 from kebyt5.provenance import provenance
 from kebyt5.tasks import get_task
@@ -213,8 +213,7 @@ def finish(
                 "made": provenance(),
             }
             write_json(folder / "metrics.json", metrics)
-        model.save_pretrained(folder)
-        ByteTokenizer().save_pretrained(folder)
+        save_checkpoint(model, folder)
         write_json(folder / "history.json", history)
         main_scores = {task.name: task.main_score for task, _ in results}
         save_figure(learning_curves(history, main_scores), folder / "training.png")

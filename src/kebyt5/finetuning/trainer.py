@@ -21,17 +21,19 @@ from kebyt5.finetuning.config import RANDOM, FinetuneConfig
 from kebyt5.finetuning.data import LengthGroupedSampler, TaskData, TaskDataset, collate
 from kebyt5.finetuning.freezing import freeze
 from kebyt5.finetuning.fresh_decoder import renew_decoder
-from kebyt5.models.loading import SHIPPED, load_float
-from kebyt5.models.merging import base_of_adapter
+from kebyt5.models.loading import SHIPPED, base_of_adapter, load_float
 from kebyt5.training.arguments import shared_arguments
 from kebyt5.training.devices import divide_batch, this_process
 from kebyt5.training.initialization import random_model, set_dropout
 from kebyt5.training.trainer import ByteModelTrainer
 
+_LOSS_WEIGHT = 1e-6
+"""Far below the difference of any two scores in percent."""
+
 LORA_TARGETS = ["q", "k", "v", "o", "wi_0", "wi_1", "wo"]
 
 
-class ChooseEpoch(TrainerCallback):
+class SetEpoch(TrainerCallback):
     """Sets the epoch of sampler and dataset; Accelerate forgets one of them in resumed epochs."""
 
     def __init__(self, sampler: LengthGroupedSampler, dataset: TaskDataset) -> None:
@@ -80,15 +82,15 @@ class FinetuneTrainer(ByteModelTrainer):
             ),
             data_collator=collate,
         )
-        model.config.use_cache = True  # a trainer turns it off, and would save that
         self.sampler = LengthGroupedSampler(dataset.lengths, config.batch_size, config.seed)
-        self.add_callback(ChooseEpoch(self.sampler, dataset))
+        self.add_callback(SetEpoch(self.sampler, dataset))
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Computes the loss and the official scores of the validation sample.
 
         With several tasks the name of each score begins with its task's; `eval_main_score` is the
-        mean of the main scores.
+        mean of the main scores, and `eval_choice`, by which the best checkpoint is chosen, is that
+        score with the loss as a tie-breaker.
         """
         metrics = super().evaluate(*args, **kwargs) if len(self.eval_dataset) else {}
         options = predict_options(self.config)
@@ -99,9 +101,17 @@ class FinetuneTrainer(ByteModelTrainer):
             results.append((task, found))
             before = f"eval_{task.name}_" if len(self.samples) > 1 else "eval_"
             scores |= {before + name: value for name, value in found.items()}
-        scores["eval_main_score"] = mean_main_score(results)
+        scores["eval_main_score"] = main_score = mean_main_score(results)
+        loss = metrics.get("eval_loss", 0.0)
+        # Of equal scores, such as zeros at first, that with the smaller loss is the better one.
+        scores["eval_choice"] = main_score - _LOSS_WEIGHT * loss / (1 + loss)
         self.log(scores)
         return metrics | scores
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        # A run of fractional epochs, resumed when it is complete, would be trained a step more.
+        if self.state.global_step < self.state.max_steps:
+            super()._run_epoch(*args, **kwargs)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
         return self.sampler
@@ -147,7 +157,7 @@ def training_arguments(config: FinetuneConfig) -> TrainingArguments:
         save_steps=config.eval_steps or 500,
         save_total_limit=2,
         load_best_model_at_end=True,
-        metric_for_best_model="main_score",
+        metric_for_best_model="choice",
         greater_is_better=True,
         prediction_loss_only=True,
         logging_steps=10,
@@ -166,7 +176,7 @@ def prepare_model(config: FinetuneConfig) -> PreTrainedModel:
     if config.checkpoint.startswith(RANDOM):
         model = random_model(config.checkpoint.removeprefix(RANDOM), config.seed)
     else:
-        if config.lora is not None and _is_folder(config) and base_of_adapter(config.checkpoint):
+        if config.lora is not None and base_of_adapter(config.checkpoint):
             raise InputError(
                 f"--checkpoint {config.checkpoint} with --lora: an adapter, to which another cannot"
                 f" be added; fold it first: kebyt5 merge {config.checkpoint} --output FOLDER"
@@ -186,7 +196,7 @@ def prepare_model(config: FinetuneConfig) -> PreTrainedModel:
         return model.train()
     from peft import LoraConfig, get_peft_model
 
-    if _is_folder(config):
+    if config.checkpoint not in SHIPPED and Path(config.checkpoint).is_dir():
         # The adapter records this path, so that it finds its base from any directory.
         model.name_or_path = str(Path(config.checkpoint).resolve())
     lora = LoraConfig(
@@ -198,13 +208,9 @@ def prepare_model(config: FinetuneConfig) -> PreTrainedModel:
     return get_peft_model(model, lora).train()
 
 
-def _is_folder(config: FinetuneConfig) -> bool:
-    return config.checkpoint not in SHIPPED and Path(config.checkpoint).is_dir()
-
-
 __all__ = [
-    "ChooseEpoch",
     "FinetuneTrainer",
+    "SetEpoch",
     "device_count",
     "predict_options",
     "prepare_model",

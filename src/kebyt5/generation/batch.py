@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +22,13 @@ from kebyt5.models.tokenization_kebyt5 import EOS
 from kebyt5.progress import track
 
 
+class GeneratedTexts(NamedTuple):
+    """Texts in the order of their inputs, and how each was generated; None after beam search."""
+
+    texts: list[str]
+    statistics: list[GenerationStatistics] | None
+
+
 def generate_texts(
     model: PreTrainedModel,
     inputs: Sequence[str],
@@ -30,8 +37,7 @@ def generate_texts(
     num_beams: int = 1,
     progress: str = "",
     constraint: Constraint | Sequence[Constraint | None] | None = None,
-    statistics: list[GenerationStatistics] | None = None,
-) -> list[str]:
+) -> GeneratedTexts:
     """Generates one text per input by greedy or beam search.
 
     Args:
@@ -42,27 +48,27 @@ def generate_texts(
         num_beams: 1 for greedy search by the engine; more for beam search by Transformers.
         progress: Title of a progress bar; none is shown where it is empty.
         constraint: What may be generated, for all inputs or for each; None for anything.
-        statistics: List that receives the statistics of each text, except in beam search.
 
     Returns:
-        The texts in the order of the inputs.
+        The texts in the order of the inputs, and how they were generated.
     """
     if constraint is None or isinstance(constraint, Constraint):
         constraint = [constraint] * len(inputs)
     if num_beams > 1:
         with evaluating(model):
-            return _beam_search(
+            texts = _beam_search(
                 model, inputs, max_new_bytes, batch_size, num_beams, progress, constraint
             )
+        return GeneratedTexts(texts, None)
     options = [
         GenerationOptions(max_new_bytes=limit, constraint=each)
         for limit, each in zip(max_new_bytes, constraint, strict=True)
     ]
     with evaluating(model):
         generated = Engine(model, batch_size).generate(inputs, options, progress)
-    if statistics is not None:
-        statistics += [each.statistics for each in generated]
-    return [each.text for each in generated]
+    return GeneratedTexts(
+        [each.text for each in generated], [each.statistics for each in generated]
+    )
 
 
 @torch.inference_mode()
@@ -144,4 +150,4 @@ def _allowed(
     return allowed
 
 
-__all__ = ["generate_texts"]
+__all__ = ["GeneratedTexts", "generate_texts"]

@@ -20,7 +20,7 @@ MAX_WASTE = 1.5
 """Greatest ratio of the longest to the shortest input of a batch, as GBST reads padding."""
 
 FREE_WASTE = 8
-"""Bytes by which the longest may exceed that ratio, or very short inputs would hardly batch."""
+"""Bytes by which the longest may exceed that ratio, so that very short inputs batch, too."""
 
 
 def batch_of_like_length(lengths: Sequence[int]) -> list[int]:

@@ -38,7 +38,7 @@ def name_finder(
             for begin, sentence in sentences_of(text)
         ]
         examples = [example for _, _, example in sentences]
-        answers = generate_texts(
+        answers, _ = generate_texts(
             model,
             [task.input_text(example) for example in examples],
             [task.max_target_bytes(example) for example in examples],
@@ -46,7 +46,7 @@ def name_finder(
         )
         found: list[list[tuple[int, int]]] = [[] for _ in texts]
         for (number, begin, example), answer in zip(sentences, answers, strict=True):
-            entities: Iterable[dict[str, int]] = task.answer(task.parse(answer, example), example)
+            entities: Iterable[dict[str, int]] = task.to_json(task.parse(answer, example), example)
             found[number] += [
                 (begin + entity["start"], begin + entity["end"])
                 for entity in entities

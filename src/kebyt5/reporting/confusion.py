@@ -49,7 +49,8 @@ def confusion(result: Result, most: int = 15) -> Confusion | None:
     labels = [label for label in result.task.labels if label in seen]
     rows = []
     for gold in labels:
-        total = sum(counts[gold, answer] for answer in labels)
+        # Also answers that are no label, which have no column.
+        total = sum(count for (wanted, _), count in counts.items() if wanted == gold)
         rows.append([Cell(counts[gold, a], counts[gold, a] / max(1, total)) for a in labels])
     mixed_up = [(*pair, n) for pair, n in counts.most_common() if pair[0] != pair[1]]
     return Confusion(labels, rows, mixed_up[:most])

@@ -154,7 +154,7 @@ class DP(Task):
         parts[3:-1:3] = [tuple(f"{label})" for label in LABELS)] * len(words)
         return Parts(tuple(parts), tuple(guess))
 
-    def answer(self, parsed: Parsed, example: Example) -> list[dict[str, Any]]:
+    def to_json(self, parsed: Parsed, example: Example) -> list[dict[str, Any]]:
         """Returns the words with their heads and labels.
 
         Both are null for an arc that could not be read; a head that is not one of the words is

@@ -1,9 +1,12 @@
 """Reading the file formats of the tasks; errors name the file and the line."""
 
+import csv
+import io
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,10 @@ from kebyt5.errors import InputError
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NO_VALUE = re.compile(r"[\s,]*")
+
+
+ID_KEYS = ("guid", "id")
+"""Fields that name a record, the first one first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,16 +28,18 @@ class Record:
         fields: Values by the name of their column or key.
         place: `file:line` for error messages; in Parquet `file:row`.
         number: Position of the record in the file, from 1.
+        is_unique: Whether no other record of the file has the same name.
     """
 
     fields: Mapping[str, Any]
     place: str
     number: int = 1
+    is_unique: bool = True
 
     @property
     def name(self) -> str | None:
         """The name that the file gives the record, as text; None if it gives none."""
-        for key in ("guid", "id"):
+        for key in ID_KEYS:
             value = self.fields.get(key)
             if value is not None and value != "":
                 return str(value) if isinstance(value, int | float) else self.text(key)
@@ -38,8 +47,8 @@ class Record:
 
     @property
     def id(self) -> str:
-        """The name that the file gives the record, or else its number."""
-        return self.name or str(self.number)
+        """The name that the file gives the record alone, or else its number."""
+        return (self.is_unique and self.name) or str(self.number)
 
     def get(self, *names: str) -> Any:
         """Returns the value of the first of `names` that the record has.
@@ -84,7 +93,7 @@ class Record:
 
 
 def read_records(path: str | Path) -> list[Record]:
-    """Reads the records of a `.json`, `.jsonl` or `.parquet` file; any other file is a table.
+    """Reads the records of a file by its extension, by default a table separated by tabs.
 
     Raises:
         InputError: The file cannot be read, is malformed, or contains no record.
@@ -92,12 +101,14 @@ def read_records(path: str | Path) -> list[Record]:
     readers = {
         ".json": json_records,
         ".jsonl": jsonl_records,
+        ".csv": _csv_records,
         ".parquet": _parquet_records,
     }
     records = list(readers.get(Path(path).suffix.lower(), _table_records)(path))
     if not records:
         raise InputError(f"{path}:1: the file contains no examples; expected at least one")
-    return records
+    times = Counter(record.name for record in records)
+    return [replace(record, is_unique=times[record.name] == 1) for record in records]
 
 
 def read_text(path: str | Path) -> str:
@@ -218,6 +229,32 @@ def jsonl_records(path: str | Path) -> Iterator[Record]:
 def _parquet_records(path: str | Path) -> Iterator[Record]:
     for row, fields in enumerate(read_parquet(path), 1):
         yield Record(fields, f"{path}:{row}", row)
+
+
+def _csv_records(path: str | Path) -> Iterator[Record]:
+    """Reads a table with a header and fields separated by commas, quoted if necessary."""
+    text = read_text(path)
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # a field may be a whole document
+    # Not universal newlines: a line end inside quotes belongs to the field.
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    columns: list[str] = []
+    line = 1
+    try:
+        number = 0
+        for row in rows:
+            place, line = f"{path}:{line}", rows.line_num + 1
+            if not "".join(row).strip():
+                continue
+            if not columns:
+                columns = row
+            elif len(row) != len(columns):
+                names = ", ".join(columns)
+                raise InputError(f"{place}: {len(row)} columns; expected {len(columns)}: {names}")
+            else:
+                number += 1
+                yield Record(dict(zip(columns, row, strict=True)), place, number)
+    except csv.Error as error:
+        raise InputError(f"{path}:{line}: {error}; expected fields separated by commas") from error
 
 
 def _table_records(path: str | Path) -> Iterator[Record]:

@@ -93,10 +93,18 @@ class LabelTask(Task):
             return Parsed(label, None if is_normalized("NFC", text) else "repaired")
         if not text.strip():
             return Parsed("", "empty")
+        if label := self._label(text.strip()):
+            return Parsed(label, "repaired")
+        spellings = {**{label: label for label in self.labels}, **self.names}
         nearest, similarity, _ = process.extractOne(
-            normalize("NFC", text), self.labels, scorer=fuzz.ratio
+            normalize("NFC", text).strip(),
+            list(spellings),
+            processor=str.casefold,
+            scorer=fuzz.ratio,
         )
-        return Parsed(nearest, "repaired") if similarity else Parsed("", "resembles no label")
+        if not similarity:
+            return Parsed("", "resembles no label")
+        return Parsed(spellings[nearest], "repaired")
 
     def score_values(self, examples: Sequence[Example], values: Sequence[Any]) -> dict[str, float]:
         """Computes the scores of `metrics`."""
@@ -115,10 +123,10 @@ class LabelTask(Task):
         return {"accuracy": accuracy(gold, predicted)}
 
     def max_target_bytes(self, example: Example) -> int:
-        """Returns the longest label's length plus a few bytes, by which a wrong answer shows."""
+        """Returns the longest label's length and a few bytes, which tell a longer text from it."""
         return max(len(label.encode()) for label in self.labels) + 8
 
-    def answer(self, parsed: Parsed, example: Example) -> Any:
+    def to_json(self, parsed: Parsed, example: Example) -> Any:
         """Returns the label; "" for a text that resembles none."""
         return parsed.value
 

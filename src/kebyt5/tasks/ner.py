@@ -151,7 +151,7 @@ class NER(Task):
         endings = tuple(_ENDINGS[type_] for type_ in TYPES)
         return Marked(_collapse(example.inputs["sentence"]), TYPES, endings)
 
-    def answer(self, parsed: Parsed, example: Example) -> list[dict[str, Any]]:
+    def to_json(self, parsed: Parsed, example: Example) -> list[dict[str, Any]]:
         """Returns the entities with their character offsets in the sentence, `end` exclusive."""
         sentence = example.inputs["sentence"]
         return [

@@ -23,6 +23,10 @@ class NLI(LabelTask):
         "contradiction": "모순",
     }
 
+    def group(self, example: Example) -> str:
+        """Returns the premise; the labels of its other hypotheses all but tell that of one."""
+        return example.inputs["premise"]
+
     def input_text(self, example: Example) -> str:
         """Returns both sentences in the published prompt."""
         premise, hypothesis = (example.inputs[field] for field in self.input_fields)

@@ -15,6 +15,10 @@ class PAWSX(LabelTask):
     input_fields: ClassVar[tuple[str, ...]] = ("sentence1", "sentence2")
     labels = ("different", "paraphrase")
 
+    def group(self, example: Example) -> str:
+        """Returns the first sentence, which may have several paraphrases."""
+        return example.inputs["sentence1"]
+
     def input_text(self, example: Example) -> str:
         """Returns both sentences in the published prompt."""
         first, second = (example.inputs[field] for field in self.input_fields)

@@ -1,6 +1,8 @@
 """Relations between two entities of a sentence (KLUE-RE)."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -77,6 +79,17 @@ class RE(LabelTask):
             "task: RE\n\n### 문장\n{sentence}\n### 주어: {subject} ({subject_type})\n"
             "### 목적어: {object} ({object_type})\n"
         ).format_map(example.inputs)
+
+    def damage(self, example: Example, noise: Callable[[str], str]) -> Example:
+        """Damages the sentence, and each entity as where the sentence mentions it."""
+        entities = {role: example.inputs[role] for role in ("subject", "object")}
+        longest_first = sorted(filter(None, entities.values()), key=len, reverse=True)
+        mention = "|".join(map(re.escape, longest_first)) or "$"
+        # Noise depends on the text alone, so each mention is damaged as the entity is.
+        pieces = re.split(f"({mention})", example.inputs["sentence"])
+        damaged = {role: noise(text) for role, text in entities.items()}
+        damaged["sentence"] = "".join(map(noise, pieces))
+        return replace(example, inputs={**example.inputs, **damaged})
 
     def metrics(self, gold: Sequence[str], predicted: Sequence[str]) -> dict[str, float]:
         """Computes the official micro F1 over the 29 relations without `no_relation`."""

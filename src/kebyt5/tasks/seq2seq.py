@@ -1,13 +1,11 @@
 """Free text to text: correction, summarization, translation and the like."""
 
-import csv
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from kebyt5.errors import InputError
-from kebyt5.tasks.files import Record, read_records, read_text
+from kebyt5.errors import InputError, one_line
+from kebyt5.tasks.files import Record, read_records
 from kebyt5.tasks.fitting import size
 from kebyt5.tasks.metrics.seq2seq import scores
 from kebyt5.tasks.task import Example, Parsed, Task
@@ -37,7 +35,7 @@ class Seq2Seq(Task):
         if str(path).startswith(_HUB) or Path(path).is_dir():
             records: Iterable[Record] = _dataset(str(path))
         else:
-            records = _csv(path) if Path(path).suffix.lower() == ".csv" else read_records(path)
+            records = read_records(path)
         for record in records:
             text, target = (record.text(column) for column in ("text", "target"))
             if not text or not target:
@@ -68,7 +66,7 @@ class Seq2Seq(Task):
         """Returns twice the length of the text, and some more."""
         return 2 * size(example.inputs["text"]) + 256
 
-    def answer(self, parsed: Parsed, example: Example) -> str:
+    def to_json(self, parsed: Parsed, example: Example) -> str:
         """Returns the text."""
         return parsed.value
 
@@ -86,35 +84,10 @@ def _dataset(name: str) -> Iterator[Record]:
         if not isinstance(rows, datasets.Dataset):
             raise ValueError(f"it has the splits {', '.join(rows)}; name the folder of one")
     except Exception as error:  # the hub, the network or a damaged folder may raise anything
-        cause = " ".join(str(error).split())
+        cause = one_line(error)
         raise InputError(
             f"{name}: cannot be read as a data set: {cause}; expected a folder that"
             f" Dataset.save_to_disk wrote, or {_HUB}owner/name:split"
         ) from error
     for number, fields in enumerate(rows, 1):
         yield Record(fields, f"{name}:{number}", number)
-
-
-def _csv(path: str | Path) -> Iterator[Record]:
-    text = read_text(path)
-    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # a field may be a whole document
-    # Not universal newlines: a line end inside quotes belongs to the field.
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-    columns: list[str] = []
-    line = 1
-    try:
-        number = 0
-        for row in rows:
-            place, line = f"{path}:{line}", rows.line_num + 1
-            if not "".join(row).strip():
-                continue
-            if not columns:
-                columns = row
-            elif len(row) != len(columns):
-                names = ", ".join(columns)
-                raise InputError(f"{place}: {len(row)} columns; expected {len(columns)}: {names}")
-            else:
-                number += 1
-                yield Record(dict(zip(columns, row, strict=True)), place, number)
-    except csv.Error as error:
-        raise InputError(f"{path}:{line}: {error}; expected fields separated by commas") from error

@@ -93,7 +93,7 @@ class QuestionTask(Task):
         """Reads the one right answer that the target contains; the data may have more."""
         return Answers((self.parse(target, example).value,))
 
-    def answer(self, parsed: Parsed, example: Example) -> str:
+    def to_json(self, parsed: Parsed, example: Example) -> str:
         """Returns the answer."""
         return parsed.value
 

@@ -11,7 +11,7 @@ from kebyt5.tasks.fitting import shortened
 from kebyt5.tasks.metrics.sts import paraphrase_f1, pearson
 from kebyt5.tasks.task import Example, Parsed, Task
 
-_NUMBER = re.compile(r"\d*\.?\d+", re.ASCII)
+_NUMBER = re.compile(r"(?:(?<!\S)-)?\d*\.?\d+", re.ASCII)
 _MAX = 5.0
 
 
@@ -57,11 +57,11 @@ class STS(Task):
         return f"{self.gold(example):.1f}"
 
     def parse(self, text: str, example: Example) -> Parsed:
-        """Reads the text as a score, or else the first number in it (at most 5), or else 0."""
+        """Reads the text as a score, or else the first number in it (from 0 to 5), or else 0."""
         if text in self.labels:
             return Parsed(float(text))
         if match := _NUMBER.search(text):
-            return Parsed(min(float(match[0]), _MAX), "repaired")
+            return Parsed(min(max(0.0, float(match[0])), _MAX), "repaired")
         return Parsed(0.0, "no number" if text.strip() else "empty")
 
     def score_values(self, examples: Sequence[Example], values: Sequence[Any]) -> dict[str, float]:
@@ -70,10 +70,10 @@ class STS(Task):
         return {"pearson": pearson(gold, values), "f1": paraphrase_f1(gold, values)}
 
     def max_target_bytes(self, example: Example) -> int:
-        """Returns three bytes and a few more, by which a wrong answer shows."""
+        """Returns the length of a score and a few bytes, which tell a longer text from it."""
         return 8
 
-    def answer(self, parsed: Parsed, example: Example) -> Any:
+    def to_json(self, parsed: Parsed, example: Example) -> Any:
         """Returns the score as a number."""
         return parsed.value
 
@@ -89,7 +89,7 @@ def _gold(record: Record) -> float:
         value = record.part("labels").get("label")
     try:
         score = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         score = -1.0
     if not 0 <= score <= _MAX:
         raise InputError(

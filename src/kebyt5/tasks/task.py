@@ -209,7 +209,7 @@ class Task(ABC):
         return Parts((self.labels,)) if self.labels else None
 
     @abstractmethod
-    def answer(self, parsed: Parsed, example: Example) -> Any:
+    def to_json(self, parsed: Parsed, example: Example) -> Any:
         """Converts the parsed answer to JSON for `predictions.jsonl`."""
 
     def show(self, parsed: Parsed, example: Example) -> str:

@@ -1,6 +1,7 @@
 """Dialogue state tracking (WoS): the model writes what the user wants so far."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -60,7 +61,10 @@ class WOS(Task):
         pieces = [piece.strip() for piece in text.split(_BETWEEN)]
         pairs = frozenset(piece for piece in pieces if "=" in piece)
         wrong = [piece for piece in pieces if "=" not in piece]
-        reason = f"not a pair: {wrong[0][:20]!r}" if wrong else None
+        slots = Counter(pair.partition("=")[0] for pair in pairs)
+        twice = [slot for slot, times in slots.items() if times > 1]
+        reason = f"two values for {twice[0][:20]!r}" if twice else None
+        reason = f"not a pair: {wrong[0][:20]!r}" if wrong else reason
         return Parsed(pairs, reason if text.strip() else "empty")
 
     def score_values(self, examples: Sequence[Example], values: Sequence[Any]) -> dict[str, float]:
@@ -71,7 +75,7 @@ class WOS(Task):
         """Returns twice the longest state in the available data."""
         return 1280
 
-    def answer(self, parsed: Parsed, example: Example) -> dict[str, str]:
+    def to_json(self, parsed: Parsed, example: Example) -> dict[str, str]:
         """Returns the values by their slots."""
         return dict(pair.split("=", 1) for pair in sorted(parsed.value))
 

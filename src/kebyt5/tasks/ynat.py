@@ -24,4 +24,7 @@ class YNAT(LabelTask):
 
     def metrics(self, gold: Sequence[str], predicted: Sequence[str]) -> dict[str, float]:
         """Computes accuracy and the official macro F1 over the topics in gold or prediction."""
-        return {"macro_f1": macro_f1(gold, predicted), "accuracy": accuracy(gold, predicted)}
+        return {
+            "macro_f1": macro_f1(gold, predicted, self.labels),
+            "accuracy": accuracy(gold, predicted),
+        }

@@ -103,7 +103,7 @@ def test_refuses_what_is_no_choice():
 def test_generated_texts_are_labels(tiny_model, num_beams):
     inputs = ["하나", "둘", "", "셋" * 9]
     limits = [20] * len(inputs)
-    texts = generate_texts(tiny_model(), inputs, limits, 3, num_beams, "", Choices([LABELS]))
+    texts = generate_texts(tiny_model(), inputs, limits, 3, num_beams, "", Choices([LABELS])).texts
     assert set(texts) <= set(LABELS)
 
 

@@ -44,14 +44,24 @@ def accuracy(gold: Sequence[Hashable], predicted: Sequence[Hashable]) -> float:
     return 100 * sum(hits) / len(hits) if hits else 0.0
 
 
-def macro_f1(gold: Sequence[Hashable], predicted: Sequence[Hashable]) -> float:
+def macro_f1(
+    gold: Sequence[Hashable],
+    predicted: Sequence[Hashable],
+    classes: Collection[Hashable] | None = None,
+) -> float:
     """Computes the mean F1 of the classes that occur in gold or prediction.
+
+    Args:
+        gold: The right classes.
+        predicted: The predicted classes.
+        classes: All classes, if a prediction may be none of them.
 
     Raises:
         ValueError: There are not as many predictions as gold classes.
     """
     hits, both = _count(gold, predicted)
-    return 100 * sum(2 * hits[c] / both[c] for c in both) / len(both) if both else 0.0
+    occurring = [c for c in both if classes is None or c in classes]
+    return 100 * sum(2 * hits[c] / both[c] for c in occurring) / max(1, len(occurring))
 
 
 def micro_f1(

@@ -42,6 +42,10 @@ AnyResponse = TypeVar("AnyResponse", bound=BaseModel)
 Event = TextPiece | TextEnd
 
 _BUSY = 429
+_CUT_OFF = 502
+"""Status of streams that something between server and client has cut off."""
+_GRACE = 15.0
+"""Seconds that an answer may take beyond its request's deadline."""
 _MIN_WAIT = 0.1
 """Fewest seconds before a retry, whatever a proxy says."""
 _EVENTS: dict[bytes, type[TextPiece] | type[TextEnd]] = {b"text": TextPiece, b"end": TextEnd}
@@ -111,9 +115,10 @@ class Client:
         """Yields the texts piece by piece as they are generated; closing it frees their slots."""
         body = request.model_copy(update={"stream": True})
         with self._asked("/v1/generate", body) as response:
-            events = _Events()
+            events = _Events(len(request.inputs))
             for piece in response.iter_bytes():
                 yield from events.feed(piece)
+            events.require_end()
 
     def answer(self, task: str, input: Any, **options: Any) -> TaskResponse:
         """Answers one input of a task, or a list of them.
@@ -149,7 +154,8 @@ class Client:
         """Yields a successful response of which only the head has been read."""
         give_up = time.monotonic() + self._patience
         while True:
-            with self._http.stream("POST", path, json=_body(request)) as response:
+            timeout = _timeout(self._http.timeout, request)
+            with self._http.stream("POST", path, json=_body(request), timeout=timeout) as response:
                 wait = _retry_after(response, give_up)
                 if wait is None:
                     if response.status_code != 200:
@@ -213,10 +219,11 @@ class AsyncClient:
         """Yields the texts piece by piece as they are generated; closing it frees their slots."""
         body = request.model_copy(update={"stream": True})
         async with self._asked("/v1/generate", body) as response:
-            events = _Events()
+            events = _Events(len(request.inputs))
             async for piece in response.aiter_bytes():
                 for event in events.feed(piece):
                     yield event
+            events.require_end()
 
     async def answer(self, task: str, input: Any, **options: Any) -> TaskResponse:
         """Answers one input of a task, or a list of them; see `Client.answer`."""
@@ -243,7 +250,10 @@ class AsyncClient:
         """Yields a successful response of which only the head has been read."""
         give_up = time.monotonic() + self._patience
         while True:
-            async with self._http.stream("POST", path, json=_body(request)) as response:
+            timeout = _timeout(self._http.timeout, request)
+            async with self._http.stream(
+                "POST", path, json=_body(request), timeout=timeout
+            ) as response:
                 wait = _retry_after(response, give_up)
                 if wait is None:
                     if response.status_code != 200:
@@ -255,10 +265,15 @@ class AsyncClient:
 
 
 class _Events:
-    """Parses server-sent events from the bytes of a response."""
+    """Parses server-sent events from the bytes of a response.
 
-    def __init__(self) -> None:
+    Args:
+        texts: Number of texts of the stream.
+    """
+
+    def __init__(self, texts: int) -> None:
         self._name = self._rest = b""
+        self._open = texts
 
     def feed(self, piece: bytes) -> Iterator[Event]:
         # Not `splitlines`, which would also split at U+2028 and the like; JSON may contain them.
@@ -271,7 +286,15 @@ class _Events:
                 problem = json.loads(value)
                 raise ServerError(problem["status"], problem)
             elif field == b"data":
-                yield _EVENTS[self._name].model_validate_json(value)
+                event = _EVENTS[self._name].model_validate_json(value)
+                self._open -= isinstance(event, TextEnd)
+                yield event
+
+    def require_end(self) -> None:
+        """Raises `ServerError` if the stream ended before its texts did."""
+        if self._open:
+            problem = {"detail": f"the stream ended before {self._open} of its texts did"}
+            raise ServerError(_CUT_OFF, problem)
 
 
 def _task_call(
@@ -286,6 +309,15 @@ def _headers(api_key: str | None) -> dict[str, str]:
     if api_key and not (api_key.isascii() and api_key.isprintable()):
         raise InputError("api_key: contains characters that no key has; copy the server's key")
     return {"Authorization": f"Bearer {api_key}"} if api_key else {}
+
+
+def _timeout(usual: httpx2.Timeout, request: BaseModel) -> httpx2.Timeout:
+    """Waits at least as long as the request gives the server."""
+    deadline = getattr(request, "deadline", None)
+    if deadline is None or usual.read is None:
+        return usual
+    read = max(usual.read, deadline + _GRACE)
+    return httpx2.Timeout(connect=usual.connect, read=read, write=usual.write, pool=usual.pool)
 
 
 def _body(request: BaseModel) -> dict[str, Any]:

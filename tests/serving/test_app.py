@@ -102,6 +102,7 @@ def test_a_stream_gives_the_same_text_in_whole_characters(client, greedy):
     body = {"input": inputs, "max_new_bytes": 80, "stream": True}
     response = client.post("/v1/generate", json=body)
     assert response.headers["content-type"].startswith("text/event-stream")
+    assert response.headers["x-accel-buffering"] == "no"
     received = events(response)
     for index, text in enumerate(inputs):
         mine = [(name, data) for name, data in received if data["index"] == index]

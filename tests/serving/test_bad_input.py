@@ -150,6 +150,24 @@ def test_what_other_routes_refuse(client, path, body, status, part):
     refused(client.post(path, json=body), status, part)
 
 
+def test_thousands_of_mistakes_are_one_error(client):
+    """To list them all would keep the server from answering anybody for seconds."""
+    words = {"input": [{"sentence": "가", "words": [{}] * 500}] * 60}
+    response = client.post("/v1/tasks/dp", json=words)
+    refused(response, 422, "/body/input/0/words/0")
+    assert len(response.json()["errors"]) <= 3  # the fields of one word
+    unknown = {"input": "가"} | {f"x{n}": 1 for n in range(5000)}
+    refused(client.post("/v1/generate", json=unknown), 422, "5001 fields")
+    refused(client.post("/v1/generate", json={"input": [1] * 60}), 422, "/body/input/0")
+
+
+@pytest.mark.parametrize("levels", [400, *range(940, 1000, 6), 5000])
+def test_schemas_of_many_levels(client, levels):
+    schema = '{"not":' * levels + "{}" + "}" * levels
+    content = f'{{"input": "가", "constraint": {{"json_schema": {schema}}}}}'
+    assert post(client, content.encode()).status_code in (400, 422)
+
+
 def test_a_wrong_method_and_a_wrong_type(client):
     refused(client.get("/v1/generate"), 405, "Allow")
     content = json.dumps({"input": "가"})

@@ -6,6 +6,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import httpx2
+import numpy as np
 import pytest
 from pydantic import ValidationError
 from servers import LONG, SENTENCES, running
@@ -21,8 +22,13 @@ from kebyt5.client import (
     ServerError,
     TextEnd,
     _retry_after,
+    _timeout,
 )
 from kebyt5.errors import InputError
+from kebyt5.evaluation.options import PredictOptions
+from kebyt5.evaluation.predict import predict
+from kebyt5.generation.likelihood import log_likelihoods
+from kebyt5.tasks import get_task
 
 
 @pytest.fixture(scope="module")
@@ -41,18 +47,23 @@ def client(server):
         yield client
 
 
-def test_every_method(client, greedy):
+def test_every_method(client, greedy, model):
     assert client.models().models[0].name == "tiny"
     request = GenerateRequest(input=LONG, max_new_bytes=60)
     assert client.generate(request).results[0].text == greedy(LONG, 60)
     *pieces, end = client.stream(request)
     assert isinstance(end, TextEnd)
     assert "".join(piece.text for piece in pieces) == greedy(LONG, 60)
+    nsmc = get_task("nsmc")
     options = {"decoding": "generation", "constrain": True}
     (label,) = client.answer("nsmc", {"document": "재미있다"}, **options).results
-    assert label.label in ("positive", "negative")
+    example = nsmc.example(document="재미있다")
+    (offline,) = predict(model, nsmc, [example], PredictOptions(**options)).texts
+    assert label.label == nsmc.to_json(nsmc.parse(offline, example), example)
     assert client.fill(FillRequest(text="가<extra_id_0>", max_bytes=4)).fillings[0].spans
-    assert client.score(ScoreRequest(input="가", candidates=["가", "나"])).best in (0, 1)
+    scores = client.score(ScoreRequest(input="가", candidates=["가", "나"]))
+    (offline,) = log_likelihoods(model, ["가"], [["가", "나"]])
+    assert scores.best == int(np.argmax(offline))
     assert len(client.embed(EmbedRequest(input=["가", "나"])).embeddings) == 2
 
 
@@ -143,6 +154,33 @@ def test_a_busy_server_is_asked_again(server, greedy, streams):
     before = server.metric(refused)
     assert asyncio.run(scenario()) == [greedy(LONG, 300)] * 8
     assert server.metric(refused) > before
+
+
+class CuttingProxy(BaseHTTPRequestHandler):
+    """A proxy that loses its server in the middle of a stream."""
+
+    def do_POST(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'event: text\ndata: {"index": 0, "text": "a"}\n\n')
+
+
+def test_a_stream_that_was_cut_off_is_an_error():
+    with HTTPServer(("127.0.0.1", 0), CuttingProxy) as proxy:
+        answering = threading.Thread(target=proxy.handle_request)
+        answering.start()
+        with Client(f"http://127.0.0.1:{proxy.server_port}") as client:
+            events = client.stream(GenerateRequest(input="가"))
+            assert next(events).text == "a"
+            with pytest.raises(ServerError, match="502: the stream ended before 1 of its texts"):
+                next(events)
+        answering.join()
+
+
+@pytest.mark.parametrize(("deadline", "seconds"), [(None, 120), (10, 120), (300, 315)])
+def test_an_answer_may_take_as_long_as_its_deadline(deadline, seconds):
+    request = GenerateRequest(input="가", deadline=deadline)
+    assert _timeout(httpx2.Timeout(120), request).read == seconds
 
 
 class Proxy(BaseHTTPRequestHandler):

@@ -83,6 +83,33 @@ def test_a_client_that_does_not_read_is_given_up(monkeypatch):
     asyncio.run(asyncio.wait_for(scenario(), 120))
 
 
+def test_any_pending_byte_counts_as_not_read(monkeypatch):
+    """Below asyncio's own limit of 64 KiB a connection would otherwise stay open for good."""
+    sockets = bind("127.0.0.1", 0)
+    transports = []
+    made = ImpatientProtocol.connection_made
+
+    def connection_made(self, transport):
+        made(self, transport)
+        transports.append(transport)
+
+    monkeypatch.setattr(ImpatientProtocol, "connection_made", connection_made)
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async def scenario():
+        async with served(app, sockets):
+            reader, writer = await asyncio.open_connection(*sockets[0].getsockname())
+            writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            assert await reader.read()
+            writer.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 120))
+    assert transports[0].get_write_buffer_limits() == (0, 0)
+
+
 def test_a_client_that_reads_slowly_gets_everything(monkeypatch):
     monkeypatch.setattr(ImpatientProtocol, "read_seconds", 0.3)
     sockets, size = bind("127.0.0.1", 0), 16 * 2**20

@@ -39,8 +39,11 @@ def test_the_playground_is_at_the_root_and_the_routes_stay(model, monkeypatch):
             response = client.post(path, json={})
             assert response.status_code in (404, 405)
             assert response.headers["content-type"] == "application/problem+json"
-        upload = client.post("/gradio_api/upload", files={"files": b"a" * 1000})
-        assert (upload.status_code, upload.json()["title"]) == (404, "Not Found")
+        for name in ("upload", "process_recording", "component_server", "run/predict"):
+            upload = client.post(f"/gradio_api/{name}", files={"files": b"a" * 1000})
+            assert (upload.status_code, upload.json()["title"]) == (404, "Not Found")
+        assert client.get("/gradio_api/deep_link").status_code == 404
+        assert client.get("/gradio_api/info").status_code == 200
 
 
 def test_without_the_playground_the_root_leads_to_the_documentation(model, monkeypatch):

@@ -14,13 +14,33 @@ import httpx2
 import pytest
 import ray
 from ray import serve
+from ray.exceptions import RayActorError
 from servers import LONG, running, texts
 
 from kebyt5.client import Client, ConstraintSpec, GenerateRequest, ServerError, TextEnd
 from kebyt5.errors import InputError
 from kebyt5.serving import ray_serve
 from kebyt5.serving.options import ServeOptions
-from kebyt5.serving.ray_serve import RemoteService, deploy, run
+from kebyt5.serving.problems import Problem
+from kebyt5.serving.ray_serve import RemoteService, _Patience, deploy, run
+
+
+def test_what_was_accepted_waits_for_busy_replicas(monkeypatch):
+    monkeypatch.setattr(ray_serve, "_PAUSE", 0.01)
+    patience = _Patience(GenerateRequest(input="가", deadline=0.2), ServeOptions())
+    busy = Problem(429, "busy")
+
+    async def scenario():
+        with pytest.raises(Problem):
+            await patience.after(busy)  # not accepted yet: refused
+        await patience.after(RayActorError())
+        for _ in range(3):
+            await patience.after(busy)
+        await asyncio.sleep(0.2)
+        with pytest.raises(TimeoutError):
+            await patience.after(busy)
+
+    asyncio.run(scenario())
 
 
 @pytest.fixture(scope="module")

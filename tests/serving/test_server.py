@@ -112,7 +112,7 @@ def test_large_bodies_cost_no_memory(server):
     assert server.metric("process_resident_memory_bytes") - before < 20_000_000
 
 
-def test_what_is_no_http_is_told_so(server):
+def test_bytes_that_are_not_http_get_a_400(server):
     connection = socket.create_connection(("127.0.0.1", server.port))
     connection.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n")
     answer = received(connection)

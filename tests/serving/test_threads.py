@@ -8,7 +8,7 @@ import threading
 import pytest
 import torch
 
-from kebyt5.serving.threads import DaemonThreads, leave_cores_to_workers
+from kebyt5.serving.threads import DaemonThreads, _quota, leave_cores_to_workers
 from kebyt5.serving.worker import Worker
 
 
@@ -40,6 +40,17 @@ def test_workers_share_the_cores_and_nobody_else_has_any(model):
     assert found == [1, 2]
     if sys.platform == "linux":
         assert nice[1] > nice[0]  # whoever answers goes first
+
+
+@pytest.mark.parametrize(
+    ("content", "cores"),
+    [("200000 100000\n", 2), ("150000 100000", 2), ("5000 100000", 1), ("max 100000", sys.maxsize)],
+)
+def test_a_container_may_have_fewer_cores_than_the_machine(tmp_path, content, cores):
+    limit = tmp_path / "cpu.max"
+    assert _quota(limit) == sys.maxsize
+    limit.write_text(content)
+    assert _quota(limit) == cores
 
 
 def test_what_never_ends_keeps_only_its_own_place():

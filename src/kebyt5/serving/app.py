@@ -59,9 +59,12 @@ _REFUSALS = {
     429: "The server is busy; Retry-After says when to try again.",
     500: "The server failed.",
     501: "The server lacks a package that this request needs.",
-    503: "The server is about to stop.",
+    503: "The server is starting or about to stop, or has too many connections.",
     504: "The request was not done within its deadline.",
 }
+_UNBUFFERED = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+"""Headers of streams, which a proxy such as nginx would otherwise collect."""
+
 _STREAM = """The texts as they grow, if `stream` is true: events `text` and `end`, each with the \
 `index` of its input, or one event `error` with a problem."""
 
@@ -200,7 +203,7 @@ async def generate(request: Request, body: GenerateRequest) -> Any:
     except BaseException:
         await events.aclose()
         raise
-    return _EventStream(_sent(request, events), media_type="text/event-stream")
+    return _EventStream(_sent(request, events), headers=_UNBUFFERED, media_type="text/event-stream")
 
 
 @_models.post("/fill", responses=_ALL)

@@ -7,10 +7,12 @@ from importlib.util import find_spec
 from fastapi import FastAPI
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Match
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kebyt5.serving.problems import Problem, install_handlers
+from kebyt5.serving.problems import NO_SUCH_PATH, Problem, install_handlers
 from kebyt5.serving.service import LocalService
+
+_SENT_BY_THE_PAGE = ("/queue/join", "/cancel", "/reset")
 
 
 def mount_playground(app: FastAPI, services: Mapping[str, LocalService]) -> None:
@@ -27,14 +29,13 @@ def mount_playground(app: FastAPI, services: Mapping[str, LocalService]) -> None
 
     playground = import_module("kebyt5.serving.playground")
     page = playground.build(services)
-    # The page has no use for files, and uploads would stay on the disk.
-    app.add_api_route("/gradio_api/upload", _no_files, methods=["POST"], include_in_schema=False)
     app.router.routes.append(_OtherMethods(app.routes))
     gradio.mount_gradio_app(app, page, path="/", footer_links=[], run_history=False)
     page_app = app.routes[-1].app  # type: ignore[attr-defined]
     # Each open page keeps a streaming response; without this the server would wait for it to end.
     page_app.stop_event = app.state.stopping
     install_handlers(page_app)  # it receives all unknown paths
+    page_app.add_middleware(_OnlyAsking)
 
 
 class _OtherMethods(BaseRoute):
@@ -57,8 +58,21 @@ class _OtherMethods(BaseRoute):
                 return await route.handle(scope, receive, send)
 
 
-async def _no_files() -> None:
-    raise Problem(404, "the page does not accept files; paste the text")
+class _OnlyAsking:
+    """Passes on what the page itself sends; other requests could leave files on the disk."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._app
+        if scope["type"] == "http":
+            path = scope["path"].removeprefix(scope.get("root_path", ""))
+            path = path.removeprefix("/gradio_api")
+            is_read = scope["method"] in ("GET", "HEAD") and path != "/deep_link"
+            if not (is_read or path in _SENT_BY_THE_PAGE):
+                app = Problem(404, NO_SUCH_PATH).response()
+        await app(scope, receive, send)
 
 
 async def _to_documentation() -> Response:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cyclopts.types import PositiveFloat, PositiveInt
 
-from kebyt5.errors import InputError
+from kebyt5.errors import InputError, option
 
 _SLACK = 10.0
 """Seconds beyond the longest deadline for responses to be delivered."""
@@ -49,8 +49,7 @@ class ServeOptions:
         for each in fields(self):
             value = getattr(self, each.name)
             if isinstance(value, int | float) and not 0 < value < math.inf:
-                option = f"--{each.name.replace('_', '-')}"
-                raise InputError(f"{option} {value}: has to be above 0 and finite")
+                raise InputError(f"{option(each.name)} {value}: has to be above 0 and finite")
         if self.max_texts > self.places:
             raise InputError(
                 f"--max-texts {self.max_texts}: more than --slots and --queue together"

@@ -15,6 +15,9 @@ from kebyt5.errors import InputError
 from kebyt5.generation.constraints import ConstraintError
 from kebyt5.serving.schemas import ONE, SEVERAL
 
+NO_SUCH_PATH = "there is no such path; /openapi.json lists the paths"
+"""Detail of what is refused with 404."""
+
 MEDIA_TYPE = "application/problem+json"
 
 _MAX_NAME = 60
@@ -123,7 +126,7 @@ def install_handlers(app: FastAPI) -> None:
         detail = {
             400: "the body cannot be read; send JSON in UTF-8, not nested hundreds of levels deep"
             " and without numbers of thousands of digits",
-            404: "there is no such path; /openapi.json lists the paths",
+            404: NO_SUCH_PATH,
             405: f"{request.method} is not allowed; the header Allow lists what this path accepts",
         }.get(error.status_code, str(error.detail))
         return Problem(error.status_code, detail, error.headers).response()

@@ -87,7 +87,7 @@ class RemoteService:
         patience = _Patience(request, self._options)
         sent = [0] * len(request.inputs)
         ended: set[int] = set()
-        is_accepted = False
+        is_told = False
         while True:
             seen = [0] * len(request.inputs)
             replies: Any = self._handle.options(stream=True).stream.remote(patience.body())
@@ -106,8 +106,8 @@ class RemoteService:
                         if end.index not in ended:
                             ended.add(end.index)
                             yield end
-                    elif not is_accepted:
-                        is_accepted = True
+                    elif not is_told:
+                        patience.is_accepted = is_told = True
                         yield None
                 return
             except (asyncio.CancelledError, GeneratorExit, TimeoutError):
@@ -152,10 +152,15 @@ class RemoteService:
 
 
 class _Patience:
-    """The deadline of a request, and what to do about errors of replicas until then."""
+    """The deadline of a request, and what to do about errors of replicas until then.
+
+    Attributes:
+        is_accepted: Whether a replica has accepted the request, which is not refused any more then.
+    """
 
     def __init__(self, request: ModelRequest, options: ServeOptions) -> None:
         self._request = request
+        self.is_accepted = False
         self._due = time.monotonic() + options.seconds_for(request.deadline)
 
     def body(self) -> str:
@@ -190,20 +195,28 @@ class _Patience:
     async def after(self, error: Exception) -> None:
         """Pauses before another attempt if a replica died; raises any other error.
 
+        Once the request was accepted, it also waits for replicas that are busy.
+
         Raises:
             Problem: All replicas are busy.
             TimeoutError: A replica died, and there is no time for another attempt.
             Exception: Any other error, unwrapped from Ray's.
         """
+        is_busy = isinstance(error, BackPressureError) or (
+            isinstance(error, Problem) and error.status == 429
+        )
+        is_lost = isinstance(error, RayActorError)
+        self.is_accepted |= is_lost  # by the replica that died, as far as anybody knows
+        if is_lost or (is_busy and self.is_accepted):
+            if time.monotonic() + _PAUSE > self._due:
+                raise TimeoutError from error
+            if is_lost:
+                log("replica lost", request=type(self._request).__name__)
+            return await asyncio.sleep(_PAUSE)
         if isinstance(error, BackPressureError):
             raise Problem(
                 429, "all replicas are busy; try again in 2 s", {"Retry-After": "2"}
             ) from error
-        if isinstance(error, RayActorError):
-            if time.monotonic() + _PAUSE > self._due:
-                raise TimeoutError from error
-            log("replica lost", request=type(self._request).__name__)
-            return await asyncio.sleep(_PAUSE)
         if isinstance(error, RayTaskError) and isinstance(error.cause, Exception):
             raise error.cause
         raise error

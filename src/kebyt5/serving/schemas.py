@@ -21,6 +21,9 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
 MAX_BATCH = 256
 """Largest number of texts in a request; a server may allow fewer."""
 
+MAX_FIELDS = 100
+"""Most fields of an object in a request, known or not."""
+
 MAX_SECONDS = 3600.0
 """Longest deadline that a request may ask for."""
 
@@ -35,7 +38,7 @@ def one_or_several(value: Any) -> str:
 
 Texts = Annotated[
     Annotated[Text, ONE]
-    | Annotated[list[Text], Field(min_length=1, max_length=MAX_BATCH), SEVERAL],
+    | Annotated[list[Text], Field(min_length=1, max_length=MAX_BATCH, fail_fast=True), SEVERAL],
     Discriminator(one_or_several),
 ]
 """A text, or several."""
@@ -45,6 +48,14 @@ class Message(BaseModel):
     """Base of all messages: strict types, and no unknown fields."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_few_fields(cls, content: Any) -> Any:
+        """Refuses at once what would make an error of each of its thousands of unknown fields."""
+        if isinstance(content, dict) and len(content) > MAX_FIELDS:
+            raise ValueError(f"{len(content)} fields; there are only {len(cls.model_fields)}")
+        return content
 
 
 class ModelRequest(Message):
@@ -90,7 +101,8 @@ class ConstraintSpec(Message):
     def _is_json(cls, schema: dict[str, Any] | None) -> dict[str, Any] | None:
         try:
             json.dumps(schema, allow_nan=False, ensure_ascii=False).encode()
-        except ValueError as error:  # also of a lone surrogate; a client would send NaN as null
+        # Also of a lone surrogate, or many levels; and a client would send NaN as null.
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"the schema cannot be written as JSON: {error}") from error
         return schema
 

@@ -89,7 +89,7 @@ class SentenceOfWords(Message):
     """A sentence to parse."""
 
     sentence: Text
-    words: list[WordInput] = Field(min_length=1, max_length=500)
+    words: list[WordInput] = Field(min_length=1, max_length=500, fail_fast=True)
 
 
 class Arc(Message):
@@ -194,11 +194,11 @@ class Form:
 
 
 def _entities(task: Task, parsed: Parsed, example: Example) -> dict[str, Any]:
-    return {"entities": [Entity(**entity) for entity in task.answer(parsed, example)]}
+    return {"entities": [Entity(**entity) for entity in task.to_json(parsed, example)]}
 
 
 def _tree(task: Task, parsed: Parsed, example: Example) -> dict[str, Any]:
-    arcs = task.answer(parsed, example)
+    arcs = task.to_json(parsed, example)
     return {"words": [Arc(index=number, **arc) for number, arc in enumerate(arcs, 1)]}
 
 
@@ -214,7 +214,7 @@ def _answer(task: Task, parsed: Parsed, example: Example) -> dict[str, Any]:
 
 def _state(task: Task, parsed: Parsed, example: Example) -> dict[str, Any]:
     state = []
-    for name, value in task.answer(parsed, example).items():
+    for name, value in task.to_json(parsed, example).items():
         domain, _, slot = name.partition("-")
         state.append(SlotValue(domain=domain, slot=slot, value=value))
     return {"state": state}
@@ -229,7 +229,7 @@ def _similarity(task: Task, parsed: Parsed, example: Example) -> dict[str, Any]:
 
 
 def _output(task: Task, parsed: Parsed, example: Example) -> dict[str, Any]:
-    return {"answer": task.answer(parsed, example)}
+    return {"answer": task.to_json(parsed, example)}
 
 
 def _words(sentence: SentenceOfWords) -> dict[str, str]:
@@ -308,7 +308,9 @@ FORMS = {task: _form(task) for task in TASKS}
 def _request(task: str) -> type[TaskRequest]:
     form = FORMS[task]
     one: Any = form.input
-    several = Annotated[list[one], Field(min_length=1, max_length=MAX_BATCH), SEVERAL]
+    several = Annotated[
+        list[one], Field(min_length=1, max_length=MAX_BATCH, fail_fast=True), SEVERAL
+    ]
     either = Annotated[Annotated[one, ONE] | several, Discriminator(one_or_several)]
     examples = [form.example] if form.example else None
     fields: dict[str, Any] = {"input": (either, Field(examples=examples))}

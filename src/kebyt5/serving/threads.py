@@ -7,11 +7,13 @@ thread only, and the threads that run models share the cores.
 """
 
 import asyncio
+import math
 import os
 import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -31,9 +33,18 @@ def leave_cores_to_workers(workers: int) -> int:
     Returns:
         The number of PyTorch threads that each worker may use.
     """
-    cores = torch.get_num_threads()
+    cores = min(torch.get_num_threads(), _quota())
     torch.set_num_threads(1)
     return max(1, cores // workers)
+
+
+def _quota(limit: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Returns the cores that a container may keep busy, such as by `docker run --cpus`."""
+    try:
+        quota, period = limit.read_text().split()
+        return max(1, math.ceil(int(quota) / int(period)))
+    except (OSError, ValueError):  # no container, or one without a limit ("max")
+        return sys.maxsize
 
 
 def give_way() -> None:

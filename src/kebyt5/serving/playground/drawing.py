@@ -46,7 +46,7 @@ def note(text: str, kind: str = "note") -> str:
 def _entities(answer: Answer, language: Language) -> str:
     assert answer.task
     sentence = answer.example.inputs["sentence"]
-    found = answer.task.answer(answer.parsed, answer.example)
+    found = answer.task.to_json(answer.parsed, answer.example)
     parts, end = [], 0
     for entity in found:
         kind = entity["type"]
@@ -144,7 +144,7 @@ def _fillings(answer: Answer, language: Language) -> str:
 
 def _state(answer: Answer, language: Language) -> str:
     assert answer.task
-    state = answer.task.answer(answer.parsed, answer.example)
+    state = answer.task.to_json(answer.parsed, answer.example)
     if not state:
         return note(say("no state", language))
     rows = "".join(

@@ -109,6 +109,8 @@ def test_weights_multiply_sizes():
     assert shares_by_weight(sizes, {}) == [50, 20]
     assert shares_by_weight(sizes, {"law": 0.5}) == [25, 20]
     assert shares_by_weight(sizes, {"law": 0}) == [0, 20]
+    huge = shares_by_weight(sizes, {"law": 1e308, "film": 1e308})
+    assert Mixture([9, 9], huge, 0).slots.tolist() == Mixture([9, 9], [50, 20], 0).slots.tolist()
     for weights, problem in (
         ({"laws": 1}, "weight of laws: no such source; there are law, film"),
         ({"law": -1}, "has to be 0 or more"),

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import pickle
 import random
 import shutil
 import signal
@@ -11,6 +12,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -25,6 +27,7 @@ from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
 from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.history import read_history
 from kebyt5.pretraining.pretrain import pretrain, training_examples
+from kebyt5.pretraining.trainer import TrainingData, _as_it_is, _require_own_optimizer
 from kebyt5.pretraining.validation import Validation
 from kebyt5.training import speed
 from kebyt5.training.checkpoints import last_checkpoint
@@ -414,6 +417,37 @@ def test_what_is_wrong_is_said_before_the_first_step(config, corpus, tmp_path):
     config.weights, config.corpus = {}, tmp_path / "nowhere"
     with pytest.raises(InputError, match="nowhere/train: no such folder"):
         pretrain(config)
+
+
+def test_processes_that_find_different_folders_are_refused(config, monkeypatch):
+    others = [(2, {"train": "another"})]
+    monkeypatch.setattr("kebyt5.pretraining.pretrain.gather_object", lambda mine: mine + others)
+    with pytest.raises(InputError, match="give folders that all nodes share"):
+        pretrain(config)
+
+
+def test_workers_may_be_started_afresh(config):
+    """As on macOS, where what they need is pickled."""
+    examples = training_examples(config, Shards(config.corpus / "train"))
+    data = pickle.loads(pickle.dumps(TrainingData(examples, 8)))
+    collate = pickle.loads(pickle.dumps(_as_it_is))
+    batch = TrainingData(examples, 8).__getitems__([5, 2])
+    again = collate(data.__getitems__([5, 2]))
+    assert all(torch.equal(again[name], batch[name]) for name in batch)
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"optimizer": {"type": "Adam"}}, "its own optimizer"),
+        ({"scheduler": {"type": "WarmupLR"}}, "its own scheduler"),
+        ({"zero_optimization": {"stage": 3}}, "stage3_gather_16bit_weights_on_model_save"),
+    ],
+)
+def test_what_deepspeed_would_decide_otherwise_is_refused(settings, problem):
+    with pytest.raises(InputError, match=problem):
+        _require_own_optimizer(SimpleNamespace(deepspeed_config=settings))
+    _require_own_optimizer(SimpleNamespace(deepspeed_config={"zero_optimization": {"stage": 2}}))
 
 
 def test_a_run_goes_on_only_with_its_own_settings_and_corpus(config, corpus, tmp_path):

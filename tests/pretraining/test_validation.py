@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from kebyt5.corpus.shards import Shards, ShardWriter
+from kebyt5.corpus.shards import ShardWriter
 from kebyt5.pretraining.validation import Validation, validation_shards
 
 
@@ -50,4 +50,3 @@ def test_a_measurement_does_not_depend_on_batches(tmp_path, tiny_model):
 
 def test_no_validation_shards(tmp_path):
     assert validation_shards(tmp_path) is None
-    assert isinstance(shards(tmp_path), Shards)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from kebyt5.errors import InputError
+from kebyt5.errors import InputError, option
 from kebyt5.training.settings import check_ranges, check_schedule, check_warmup
 
 POSITIVE = (
@@ -66,7 +66,8 @@ class PretrainConfig:
     """Examples per step, over all devices."""
 
     device_batch_size: int = 16
-    """Most examples that one device computes at a time; gradients add up to batch_size."""
+    """Most examples that one device computes at a time; gradients are accumulated
+    over a batch."""
 
     input_length: int = 1024
     """Ids of a corrupted input, including the end of sequence; 1024 take 1,193 bytes of text. It is
@@ -100,14 +101,14 @@ class PretrainConfig:
     Small models hardly learn from masked spans alone to look at what surrounds a blank."""
 
     early_lookup: float | None = None
-    """Share of lookups at the first step; it falls as that of --early-copy."""
+    """Share of lookups at the first step; it falls on the schedule of --early-copy."""
 
     early_steps: int = 0
     """Steps over which the early shares fall."""
 
     short: float = 0.0
     """Share of the examples whose text ends early, at any length. Without them all inputs have the
-    same number of masked spans, and a small model mistakes other inputs for something else."""
+    same number of masked spans, and a small model does badly on inputs that have fewer."""
 
     weights: dict[str, float] = field(default_factory=dict)
     """How often each source is drawn, relative to its size; 0 for never. Sources not named have the
@@ -185,8 +186,7 @@ class PretrainConfig:
         for name in ("copy", "early_copy", "lookup", "early_lookup"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
-                option = name.replace("_", "-")
-                raise InputError(f"--{option} {value}: has to be 0 or more and less than 1")
+                raise InputError(f"{option(name)} {value}: has to be 0 or more and less than 1")
         if (self.early_copy is None and self.early_lookup is None) != (self.early_steps == 0):
             raise InputError(
                 "--early-steps: only with --early-copy or --early-lookup, and 1 step or more then"

@@ -60,7 +60,8 @@ def shares_by_weight(sizes: Mapping[str, int], weights: Mapping[str, float]) -> 
             raise InputError(f"weight of {name}: no such source; there are {', '.join(sizes)}")
         if not (np.isfinite(weight) and weight >= 0):
             raise InputError(f"weight of {name}: {weight}, but has to be 0 or more")
-    shares = [size * weights.get(name, 1.0) for name, size in sizes.items()]
+    largest = max([*weights.values(), 1.0])  # or huge weights would overflow
+    shares = [size * (weights.get(name, 1.0) / largest) for name, size in sizes.items()]
     if not any(shares):
         raise InputError("weights: all are 0; give at least one source some weight")
     return shares

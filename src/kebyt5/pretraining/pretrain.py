@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from transformers import set_seed
 
 from kebyt5.corpus.shards import Shards
 from kebyt5.errors import InputError
 from kebyt5.models.configuration_gbswt5 import GBSWT5Config
+from kebyt5.models.loading import save_checkpoint
 from kebyt5.models.products import flops, training_products
-from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 from kebyt5.output import make_output_folder, whole_folder, write_json, write_text
 from kebyt5.pretraining.card import model_card
 from kebyt5.pretraining.config import PretrainConfig
@@ -84,6 +85,7 @@ def pretrain(config: PretrainConfig, names: NameFinder | None = None) -> Outcome
         step, checkpoint = last_checkpoint(config.output) if can_resume else (0, None)
     history = _begin_output(config, corpus, step) if state.is_main_process else None
     state.wait_for_everyone()
+    _require_agreement(config, step, corpus)
     trainer = PretrainTrainer(
         config,
         _validation(config, corpus, size),
@@ -105,6 +107,20 @@ def pretrain(config: PretrainConfig, names: NameFinder | None = None) -> Outcome
                 f"{error}; then continue from the last checkpoint with --resume"
             ) from error
     return Outcome(metrics, step, stopped_by)
+
+
+def _require_agreement(config: PretrainConfig, step: int, corpus: Corpus) -> None:
+    """Refuses processes that would begin at other steps, or read other shards, than the first one.
+
+    Raises:
+        InputError: They do, as on nodes that do not share the folders.
+    """
+    starts = gather_object([(step, corpus.fingerprints)])
+    if any(start != starts[0] for start in starts):
+        raise InputError(
+            f"the processes of this run find different checkpoints in {config.output} or shards in"
+            f" {config.corpus}; give folders that all nodes share"
+        )
 
 
 def _begin_output(config: PretrainConfig, corpus: Corpus, step: int) -> History:
@@ -148,12 +164,12 @@ def training_examples(
         shards,
         config.input_length,
         SpanCorruption(config.density, config.mean_span, config.whole_characters),
-        config.weights,
-        config.seed,
-        SalientSpans(names) if config.salient else None,
-        share(config.copy, config.early_copy),
-        config.short,
-        share(config.lookup, config.early_lookup),
+        weights=config.weights,
+        seed=config.seed,
+        salient=SalientSpans(names) if config.salient else None,
+        copies=share(config.copy, config.early_copy),
+        short=config.short,
+        lookups=share(config.lookup, config.early_lookup),
     )
 
 
@@ -204,8 +220,7 @@ def finish(
         "made": provenance(),
     }
     with whole_folder(config.output) as folder:
-        model.save_pretrained(folder, state_dict=tensors)
-        ByteTokenizer().save_pretrained(folder)
+        save_checkpoint(model, folder, state_dict=tensors)
         plot_history(entries, folder / "pretraining.png")
         card = model_card(config.output.resolve().name, to_settings(config), metrics)
         write_text(folder / "README.md", card)

@@ -30,22 +30,14 @@ def starting_model(config: PretrainConfig) -> PreTrainedModel:
             f"--model {config.model}: a checkpoint here, but also a shape with random weights; for"
             f" the checkpoint give ./{config.model}, else name the folder otherwise"
         )
+    model = None if config.model in PRESETS else load_float(config.model)
     try:
-        if config.model not in PRESETS:
-            model = load_float(config.model)
-        else:
+        if model is None:
             changes = {} if config.gbst else _gbst_changes(config)
             model = random_model(config.model, config.seed, **changes)
         if config.gbst:
-            options: dict[str, Any] = {"seed": config.seed}
-            if config.blocks:
-                options["blocks"] = config.blocks
-            if config.downsample:
-                options["downsample_factor"] = config.downsample
-            model = add_gbst(model, **options)
-    except ValueError as error:
-        if isinstance(error, InputError) or type(error) is not ValueError:
-            raise
+            model = add_gbst(model, config.blocks, config.downsample, config.seed)
+    except ValueError as error:  # blocks that contradict the factor, or GBST on top of GBST
         raise InputError(f"{config.model}: {error}") from error
     model.config.z_loss = config.z_loss
     set_dropout(model, 0.0)  # the configuration keeps its rate, for fine-tuning

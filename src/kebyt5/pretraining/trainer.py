@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, SequentialSampler
 from transformers import PrinterCallback, TrainingArguments
 
-from kebyt5.errors import InputError
+from kebyt5.errors import InputError, one_line
 from kebyt5.models.tokenization_kebyt5 import PAD
 from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.examples import Examples
@@ -46,6 +46,37 @@ class TrainingData(Dataset[dict[str, torch.Tensor]]):
         return {"input_ids": inputs, "attention_mask": inputs.ne(PAD).long(), "labels": labels}
 
 
+def _as_it_is(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Collates nothing: `TrainingData` makes whole batches. Workers receive it as a pickle."""
+    return batch
+
+
+def _require_own_optimizer(deepspeed: Any) -> None:
+    """Refuses a configuration of DeepSpeed that would replace settings of the run, or lose it.
+
+    Args:
+        deepspeed: Accelerate's plugin, or None without DeepSpeed.
+
+    Raises:
+        InputError: It names an optimizer or a schedule, or would not gather sharded weights.
+    """
+    if deepspeed is None:
+        return
+    settings = deepspeed.deepspeed_config
+    for name in ("optimizer", "scheduler"):
+        if name in settings:
+            raise InputError(
+                f"the configuration of DeepSpeed has its own {name}; remove it, as kebyt5 pretrain"
+                " has options for that"
+            )
+    stage = settings.get("zero_optimization", {})
+    if stage.get("stage") == 3 and not stage.get("stage3_gather_16bit_weights_on_model_save"):
+        raise InputError(
+            "the configuration of DeepSpeed has ZeRO stage 3, but not"
+            " stage3_gather_16bit_weights_on_model_save, without which no weights can be written"
+        )
+
+
 class PretrainTrainer(ByteModelTrainer):
     """A `Trainer` with the order, schedule, validation and history of a pretraining run.
 
@@ -65,7 +96,8 @@ class PretrainTrainer(ByteModelTrainer):
         history: History | None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(data_collator=lambda batch: batch, **kwargs)
+        super().__init__(data_collator=_as_it_is, **kwargs)
+        _require_own_optimizer(self.accelerator.state.deepspeed_plugin)
         if self.is_fsdp_enabled:
             keep_tied_embeddings_together(self.model)
         self.config = config
@@ -73,7 +105,6 @@ class PretrainTrainer(ByteModelTrainer):
         self.history = history
         self.began = time.monotonic() - (history.seconds if history else 0.0)
         self.remove_callback(PrinterCallback)
-        self.model.config.use_cache = True  # a trainer turns it off, and would save that
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Makes a data loader whose workers ignore SIGTERM; see `begin_worker`."""
@@ -153,7 +184,7 @@ def training_arguments(config: PretrainConfig, size: int, accumulation: int) -> 
 
 def cannot_be_written(path: Path, error: Exception) -> InputError:
     """The error for a checkpoint that could not be written, with its cause and the remedy."""
-    cause = " ".join(str(error).split())
+    cause = one_line(error)
     return InputError(
         f"{path}: the model cannot be written: {cause}; make room and continue from the last"
         " checkpoint with --resume"

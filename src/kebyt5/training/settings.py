@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 import yaml
 
-from kebyt5.errors import InputError
+from kebyt5.errors import InputError, option
 
 BEGINNING = ("config.yaml", "corpus.json", "data.json")
 """Files that a run writes before anything else."""
@@ -53,7 +53,7 @@ def check_ranges(
             continue
         if value != 0 or name in positive:
             least = "more than 0" if name in positive else "0 or more"
-            raise InputError(f"--{name.replace('_', '-')} {value}: has to be {least}")
+            raise InputError(f"{option(name)} {value}: has to be {least}")
     if not 0 <= config.seed < 2**32:
         raise InputError(f"--seed {config.seed}: has to be 0 or more and less than 2 to the 32nd")
 

@@ -21,6 +21,10 @@ class ByteModelTrainer(Trainer):
 
     config: RunSettings
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.model.config.use_cache = True  # `Trainer` turns it off, and would save that
+
     def learning_rate(self, steps: int) -> Callable[[int], float]:
         """Returns a schedule of decaying cosine cycles, which maps a step to its share of the peak.
 

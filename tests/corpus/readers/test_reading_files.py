@@ -206,6 +206,15 @@ def test_colons_in_a_name_chain_nothing(tmp_path):
     assert read(path) == SENTENCES.split("\n\n")
 
 
+def test_a_file_at_several_paths_is_read_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    for name in ("a/1.txt", "a/b/2.txt"):
+        (tmp_path / name).write_text("가")
+    found = get_reader("text")().files([str(tmp_path / "a"), "a/b", "a/*.txt", "./a/1.txt"])
+    assert found == [str(tmp_path / "a" / "1.txt"), str(tmp_path / "a" / "b" / "2.txt")]
+
+
 def test_links_in_a_folder_are_followed_once(tmp_path):
     for name in ("data/a.txt", "other/b.txt"):
         (tmp_path / name).parent.mkdir()

@@ -19,7 +19,7 @@ from fsspec import AbstractFileSystem
 from fsspec.core import has_magic, url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from kebyt5.errors import InputError
+from kebyt5.errors import InputError, one_line
 
 _TAR = re.compile(r"\.(tar|tar\.(gz|bz2|xz|zst)|tgz|tbz2?|txz|tzst)$", re.IGNORECASE)
 _ARCHIVE = re.compile(r"\.(7z|rar|zip|part\d+)$", re.IGNORECASE)
@@ -66,7 +66,7 @@ def located(path: str) -> tuple[AbstractFileSystem, str]:
 
 
 def _cause(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(error) or type(error).__name__
 
 
 def _names_at(filesystem: AbstractFileSystem, name: str) -> list[str]:
@@ -192,7 +192,7 @@ def readable(file: str) -> Iterator[None]:
     try:
         yield
     except _DAMAGED as error:
-        cause = " ".join(str(error).split()) or "it ends too early"
+        cause = one_line(error) or "it ends too early"
         raise InputError(f"{file}: damaged: {cause}; get the file again") from error
     except OSError as error:
         raise InputError(f"{file}: cannot be read: {error.strerror or error}") from error

@@ -9,7 +9,7 @@ from datatrove.data import Document
 
 from kebyt5.corpus.readers.reader import Reader, defect, document
 from kebyt5.corpus.readers.values import as_text
-from kebyt5.errors import InputError
+from kebyt5.errors import InputError, one_line
 
 
 @dataclass(kw_only=True)
@@ -55,7 +55,7 @@ class HuggingFaceReader(Reader):
         except InputError:
             raise
         except Exception as error:  # the library passes on any exception from below
-            cause = " ".join(str(error).split())[:200]
+            cause = one_line(error)[:200]
             raise InputError(f"{path}: cannot be read as a data set: {cause}") from error
 
     def _rows(self, path: str, shard: int) -> Any:

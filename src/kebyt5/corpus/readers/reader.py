@@ -1,5 +1,6 @@
 """The base of all readers: options, documents, and defects."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -46,10 +47,15 @@ class Reader(ABC):
     def files(self, paths: Sequence[str]) -> list[str]:
         """Lists the files at some paths: names, folders or patterns with `*`, local or remote.
 
+        A file at several of the paths is listed once.
+
         Raises:
             InputError: A path matches no file.
         """
-        return [file for path in paths for file in find_files(path)]
+        found: dict[str, str] = {}
+        for file in (file for path in paths for file in find_files(path)):
+            found.setdefault(_identity(file), file)
+        return list(found.values())
 
     def read(self, file: str) -> Iterator[Document]:
         """Yields the documents of one file.
@@ -63,6 +69,11 @@ class Reader(ABC):
     @abstractmethod
     def _read(self, file: str) -> Iterator[Document]:
         """Yields the documents; may raise errors of the operating system and of decompression."""
+
+
+def _identity(file: str) -> str:
+    """Returns what two names of the same file have in common."""
+    return file if "://" in file else os.path.realpath(file)
 
 
 def document(text: str, place: str) -> Document:

@@ -72,7 +72,7 @@ def _next_character(data: bytes) -> int:
 
 
 class Gathering:
-    """Collects lines to a document, which is divided when it exceeds a limit."""
+    """Collects lines into a document, which is divided when it exceeds a limit."""
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes

@@ -16,7 +16,7 @@ from jmespath.exceptions import JMESPathError, JMESPathTypeError
 from jmespath.visitor import TreeInterpreter
 
 from kebyt5.corpus.readers.reader import defect, document
-from kebyt5.errors import InputError
+from kebyt5.errors import InputError, one_line
 
 
 def check_path(option: str, path: str) -> None:
@@ -32,7 +32,7 @@ def check_path(option: str, path: str) -> None:
 
 
 def _no_path(what: str, error: Exception) -> InputError:
-    return InputError(f"{what}: not a JMESPath (jmespath.org): {' '.join(str(error).split())}")
+    return InputError(f"{what}: not a JMESPath (jmespath.org): {one_line(error)}")
 
 
 @cache

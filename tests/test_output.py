@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from kebyt5.errors import InputError
 from kebyt5.output import (
     make_output_folder,
+    new_folder,
     require_writable,
     save_figure,
     whole_folder,
@@ -118,6 +119,27 @@ def test_output_folders_are_made_or_refused(tmp_path):
         make_output_folder(new / "file")
     with pytest.raises(InputError, match="cannot be written"):
         write_text(tmp_path / "none" / "a.txt", "")
+
+
+def test_of_a_new_folder_nothing_is_left_on_an_error(tmp_path):
+    path = tmp_path / "a"
+
+    def fail():
+        with new_folder(path) as folder:
+            (folder / "b").write_text("c")
+            raise ValueError("no model")
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match="no model"):
+            fail()
+        assert not path.exists()
+    path.mkdir()
+    with pytest.raises(ValueError, match="no model"):
+        fail()
+    assert not list(path.iterdir())
+    with new_folder(path) as folder:
+        (folder / "b").write_text("c")
+    assert (path / "b").read_text() == "c"
 
 
 def test_links_are_followed_and_what_leads_nowhere_is_told(tmp_path):

@@ -1,4 +1,7 @@
-"""The exception for input that a person can fix; the CLI prints it and exits with code 2."""
+"""The exception for input that a person can fix, and how its messages are put together.
+
+The CLI prints the message and exits with code 2.
+"""
 
 
 class InputError(ValueError):
@@ -6,3 +9,13 @@ class InputError(ValueError):
 
     The message is one line that names the place (file, line) and the remedy.
     """
+
+
+def one_line(error: BaseException) -> str:
+    """Returns another library's error message, which may have several lines, on one."""
+    return " ".join(str(error).split())
+
+
+def option(name: str) -> str:
+    """Returns the command line's option for a setting: `--batch-size` for `batch_size`."""
+    return f"--{name.replace('_', '-')}"

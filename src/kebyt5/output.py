@@ -119,6 +119,25 @@ def _whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Makes an output folder that `whole_folder` fills; on an error nothing of it is left.
+
+    Raises:
+        InputError: It already contains files, or cannot be created or written to.
+    """
+    existed = Path(path).exists()
+    make_output_folder(path)
+    try:
+        with whole_folder(path) as temporary:
+            yield temporary
+    except BaseException:
+        if not existed:
+            with suppress(OSError):
+                Path(path).rmdir()
+        raise
+
+
+@contextmanager
 def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields a temporary folder whose content moves to `path` when the block ends without an error.
 

@@ -1,4 +1,4 @@
-"""Worker processes."""
+"""What the processes that share work among cores do first: end with their parent."""
 
 import multiprocessing
 import os

@@ -63,7 +63,6 @@ def test_both_models_train_and_answer(questions):
     for name in ("kebyt5", "kebyt5-gbst"):
         assert result.rounds[name].keys() == mrc.PUBLISHED.keys()
         assert result.samples_per_second(name, "training") > 0
-    assert result.ratio("inference") is not None
 
 
 def test_what_does_not_fit_is_not_run(questions, monkeypatch):

@@ -55,7 +55,7 @@ def test_a_log_tells_how_long_refusals_took():
     assert seconds_to_refuse(log) == [0.004]
 
 
-def test_mistakes_are_told_before_anything_runs():
+def test_invalid_options_are_refused_before_anything_runs():
     with pytest.raises(InputError, match="at most 1"):
         run("serve", "--cancelled", 2)
 

@@ -136,7 +136,7 @@ def test_workload_klue_mrc(tmp_path):
     assert "| times, published (A100) | 2.74 | 1.46 |" in text
 
 
-def test_mistakes_are_told_before_anything_runs(tmp_path, monkeypatch):
+def test_invalid_options_are_refused_before_anything_runs(tmp_path, monkeypatch):
     monkeypatch.delenv("KEBYT5_DATA", raising=False)
     with pytest.raises(InputError, match="KEBYT5_DATA"):
         run("--workload", "klue-mrc", "--output", tmp_path)

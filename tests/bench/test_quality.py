@@ -193,7 +193,6 @@ def test_the_recipe_of_the_project_is_one(klue_data, monkeypatch):
         assert all(Path(settings[name]).is_file() for name in ("train", "dev"))
     first = recipe.tables[0]
     assert [len(recipe.seeds(first, task)) for task in ("ner", "dp")] == [3, 1]
-    assert isinstance(recipe, Recipe)
     monkeypatch.delenv("KEBYT5_DATA")
     with pytest.raises(InputError, match="variable KEBYT5_DATA is not set"):
         read_recipe(PROJECT / "scripts" / "quality.yaml")

@@ -11,6 +11,7 @@ import torch
 import yaml
 
 import kebyt5
+from kebyt5.cli import app
 from kebyt5.models.loading import CheckpointError
 from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.start import starting_model
@@ -46,18 +47,9 @@ def test_the_commit_is_looked_up_before_a_command_begins(run):
 def test_help_names_every_command_and_its_use(run):
     code, out, _ = run("--help")
     assert code == 0
-    for name in (
-        "finetune",
-        "evaluate",
-        "predict",
-        "report",
-        "tasks",
-        "merge",
-        "convert",
-        "export",
-        "quantize",
-        "serve",
-    ):
+    commands = [name for name in app if not name.startswith("-")]
+    assert len(commands) == 15
+    for name in commands:
         assert re.search(rf"│ {name} ", out)
         code, text, _ = run(name, "--help")
         assert code == 0

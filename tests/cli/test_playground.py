@@ -8,8 +8,6 @@ import sys
 import urllib.request
 from functools import partial
 
-import kebyt5
-import kebyt5.serving
 from kebyt5.allocator import KERNEL_CACHES
 from kebyt5.errors import InputError
 
@@ -91,10 +89,6 @@ def test_no_such_checkpoint(run, tmp_path):
 
 
 def test_without_its_extra(run, checkpoint, monkeypatch):
-    # Modules come back after this test, and so has their package.
-    monkeypatch.setattr(kebyt5, "serving", kebyt5.serving)
-    for module in [m for m in sys.modules if m.startswith("kebyt5.serving")]:
-        monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "gradio", None)
     code, _, error = run("playground", checkpoint)
     assert code == 2

@@ -81,8 +81,8 @@ def test_a_server_needs_more_open_files_than_connections(run, monkeypatch):
 
 
 def test_without_the_extra_it_says_what_to_install(run, monkeypatch):
-    monkeypatch.setattr(sys.modules["kebyt5.cli.serve"], "find_spec", lambda name: None)
-    refused(run("serve"), "pip install kebyt5[serve]")
+    monkeypatch.setattr("kebyt5.cli.extras.find_spec", lambda name: None)
+    refused(run("serve"), "pip install 'kebyt5[serve]'")
 
 
 def test_other_commands_do_not_load_the_server():

@@ -27,7 +27,7 @@ from kebyt5.cli.quantize import quantize
 from kebyt5.cli.report import report
 from kebyt5.cli.serve import serve
 from kebyt5.cli.tasks import tasks
-from kebyt5.errors import InputError
+from kebyt5.errors import InputError, one_line
 from kebyt5.models.loading import CheckpointError
 from kebyt5.provenance import source_commit
 from kebyt5.yaml_files import load_yaml
@@ -86,7 +86,7 @@ def main() -> None:
     try:
         app.meta(exit_on_error=False, print_error=False)
     except (InputError, CheckpointError, CycloptsError) as error:
-        message = Text.assemble(("error: ", "red"), " ".join(str(error).split()))
+        message = Text.assemble(("error: ", "red"), one_line(error))
         Console(stderr=True).print(message, soft_wrap=True)
         sys.exit(2)
     except BrokenPipeError:  # such as of `| head`; what is left to print has nowhere to go

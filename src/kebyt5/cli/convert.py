@@ -1,7 +1,6 @@
 """`kebyt5 convert`."""
 
 from pathlib import Path
-from typing import Any
 
 from kebyt5.errors import InputError
 
@@ -37,27 +36,20 @@ def convert(
         seed: Seed of the noise in GBST's initial parameters.
     """
     from kebyt5.models.conversion import add_gbst
-    from kebyt5.models.loading import load_float
-    from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
-    from kebyt5.output import make_output_folder, whole_folder
+    from kebyt5.models.loading import load_float, save_checkpoint
+    from kebyt5.output import new_folder
 
     if (blocks is not None or downsample is not None) and not gbst:
         raise InputError(f"--blocks, --downsample: {checkpoint} gets no new GBST; give --gbst")
-    options: dict[str, Any] = {"seed": seed}
-    if blocks is not None:
-        options["blocks"] = _sizes(blocks)
-    if downsample is not None:
-        options["downsample_factor"] = downsample
-    make_output_folder(output)
-    model = load_float(checkpoint)
-    if gbst:
-        try:
-            model = add_gbst(model, **options)
-        except ValueError as error:
-            raise InputError(f"{checkpoint}: {error}") from error
-    with whole_folder(output) as folder:
-        model.save_pretrained(folder)
-        ByteTokenizer().save_pretrained(folder)
+    sizes = None if blocks is None else _sizes(blocks)
+    with new_folder(output) as folder:
+        model = load_float(checkpoint)
+        if gbst:
+            try:
+                model = add_gbst(model, sizes, downsample, seed)
+            except ValueError as error:
+                raise InputError(f"{checkpoint}: {error}") from error
+        save_checkpoint(model, folder)
     print(f"Written to {output}: {sum(p.numel() for p in model.parameters()):,} parameters")
 
 

@@ -8,7 +8,7 @@ from cyclopts.types import PositiveInt
 from rich.console import Console
 from rich.table import Table
 
-from kebyt5.errors import InputError
+from kebyt5.cli.extras import require_extra
 
 if TYPE_CHECKING:
     from kebyt5.corpus.report import CorpusReport
@@ -43,7 +43,7 @@ def build(
         executor: Processes on this machine, jobs on Slurm, or a Ray cluster; overrides the recipe.
         workers: Number of parallel tasks; overrides the recipe.
     """
-    _need_extra()
+    require_extra("corpus", "datatrove")
     from kebyt5.corpus.build import build_corpus
     from kebyt5.corpus.config import load_config
     from kebyt5.corpus.report import CorpusReport
@@ -69,7 +69,7 @@ def stats(folder: Path, /, *, output: Path | None = None) -> None:
         folder: Folder of the corpus.
         output: Folder for the report as a page with plots.
     """
-    _need_extra()
+    require_extra("corpus", "datatrove")
     from kebyt5.corpus.report import CorpusReport, write_report
     from kebyt5.provenance import provenance
 
@@ -92,15 +92,3 @@ def _show(report: "CorpusReport") -> None:
         for row in section.rows:
             table.add_row(*row)
         Console().print(table)
-
-
-def _need_extra() -> None:
-    """Checks that the dependencies of these commands are installed.
-
-    Raises:
-        InputError: They are not; the message says how to install them.
-    """
-    try:
-        import datatrove  # noqa: F401
-    except ImportError as error:
-        raise InputError(f"{error}; pip install 'kebyt5[corpus]'") from error

@@ -20,11 +20,10 @@ def export(checkpoint: str, output: Path) -> None:
     """
     from kebyt5.models.conversion import export as write
     from kebyt5.models.loading import load
-    from kebyt5.output import make_output_folder, whole_folder
+    from kebyt5.output import new_folder
 
-    make_output_folder(output)
-    model = load(checkpoint)
-    with whole_folder(output) as folder:
+    with new_folder(output) as folder:
+        model = load(checkpoint)
         try:
             write(model, folder)
         except ValueError as error:

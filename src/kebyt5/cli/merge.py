@@ -23,10 +23,10 @@ def merge(*checkpoints: str, output: Path, weights: str | None = None) -> None:
         output: A new folder.
         weights: Weight of each checkpoint in the average, separated by commas; by default equal.
     """
+    from kebyt5.models.loading import save_checkpoint
     from kebyt5.models.merging import merge as run
     from kebyt5.models.merging import merge_card
-    from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
-    from kebyt5.output import make_output_folder, whole_folder, write_text
+    from kebyt5.output import new_folder, write_text
     from kebyt5.provenance import provenance
 
     if not checkpoints:
@@ -35,13 +35,11 @@ def merge(*checkpoints: str, output: Path, weights: str | None = None) -> None:
         numbers = [float(number) for number in weights.split(",")] if weights else None
     except ValueError as error:
         raise InputError(f"--weights {weights}: give numbers such as 3,1") from error
-    make_output_folder(output)
-    try:
-        model = run(checkpoints, numbers)
-    except ValueError as error:
-        raise InputError(str(error)) from error
-    with whole_folder(output) as folder:
-        model.save_pretrained(folder)
-        ByteTokenizer().save_pretrained(folder)
+    with new_folder(output) as folder:
+        try:
+            model = run(checkpoints, numbers)
+        except ValueError as error:
+            raise InputError(str(error)) from error
+        save_checkpoint(model, folder)
         write_text(folder / "README.md", merge_card(checkpoints, numbers, provenance()))
     print(f"Written to {output}: {sum(p.numel() for p in model.parameters()):,} parameters")

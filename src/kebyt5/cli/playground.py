@@ -6,6 +6,7 @@ from cyclopts import Parameter
 from cyclopts.types import Port
 
 from kebyt5.allocator import limit_kernel_caches
+from kebyt5.cli.extras import require_extra
 from kebyt5.errors import InputError
 
 _DEADLINE = 3600.0
@@ -31,13 +32,11 @@ def playground(
         port: Port to listen on; 0 for any free one.
     """
     limit_kernel_caches()
-    try:
-        from kebyt5.serving.playground import build
-        from kebyt5.serving.service import LocalService
-    except ModuleNotFoundError as error:
-        raise InputError(f"{error}; pip install 'kebyt5[serve]'") from error
+    require_extra("serve", "gradio", "uvicorn")
     from kebyt5.serving.options import ServeOptions
+    from kebyt5.serving.playground import build
     from kebyt5.serving.registry import load_models, parse_checkpoints
+    from kebyt5.serving.service import LocalService
     from kebyt5.serving.threads import leave_cores_to_workers
 
     options = ServeOptions(deadline=_DEADLINE)

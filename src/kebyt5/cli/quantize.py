@@ -1,6 +1,5 @@
 """`kebyt5 quantize`."""
 
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -39,9 +38,8 @@ def quantize(
         limit: Check on the first so many examples only.
         options: Settings of the predictions.
     """
-    from kebyt5.models.loading import load_float
-    from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
-    from kebyt5.output import make_output_folder, whole_folder, write_json
+    from kebyt5.models.loading import load_float, save_checkpoint
+    from kebyt5.output import new_folder, write_json
     from kebyt5.provenance import provenance
     from kebyt5.quantization.check import quantize_checked
     from kebyt5.quantization.quantize import quantize as round_weights
@@ -57,25 +55,17 @@ def quantize(
     require_int8_products()
     task = get_task(check[0]) if check else None
     examples = list(task.read(check[1]))[:limit] if task and check else []
-    model = load_float(checkpoint)
-    make_output_folder(output)
-
-    report: dict[str, object] = {"checkpoint": checkpoint, "check": None}
-    if task and check:
-        try:
+    with new_folder(output) as folder:
+        model = load_float(checkpoint)
+        report: dict[str, object] = {"checkpoint": checkpoint, "check": None}
+        if task and check:
             found = quantize_checked(model, task, examples, max_drop, options, progress=True)
-        except InputError:
-            with suppress(OSError):
-                output.rmdir()
-            raise
-        report["check"] = asdict(found) | {"data": str(check[1])}
-        outcome = str(found)
-    else:
-        round_weights(model)
-        outcome = "Not checked: give --check TASK FILE to compare scores."
-    with whole_folder(output) as folder:
-        model.save_pretrained(folder)
-        ByteTokenizer().save_pretrained(folder)
+            report["check"] = asdict(found) | {"data": str(check[1])}
+            outcome = str(found)
+        else:
+            round_weights(model)
+            outcome = "Not checked: give --check TASK FILE to compare scores."
+        save_checkpoint(model, folder)
         write_json(folder / "quantization.json", report | provenance())
     print(outcome)  # not before writing: printing may fail if stdout is closed
     print(f"Written to {output}")

@@ -1,13 +1,12 @@
 """`kebyt5 serve`."""
 
-from importlib.util import find_spec
 from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.types import Port, PositiveInt
 
 from kebyt5.allocator import limit_kernel_caches
-from kebyt5.errors import InputError
+from kebyt5.cli.extras import require_extra
 from kebyt5.serving.options import ServeOptions
 
 
@@ -45,9 +44,7 @@ def serve(
         options: Limits and keys.
     """
     limit_kernel_caches()
-    for package in ("fastapi", "uvicorn", "prometheus_client", *(["ray"] if ray else [])):
-        if find_spec(package) is None:
-            raise InputError(f"{package} is not installed; pip install kebyt5[serve]")
+    require_extra("serve", "fastapi", "uvicorn", "prometheus_client", *(["ray"] if ray else []))
     from kebyt5.serving.registry import load_models, parse_checkpoints
 
     options = options or ServeOptions()

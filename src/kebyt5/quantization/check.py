@@ -75,8 +75,9 @@ def quantize_checked(
         progress: Whether to show progress bars.
 
     Raises:
-        InputError: The main score drops by more than `max_drop`, or is NaN.
-        ValueError: The model is not on a CPU, or this torch has no oneDNN.
+        InputError: The main score drops by more than `max_drop`, or is NaN; or this torch has no
+            oneDNN.
+        ValueError: The model is not on a CPU.
     """
     options = options or PredictOptions()
     model.eval()

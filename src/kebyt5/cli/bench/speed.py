@@ -107,7 +107,7 @@ def _speed(
     output_bytes: int, dropout: float = 0.0, checkpoint: str = "tiny",
 ) -> None:  # fmt: skip
     """Runs one measure, prints its page and, if asked, writes it with its plot."""
-    from kebyt5.bench.report import plot_speed, report_speed
+    from kebyt5.bench.report import MAIN_PART, plot_speed, report_speed
     from kebyt5.bench.speed import Case, bench_speed
     from kebyt5.output import make_output_folder
 
@@ -122,7 +122,7 @@ def _speed(
     names = chosen_alternatives(choice.alternatives)
     speed = bench_speed(measure, names, cases, choice.rounds, dropout, checkpoint=checkpoint)
     text = report_speed(speed, choice.rounds, dropout)
-    has_plot = folder and (measure == "generate" or len({case.length for case in cases}) > 1)
+    has_plot = folder and (MAIN_PART[measure] == "total" or len({c.length for c in cases}) > 1)
     picture = f"bench-{measure}.png" if has_plot else None
     if folder and picture:
         plot_speed(speed, folder / picture)

@@ -136,7 +136,7 @@ def relations():
     examples = [Example("", inputs, task.labels[n]) for n in (0, 3, 5)]
     table = np.random.default_rng(0).normal(size=(3, len(task.labels)))
     texts = [task.labels[best] for best in table.argmax(1)]
-    return task, Predictions(examples, texts, 0, table)
+    return task, Predictions(examples, texts, 0, log_likelihoods=table)
 
 
 def test_likelihoods_in_a_file_are_scored_as_those_of_a_model(relations, tmp_path):

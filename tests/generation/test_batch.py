@@ -10,6 +10,15 @@ from kebyt5.tasks import get_task
 INPUTS = ["가", "서울에서 부산까지 기차를 탔다.", "b", "오늘은 비가 온다.", "", "긴 문장 " * 9]
 
 
+def test_answers_that_reach_their_limit_are_told_by_either_search(tiny_model):
+    for num_beams in (1, 2):
+        found = generate_texts(
+            tiny_model(), ["가", "나"], [5, 7], 2, num_beams, constraint=Choices([["가나"]])
+        )
+        assert found.texts == ["가", "가나"]
+        assert found.cut == [True, False]
+
+
 def test_batches_change_nothing(tiny_model):
     model = tiny_model()
     limits = [12] * len(INPUTS)

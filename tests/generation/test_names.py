@@ -27,7 +27,7 @@ def test_what_the_model_marks_is_found_where_it_stands(monkeypatch):
         marks = (("서울", "<서울:LC>"), ("김하늘", "<김하늘:PS>"), ("3시", "<3시:TI>"))
         for word, mark in marks:
             sentences = [sentence.replace(word, mark) for sentence in sentences]
-        return GeneratedTexts(sentences, None)
+        return GeneratedTexts(sentences, [False] * len(sentences), None)
 
     monkeypatch.setattr("kebyt5.generation.names.generate_texts", generate)
     found = name_finder(None)(texts)

@@ -25,10 +25,20 @@ def print_scores(metrics: Mapping[str, Any], title: str) -> None:
         table.add_row(name, *cells)
     console = Console()
     console.print(table)
-    if metrics["truncated"]:
-        console.print(f"{metrics['truncated']} inputs were shortened to the length limit.")
+    for line in limit_lines(metrics["truncated"], metrics["cut"]):
+        console.print(line)
     if metrics["generation"]:
         console.print(generation_line(metrics["generation"]), highlight=False)
+
+
+def limit_lines(truncated: int, cut: int) -> list[str]:
+    """Says how many inputs and answers were too long, one line for each."""
+    lines = []
+    if truncated:
+        lines.append(f"{truncated} inputs were shortened to the length limit.")
+    if cut:
+        lines.append(f"{cut} answers end at their length limit; --max-new-bytes raises it.")
+    return lines
 
 
 def generation_line(generation: Mapping[str, Any]) -> str:
@@ -58,4 +68,4 @@ def print_summary(summary: Mapping[str, Any]) -> None:
     Console().print(table)
 
 
-__all__ = ["generation_line", "print_scores", "print_summary"]
+__all__ = ["generation_line", "limit_lines", "print_scores", "print_summary"]

@@ -38,7 +38,7 @@ def predict(
             default they are printed.
         options: Settings of the predictions.
     """
-    from kebyt5.cli.display import generation_line
+    from kebyt5.cli.display import generation_line, limit_lines
     from kebyt5.evaluation import predict as prediction
     from kebyt5.evaluation.inputs import read_inputs
     from kebyt5.evaluation.predictions import write_predictions
@@ -57,10 +57,8 @@ def predict(
     options = options or PredictOptions()
     progress = "Predicting" if len(examples) > options.batch_size else ""
     predictions = prediction.predict(load(checkpoint), the_task, examples, options, progress)
-    if predictions.truncated:
-        print(
-            f"{predictions.truncated} inputs were shortened to the length limit.", file=sys.stderr
-        )
+    for line in limit_lines(predictions.truncated, predictions.cut):
+        print(line, file=sys.stderr)
     if generation := predictions.generation():
         print(generation_line(generation), file=sys.stderr)
     if output:

@@ -44,6 +44,7 @@ def describe(
         "baseline": task.score(examples, baseline) if baseline else None,
         "examples": len(examples),
         "truncated": predictions.truncated,
+        "cut": predictions.cut,
         "generation": predictions.generation(),
         "by_length": scores_by_length(task, predictions),
         "made": provenance(),

@@ -17,6 +17,11 @@ class PredictOptions:
     overlapping windows, of which the likeliest answer is taken; a dialogue loses its oldest turns;
     any other input is cut at a character. By default the task's own limit."""
 
+    max_new_bytes: int | None = None
+    """Largest answer; it ends there, and is counted. By default a size that suffices for the task:
+    that of the sentence with marks, of a row for each word, of the longest label, and for free text
+    twice the input and 256 bytes more."""
+
     stride: int | None = None
     """Bytes from the beginning of a window to that of the next; by default half a window."""
 
@@ -38,7 +43,7 @@ class PredictOptions:
     published runs; malformed answers are read as well as possible, and counted."""
 
     def __post_init__(self) -> None:
-        for name in ("max_input_bytes", "batch_size", "num_beams"):
+        for name in ("max_input_bytes", "max_new_bytes", "batch_size", "num_beams"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"{option(name)} {value}: has to be 1 or more")

@@ -29,6 +29,7 @@ class Predictions:
         texts: The answers, one for each example.
         truncated: Number of inputs that exceeded the length limit and were read in windows or
             shortened.
+        cut: Number of answers that reached the limit of their bytes and may be incomplete.
         log_likelihoods: Log-likelihoods of the task's labels, shape (examples, labels); None if
             labels were not compared.
         constrained: Whether answers were generated under the task's constraint; None if they were
@@ -39,6 +40,7 @@ class Predictions:
     examples: Sequence[Example]
     texts: Sequence[str]
     truncated: int
+    cut: int = 0
     log_likelihoods: np.ndarray | None = None
     constrained: bool | None = None
     statistics: Sequence[GenerationStatistics] | None = None
@@ -50,7 +52,7 @@ class Predictions:
         return task.score(self.examples, self.texts)
 
     def select(self, indices: Sequence[int]) -> "Predictions":
-        """Selects the predictions for some of the examples; `truncated` stays that of all."""
+        """Selects the predictions for some examples; `truncated` and `cut` stay those of all."""
         found, came = self.log_likelihoods, self.statistics
         return replace(
             self,
@@ -100,11 +102,12 @@ def predict(
                 "the model's likelihoods are not numbers: its weights are damaged, or training"
                 " diverged; train it with a lower learning rate"
             )
-        return Predictions(examples, [task.labels[i] for i in table.argmax(1)], truncated, table)
-    texts, statistics = generate_texts(
+        texts = [task.labels[i] for i in table.argmax(1)]
+        return Predictions(examples, texts, truncated, log_likelihoods=table)
+    texts, cut, statistics = generate_texts(
         model,
         inputs,
-        [task.max_target_bytes(part) for part in windows.shown],
+        [options.max_new_bytes or task.max_target_bytes(part) for part in windows.shown],
         batch_size=options.batch_size,
         num_beams=options.num_beams,
         progress=progress,
@@ -114,6 +117,7 @@ def predict(
         examples,
         windows.choose(model, texts, options.batch_size),
         truncated,
+        cut=sum(map(any, windows.of(cut))),
         constrained=options.constrain,
         statistics=None
         if statistics is None

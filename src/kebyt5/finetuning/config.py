@@ -20,6 +20,7 @@ POSITIVE = (
     "max_grad_norm",
     "lora",
     "max_input_bytes",
+    "max_new_bytes",
     "max_target_bytes",
     "temperature",
     "seeds",
@@ -120,6 +121,9 @@ class FinetuneConfig:
 
     stride: int | None = None
     """Bytes from the beginning of a window to that of the next; half a window if not given."""
+
+    max_new_bytes: int | None = None
+    """Largest answer to a validation example, as for `kebyt5 predict`."""
 
     max_target_bytes: int = 4096
     """Longer targets are cut at a character and counted."""

@@ -121,6 +121,7 @@ def predict_options(config: FinetuneConfig) -> PredictOptions:
     """Makes the options with which a run answers its validation examples."""
     return PredictOptions(
         max_input_bytes=config.max_input_bytes,
+        max_new_bytes=config.max_new_bytes,
         stride=config.stride,
         batch_size=config.device_batch_size,
         constrain=config.constrain,

@@ -23,9 +23,16 @@ from kebyt5.progress import track
 
 
 class GeneratedTexts(NamedTuple):
-    """Texts in the order of their inputs, and how each was generated; None after beam search."""
+    """Texts in the order of their inputs.
+
+    Attributes:
+        texts: The texts.
+        cut: For each text whether it ended at its limit of bytes.
+        statistics: How each text was generated; None after beam search.
+    """
 
     texts: list[str]
+    cut: list[bool]
     statistics: list[GenerationStatistics] | None
 
 
@@ -56,10 +63,10 @@ def generate_texts(
         constraint = [constraint] * len(inputs)
     if num_beams > 1:
         with evaluating(model):
-            texts = _beam_search(
+            found = _beam_search(
                 model, inputs, max_new_bytes, batch_size, num_beams, progress, constraint
             )
-        return GeneratedTexts(texts, None)
+        return GeneratedTexts([text for text, _ in found], [cut for _, cut in found], None)
     options = [
         GenerationOptions(max_new_bytes=limit, constraint=each)
         for limit, each in zip(max_new_bytes, constraint, strict=True)
@@ -67,7 +74,9 @@ def generate_texts(
     with evaluating(model):
         generated = Engine(model, batch_size).generate(inputs, options, progress)
     return GeneratedTexts(
-        [each.text for each in generated], [each.statistics for each in generated]
+        [each.text for each in generated],
+        [each.finish == "length" for each in generated],
+        [each.statistics for each in generated],
     )
 
 
@@ -80,11 +89,11 @@ def _beam_search(
     num_beams: int,
     progress: str,
     constraints: Sequence[Constraint | None],
-) -> list[str]:
+) -> list[tuple[str, bool]]:
     """Runs beam search by Transformers, in batches of inputs of similar length."""
     by_length = sorted(range(len(inputs)), key=lambda i: len(inputs[i]), reverse=True)
     batches = [by_length[i : i + batch_size] for i in range(0, len(by_length), batch_size)]
-    texts = [""] * len(inputs)
+    texts = [("", False)] * len(inputs)
     for batch in track(batches, progress):
         encoded = shared_tokenizer()([inputs[i] for i in batch], padding=True, return_tensors="pt")
         mine, limits = [constraints[i] for i in batch], [max_new_bytes[i] for i in batch]
@@ -101,13 +110,18 @@ def _beam_search(
     return texts
 
 
-def _text_within(ids: Sequence[int], max_new_bytes: int) -> str:
-    """Decodes ids up to their end of sequence, dropping a character cut in half by the limit."""
+def _text_within(ids: Sequence[int], max_new_bytes: int) -> tuple[str, bool]:
+    """Decodes ids up to their end of sequence, dropping a character cut in half by the limit.
+
+    Returns:
+        The text, and whether it ended at the limit.
+    """
     size = ids.index(EOS) if EOS in ids else len(ids)
+    cut = size >= max_new_bytes
     stream = TextStream()
     stream.feed(ids[: min(size, max_new_bytes)])
-    stream.close(cut=size >= max_new_bytes)
-    return stream.text
+    stream.close(cut)
+    return stream.text, cut
 
 
 def _allowed(

@@ -38,12 +38,12 @@ def name_finder(
             for begin, sentence in sentences_of(text)
         ]
         examples = [example for _, _, example in sentences]
-        answers, _ = generate_texts(
+        answers = generate_texts(
             model,
             [task.input_text(example) for example in examples],
             [task.max_target_bytes(example) for example in examples],
             batch_size,
-        )
+        ).texts
         found: list[list[tuple[int, int]]] = [[] for _ in texts]
         for (number, begin, example), answer in zip(sentences, answers, strict=True):
             entities: Iterable[dict[str, int]] = task.to_json(task.parse(answer, example), example)

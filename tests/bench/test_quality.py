@@ -17,9 +17,9 @@ from kebyt5.bench.quality import (
     Recipe,
     Table,
     _pretraining,
+    available_rows,
     read_recipe,
-    rows_that_are_there,
-    tables_named,
+    select_tables,
 )
 from kebyt5.bench.quality_report import (
     main_scores,
@@ -155,7 +155,7 @@ def test_rows_whose_start_is_not_there_may_be_left_out_and_are_named(recipe, tmp
         recipe["tables"][0] | {"title": "Gone", "rows": {"a": {"pretrain": {}}}}
     )
     content = read_recipe(write(recipe, tmp_path / "recipe.yaml"))
-    found, left_out = rows_that_are_there(content, tmp_path)
+    found, left_out = available_rows(content, tmp_path)
     assert [list(table.rows) for table in found.tables] == [["as it is"], ["random", "tiny"]]
     assert left_out == ["Starts: trained on", "Frozen: lost", "Gone: a"]
     assert "not there: Starts: trained on; Frozen: lost; Gone: a." in report_quality(
@@ -165,19 +165,19 @@ def test_rows_whose_start_is_not_there_may_be_left_out_and_are_named(recipe, tmp
     for folder in found_pretrained(content, tmp_path):
         folder.mkdir(parents=True)
         (folder / "metrics.json").write_text("{}")
-    assert rows_that_are_there(content, tmp_path)[1] == ["Frozen: lost"]
+    assert available_rows(content, tmp_path)[1] == ["Frozen: lost"]
     with pytest.raises(InputError, match="--available: no row"):
-        rows_that_are_there(Recipe(content.tables[2:], {}, {}), tmp_path / "elsewhere")
+        available_rows(Recipe(content.tables[2:], {}, {}), tmp_path / "elsewhere")
     # A run of pretraining that is under way is not there.
     (tmp_path / "no" / "checkpoint-1").mkdir(parents=True)
-    assert rows_that_are_there(content, tmp_path)[1] == ["Frozen: lost"]
+    assert available_rows(content, tmp_path)[1] == ["Frozen: lost"]
 
 
 def test_only_some_tables_may_be_made(recipe, tmp_path):
     content = read_recipe(write(recipe, tmp_path / "recipe.yaml"))
-    assert [table.title for table in tables_named(content, ["Frozen"]).tables] == ["Frozen"]
+    assert [table.title for table in select_tables(content, ["Frozen"]).tables] == ["Frozen"]
     with pytest.raises(InputError, match="the recipe has no table 'Thawed'; it has Starts, Fro"):
-        tables_named(content, ["Thawed"])
+        select_tables(content, ["Thawed"])
 
 
 def found_pretrained(recipe, output):

@@ -19,7 +19,7 @@ from kebyt5.serving.app import create_app
 from kebyt5.serving.options import ServeOptions
 from kebyt5.serving.schemas import GenerateRequest, TextPiece
 from kebyt5.serving.service import LocalService
-from kebyt5.serving.tasks import FORMS, REQUESTS, examples_of
+from kebyt5.serving.tasks import MESSAGES, REQUESTS, examples_of
 from kebyt5.tasks import get_task
 
 
@@ -171,9 +171,9 @@ def test_a_text_ends_where_it_is_at_the_deadline(client):
 # Tasks
 
 
-@pytest.mark.parametrize("task", FORMS)
+@pytest.mark.parametrize("task", MESSAGES)
 def test_a_task_answers_as_the_command_line_does(client, model, task):
-    body = {"input": [dict(FORMS[task].example)] * 2}
+    body = {"input": [dict(MESSAGES[task].example)] * 2}
     response = client.post(f"/v1/tasks/{task}", json=body)
     assert response.status_code == 200, response.text
     results = response.json()["results"]
@@ -199,7 +199,7 @@ def answers_of(model, task, output, monkeypatch):
     """A task's answer if the model writes a given text."""
     monkeypatch.setattr("kebyt5.serving.service.LocalService._answers", lambda *_: ready(output))
     with served(model) as client:
-        body = {"input": dict(FORMS[task].example)}
+        body = {"input": dict(MESSAGES[task].example)}
         return client.post(f"/v1/tasks/{task}", json=body).json()["results"][0]
 
 
@@ -371,7 +371,7 @@ def test_the_description_has_examples_and_every_route(client):
     description = client.get("/openapi.json").json()
     for path in ("/v1/generate", "/v1/fill", "/v1/score", "/v1/embed", "/healthz", "/metrics"):
         assert path in description["paths"]
-    for task in FORMS:
+    for task in MESSAGES:
         operation = description["paths"][f"/v1/tasks/{task}"]["post"]
         schema = operation["requestBody"]["content"]["application/json"]["schema"]
         name = schema["$ref"].rpartition("/")[2]

@@ -5,13 +5,13 @@ from contextlib import asynccontextmanager
 
 import uvicorn
 
-from kebyt5.serving.connections import ImpatientProtocol
+from kebyt5.serving.connections import TimeoutProtocol
 from kebyt5.serving.server import bind
 
 
 @asynccontextmanager
 async def served(app, sockets):
-    config = uvicorn.Config(app, http=ImpatientProtocol, ws="none", lifespan="off", log_config=None)
+    config = uvicorn.Config(app, http=TimeoutProtocol, ws="none", lifespan="off", log_config=None)
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve(sockets))
     while not server.started:
@@ -22,7 +22,7 @@ async def served(app, sockets):
 
 
 def test_more_connections_than_there_may_be_are_refused(monkeypatch):
-    monkeypatch.setattr(ImpatientProtocol, "max_connections", 2)
+    monkeypatch.setattr(TimeoutProtocol, "max_connections", 2)
     sockets = bind("127.0.0.1", 0)
 
     async def answer(idle):
@@ -53,7 +53,7 @@ def test_more_connections_than_there_may_be_are_refused(monkeypatch):
 
 
 def test_a_client_that_does_not_read_is_given_up(monkeypatch):
-    monkeypatch.setattr(ImpatientProtocol, "read_seconds", 0.2)
+    monkeypatch.setattr(TimeoutProtocol, "read_seconds", 0.2)
     sockets = bind("127.0.0.1", 0)
 
     async def scenario():
@@ -87,13 +87,13 @@ def test_any_pending_byte_counts_as_not_read(monkeypatch):
     """Below asyncio's own limit of 64 KiB a connection would otherwise stay open for good."""
     sockets = bind("127.0.0.1", 0)
     transports = []
-    made = ImpatientProtocol.connection_made
+    made = TimeoutProtocol.connection_made
 
     def connection_made(self, transport):
         made(self, transport)
         transports.append(transport)
 
-    monkeypatch.setattr(ImpatientProtocol, "connection_made", connection_made)
+    monkeypatch.setattr(TimeoutProtocol, "connection_made", connection_made)
 
     async def app(scope, receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -111,7 +111,7 @@ def test_any_pending_byte_counts_as_not_read(monkeypatch):
 
 
 def test_a_client_that_reads_slowly_gets_everything(monkeypatch):
-    monkeypatch.setattr(ImpatientProtocol, "read_seconds", 0.3)
+    monkeypatch.setattr(TimeoutProtocol, "read_seconds", 0.3)
     sockets, size = bind("127.0.0.1", 0), 16 * 2**20
 
     async def app(scope, receive, send):

@@ -22,23 +22,23 @@ from kebyt5.errors import InputError
 from kebyt5.serving import ray_serve
 from kebyt5.serving.options import ServeOptions
 from kebyt5.serving.problems import Problem
-from kebyt5.serving.ray_serve import RemoteService, _Patience, deploy, run
+from kebyt5.serving.ray_serve import RemoteService, _Attempts, deploy, run
 
 
 def test_what_was_accepted_waits_for_busy_replicas(monkeypatch):
     monkeypatch.setattr(ray_serve, "_PAUSE", 0.01)
-    patience = _Patience(GenerateRequest(input="가", deadline=0.2), ServeOptions())
+    attempts = _Attempts(GenerateRequest(input="가", deadline=0.2), ServeOptions())
     busy = Problem(429, "busy")
 
     async def scenario():
         with pytest.raises(Problem):
-            await patience.after(busy)  # not accepted yet: refused
-        await patience.after(RayActorError())
+            await attempts.after(busy)  # not accepted yet: refused
+        await attempts.after(RayActorError())
         for _ in range(3):
-            await patience.after(busy)
+            await attempts.after(busy)
         await asyncio.sleep(0.2)
         with pytest.raises(TimeoutError):
-            await patience.after(busy)
+            await attempts.after(busy)
 
     asyncio.run(scenario())
 
@@ -264,5 +264,5 @@ def test_a_request_that_no_replica_takes_ends_soon_after_its_deadline(monkeypatc
 
 
 def test_a_replica_is_given_no_longer_deadline_than_it_takes():
-    patience = ray_serve._Patience(GenerateRequest(input="가"), ServeOptions(deadline=7200))
+    patience = ray_serve._Attempts(GenerateRequest(input="가"), ServeOptions(deadline=7200))
     assert GenerateRequest.model_validate_json(patience.body()).deadline == 3600

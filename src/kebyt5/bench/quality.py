@@ -115,7 +115,7 @@ def read_recipe(path: Path) -> Recipe:
     return recipe
 
 
-def tables_named(recipe: Recipe, titles: Sequence[str]) -> Recipe:
+def select_tables(recipe: Recipe, titles: Sequence[str]) -> Recipe:
     """Restricts a recipe to the tables with some titles.
 
     Raises:
@@ -127,7 +127,7 @@ def tables_named(recipe: Recipe, titles: Sequence[str]) -> Recipe:
     return replace(recipe, tables=[table for table in recipe.tables if table.title in titles])
 
 
-def rows_that_are_there(recipe: Recipe, output: Path) -> tuple[Recipe, list[str]]:
+def available_rows(recipe: Recipe, output: Path) -> tuple[Recipe, list[str]]:
     """Removes the rows of a recipe whose start does not exist yet.
 
     Args:
@@ -316,8 +316,8 @@ __all__ = [
     "Cell",
     "Recipe",
     "Table",
+    "available_rows",
     "measure_quality",
     "read_recipe",
-    "rows_that_are_there",
-    "tables_named",
+    "select_tables",
 ]

@@ -30,13 +30,12 @@ class Confusion:
     mixed_up: Sequence[tuple[str, str, int]]
 
 
-def confusion(result: Result, most: int = 15) -> Confusion | None:
-    """Counts gold labels and answers of a result; None if its answers are not labels.
+_MOST = 15
+"""Largest number of confusions in `Confusion.mixed_up`."""
 
-    Args:
-        result: The result.
-        most: Largest number of confusions in `mixed_up`.
-    """
+
+def confusion(result: Result) -> Confusion | None:
+    """Counts gold labels and answers of a result; None if its answers are not labels."""
     # This also excludes tasks like STS, whose labels are text but whose gold is a number.
     if not result.predicted or not all(e.gold in result.task.labels for e in result.examples):
         return None
@@ -53,7 +52,7 @@ def confusion(result: Result, most: int = 15) -> Confusion | None:
         total = sum(count for (wanted, _), count in counts.items() if wanted == gold)
         rows.append([Cell(counts[gold, a], counts[gold, a] / max(1, total)) for a in labels])
     mixed_up = [(*pair, n) for pair, n in counts.most_common() if pair[0] != pair[1]]
-    return Confusion(labels, rows, mixed_up[:most])
+    return Confusion(labels, rows, mixed_up[:_MOST])
 
 
 __all__ = ["Cell", "Confusion", "confusion"]

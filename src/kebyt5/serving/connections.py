@@ -9,7 +9,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from kebyt5.serving.problems import MEDIA_TYPE, Problem
 
 
-class ImpatientProtocol(H11Protocol):
+class TimeoutProtocol(H11Protocol):
     """Closes idle connections.
 
     A connection is idle if the head of a request does not arrive in time, or if the client does
@@ -113,4 +113,4 @@ class ImpatientProtocol(H11Protocol):
             self._head_timer = None
 
 
-__all__ = ["ImpatientProtocol"]
+__all__ = ["TimeoutProtocol"]

@@ -75,8 +75,8 @@ class RemoteService:
 
     async def info(self) -> ModelInfo:
         """Describes the model."""
-        patience = _Patience(ModelRequest(), self._options)
-        return ModelInfo.model_validate_json(await self._ask("info", patience))
+        attempts = _Attempts(ModelRequest(), self._options)
+        return ModelInfo.model_validate_json(await self._ask("info", attempts))
 
     async def generate(self, request: GenerateRequest) -> GenerateResponse:
         """Generates texts."""
@@ -84,15 +84,15 @@ class RemoteService:
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[Event]:
         """Yields None once the request is accepted, then the texts piece by piece."""
-        patience = _Patience(request, self._options)
+        attempts = _Attempts(request, self._options)
         sent = [0] * len(request.inputs)
         ended: set[int] = set()
         is_told = False
         while True:
             seen = [0] * len(request.inputs)
-            replies: Any = self._handle.options(stream=True).stream.remote(patience.body())
+            replies: Any = self._handle.options(stream=True).stream.remote(attempts.body())
             try:
-                while reply := await patience.wait(anext(replies, None)):
+                while reply := await attempts.wait(anext(replies, None)):
                     kind, content = reply
                     if kind == TextPiece.__name__:
                         piece = TextPiece.model_validate_json(content)
@@ -107,14 +107,14 @@ class RemoteService:
                             ended.add(end.index)
                             yield end
                     elif not is_told:
-                        patience.is_accepted = is_told = True
+                        attempts.is_accepted = is_told = True
                         yield None
                 return
             except (asyncio.CancelledError, GeneratorExit, TimeoutError):
                 replies.cancel()
                 raise
             except Exception as error:
-                await patience.after(error)
+                await attempts.after(error)
 
     async def answer(self, task: str, request: TaskRequest) -> TaskResponse:
         """Answers inputs of a task."""
@@ -135,23 +135,23 @@ class RemoteService:
     async def _request(
         self, method: str, request: ModelRequest, kind: type[AnyResponse], *task: str
     ) -> AnyResponse:
-        patience = _Patience(request, self._options)
-        return kind.model_validate_json(await self._ask(method, patience, *task))
+        attempts = _Attempts(request, self._options)
+        return kind.model_validate_json(await self._ask(method, attempts, *task))
 
-    async def _ask(self, method: str, patience: "_Patience", *task: str) -> str:
+    async def _ask(self, method: str, attempts: "_Attempts", *task: str) -> str:
         while True:
-            body = () if method == "info" else (patience.body(),)
+            body = () if method == "info" else (attempts.body(),)
             reply = getattr(self._handle, method).remote(*task, *body)
             try:
-                return await patience.wait(reply)
+                return await attempts.wait(reply)
             except (asyncio.CancelledError, TimeoutError):
                 reply.cancel()
                 raise
             except Exception as error:
-                await patience.after(error)
+                await attempts.after(error)
 
 
-class _Patience:
+class _Attempts:
     """The deadline of a request, and what to do about errors of replicas until then.
 
     Attributes:

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from kebyt5.errors import InputError
 from kebyt5.serving.app import create_app
-from kebyt5.serving.connections import ImpatientProtocol
+from kebyt5.serving.connections import TimeoutProtocol
 from kebyt5.serving.logs import configure, log
 from kebyt5.serving.mounting import mount_playground
 from kebyt5.serving.options import ServeOptions
@@ -69,7 +69,7 @@ def run(
     Raises:
         InputError: This process may open too few files, or the file of keys is invalid.
     """
-    ImpatientProtocol.max_connections = _open_files() - _OTHER_FILES
+    TimeoutProtocol.max_connections = _open_files() - _OTHER_FILES
     configure()
     # The engine and the event loop compete for the GIL; at the default of 5 ms per turn, a refusal
     # would wait for several turns.
@@ -80,10 +80,10 @@ def run(
     app = create_app(services, options, options.read_api_keys())
     if playground:
         mount_playground(app, services)
-    ImpatientProtocol.head_seconds = ImpatientProtocol.read_seconds = options.body_seconds
+    TimeoutProtocol.head_seconds = TimeoutProtocol.read_seconds = options.body_seconds
     config = uvicorn.Config(
         app,
-        http=ImpatientProtocol,
+        http=TimeoutProtocol,
         ws="none",
         log_config=None,
         access_log=False,

@@ -175,7 +175,7 @@ class Output(Answered):
 
 
 @dataclass(frozen=True)
-class Form:
+class TaskMessages:
     """Messages of a task, and how they map to its own inputs and answers.
 
     Attributes:
@@ -284,35 +284,35 @@ _EXAMPLES: dict[str, Mapping[str, Any]] = {
 }
 
 _SPECIAL = {
-    "ner": Form(_input_of("ner"), Entities, _entities, _texts, _SENTENCE),
-    "dp": Form(SentenceOfWords, Tree, _tree, _words, _PARSE),
-    "mrc": Form(_input_of("mrc"), Answer, _answer, _texts, _QUESTION),
-    "korquad": Form(_input_of("korquad"), Answer, _answer, _texts, _QUESTION),
-    "wos": Form(Dialogue, DialogueState, _state, _dialogue, _TURNS),
-    "sts": Form(_input_of("sts"), Similarity, _similarity, _texts, _PAIR),
+    "ner": TaskMessages(_input_of("ner"), Entities, _entities, _texts, _SENTENCE),
+    "dp": TaskMessages(SentenceOfWords, Tree, _tree, _words, _PARSE),
+    "mrc": TaskMessages(_input_of("mrc"), Answer, _answer, _texts, _QUESTION),
+    "korquad": TaskMessages(_input_of("korquad"), Answer, _answer, _texts, _QUESTION),
+    "wos": TaskMessages(Dialogue, DialogueState, _state, _dialogue, _TURNS),
+    "sts": TaskMessages(_input_of("sts"), Similarity, _similarity, _texts, _PAIR),
 }
 
 
-def _form(task: str) -> Form:
+def _messages_of(task: str) -> TaskMessages:
     """Returns the form of a task; by default texts in, and a label or the task's answer out."""
     if task in _SPECIAL:
         return _SPECIAL[task]
     output, content = (Label, _label) if TASKS[task].labels else (Output, _output)
-    return Form(_input_of(task), output, content, _texts, _EXAMPLES.get(task))
+    return TaskMessages(_input_of(task), output, content, _texts, _EXAMPLES.get(task))
 
 
-FORMS = {task: _form(task) for task in TASKS}
+MESSAGES = {task: _messages_of(task) for task in TASKS}
 """The form of every task, by its name."""
 
 
 def _request(task: str) -> type[TaskRequest]:
-    form = FORMS[task]
-    one: Any = form.input
+    messages = MESSAGES[task]
+    one: Any = messages.input
     several = Annotated[
         list[one], Field(min_length=1, max_length=MAX_BATCH, fail_fast=True), SEVERAL
     ]
     either = Annotated[Annotated[one, ONE] | several, Discriminator(one_or_several)]
-    examples = [form.example] if form.example else None
+    examples = [messages.example] if messages.example else None
     fields: dict[str, Any] = {"input": (either, Field(examples=examples))}
     return create_model(
         f"{task.capitalize()}Request",
@@ -323,7 +323,7 @@ def _request(task: str) -> type[TaskRequest]:
 
 
 def _response(task: str) -> type[TaskResponse]:
-    output: Any = FORMS[task].output
+    output: Any = MESSAGES[task].output
     fields: dict[str, Any] = {"results": (list[output], ...)}
     return create_model(
         f"{task.capitalize()}Response",
@@ -333,13 +333,13 @@ def _response(task: str) -> type[TaskResponse]:
     )
 
 
-REQUESTS = {task: _request(task) for task in FORMS}
-RESPONSES = {task: _response(task) for task in FORMS}
+REQUESTS = {task: _request(task) for task in MESSAGES}
+RESPONSES = {task: _response(task) for task in MESSAGES}
 
 
 def examples_of(task: Task, request: TaskRequest) -> list[Example]:
     """Makes the task's examples from the inputs of a request."""
-    fields = FORMS[task.name].fields
+    fields = MESSAGES[task.name].fields
     inputs = request.input if isinstance(request.input, list) else [request.input]
     return [task.example(**fields(each)) for each in inputs]
 
@@ -361,20 +361,20 @@ def answered(
         log_likelihoods: Log-likelihood of each of the task's labels, if they were compared.
     """
     parsed = task.parse(text, example)
-    form = FORMS[task.name]
-    content = dict(form.content(task, parsed, example))
-    if issubclass(form.output, Likelihoods):
+    messages = MESSAGES[task.name]
+    content = dict(messages.content(task, parsed, example))
+    if issubclass(messages.output, Likelihoods):
         content |= {"log_likelihoods": None, "probabilities": None}
         if log_likelihoods is not None:
             values = np.asarray(log_likelihoods)
             shares = softmax(values).tolist()
             content["log_likelihoods"] = dict(zip(task.labels, values.tolist(), strict=True))
             content["probabilities"] = dict(zip(task.labels, shares, strict=True))
-    return form.output(text=text, unparsed=parsed.reason, shortened=shortened, **content)
+    return messages.output(text=text, unparsed=parsed.reason, shortened=shortened, **content)
 
 
 __all__ = [
-    "FORMS",
+    "MESSAGES",
     "REQUESTS",
     "RESPONSES",
     "Answer",
@@ -385,13 +385,13 @@ __all__ = [
     "Entities",
     "Entity",
     "Evidence",
-    "Form",
     "Label",
     "LabelTaskRequest",
     "Output",
     "SentenceOfWords",
     "Similarity",
     "SlotValue",
+    "TaskMessages",
     "TaskRequest",
     "TaskResponse",
     "Tree",

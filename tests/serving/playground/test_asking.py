@@ -23,7 +23,7 @@ from kebyt5.serving.playground.asking import (
 )
 from kebyt5.serving.playground.drawing import draw_answer
 from kebyt5.serving.playground.samples import SAMPLES
-from kebyt5.serving.playground.wording import say
+from kebyt5.serving.playground.wording import message
 from kebyt5.tasks import TASKS
 
 
@@ -132,7 +132,7 @@ def test_too_much_text_is_refused_with_its_size(served):
 def test_what_a_task_refuses_is_refused_with_its_reason(task, fields, part, served):
     with pytest.raises(Refusal) as refusal:
         ask(served, task, fields)
-    assert part in say(refusal.value.key, "ko", **refusal.value.values)
+    assert part in message(refusal.value.key, "ko", **refusal.value.values)
 
 
 def test_what_takes_too_long_is_told_apart(served, monkeypatch):
@@ -159,7 +159,7 @@ def test_what_fails_is_told_without_its_message_and_logged(served, monkeypatch, 
 def test_an_input_of_which_a_part_was_read_is_told(served):
     answer = ask(served, "nsmc", {"document": "재미있다. " * 300})
     assert answer.is_shortened
-    assert say("shortened", "ko") in draw_answer(answer, "ko")
+    assert message("shortened", "ko") in draw_answer(answer, "ko")
     assert not ask(served, "nsmc", {"document": "재미있다."}).is_shortened
 
 

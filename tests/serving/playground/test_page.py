@@ -114,7 +114,7 @@ def placeholders(text):
 
 
 def test_both_languages_say_the_same_things():
-    for key, (korean, english) in wording._SAYINGS.items():
+    for key, (korean, english) in wording._MESSAGES.items():
         assert placeholders(korean) == placeholders(english), key
         assert re.search("[가-힣]", korean), key
         assert not re.search("[가-힣]", english), key
@@ -123,7 +123,7 @@ def test_both_languages_say_the_same_things():
 def test_every_saying_is_said():
     source = "".join(path.read_text(encoding="utf-8") for path in FOLDER.glob("*.py")
                      if path.name != "wording.py")  # fmt: skip
-    assert [key for key in wording._SAYINGS if f'"{key}"' not in source and
+    assert [key for key in wording._MESSAGES if f'"{key}"' not in source and
             f"'{key}'" not in source] == []  # fmt: skip
 
 

@@ -139,17 +139,17 @@ def quality(
         output: An existing or new folder for the page (Markdown) and the plot (PNG).
     """
     from kebyt5.bench.quality import (
+        available_rows,
         measure_quality,
         read_recipe,
-        rows_that_are_there,
-        tables_named,
+        select_tables,
     )
     from kebyt5.bench.quality_report import plot_quality, report_quality
     from kebyt5.output import make_output_folder
 
     content = read_recipe(recipe)
-    content = tables_named(content, tables) if tables else content
-    content, left_out = rows_that_are_there(content, runs) if available else (content, [])
+    content = select_tables(content, tables) if tables else content
+    content, left_out = available_rows(content, runs) if available else (content, [])
     folder = make_output_folder(output, may_continue=True)
     results = measure_quality(content, runs, jobs)
     plot_quality(content, results, folder / "klue-small.png")

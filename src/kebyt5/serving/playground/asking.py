@@ -33,7 +33,7 @@ MAX_BYTES = 16_384
 MAX_SEEN_INPUT, MAX_SEEN_OUTPUT = 3_072, 384
 """Bytes of input and output whose attention is computed and shown."""
 
-_SAYINGS_OF = {429: "busy", 504: "late"}
+_KEYS = {429: "busy", 504: "late"}
 """Keys of the page's messages for problems, by their HTTP status."""
 
 OPTIONAL = frozenset({"words"})
@@ -46,7 +46,7 @@ class Refusal(Exception):
     """The question cannot be asked.
 
     Attributes:
-        key: Key of the message that says why, see `wording.say`.
+        key: Key of the message that says why, see `wording.message`.
         values: Values of the message's placeholders; `field` is the name of an input field.
     """
 
@@ -155,8 +155,8 @@ def ask(service: LocalService, task: str, fields: Mapping[str, str]) -> Answer:
         return asyncio.run(answering)
     except (InputError, Problem, TimeoutError) as error:
         problem = problem_of(error)
-        if problem.status in _SAYINGS_OF:
-            raise Refusal(_SAYINGS_OF[problem.status]) from error
+        if problem.status in _KEYS:
+            raise Refusal(_KEYS[problem.status]) from error
         raise Refusal("refused", reason=problem.detail) from error
     except Refusal:
         raise

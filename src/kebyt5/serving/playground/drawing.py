@@ -8,7 +8,7 @@ import numpy as np
 
 from kebyt5.serving.playground.asking import Answer
 from kebyt5.serving.playground.tree import draw_tree
-from kebyt5.serving.playground.wording import Language, entity_label, reason_said, say
+from kebyt5.serving.playground.wording import Language, entity_label, message, reason_message
 from kebyt5.tasks.metrics.classification import softmax
 from kebyt5.tasks.metrics.dp import MISSING
 from kebyt5.tasks.mrc import UNKNOWN
@@ -23,15 +23,15 @@ def draw_answer(answer: Answer, language: Language) -> str:
     draw = _DRAWINGS.get(name) or (_labels if answer.log_likelihoods is not None else _text)
     parts = [draw(answer, language)]
     if answer.parsed.reason:
-        reason = reason_said(answer.parsed.reason, language)
-        parts.append(note(say("imperfect", language, reason=reason)))
+        reason = reason_message(answer.parsed.reason, language)
+        parts.append(note(message("imperfect", language, reason=reason)))
     if answer.is_shortened:
-        parts.append(note(say("shortened", language)))
+        parts.append(note(message("shortened", language)))
     if answer.windows > 1:
-        parts.append(note(say("windows", language, count=answer.windows)))
-    wrote = escape(answer.text) or say("no text", language)
+        parts.append(note(message("windows", language, count=answer.windows)))
+    wrote = escape(answer.text) or message("no text", language)
     parts.append(
-        f'<details class="raw"><summary>{say("wrote", language)}</summary><pre>{wrote}</pre>'
+        f'<details class="raw"><summary>{message("wrote", language)}</summary><pre>{wrote}</pre>'
         "</details>"
     )
     return f'<div class="answer" lang="{language}">{"".join(parts)}</div>'
@@ -57,32 +57,32 @@ def _entities(answer: Answer, language: Language) -> str:
         ]
         end = entity["end"]
     text = f'<p class="reading" lang="ko">{"".join(parts)}{escape(sentence[end:])}</p>'
-    return text if found else text + note(say("no entity", language))
+    return text if found else text + note(message("no entity", language))
 
 
 def _tree(answer: Answer, language: Language) -> str:
     words = [row.split("\t")[0] for row in answer.example.inputs["words"].split("\n") if row]
     missing = sum(arc == MISSING for arc in answer.parsed.value)
     tree = draw_tree(words, answer.parsed.value)
-    return tree + note(say("no arc", language, count=missing)) if missing else tree
+    return tree + note(message("no arc", language, count=missing)) if missing else tree
 
 
 def _passage(answer: Answer, language: Language) -> str:
     given, context = answer.parsed.value, answer.example.inputs["context"]
     if given == UNKNOWN:
         passage = f'<p class="reading" lang="ko">{escape(context)}</p>'
-        return note(say("unanswerable", language)) + passage
+        return note(message("unanswerable", language)) + passage
     count = context.count(given) if given.strip() else 0
     pieces = context.split(given) if count else [context]
     mark = f'<mark class="found">{escape(given)}</mark>'
     parts = [
-        f'<p class="reading big" lang="ko">{escape(given) or say("no text", language)}</p>',
+        f'<p class="reading big" lang="ko">{escape(given) or message("no text", language)}</p>',
         f'<p class="reading" lang="ko">{mark.join(map(escape, pieces))}</p>',
     ]
     if count == 0:
-        parts.append(note(say("not in passage", language)))
+        parts.append(note(message("not in passage", language)))
     elif count > 1:
-        parts.append(note(say("several places", language, count=count)))
+        parts.append(note(message("several places", language, count=count)))
     return "".join(parts)
 
 
@@ -95,7 +95,7 @@ def _labels(answer: Answer, language: Language) -> str:
     rows = [(answer.task.labels[i], float(shares[i])) for i in shown]
     bars = "".join(_bar(escape(label), share, i == 0) for i, (label, share) in enumerate(rows))
     if rest := len(order) - len(shown):
-        name = say("other labels", language, count=rest)
+        name = message("other labels", language, count=rest)
         bars += _bar(f"<i>{escape(name)}</i>", 1 - sum(share for _, share in rows), False)
     return f'<div class="bars" lang="ko">{bars}</div>'
 
@@ -133,7 +133,7 @@ def _fillings(answer: Answer, language: Language) -> str:
         pieces = map(escape, answer.pieces)
         text = "".join(piece + span for piece, span in zip(pieces, [*spans, ""], strict=True))
         share = math.exp(filling.log_likelihood - best)
-        likelihood = say("likelihood", language, value=filling.log_likelihood)
+        likelihood = message("likelihood", language, value=filling.log_likelihood)
         rows.append(
             f'<li><span class="reading" lang="ko">{text}</span>'
             f'<span class="track"><i style="width:{share:.2%}"></i></span>'
@@ -146,17 +146,17 @@ def _state(answer: Answer, language: Language) -> str:
     assert answer.task
     state = answer.task.to_json(answer.parsed, answer.example)
     if not state:
-        return note(say("no state", language))
+        return note(message("no state", language))
     rows = "".join(
         f"<tr><td>{escape(slot)}</td><td>{escape(value)}</td></tr>" for slot, value in state.items()
     )
-    head = f"<tr><th>{say('slot', language)}</th><th>{say('value', language)}</th></tr>"
+    head = f"<tr><th>{message('slot', language)}</th><th>{message('value', language)}</th></tr>"
     return f'<table class="state" lang="ko">{head}{rows}</table>'
 
 
 def _text(answer: Answer, language: Language) -> str:
     assert answer.task
-    text = escape(answer.task.show(answer.parsed, answer.example)) or say("no text", language)
+    text = escape(answer.task.show(answer.parsed, answer.example)) or message("no text", language)
     return f'<p class="reading" lang="ko">{text}</p>'
 
 

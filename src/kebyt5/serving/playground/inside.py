@@ -12,7 +12,7 @@ from kebyt5.inspection import Blocks, Unit
 from kebyt5.models.tokenization_kebyt5 import LAST_BYTE, OFFSET
 from kebyt5.serving.playground.asking import MAX_SEEN_INPUT, MAX_SEEN_OUTPUT, Look
 from kebyt5.serving.playground.drawing import note
-from kebyt5.serving.playground.wording import Language, say
+from kebyt5.serving.playground.wording import Language, message
 
 BYTES_PER_LINE, MAX_DRAWN = 60, 600
 
@@ -34,7 +34,7 @@ def draw_blocks(look: Look, language: Language) -> str:
     """
     choice = look.choice
     if choice is None:
-        return note(say("no gbst", language))
+        return note(message("no gbst", language))
     stages = [
         Stage(name, weights, inspection.segment(weights, choice.blocks))
         for name, weights in (("before", choice.before), ("after", choice.after))
@@ -46,15 +46,15 @@ def draw_blocks(look: Look, language: Language) -> str:
         for units in lines_of(found, BYTES_PER_LINE, MAX_DRAWN)
     )
     sizes = {"length": length, "count": -(-length // look.factor), "factor": look.factor}
-    about = f"{say('about blocks', language)} {say('positions', language, **sizes)}"
+    about = f"{message('about blocks', language)} {message('positions', language, **sizes)}"
     switch = "".join(
         f'<label><input type="radio" name="weights" value="{stage.name}"'
         f"{' checked' if stage.name == 'before' else ''}>"
-        f"<span>{say(stage.name, language)}</span></label>"
+        f"<span>{message(stage.name, language)}</span></label>"
         for stage in stages
     )
     legends = "".join(_legend(choice.blocks, stage, language) for stage in stages)
-    cut = note(say("beginning", language, count=MAX_DRAWN)) if length > MAX_DRAWN else ""
+    cut = note(message("beginning", language, count=MAX_DRAWN)) if length > MAX_DRAWN else ""
     meaning = "".join(_about_segments(stage, language) for stage in stages)
     return (
         f'<div class="gbst" lang="{language}">{note(about)}'
@@ -108,13 +108,13 @@ def _line(
         for number in range(len(blocks))
     )
     bands = "".join(
-        f'<div class="band {stage.name}"><span class="of">{say("segments", language)}</span>'
+        f'<div class="band {stage.name}"><span class="of">{message("segments", language)}</span>'
         f"{_segments(blocks, stage, start, end)}</div>"
         for stage in stages
     )
     return (
         f'<div class="line"><div class="chars">{characters}</div>'
-        f'<div class="bytes"><span class="of">{say("bytes", language)}</span>{numbers}</div>'
+        f'<div class="bytes"><span class="of">{message("bytes", language)}</span>{numbers}</div>'
         f'<div class="cells">{rows}</div>{bands}</div>'
     )
 
@@ -158,14 +158,14 @@ def _legend(blocks: Blocks, stage: Stage, language: Language) -> str:
         for block, mean in zip(blocks, means, strict=True)
     )
     return (
-        f'<div class="legend {stage.name}"><span class="scale">{say("scale", language)} 0'
+        f'<div class="legend {stage.name}"><span class="scale">{message("scale", language)} 0'
         f'<i class="ramp"></i>{stage.weights.max():.2f}</span>'
-        f'<span class="means">{say("mean", language)} {each}</span></div>'
+        f'<span class="means">{message("mean", language)} {each}</span></div>'
     )
 
 
 def _about_segments(stage: Stage, language: Language) -> str:
-    text = say(
+    text = message(
         "about segments",
         language,
         agreement=inspection.agreement(stage.weights, stage.segments),
@@ -177,7 +177,7 @@ def _about_segments(stage: Stage, language: Language) -> str:
 
 def _size(block: tuple[int, int], language: Language) -> str:
     size, offset = block
-    name = say("one byte", language) if size == 1 else say("block", language, size=size)
+    name = message("one byte", language) if size == 1 else message("block", language, size=size)
     return f"{name}+{offset}" if offset else name
 
 
@@ -203,11 +203,11 @@ def draw_attention(look: Look, language: Language) -> str:
     cut = ""
     if look.is_cut:
         limits = {"output": MAX_SEEN_OUTPUT, "input": MAX_SEEN_INPUT}
-        cut = note(say("too long to attend", language, **limits))
+        cut = note(message("too long to attend", language, **limits))
     return (
-        f'<div class="attention" lang="{language}">{note(say("about attention", language))}'
-        f'<h4>{say("output", language)}</h4><div class="output" lang="ko">{output}</div>'
-        f'<h4>{say("input", language)} <small class="peak">{say("scale", language)} 0'
+        f'<div class="attention" lang="{language}">{note(message("about attention", language))}'
+        f'<h4>{message("output", language)}</h4><div class="output" lang="ko">{output}</div>'
+        f'<h4>{message("input", language)} <small class="peak">{message("scale", language)} 0'
         f'<i class="ramp"></i><span>{float(peaks.max()):.3f}</span></small></h4>'
         f'<div class="input" lang="ko">{_paragraphs(look.seen, shown)}</div>{cut}</div>'
     )

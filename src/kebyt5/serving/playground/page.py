@@ -11,7 +11,7 @@ from kebyt5.serving.playground.asking import FILL, Answer, Refusal, ask, fields_
 from kebyt5.serving.playground.drawing import draw_answer, note
 from kebyt5.serving.playground.inside import draw_attention, draw_blocks
 from kebyt5.serving.playground.samples import SAMPLES
-from kebyt5.serving.playground.wording import LANGUAGES, Language, field_label, say, task_label
+from kebyt5.serving.playground.wording import LANGUAGES, Language, field_label, message, task_label
 from kebyt5.serving.service import LocalService
 from kebyt5.tasks import TASKS
 
@@ -73,13 +73,13 @@ def build(models: Mapping[str, LocalService]) -> gr.Blocks:
             choice["value"] = names[0]
         return {
             parts.header: _header(language),
-            parts.model: gr.update(label=say("model", language)),
+            parts.model: gr.update(label=message("model", language)),
             parts.task: gr.update(**choice),
             parts.remark: _remark(known, language),
-            parts.ask: say("ask", language),
-            parts.sample: say("sample", language),
+            parts.ask: message("ask", language),
+            parts.sample: message("sample", language),
             **{
-                tab: gr.update(label=say(key, language))
+                tab: gr.update(label=message(key, language))
                 for tab, key in zip(parts.tabs, VIEWS, strict=True)
             },
             **dict(zip(parts.views, _views(answer, language), strict=True)),
@@ -145,7 +145,7 @@ def _lay_out(models: Mapping[str, LocalService]) -> Parts:
     with gr.Row(elem_id="question"):
         with gr.Column(scale=2, min_width=240):
             model = gr.Dropdown(
-                list(models), value=first, label=say("model", language), elem_id="model"
+                list(models), value=first, label=message("model", language), elem_id="model"
             )
             task = gr.Dropdown(**_task_choice(names, language), value=names[0], elem_id="task")
             remark = gr.HTML(_remark(known, language), apply_default_css=False)
@@ -155,13 +155,13 @@ def _lay_out(models: Mapping[str, LocalService]) -> Parts:
             boxes += [{"visible": False}] * (_MAX_FIELDS - len(boxes))
             fields = [gr.Textbox(elem_id=f"field-{i}", **box) for i, box in enumerate(boxes)]
             with gr.Row(elem_id="actions"):
-                asking = gr.Button(say("ask", language), variant="primary", elem_id="ask")
-                sample = gr.Button(say("sample", language), elem_id="sample")
+                asking = gr.Button(message("ask", language), variant="primary", elem_id="ask")
+                sample = gr.Button(message("sample", language), elem_id="sample")
     tabs, views = [], []
     with gr.Tabs(elem_id="views"):
         for (key, script), view in zip(VIEWS.items(), _views(None, language), strict=True):
             # Hidden tabs are rendered too, so that scripts and style sheets find their HTML.
-            with gr.Tab(say(key, language), id=key, render_children=True) as tab:
+            with gr.Tab(message(key, language), id=key, render_children=True) as tab:
                 js = _asset(script) if script else None
                 views.append(gr.HTML(view, elem_id=key, js_on_load=js, apply_default_css=False))
             tabs.append(tab)
@@ -185,12 +185,12 @@ def _boxes(task: str) -> list[dict[str, Any]]:
 
 def _task_choice(names: Sequence[str], language: Language) -> dict[str, Any]:
     choices = [(task_label(name, language), name) for name in names]
-    return {"label": say("task", language), "choices": choices}
+    return {"label": message("task", language), "choices": choices}
 
 
 def _views(answer: Answer | None, language: Language) -> list[str]:
     if answer is None:
-        return [note(say("nothing yet", language))] * len(VIEWS)
+        return [note(message("nothing yet", language))] * len(VIEWS)
     return [
         draw_answer(answer, language),
         draw_blocks(answer.look, language),
@@ -202,17 +202,17 @@ def _refusal(refusal: Refusal, language: Language) -> str:
     values = dict(refusal.values)
     if "field" in values:
         values["field"] = field_label(values["field"], language)
-    return note(say(refusal.key, language, **values), "warning")
+    return note(message(refusal.key, language, **values), "warning")
 
 
 def _remark(known: bool, language: Language) -> str:
-    return "" if known else note(say("not fine-tuned", language))
+    return "" if known else note(message("not fine-tuned", language))
 
 
 def _header(language: Language) -> str:
     return (
-        f'<header lang="{language}"><h1>kebyt<b>5</b></h1><p>{say("tagline", language)}</p>'
-        f'<button type="button" data-theme>{say("theme", language)}</button></header>'
+        f'<header lang="{language}"><h1>kebyt<b>5</b></h1><p>{message("tagline", language)}</p>'
+        f'<button type="button" data-theme>{message("theme", language)}</button></header>'
     )
 
 

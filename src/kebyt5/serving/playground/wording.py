@@ -5,7 +5,7 @@ from typing import Literal, get_args
 Language = Literal["ko", "en"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
 
-_SAYINGS: dict[str, tuple[str, str]] = {
+_MESSAGES: dict[str, tuple[str, str]] = {
     "tagline": (
         "토큰 없이 바이트로 읽고 쓰는 한국어 모델",
         "A Korean model that reads and writes bytes, not tokens",
@@ -219,12 +219,12 @@ _REASONS: dict[str, str] = {
 and the rest of the reason is appended."""
 
 
-def say(key: str, language: Language, **values: object) -> str:
+def message(key: str, language: Language, **values: object) -> str:
     """Returns a message of the page with its values filled in."""
-    return _SAYINGS[key][LANGUAGES.index(language)].format(**values)
+    return _MESSAGES[key][LANGUAGES.index(language)].format(**values)
 
 
-def reason_said(reason: str, language: Language) -> str:
+def reason_message(reason: str, language: Language) -> str:
     """Translates a task's reason why an answer is malformed; unknown reasons stay as they are."""
     if language == "en":
         return reason
@@ -256,7 +256,7 @@ __all__ = [
     "Language",
     "entity_label",
     "field_label",
-    "reason_said",
-    "say",
+    "message",
+    "reason_message",
     "task_label",
 ]

@@ -27,11 +27,11 @@ class LabelScore(NamedTuple):
     f1: float
 
 
-def softmax(log_likelihoods: ArrayLike, axis: int = -1) -> NDArray[np.float64]:
-    """Turns log-likelihoods into probabilities that sum to 1 along `axis`."""
+def softmax(log_likelihoods: ArrayLike) -> NDArray[np.float64]:
+    """Turns log-likelihoods into probabilities that sum to 1 along the last axis."""
     values = np.asarray(log_likelihoods, np.float64)
-    weights = np.exp(values - values.max(axis, keepdims=True))
-    return weights / weights.sum(axis, keepdims=True)
+    weights = np.exp(values - values.max(-1, keepdims=True))
+    return weights / weights.sum(-1, keepdims=True)
 
 
 def accuracy(gold: Sequence[Hashable], predicted: Sequence[Hashable]) -> float:

@@ -1,5 +1,6 @@
 """Writing outputs atomically: a file or folder is complete or absent, never half written."""
 
+import io
 import json
 import os
 import shutil
@@ -14,6 +15,11 @@ from kebyt5.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+DPI = 150
+"""Dots per inch of figures."""
+
+_KOREAN_FONTS = ("Noto Sans CJK KR", "Noto Sans KR", "NanumGothic", "Malgun Gothic", "AppleGothic")
 
 _INCOMPLETE = ".incomplete-"
 """How the names of temporary folders begin."""
@@ -67,7 +73,21 @@ def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
         InputError: The folder does not exist or cannot be written to.
     """
     with _whole_file(Path(path)) as temporary:
-        figure.savefig(temporary, format="png", dpi=150)
+        temporary.write_bytes(png(figure))
+
+
+def png(figure: "Figure") -> bytes:
+    """Renders a figure as a PNG file in memory, with a font that has Hangul if there is one."""
+    from matplotlib.font_manager import get_font_names
+    from matplotlib.text import Text
+
+    known = set(get_font_names())
+    fonts = ["DejaVu Sans", *(font for font in _KOREAN_FONTS if font in known)]
+    for text in figure.findobj(Text):
+        text.set_fontfamily(fonts)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI)
+    return buffer.getvalue()
 
 
 def require_writable(path: Path) -> None:

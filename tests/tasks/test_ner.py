@@ -169,6 +169,8 @@ CHANGED, HALF = "the sentence was changed", "unbalanced mark"
         ("", "보라는 3월에 제주로 갔다ㅋㅋ", "empty"),
         # Characters lost, added and changed, outside of entities and inside.
         ("<보라:PS>가 <3 월:DT> <주:LC>로", "<보라:PS>는 <3월:DT>에 제<주:LC>로 갔다ㅋㅋ", CHANGED),
+        # All that a model sees of a sentence over the limit, for example.
+        ("<보라:PS>는 3월에", "<보라:PS>는 3월에 제주로 갔다ㅋㅋ", "only the beginning"),
         # One entity stays one: the gap is filled.
         ("<보라 제주:PS>", "<보라는 3월에 제주:PS>로 갔다ㅋㅋ", CHANGED),
         # An entity of which nothing is in the sentence.

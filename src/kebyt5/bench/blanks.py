@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 from transformers import PreTrainedModel
 
 from kebyt5.generation.engine import Engine
 from kebyt5.generation.fill import fill
+from kebyt5.progress import track
 
 KINDS = {
     "one syllable": re.compile("[가-힣]"),
@@ -73,7 +72,7 @@ def fill_blanks(
         title: Title of the progress bar.
     """
     found, engine = {kind: Filled() for kind in KINDS}, Engine(model)
-    for blank in track(blanks, title, console=Console(stderr=True)):
+    for blank in track(blanks, title):
         fillings = fill(engine, blank.text, num_beams=BEAMS, results=TOP)
         spans = [filling.spans[0] for filling in fillings]
         counts = found[blank.kind]

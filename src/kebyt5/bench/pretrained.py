@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import track
 from transformers import PreTrainedModel
 
 from kebyt5.bench.blanks import Filled, fill_blanks, make_blanks
@@ -18,6 +16,7 @@ from kebyt5.errors import InputError
 from kebyt5.models.loading import load
 from kebyt5.models.tokenization_kebyt5 import EOS, LAST_SENTINEL, OFFSET, PAD
 from kebyt5.pretraining.validation import Validation
+from kebyt5.progress import track
 from kebyt5.tasks.files import read_text
 
 LENGTHS = ((1, 3), (4, 9), (10, 20), (21, None))
@@ -134,7 +133,7 @@ def unseen_text(files: Sequence[Path], folder: Path) -> Shards:
 
 def train_ppm(shards: Shards, order: int = 5) -> PPM:
     """Trains PPM on all bytes of a corpus, ignoring the weights of its sources."""
-    every = track(list(shards), f"Counting contexts of {order} bytes", console=Console(stderr=True))
+    every = track(list(shards), f"Counting contexts of {order} bytes")
     return PPM((shard.data for shard in every), order)
 
 
@@ -159,7 +158,7 @@ def ppm_bits_per_byte(model: PPM, validation: Validation) -> dict[str, float]:
 def infill(model: PreTrainedModel, validation: Validation, title: str) -> Infilling:
     """Generates all spans of the validation examples greedily and counts the correct ones."""
     result = Infilling()
-    for name, numbers in track(validation.batches, title, console=Console(stderr=True)):
+    for name, numbers in track(validation.batches, title):
         inputs, labels = validation.examples.of_source(name, numbers)
         input_ids = torch.from_numpy(inputs).to(model.device)
         written = model.generate(

@@ -9,8 +9,6 @@ import numpy as np
 from kebyt5.corpus.tally import Counts
 from kebyt5.output import save_figure
 
-KOREAN_FONTS = ("Noto Sans CJK KR", "Noto Sans KR", "NanumGothic", "Malgun Gothic", "AppleGothic")
-
 
 def plot_bytes(sizes: Mapping[str, int], path: Path) -> None:
     """Draws the bytes of every source as bars."""
@@ -18,7 +16,7 @@ def plot_bytes(sizes: Mapping[str, int], path: Path) -> None:
     axes.barh(list(sizes), [size / 1e6 for size in sizes.values()])
     axes.set(xlabel="MB")
     axes.invert_yaxis()
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_lengths(lengths: Mapping[str, np.ndarray], path: Path) -> None:
@@ -40,7 +38,7 @@ def plot_lengths(lengths: Mapping[str, np.ndarray], path: Path) -> None:
     axes.set(xlabel="bytes of a document, from", ylabel="documents")
     axes.set_xticks(classes, [_short(2 ** int(number)) for number in classes], rotation=45)
     _legend(axes, len(lengths))
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_scripts(shares: Mapping[str, Mapping[str, float]], path: Path) -> None:
@@ -54,7 +52,7 @@ def plot_scripts(shares: Mapping[str, Mapping[str, float]], path: Path) -> None:
     axes.set(xlabel="percent of the characters", xlim=(0, 100))
     axes.invert_yaxis()
     _legend(axes, 5)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_drops(rejected: Counts, path: Path) -> None:
@@ -69,7 +67,7 @@ def plot_drops(rejected: Counts, path: Path) -> None:
     axes.set(xlabel="documents dropped")
     axes.invert_yaxis()
     _legend(axes, len(rejected))
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _figure(rows: int) -> tuple[Any, Any]:
@@ -97,17 +95,6 @@ def _short(number: int) -> str:
         if number >= 1 << power:
             return f"{number >> power} {unit}"
     return str(number)
-
-
-def _save(figure: Any, path: Path) -> None:
-    from matplotlib.font_manager import get_font_names
-    from matplotlib.text import Text
-
-    # Names of sources may be Korean, which matplotlib's default font does not have.
-    fonts = ["DejaVu Sans", *(font for font in KOREAN_FONTS if font in get_font_names())]
-    for text in figure.findobj(Text):
-        text.set_family(fonts)
-    save_figure(figure, path)
 
 
 __all__ = ["plot_bytes", "plot_drops", "plot_lengths", "plot_scripts"]

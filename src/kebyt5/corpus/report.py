@@ -14,6 +14,7 @@ from kebyt5.corpus.statistics import SCRIPTS, Statistics
 from kebyt5.corpus.tally import Counts, read_tallies
 from kebyt5.errors import InputError
 from kebyt5.output import make_output_folder, write_text
+from kebyt5.progress import progress_bars
 
 
 @dataclass
@@ -86,14 +87,11 @@ class CorpusReport:
         Raises:
             InputError: The folder is not a corpus, or one that is incomplete or was altered.
         """
-        from rich.console import Console
-        from rich.progress import Progress
-
         folder = Path(folder)
         expected = cls.of_manifest(folder)
         report = cls({}, expected.read, expected.rejected)
         found = {name: Shards(folder / name) for name in SPLITS if (folder / name).is_dir()}
-        with Progress(console=Console(stderr=True)) as progress:
+        with progress_bars() as progress:
             bar = progress.add_task("bytes", total=sum(shards.bytes for shards in found.values()))
             for split, shards in found.items():
                 for source, parts in shards.sources.items():

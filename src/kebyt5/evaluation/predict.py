@@ -53,13 +53,13 @@ class Predictions:
 
     def select(self, indices: Sequence[int]) -> "Predictions":
         """Selects the predictions for some examples; `truncated` and `cut` stay those of all."""
-        found, came = self.log_likelihoods, self.statistics
+        likelihoods, statistics = self.log_likelihoods, self.statistics
         return replace(
             self,
             examples=[self.examples[i] for i in indices],
             texts=[self.texts[i] for i in indices],
-            log_likelihoods=None if found is None else found[list(indices)],
-            statistics=None if came is None else [came[i] for i in indices],
+            log_likelihoods=None if likelihoods is None else likelihoods[list(indices)],
+            statistics=None if statistics is None else [statistics[i] for i in indices],
         )
 
     def generation(self) -> dict[str, Any] | None:

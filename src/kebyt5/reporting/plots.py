@@ -1,15 +1,11 @@
 """The plots of a report, as PNG files in memory."""
 
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from kebyt5.evaluation.plots import draw_by_length, draw_by_noise, explain, panels
-
-DPI = 150
+from kebyt5.output import png
 
 
 def score_by_length(bins: Sequence[Mapping[str, Any]], score: str) -> bytes:
@@ -39,11 +35,4 @@ def numbers_against_gold(gold: Sequence[float], answers: Sequence[float]) -> byt
     return png(figure)
 
 
-def png(figure: Figure) -> bytes:
-    """Renders a figure as a PNG file in memory."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI)
-    return buffer.getvalue()
-
-
-__all__ = ["DPI", "numbers_against_gold", "png", "score_by_length", "score_by_noise"]
+__all__ = ["numbers_against_gold", "score_by_length", "score_by_noise"]

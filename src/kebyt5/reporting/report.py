@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from kebyt5.evaluation.evaluate import show_score
 from kebyt5.evaluation.plots import learning_curves
-from kebyt5.output import write_text
+from kebyt5.output import DPI, png, write_text
 from kebyt5.progress import track
 from kebyt5.reporting import markdown, plots
 from kebyt5.reporting.confusion import Confusion, confusion
@@ -39,7 +39,7 @@ class Picture:
     @property
     def width(self) -> int:
         """The width in CSS pixels at which to show it."""
-        return int.from_bytes(self.png[16:20]) * 96 // plots.DPI
+        return int.from_bytes(self.png[16:20]) * 96 // DPI
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def write_report(runs: Runs, folder: Path, made: Mapping[str, Any]) -> None:
         Picture(
             f"Learning curves of {log.name}",
             f"curves-{number}.png",
-            plots.png(learning_curves(log.entries, _main_scores(runs, log))),
+            png(learning_curves(log.entries, _main_scores(runs, log))),
         )
         for number, log in enumerate(runs.logs, 1)
     ]

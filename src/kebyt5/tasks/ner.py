@@ -330,7 +330,8 @@ def _align(text: str, sentence: str) -> tuple[list[Entity], str]:
     # More halves of marks than the sentence itself contains.
     if any(len(half.findall(plain)) > len(half.findall(shown)) for half in (_OPEN, _CLOSE)):
         return found, "unbalanced mark"
-    return found, "the sentence was changed"
+    # Either the model stopped early, or it saw no more of a sentence over the limit of its input.
+    return found, "only the beginning" if shown.startswith(plain) else "the sentence was changed"
 
 
 def _strip(text: str) -> tuple[str, list[Entity]]:

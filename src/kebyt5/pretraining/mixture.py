@@ -1,5 +1,6 @@
 """Chooses the source and chunk of an example by arithmetic on its index."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -60,8 +61,9 @@ def shares_by_weight(sizes: Mapping[str, int], weights: Mapping[str, float]) -> 
             raise InputError(f"weight of {name}: no such source; there are {', '.join(sizes)}")
         if not (np.isfinite(weight) and weight >= 0):
             raise InputError(f"weight of {name}: {weight}, but has to be 0 or more")
-    largest = max([*weights.values(), 1.0])  # or huge weights would overflow
-    shares = [size * (weights.get(name, 1.0) / largest) for name, size in sizes.items()]
+    # Huge weights would overflow; to divide by a power of two changes no other digit.
+    scale = 2.0 ** (math.frexp(max([*weights.values(), 1.0]))[1] - 1)
+    shares = [size * (weights.get(name, 1.0) / scale) for name, size in sizes.items()]
     if not any(shares):
         raise InputError("weights: all are 0; give at least one source some weight")
     return shares

@@ -27,6 +27,9 @@ MAX_FIELDS = 100
 MAX_SECONDS = 3600.0
 """Longest deadline that a request may ask for."""
 
+BATCH = Field(min_length=1, max_length=MAX_BATCH, fail_fast=True)
+"""Limits of a list of inputs, of which only the first error is reported."""
+
 ONE, SEVERAL = Tag("one"), Tag("several")
 """Tags of the two forms of an input; pydantic names them in the location of an error."""
 
@@ -37,8 +40,7 @@ def one_or_several(value: Any) -> str:
 
 
 Texts = Annotated[
-    Annotated[Text, ONE]
-    | Annotated[list[Text], Field(min_length=1, max_length=MAX_BATCH, fail_fast=True), SEVERAL],
+    Annotated[Text, ONE] | Annotated[list[Text], BATCH, SEVERAL],
     Discriminator(one_or_several),
 ]
 """A text, or several."""

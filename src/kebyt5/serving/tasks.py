@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Discriminator, Field, JsonValue, create_model
 
 from kebyt5.serving.schemas import (
-    MAX_BATCH,
+    BATCH,
     ONE,
     SEVERAL,
     Message,
@@ -302,15 +302,13 @@ def _messages_of(task: str) -> TaskMessages:
 
 
 MESSAGES = {task: _messages_of(task) for task in TASKS}
-"""The form of every task, by its name."""
+"""The messages of every task, by its name."""
 
 
 def _request(task: str) -> type[TaskRequest]:
     messages = MESSAGES[task]
     one: Any = messages.input
-    several = Annotated[
-        list[one], Field(min_length=1, max_length=MAX_BATCH, fail_fast=True), SEVERAL
-    ]
+    several = Annotated[list[one], BATCH, SEVERAL]
     either = Annotated[Annotated[one, ONE] | several, Discriminator(one_or_several)]
     examples = [messages.example] if messages.example else None
     fields: dict[str, Any] = {"input": (either, Field(examples=examples))}

@@ -64,6 +64,7 @@ def test_copies_tell_passes_and_shares(tmp_path):
         "--rounds", 1, "--alternatives", "transformers-lookup", "kebyt5-gbst-engine",
         "kebyt5-gbst-engine-int8-constrained", "--output", tmp_path)  # fmt: skip
     page = (tmp_path / "bench-copy.md").read_text()
+    assert (tmp_path / "bench-copy.png").exists()
     assert page.startswith("# Generation of copies")
     (ours,) = [line for line in page.splitlines() if line.startswith("| kebyt5 engine, GBST |")]
     heads = next(line for line in page.splitlines() if line.startswith("|  | encode")).split("|")

@@ -160,3 +160,13 @@ def test_sigterm_finishes_what_is_accepted(tmp_path, greedy):
         assert not [line for line in server.log() if line["level"] == "error"]
         with pytest.raises(httpx2.ConnectError):
             generate(server.url, 10)
+
+
+def test_a_stopping_server_may_be_announced_before_it_refuses(tmp_path):
+    with running(tmp_path, "--lame-duck-seconds", 3, "--no-playground") as server:
+        assert httpx2.get(f"{server.url}/readyz").status_code == 200
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_for(lambda: httpx2.get(f"{server.url}/readyz").status_code == 503)
+        assert generate(server.url, 10).status_code == 200
+        server.process.wait(60)
+        assert not [line for line in server.log() if line["level"] == "error"]

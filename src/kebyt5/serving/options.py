@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from cyclopts.types import PositiveFloat, PositiveInt
+from cyclopts.types import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from kebyt5.errors import InputError, option
 
@@ -41,6 +41,10 @@ class ServeOptions:
     """Seconds allowed for receiving a request's head and its body, each, and for a client to read
     pending output; then the connection is closed."""
 
+    lame_duck_seconds: NonNegativeFloat = 0.0
+    """Seconds after SIGTERM for which requests are still accepted, while `/readyz` answers 503 so
+    that a load balancer sends them elsewhere."""
+
     api_keys: Path | None = None
     """File with one API key per line, one of which every request to /v1 has to send; blank lines
     and lines that begin with # are skipped. Without it no key is needed."""
@@ -48,6 +52,8 @@ class ServeOptions:
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
+            if each.name == "lame_duck_seconds" and value == 0:
+                continue
             if isinstance(value, int | float) and not 0 < value < math.inf:
                 raise InputError(f"{option(each.name)} {value}: has to be above 0 and finite")
         if self.max_texts > self.places:

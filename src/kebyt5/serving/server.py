@@ -6,9 +6,11 @@ import math
 import resource
 import socket
 import sys
+import time
 from collections.abc import Mapping, Sequence
 
 import uvicorn
+from starlette.datastructures import State
 from transformers import PreTrainedModel
 
 from kebyt5.errors import InputError
@@ -93,24 +95,31 @@ def run(
     # Objects made so far are permanent; scanning them for garbage would delay all requests.
     gc.collect()
     gc.freeze()
-    _Server(config, app.state.stopping).run(list(sockets))
+    _Server(config, app.state, options.lame_duck_seconds).run(list(sockets))
 
 
 class _Server(uvicorn.Server):
-    """A server whose shutdown also ends responses that last as long as a page is open.
+    """A server whose shutdown is announced, and ends responses that last as long as a page is open.
 
     Args:
         config: Configuration of Uvicorn.
-        stopping: The event that such responses wait for.
+        state: State of the app: whether it `is_ready`, and the event `stopping`, for which such
+            responses wait.
+        lame_duck_seconds: Seconds between the announcement and the shutdown.
     """
 
-    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
+    def __init__(self, config: uvicorn.Config, state: State, lame_duck_seconds: float) -> None:
         super().__init__(config)
-        self._stopping = stopping
+        self._state = state
+        self._lame_duck_seconds = lame_duck_seconds
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stops accepting connections and waits for the open ones."""
-        self._stopping.set()
+        """Stops accepting connections, after a while, and waits for the open ones."""
+        self._state.is_ready = False
+        end = time.monotonic() + self._lame_duck_seconds
+        while time.monotonic() < end and not self.force_exit:
+            await asyncio.sleep(0.1)
+        self._state.stopping.set()
         await super().shutdown(sockets)
 
 

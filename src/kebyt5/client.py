@@ -41,7 +41,7 @@ from kebyt5.tasks import get_task
 AnyResponse = TypeVar("AnyResponse", bound=BaseModel)
 Event = TextPiece | TextEnd
 
-_BUSY = 429
+_BUSY, _UNAVAILABLE = 429, 503
 _CUT_OFF = 502
 """Status of streams that something between server and client has cut off."""
 _GRACE = 15.0
@@ -74,7 +74,8 @@ class Client:
         url: Base URL of the server.
         api_key: API key, where the server requires one.
         timeout: Seconds to wait for a response.
-        patience: Seconds to keep retrying while the server is too busy (429).
+        patience: Seconds to keep retrying while the server is too busy (429), or has too
+            many connections (503 with Retry-After).
 
     Raises:
         ServerError: From every method, when the server refuses the request or fails.
@@ -173,7 +174,8 @@ class AsyncClient:
         url: Base URL of the server.
         api_key: API key, where the server requires one.
         timeout: Seconds to wait for a response.
-        patience: Seconds to keep retrying while the server is too busy (429).
+        patience: Seconds to keep retrying while the server is too busy (429), or has too
+            many connections (503 with Retry-After).
         connections: Largest number of simultaneous connections.
     """
 
@@ -326,7 +328,8 @@ def _body(request: BaseModel) -> dict[str, Any]:
 
 def _retry_after(response: httpx2.Response, give_up: float) -> float | None:
     """Returns the seconds to wait before retrying; None if there is no need to, or no time."""
-    if response.status_code != _BUSY:
+    is_full = response.status_code == _UNAVAILABLE and "retry-after" in response.headers
+    if response.status_code != _BUSY and not is_full:
         return None
     try:
         wait = float(response.headers.get("retry-after", 1))

@@ -125,6 +125,9 @@ def test_refusals(server, client):
 def test_there_is_a_pause_before_asking_again_whatever_a_proxy_says(given, wait):
     response = httpx2.Response(429, headers={"retry-after": given})
     assert _retry_after(response, give_up=math.inf) == wait
+    response.status_code = 503  # of too many connections
+    assert _retry_after(response, give_up=math.inf) == wait
+    assert _retry_after(httpx2.Response(503), give_up=math.inf) is None
 
 
 @pytest.mark.parametrize("streams", [False, True])

@@ -122,7 +122,7 @@ def test_output_folders_are_made_or_refused(tmp_path):
 
 
 def test_of_a_new_folder_nothing_is_left_on_an_error(tmp_path):
-    path = tmp_path / "a"
+    path = tmp_path / "new" / "a"
 
     def fail():
         with new_folder(path) as folder:
@@ -132,8 +132,8 @@ def test_of_a_new_folder_nothing_is_left_on_an_error(tmp_path):
     for _ in range(2):
         with pytest.raises(ValueError, match="no model"):
             fail()
-        assert not path.exists()
-    path.mkdir()
+        assert not path.parent.exists()
+    path.mkdir(parents=True)
     with pytest.raises(ValueError, match="no model"):
         fail()
     assert not list(path.iterdir())

@@ -145,15 +145,15 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         InputError: It already contains files, or cannot be created or written to.
     """
-    existed = Path(path).exists()
+    made = [folder for folder in (Path(path), *Path(path).parents) if not folder.exists()]
     make_output_folder(path)
     try:
         with whole_folder(path) as temporary:
             yield temporary
     except BaseException:
-        if not existed:
-            with suppress(OSError):
-                Path(path).rmdir()
+        with suppress(OSError):
+            for folder in made:
+                folder.rmdir()
         raise
 
 

@@ -167,6 +167,22 @@ def test_predictions_for_the_same_inputs_may_have_other_names(ner, tmp_path):
     rows = [{"id": f"{n}", "input": e.inputs, "text": "가"} for n, e in enumerate(examples)]
     path.write_text("\n".join(map(json.dumps, rows)))
     assert read_predictions(task, path, examples).texts == ["가"] * 6
+    rows[0]["input"], rows[1]["input"] = rows[1]["input"], rows[0]["input"]
+    rows[0]["id"], rows[1]["id"] = examples[0].id, examples[1].id
+    path.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(InputError, match=":1: a prediction for"):
+        read_predictions(task, path, examples)
+
+
+def test_examples_that_share_a_name_are_predicted_by_it(tmp_path):
+    task = get_task("nsmc")
+    data, path = tmp_path / "data.jsonl", tmp_path / "predictions.jsonl"
+    rows = [{"id": name, "document": "좋다", "label": "1", "text": "positive"} for name in "778"]
+    data.write_text("\n".join(map(json.dumps, rows)))
+    path.write_text("\n".join(json.dumps({"id": r["id"], "text": r["text"]}) for r in rows))
+    examples = task.read(data)
+    assert [example.id for example in examples] == ["7#1", "7#2", "8"]
+    assert read_predictions(task, path, examples).texts == ["positive"] * 3
 
 
 def test_likelihoods_of_other_labels_or_another_text_are_refused(relations, tmp_path):

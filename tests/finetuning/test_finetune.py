@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from statistics import mean, stdev
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -364,6 +365,22 @@ def test_a_complete_run_is_not_trained_further(config, monkeypatch):
     steps = [int(path.name.split("-")[1]) for path in config.output.glob("checkpoint-*")]
     metrics = finetune(replace(config, resume=True))
     assert metrics["training"]["steps"] == max(steps)
+
+
+def test_a_run_that_diverges_keeps_its_best_checkpoint(config, monkeypatch):
+    asked = 0
+
+    def diverging(model, task, examples, *rest):
+        nonlocal asked
+        asked += 1
+        found = predict(model, task, examples, *rest)
+        table = np.full((len(examples), 2), np.nan if asked == 2 else -1.0)
+        return replace(found, log_likelihoods=table)
+
+    monkeypatch.setattr("kebyt5.finetuning.trainer.predict", diverging)
+    monkeypatch.setattr(NER, "score_likelihoods", lambda *_: {"entity_macro_f1": 1.0})
+    training = finetune(replace(config, epochs=2))["training"]
+    assert training["best_checkpoint_step"] == training["steps"] / 2
 
 
 def test_of_equal_scores_the_smaller_loss_decides(config, monkeypatch):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import chisquare
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import T5Config
 
 import kebyt5
@@ -450,14 +451,22 @@ def test_what_comes_after_the_loop_is_cancelled_until_it_runs_again(model):
     thread.join()
 
 
-@pytest.mark.parametrize("place", ["block.0", "final_layer_norm", "block.1.layer.2"])
+@pytest.mark.parametrize(
+    "place", ["decoder", "decoder.block.0", "decoder.final_layer_norm", "decoder.block.1.layer.2"]
+)
 def test_hooks_that_would_not_run_are_refused(tiny_model, place):
     model = tiny_model()
-    handle = model.decoder.get_submodule(place).register_forward_hook(lambda *_: None)
-    with pytest.raises(ValueError, match=rf"decoder\.{place} has hooks"):
+    handle = model.get_submodule(place).register_forward_hook(lambda *_: None)
+    with pytest.raises(ValueError, match=rf"{place} has hooks"):
         Engine(model)
     handle.remove()
     Engine(model)
+
+
+def test_hooks_on_everything_are_those_of_a_measurement(tiny_model):
+    with FlopCounterMode(display=False):
+        (found,) = Engine(tiny_model()).generate(["가"], GenerationOptions(max_new_bytes=3))
+    assert len(found.ids) >= 1
 
 
 @pytest.mark.parametrize("place", ["lm_head", "decoder.block.0.layer.2.DenseReluDense.wo"])
@@ -473,7 +482,7 @@ def test_hooks_on_linear_layers_run_in_every_pass(tiny_model, place):
 def test_another_activation_than_the_configured_one_counts(tiny_model):
     model = tiny_model()
     for block in model.decoder.block:
-        block.layer[2].DenseReluDense.act = torch.nn.ReLU()
+        block.layer[2].DenseReluDense.act = torch.nn.ReLU().eval()
         block.layer[2].DenseReluDense.wo.weight.data.mul_(50)
     assert_as_plain_greedy(
         model, texts(4, 30), [GenerationOptions(max_new_bytes=20)] * 4, max_slots=4
@@ -494,6 +503,10 @@ def test_infinities_in_half_precision_are_clamped(tiny_model):
 def test_a_model_in_training_is_refused(tiny_model):
     with pytest.raises(ValueError, match="training mode"):
         Engine(tiny_model().train())
+    model = tiny_model()
+    model.encoder.train()
+    with pytest.raises(ValueError, match="training mode"):
+        Engine(model)
 
 
 @pytest.mark.parametrize("size", [259, 512])

@@ -321,6 +321,14 @@ def test_an_adapter_of_a_weight_that_is_shared_is_refused(checkpoint, tmp_path):
         kebyt5.load(tmp_path / "adapter")
 
 
+def test_no_name_is_no_folder_and_one_that_cannot_be_is_no_traceback(checkpoint, monkeypatch):
+    monkeypatch.chdir(checkpoint[0])
+    assert kebyt5.load(".")
+    for name in ("", "x" * 300, "x\0"):
+        with pytest.raises(CheckpointError):
+            kebyt5.load(name)
+
+
 @pytest.mark.parametrize("module", ["shared", "embed_tokens", "lm_head"])
 def test_so_is_one_that_trains_it_as_a_whole(tiny_model, tmp_path, module):
     from peft import LoraConfig, get_peft_model

@@ -420,8 +420,12 @@ def test_what_is_wrong_is_said_before_the_first_step(config, corpus, tmp_path):
 
 
 def test_processes_that_find_different_folders_are_refused(config, monkeypatch):
-    others = [(2, {"train": "another"})]
-    monkeypatch.setattr("kebyt5.pretraining.pretrain.gather_object", lambda mine: mine + others)
+    def gather(mine):
+        ((step, fingerprints, is_shared),) = mine
+        assert (step, is_shared) == (0, True)
+        return [*mine, (step, fingerprints, False)]
+
+    monkeypatch.setattr("kebyt5.pretraining.pretrain.gather_object", gather)
     with pytest.raises(InputError, match="give folders that all nodes share"):
         pretrain(config)
 

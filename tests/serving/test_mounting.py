@@ -43,6 +43,12 @@ def test_the_playground_is_at_the_root_and_the_routes_stay(model, monkeypatch):
             upload = client.post(f"/gradio_api/{name}", files={"files": b"a" * 1000})
             assert (upload.status_code, upload.json()["title"]) == (404, "Not Found")
         assert client.get("/gradio_api/deep_link").status_code == 404
+        # Gradio would fetch what looks like a file.
+        file = {"path": "http://example.com/a", "meta": {"_type": "gradio.FileData"}}
+        for data in ([file], [[file]], "x" * 10, None):
+            content = {"data": data, "fn_index": 0, "session_hash": "a"}
+            refused = client.post("/gradio_api/queue/join", json=content)
+            assert refused.status_code == 422 or data == "x" * 10
         assert client.get("/gradio_api/info").status_code == 200
 
 

@@ -57,12 +57,14 @@ def test_a_name_is_text_or_a_number_or_where_there_is_none_the_place(tmp_path: P
 
 def test_a_name_that_several_records_share_names_none_of_them(tmp_path: Path) -> None:
     path = write(tmp_path, json.dumps([{"id": "a"}, {"id": "b"}, {"id": "a"}]), "data.json")
-    assert [record.id for record in read_records(path)] == ["1", "b", "3"]
+    assert [record.id for record in read_records(path)] == ["a#1", "b", "a#3"]
 
 
 def test_a_table_may_be_separated_by_commas(tmp_path: Path) -> None:
     path = write(tmp_path, 'id,text\na,"하나, 둘"\nb,셋\n', "data.csv")
     assert [(r.id, r.text("text")) for r in read_records(path)] == [("a", "하나, 둘"), ("b", "셋")]
+    path = write(tmp_path, "id\ttext\na\t하나, 둘\n", "tabs.csv")
+    assert [(r.id, r.text("text")) for r in read_records(path)] == [("a", "하나, 둘")]
 
 
 def test_only_line_feeds_end_a_line(tmp_path: Path) -> None:

@@ -183,7 +183,10 @@ def test_every_real_target_reads_back_as_its_gold(
         (ynat, "3 ", "생활문화", "repaired"),
         (nli, "entailment ", "함의", "repaired"),
         (nli, "Entailment", "함의", "repaired"),
-        (nli, "CONTRADICTION.", "모순", "repaired"),
+        (nli, "CONTRADICTION\n", "모순", "repaired"),
+        # Which is not to say that any Latin letters resemble it.
+        (nli, "I don't know", "", "resembles no label"),
+        (ynat, "Politics", "", "resembles no label"),
         (nsmc, "1\n", "positive", "repaired"),
         # What resembles no label is not taken for one.
         (nli, "", "", "empty"),

@@ -1,5 +1,6 @@
 """`kebyt5 evaluate`."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -52,7 +53,7 @@ def evaluate(
     from kebyt5.evaluation.predict import predict
     from kebyt5.evaluation.predictions import read_predictions
     from kebyt5.models.loading import load
-    from kebyt5.output import make_output_folder, whole_folder
+    from kebyt5.output import new_folder
     from kebyt5.tasks import get_task
 
     if (checkpoint is None) == (predictions is None):
@@ -64,22 +65,21 @@ def evaluate(
     the_task = get_task(task)
     examples = list(the_task.read(data))
     train = list(the_task.read(baseline)) if baseline else None
-    if output:
-        make_output_folder(output)
-    model = load(checkpoint) if checkpoint else None
-    if predictions is not None:
-        result = read_predictions(the_task, predictions, examples, limit)
-    else:
-        result = predict(model, the_task, examples[:limit], options, "Predicting")
-    metrics = describe(the_task, result, train) | {
-        "checkpoint": checkpoint,
-        "predictions": str(predictions) if predictions else None,
-        "data": str(data),
-    }
-    if noise:
-        metrics["noise"] = scores_under_noise(model, the_task, result, noise, options, seed)
-    if output:  # written before printing, which may fail if stdout is closed
-        with whole_folder(output) as folder:
+    with new_folder(output) if output else nullcontext() as folder:
+        model = load(checkpoint) if checkpoint else None
+        if predictions is not None:
+            result = read_predictions(the_task, predictions, examples, limit)
+        else:
+            result = predict(model, the_task, examples[:limit], options, "Predicting")
+            result.require_finite()
+        metrics = describe(the_task, result, train) | {
+            "checkpoint": checkpoint,
+            "predictions": str(predictions) if predictions else None,
+            "data": str(data),
+        }
+        if noise:
+            metrics["noise"] = scores_under_noise(model, the_task, result, noise, options, seed)
+        if folder:  # written before printing, which may fail if stdout is closed
             write_result(folder, the_task, result, metrics)
     print_scores(metrics, str(data))
     if output:

@@ -57,6 +57,7 @@ def predict(
     options = options or PredictOptions()
     progress = "Predicting" if len(examples) > options.batch_size else ""
     predictions = prediction.predict(load(checkpoint), the_task, examples, options, progress)
+    predictions.require_finite()
     for line in limit_lines(predictions.truncated, predictions.cut):
         print(line, file=sys.stderr)
     if generation := predictions.generation():

@@ -51,6 +51,18 @@ class Predictions:
             return task.score_likelihoods(self.examples, self.log_likelihoods)
         return task.score(self.examples, self.texts)
 
+    def require_finite(self) -> None:
+        """Refuses likelihoods that are not numbers, which would be scored as the first label.
+
+        Raises:
+            InputError: One is infinite or NaN.
+        """
+        if self.log_likelihoods is not None and not np.isfinite(self.log_likelihoods).all():
+            raise InputError(
+                "the model's likelihoods are not numbers: its weights are damaged, or training"
+                " diverged; train it with a lower learning rate"
+            )
+
     def select(self, indices: Sequence[int]) -> "Predictions":
         """Selects the predictions for some examples; `truncated` and `cut` stay those of all."""
         likelihoods, statistics = self.log_likelihoods, self.statistics
@@ -97,11 +109,6 @@ def predict(
         labels = [task.labels] * len(inputs)
         rows = log_likelihoods(model, inputs, labels, options.batch_size, progress)
         table = windows.surest(rows)
-        if not np.isfinite(table).all():
-            raise InputError(
-                "the model's likelihoods are not numbers: its weights are damaged, or training"
-                " diverged; train it with a lower learning rate"
-            )
         texts = [task.labels[i] for i in table.argmax(1)]
         return Predictions(examples, texts, truncated, log_likelihoods=table)
     texts, cut, statistics = generate_texts(

@@ -132,10 +132,19 @@ def _table(task: Task, predictions: Sequence[_Prediction]) -> np.ndarray | None:
     return np.array(rows, dtype=float).reshape(-1, len(task.labels))
 
 
+def _is_for(prediction: _Prediction, example: Example) -> bool:
+    """Whether a prediction is for an example, by its inputs if it has those, else by its name."""
+    inputs = prediction.inputs
+    if isinstance(inputs, dict) and inputs.keys() == example.inputs.keys():
+        return inputs == example.inputs
+    # Examples that share a name have `name#number`.
+    return prediction.id in (None, example.id, example.id.rpartition("#")[0])
+
+
 def _check_ids(predictions: Sequence[_Prediction], examples: Sequence[Example]) -> None:
     """Refuses predictions that name another example, unless its inputs are the same."""
     for prediction, example in zip(predictions, examples, strict=True):
-        if prediction.id not in (None, example.id) and prediction.inputs != example.inputs:
+        if not _is_for(prediction, example):
             raise InputError(
                 f"{prediction.place}: a prediction for {prediction.id!r}, but the data has"
                 f" {example.id!r} here ({example.place}); put the predictions in the order of the"

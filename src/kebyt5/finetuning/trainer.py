@@ -1,5 +1,6 @@
 """The trainer of a fine-tuning run: order of examples, learning rate and validation."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,12 @@ class FinetuneTrainer(ByteModelTrainer):
         results = []
         scores: dict[str, float] = {}
         for task, sample in self.samples:
-            found = predict(self.model, task, sample, options).score(task)
+            predictions = predict(self.model, task, sample, options)
+            try:
+                predictions.require_finite()
+                found = predictions.score(task)
+            except InputError:  # training diverged; an earlier checkpoint may be the best one
+                found = {task.main_score: math.nan}
             results.append((task, found))
             before = f"eval_{task.name}_" if len(self.samples) > 1 else "eval_"
             scores |= {before + name: value for name, value in found.items()}

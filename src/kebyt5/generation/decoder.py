@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.activations import GELUTanh, NewGELUActivation
 from transformers.models.t5.modeling_t5 import (
@@ -31,7 +31,7 @@ from kebyt5.generation.attention import RelativeBias, SlotAttention
 from kebyt5.generation.cache import SlotCache
 from kebyt5.generation.skinny import SkinnyLinear
 from kebyt5.models.feed_forward import gate_values
-from kebyt5.models.fused import fast_path, is_hooked
+from kebyt5.models.fused import changes_output, fast_path
 from kebyt5.models.kernels import (
     MAX_KERNEL_ROWS,
     DecoderKernel,
@@ -40,6 +40,7 @@ from kebyt5.models.kernels import (
 )
 
 _COMPUTED = (
+    nn.Dropout,
     T5Block,
     T5LayerSelfAttention,
     T5LayerCrossAttention,
@@ -59,12 +60,18 @@ def require_own_computation(model: PreTrainedModel) -> None:
         ValueError: The model is in training mode, has weights that are not in memory, or hooks in
             its decoder on other modules than linear layers and embeddings.
     """
-    if model.training:
+    if any(module.training for module in model.modules()):
         raise ValueError("the model is in training mode, where dropout is random; call its eval()")
     if any(parameter.is_meta for parameter in model.parameters()):
         raise ValueError("weights are offloaded; the engine needs all of them in memory")
     for name, module in model.decoder.named_modules(prefix="decoder"):
-        if isinstance(module, _COMPUTED) and is_hooked(module):
+        if module is model.decoder:  # a hook before it may look on, as the server's does
+            is_passed_over = changes_output(module)
+        else:
+            is_passed_over = isinstance(module, _COMPUTED) and (
+                changes_output(module) or bool(module._forward_pre_hooks)
+            )
+        if is_passed_over:
             raise ValueError(
                 f"{name} has hooks, which the engine would not run; remove them, or use"
                 " model.generate"

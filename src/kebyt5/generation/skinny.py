@@ -18,6 +18,8 @@ from kebyt5.models.linear import Linear
 MAX_SKINNY_ROWS = 64
 """Most rows for which this pays: with more, rearranging costs little compared with the product."""
 
+_COMPUTED_IN = (torch.float32, torch.float16, torch.bfloat16)
+
 _ROWS_PACKED_FOR = 8
 """Rows for which oneDNN chooses the layout of a weight."""
 
@@ -36,7 +38,7 @@ class SkinnyLinear:
     def __call__(self, module: nn.Module, x: Tensor) -> Tensor:
         """Maps rows (M, K) to (M, N)."""
         weight = getattr(module, "weight", None)
-        if isinstance(weight, Tensor) and weight.is_floating_point():
+        if isinstance(weight, Tensor) and weight.dtype in _COMPUTED_IN:
             x = x.to(weight.dtype)  # T5 keeps some layers of a half-precision model in float32
         if not isinstance(module, nn.Linear) or not self._is_skinny(module, x):
             return module(x)

@@ -165,12 +165,17 @@ def is_hooked(module: nn.Module) -> bool:
     """Whether the module has a forward hook or a replaced `forward`, so it has to be called."""
     everywhere = torch.nn.modules.module
     return bool(
-        (module._forward_hooks and any(map(_is_awake, module._forward_hooks.values())))
+        changes_output(module)
         or module._forward_pre_hooks
         or everywhere._global_forward_hooks
         or everywhere._global_forward_pre_hooks
-        or _has_other_forward(module)
     )
+
+
+def changes_output(module: nn.Module) -> bool:
+    """Whether the module itself has a hook after its `forward`, or a replaced `forward`."""
+    hooks = module._forward_hooks
+    return bool(hooks and any(map(_is_awake, hooks.values()))) or _has_other_forward(module)
 
 
 def _has_other_forward(module: nn.Module) -> bool:

@@ -79,8 +79,9 @@ def load(
 
 def local_folder(name_or_path: str | os.PathLike[str]) -> Path | None:
     """Returns the folder of a checkpoint, shipped or not; None for one that is not on disk."""
-    folder = SHIPPED.get(str(name_or_path), Path(name_or_path))
-    return folder if folder.is_dir() else None
+    folder = SHIPPED.get(str(name_or_path), name_or_path)
+    # Not `Path.is_dir`, which raises for names that cannot be; and "" is not the current folder.
+    return Path(folder) if os.path.isdir(folder) else None
 
 
 def base_of_adapter(checkpoint: str | os.PathLike[str]) -> str | None:

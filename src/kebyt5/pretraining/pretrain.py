@@ -115,7 +115,9 @@ def _require_agreement(config: PretrainConfig, step: int, corpus: Corpus) -> Non
     Raises:
         InputError: They do, as on nodes that do not share the folders.
     """
-    starts = gather_object([(step, corpus.fingerprints)])
+    # The first process has written the file.
+    is_shared = (config.output / "config.yaml").is_file()
+    starts = gather_object([(step, corpus.fingerprints, is_shared)])
     if any(start != starts[0] for start in starts):
         raise InputError(
             f"the processes of this run find different checkpoints in {config.output} or shards in"

@@ -1,13 +1,15 @@
 """Mounting the playground in the app, on all paths that have no route."""
 
+import json
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 
 from fastapi import FastAPI
+from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Match
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kebyt5.serving.problems import NO_SUCH_PATH, Problem, install_handlers
 from kebyt5.serving.service import LocalService
@@ -59,7 +61,11 @@ class _OtherMethods(BaseRoute):
 
 
 class _OnlyAsking:
-    """Passes on what the page itself sends; other requests could leave files on the disk."""
+    """Passes on what the page itself sends: questions of text and numbers.
+
+    Other requests could leave files on the disk, among them questions with an object in place of a
+    text, which Gradio would take for a file to download.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -72,7 +78,31 @@ class _OnlyAsking:
             is_read = scope["method"] in ("GET", "HEAD") and path != "/deep_link"
             if not (is_read or path in _SENT_BY_THE_PAGE):
                 app = Problem(404, NO_SUCH_PATH).response()
+            elif path == "/queue/join":
+                body = await Request(scope, receive).body()
+                if _has_only_values(body):
+                    receive = _replayed(body, receive)
+                else:
+                    app = Problem(422, "the page takes texts and numbers only").response()
         await app(scope, receive, send)
+
+
+def _has_only_values(body: bytes) -> bool:
+    try:
+        data = json.loads(body)["data"]
+        return all(value is None or isinstance(value, str | int | float) for value in data)
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return False
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """Receives a body that was read already, and then what follows it."""
+    left = [{"type": "http.request", "body": body}]
+
+    async def receive_again() -> Message:
+        return left.pop() if left else await receive()
+
+    return receive_again
 
 
 async def _to_documentation() -> Response:

@@ -47,8 +47,13 @@ class Record:
 
     @property
     def id(self) -> str:
-        """The name that the file gives the record alone, or else its number."""
-        return (self.is_unique and self.name) or str(self.number)
+        """The name that the file gives the record, or else its number.
+
+        Where several have the same name, both: `name#number`.
+        """
+        if self.name is None:
+            return str(self.number)
+        return self.name if self.is_unique else f"{self.name}#{self.number}"
 
     def get(self, *names: str) -> Any:
         """Returns the value of the first of `names` that the record has.
@@ -232,8 +237,15 @@ def _parquet_records(path: str | Path) -> Iterator[Record]:
 
 
 def _csv_records(path: str | Path) -> Iterator[Record]:
-    """Reads a table with a header and fields separated by commas, quoted if necessary."""
+    """Reads a table with a header and fields separated by commas, quoted if necessary.
+
+    One whose header has tabs and no comma is separated by tabs, whatever the file is called.
+    """
     text = read_text(path)
+    head = text.lstrip("\r\n").partition("\n")[0]
+    if "\t" in head and "," not in head:
+        yield from _table_records(path)
+        return
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # a field may be a whole document
     # Not universal newlines: a line end inside quotes belongs to the field.
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)

@@ -93,18 +93,12 @@ class LabelTask(Task):
             return Parsed(label, None if is_normalized("NFC", text) else "repaired")
         if not text.strip():
             return Parsed("", "empty")
-        if label := self._label(text.strip()):
+        names = {name.casefold(): name for name in (*self.labels, *self.names)}
+        bare = normalize("NFC", text).strip()
+        if label := self._label(names.get(bare.casefold(), bare)):
             return Parsed(label, "repaired")
-        spellings = {**{label: label for label in self.labels}, **self.names}
-        nearest, similarity, _ = process.extractOne(
-            normalize("NFC", text).strip(),
-            list(spellings),
-            processor=str.casefold,
-            scorer=fuzz.ratio,
-        )
-        if not similarity:
-            return Parsed("", "resembles no label")
-        return Parsed(spellings[nearest], "repaired")
+        nearest, similarity, _ = process.extractOne(bare, self.labels, scorer=fuzz.ratio)
+        return Parsed(nearest, "repaired") if similarity else Parsed("", "resembles no label")
 
     def score_values(self, examples: Sequence[Example], values: Sequence[Any]) -> dict[str, float]:
         """Computes the scores of `metrics`."""

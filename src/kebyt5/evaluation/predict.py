@@ -51,13 +51,18 @@ class Predictions:
             return task.score_likelihoods(self.examples, self.log_likelihoods)
         return task.score(self.examples, self.texts)
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether all likelihoods are numbers, which those of a model that diverged are not."""
+        return self.log_likelihoods is None or bool(np.isfinite(self.log_likelihoods).all())
+
     def require_finite(self) -> None:
         """Refuses likelihoods that are not numbers, which would be scored as the first label.
 
         Raises:
             InputError: One is infinite or NaN.
         """
-        if self.log_likelihoods is not None and not np.isfinite(self.log_likelihoods).all():
+        if not self.is_finite:
             raise InputError(
                 "the model's likelihoods are not numbers: its weights are damaged, or training"
                 " diverged; train it with a lower learning rate"

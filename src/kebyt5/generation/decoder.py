@@ -53,8 +53,8 @@ _COMPUTED = (
 """Modules whose `forward` is not called."""
 
 
-def require_own_computation(model: PreTrainedModel) -> None:
-    """Refuses what `PackedDecoder` would pass over, as it computes most modules itself.
+def require_supported(model: PreTrainedModel) -> None:
+    """Refuses a model of which `PackedDecoder` would pass something over.
 
     Raises:
         ValueError: The model is in training mode, has weights that are not in memory, or hooks in
@@ -212,4 +212,4 @@ def _slots(counts: Sequence[int], memories: Sequence[Tensor], lengths: Sequence[
     return np.array(rows, np.int64)
 
 
-__all__ = ["PackedDecoder", "require_own_computation"]
+__all__ = ["PackedDecoder", "require_supported"]

@@ -23,7 +23,7 @@ from transformers import PreTrainedModel
 from kebyt5.generation.beams import Hypothesis, beam_search
 from kebyt5.generation.cache import SlotCache
 from kebyt5.generation.constraints.constraint import Constraint
-from kebyt5.generation.decoder import PackedDecoder, require_own_computation
+from kebyt5.generation.decoder import PackedDecoder, require_supported
 from kebyt5.generation.drafts import Habits, Price
 from kebyt5.generation.encoding import batch_of_like_length, encode
 from kebyt5.generation.plain import plain_logits
@@ -69,7 +69,7 @@ class Engine:
     def __init__(self, model: PreTrainedModel, max_slots: int = 32) -> None:
         if max_slots < 1:
             raise ValueError(f"max_slots is {max_slots}; it has to be at least 1")
-        require_own_computation(model)
+        require_supported(model)
         self.statistics = GenerationStatistics()
         self.between_passes: Callable[[], None] | None = None
         self._model = model

@@ -63,8 +63,11 @@ class WOS(Task):
         wrong = [piece for piece in pieces if "=" not in piece]
         slots = Counter(pair.partition("=")[0] for pair in pairs)
         twice = [slot for slot, times in slots.items() if times > 1]
-        reason = f"two values for {twice[0][:20]!r}" if twice else None
-        reason = f"not a pair: {wrong[0][:20]!r}" if wrong else reason
+        reason = None
+        if wrong:
+            reason = f"not a pair: {wrong[0][:20]!r}"
+        elif twice:
+            reason = f"two values for {twice[0][:20]!r}"
         return Parsed(pairs, reason if text.strip() else "empty")
 
     def score_values(self, examples: Sequence[Example], values: Sequence[Any]) -> dict[str, float]:

@@ -16,8 +16,10 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 FLAGS = ["-O3", "-std=c11", "-fPIC", "-shared", "-fopenmp", "-fno-math-errno", "-fno-trapping-math"]
+AVX512 = ["-march=cascadelake", "-mtune=generic", "-mprefer-vector-width=512"]
 VARIANTS = {
-    "avx512": ["-march=cascadelake", "-mtune=generic", "-mprefer-vector-width=512"],
+    "amx": [*AVX512, "-mamx-tile", "-mamx-int8"],
+    "avx512": AVX512,
     "avx2": ["-march=haswell", "-mtune=generic"],
 }
 """Which one runs is chosen where it is loaded, in kebyt5/models/native.py."""
@@ -59,7 +61,7 @@ def compile_kernels(folder: Path, variant: str) -> Path | None:
     command = [compiler, *flags, *sources, "-lm", "-o", unfinished.name]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if done.returncode:
-        print(f"kebyt5 will compute with PyTorch and NumPy alone:\n{done.stderr}", file=sys.stderr)
+        print(f"kebyt5 will do without {library.name}:\n{done.stderr}", file=sys.stderr)
         unfinished.unlink(missing_ok=True)
         return None
     return unfinished.rename(library)

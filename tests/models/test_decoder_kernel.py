@@ -4,6 +4,7 @@ import ctypes
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -33,11 +34,13 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(params=["avx512", "avx2"])
+@pytest.fixture(params=["amx", "avx512", "avx2"])
 def variant(request, monkeypatch):
-    if request.param == "avx512" and "avx512" not in Path(native.library()._name).name:
-        pytest.skip("this processor has no AVX-512 with VNNI")
+    if request.param not in native.runnable_variants():
+        pytest.skip(f"this processor does not run the variant {request.param}")
     loaded = ctypes.CDLL(str(VARIANTS[request.param]))
+    if request.param == "amx":
+        assert loaded.allow_tiles()
     for module in (kernels, native):
         monkeypatch.setattr(module, "library", lambda: loaded)
 
@@ -114,7 +117,7 @@ def test_states_are_those_of_the_modules(shape, requests, threads, data):
 
 @pytest.mark.parametrize("is_int8", [False, True])
 @pytest.mark.parametrize("cache", [0, 2**20])
-def test_both_variants_compute_both_kinds_of_weights(variant, is_int8, cache, monkeypatch):
+def test_all_variants_compute_both_kinds_of_weights(variant, is_int8, cache, monkeypatch):
     monkeypatch.setattr(kernels, "_CACHE", cache)  # with room in it, many rows have panels
     model = model_of(d_model=192, d_kv=40, d_ff=200)
     fast, slow = decoders_of(quantize(model) if is_int8 else model)
@@ -207,9 +210,16 @@ def test_a_library_that_cannot_be_loaded_is_none(monkeypatch):
     assert native.library.__wrapped__() is None
 
 
+@pytest.mark.parametrize("amx", [None, SimpleNamespace(allow_tiles=lambda: 0)])
+def test_where_compiler_or_system_do_not_have_amx_vectors_compute(amx, monkeypatch):
+    monkeypatch.setattr(native, "_processor_flags", lambda: native._VARIANTS["amx"])
+    monkeypatch.setattr(native, "open_library", lambda p: amx if "amx" in p.name else p.name)
+    assert native.library.__wrapped__() == "kernels-avx512.so"
+
+
 def test_the_kernels_are_there_where_there_is_a_compiler():
     if shutil.which("gcc") or "CI" in os.environ:
-        assert set(VARIANTS) == {"avx512", "avx2"}
+        assert set(VARIANTS) == {"amx", "avx512", "avx2"}
 
 
 def test_rounding_is_that_of_pytorch_to_the_last_digit(variant, monkeypatch):

@@ -29,12 +29,17 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(autouse=True)
-def without_amx(monkeypatch):
-    flags = native._processor_flags() - {"amx_int8"}
-    if "avx512_vnni" not in flags:
-        pytest.skip("this processor has no AVX-512 with VNNI")
+@pytest.fixture(autouse=True, params=["amx", "avx512"])
+def variant(request, monkeypatch):
+    flags = native._processor_flags()
+    if request.param not in native.runnable_variants():
+        pytest.skip(f"this processor does not run the variant {request.param}")
+    if request.param == "avx512":
+        flags = flags - {"amx_int8"}
     monkeypatch.setattr(native, "_processor_flags", lambda: flags)
+    loaded = native.library.__wrapped__()
+    assert request.param in Path(loaded._name).name
+    monkeypatch.setattr(native, "library", lambda: loaded)
 
 
 @pytest.fixture(autouse=True)
@@ -373,8 +378,8 @@ def test_joined_layers_multiply_whatever_is_switched_meanwhile(first, monkeypatc
 @KINDS
 def test_without_instructions_for_it_the_modules_compute(kind, monkeypatch):
     encoder, embedded, called = encoder_of(kind), torch.randn(1, 20, 64), calls_of(monkeypatch)
-    variant = Path(native.__file__).with_name("kernels-avx2.so")
-    monkeypatch.setattr(native, "library", lambda: ctypes.CDLL(str(variant)))
+    path = Path(native.__file__).with_name("kernels-avx2.so")
+    monkeypatch.setattr(native, "library", lambda: ctypes.CDLL(str(path)))
     states_of(encoder, embedded, [20])
     assert called == [encoder.block[0]]
 
@@ -388,3 +393,16 @@ def test_products_in_panels_are_those_of_onednn(rows, outs, monkeypatch):
         found = layer.multiply(x)
         monkeypatch.setattr(Panels, "are_fastest", lambda _: False)
         torch.testing.assert_close(found, layer.multiply(x), rtol=1e-6, atol=1e-6)
+
+
+# Tiles have 16 rows, two of them are multiplied at a time, and the cache holds 512 of the widest.
+@pytest.mark.parametrize("rows", [31, 32, 33, 38, 39, 64, 700])
+@pytest.mark.parametrize("width", [60, 64, 1024])
+@pytest.mark.parametrize("outs", [64, 90])
+def test_sums_of_integers_are_exact_however_rows_are_grouped(rows, width, outs):
+    layer = Int8Linear.of(nn.Linear(width, outs, bias=False))
+    x = quantize_rows(torch.randn(rows, width))
+    with torch.inference_mode():
+        found = layer.panels().multiply(x.values, x.scale)
+    sums = (x.values.long() - 128) @ layer.weight.long().T
+    assert torch.equal(found, sums.float() * layer.scale * x.scale)

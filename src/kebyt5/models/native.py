@@ -17,20 +17,31 @@ from torch import Tensor
 
 from .fused import fast_path
 
+_AVX512 = {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"}
+_VARIANTS = {
+    "amx": {*_AVX512, "amx_tile", "amx_int8"},
+    "avx512": _AVX512,
+    "avx2": {"avx2", "fma", "bmi1", "bmi2", "abm", "movbe", "f16c"},
+}
+"""The instructions that each variant of hatch_build.py needs, the fastest variant first."""
+
 
 @cache
 def library() -> ctypes.CDLL | None:
     """The library for this processor; None if there is none or it has not been compiled."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return None
-    flags = _processor_flags()
-    if {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"} <= flags:
-        name = "kernels-avx512.so"
-    elif {"avx2", "fma", "bmi1", "bmi2", "abm", "movbe", "f16c"} <= flags:
-        name = "kernels-avx2.so"
-    else:
-        return None
-    return open_library(Path(__file__).with_name(name))
+    for name in runnable_variants():
+        opened = open_library(Path(__file__).with_name(f"kernels-{name}.so"))
+        # An old compiler does not know AMX, and Linux may refuse it to a process.
+        if name != "amx" or (opened is not None and opened.allow_tiles()):
+            return opened
+    return None
+
+
+def runnable_variants() -> list[str]:
+    """The variants whose instructions this processor has, the fastest one first."""
+    return [name for name, needed in _VARIANTS.items() if needed <= _processor_flags()]
 
 
 def open_library(path: Path) -> ctypes.CDLL | None:
@@ -135,8 +146,9 @@ class Panels:
     @staticmethod
     def are_fastest(weight: Tensor) -> bool:
         """Whether panels beat oneDNN for an int8 weight (N, K), whatever the number of rows."""
-        # With AMX, which oneDNN uses, products are several times as fast.
-        return Panels.fit(weight) and "amx_int8" not in _processor_flags()
+        # oneDNN has AMX where the library here may not have been compiled with it.
+        uses_amx = hasattr(library(), "allow_tiles")
+        return Panels.fit(weight) and (uses_amx or "amx_int8" not in _processor_flags())
 
     def multiply(self, values: Tensor, scales: Tensor) -> Tensor:
         """Maps quantized rows (M, K) and their scales (M, 1) to (M, N), float32."""

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "rows.h"
+#include "tiles.h"
 
 /* A layer x Wᵀ with W (outs, width); for int8, width is a multiple of four. Panels, scales and
  * starts are padded with zeros to a whole panel. Sums begin at `starts`, which make up for the zero
@@ -23,6 +24,7 @@ typedef struct {
 #define GROUP 6   /* ... and rows that are computed at a time: as many as there are registers for */
 #define PIECE 256 /* inputs whose products of floats are added up before they are added */
 #define AHEAD 8   /* how many steps ahead weights are prefetched */
+#define CACHED (512 << 10) /* bytes of rows that stay in the cache beside a panel */
 
 /* sums += x * weight by fours. The compiler's intrinsic takes up registers that sums need. */
 #define ADD_PRODUCTS(sums, x, weight) \
@@ -65,6 +67,13 @@ ALWAYS_INLINE void multiply_pieces(const float* a, int64_t a_stride, const float
                         add || from);
 }
 
+/* Writes or adds sums of products in units of their output's scale and their row's step. */
+ALWAYS_INLINE void scale_sums(__m512i sums, const float* scales, float step, float* to, int add) {
+    __m512 product = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), _mm512_loadu_ps(scales));
+    product = _mm512_mul_ps(product, _mm512_set1_ps(step));
+    _mm512_storeu_ps(to, add ? _mm512_add_ps(_mm512_loadu_ps(to), product) : product);
+}
+
 /* Writes or adds a panel's outputs for `rows` <= GROUP quantized rows from `top` on. */
 ALWAYS_INLINE void multiply_int8(const Panels* linear, int64_t panel, const Rounded* rounded,
                                  int64_t top, const int rows, float* to, int64_t stride, int add) {
@@ -91,16 +100,10 @@ ALWAYS_INLINE void multiply_int8(const Panels* linear, int64_t panel, const Roun
                 ADD_PRODUCTS(sums[row][part], inputs, factors[part]);
         }
     }
-    UNROLL_FOR (int row = 0; row < rows; row++) {
-        const __m512 step = _mm512_set1_ps(rounded->scales[top + row]);
-        UNROLL_FOR (int part = 0; part < 4; part++) {
-            __m512 scales = _mm512_loadu_ps(linear->scales + panel * PANEL + 16 * part);
-            __m512 product =
-                _mm512_mul_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sums[row][part]), scales), step);
-            float* at = to + row * stride + 16 * part;
-            _mm512_storeu_ps(at, add ? _mm512_add_ps(_mm512_loadu_ps(at), product) : product);
-        }
-    }
+    UNROLL_FOR (int row = 0; row < rows; row++)
+        UNROLL_FOR (int part = 0; part < 4; part++)
+            scale_sums(sums[row][part], linear->scales + panel * PANEL + 16 * part,
+                       rounded->scales[top + row], to + row * stride + 16 * part, add);
 }
 
 /* Writes or adds a panel's outputs for rows of x, or quantized rows if the weight is int8. */
@@ -116,7 +119,62 @@ ALWAYS_INLINE void multiply_group(const Panels* linear, int64_t panel, const flo
                         stride, add);
 }
 
-/* Calls multiply_group with a constant number of rows, so that its loops unroll. */
+#ifdef __AMX_INT8__
+#define TILED_ROWS (2 * TILE_ROWS) /* rows and outputs that tiles multiply at a time */
+#define MAX_GROUP TILED_ROWS
+
+/* Does what `multiply_int8` does, by tiles. They read TILED_ROWS rows in any case: if there are
+ * fewer from `top` on, also some before it, whose results are not used. */
+static void multiply_tiles(const Panels* linear, int64_t panel, const Rounded* rounded, int64_t top,
+                           int64_t rows, float* to, int64_t stride, int add) {
+    const int64_t width = linear->width, unused = TILED_ROWS - rows;
+    const int8_t* weight = (const int8_t*)linear->panels + panel * PANEL * width;
+    const uint8_t* upper = rounded->values + (top - unused) * width;
+    const uint8_t* lower = upper + TILE_ROWS * width;
+    _Alignas(LINE) int32_t sums[TILED_ROWS * PANEL];
+    for (int64_t column = 0; column < PANEL; column += TILED_ROWS) {
+        const int32_t* starts = linear->starts + panel * PANEL + column;
+        const int64_t same = 0, stride_of_sums = 4 * PANEL;
+        _tile_loadd(0, starts, same);
+        _tile_loadd(1, starts + TILE_ROWS, same);
+        _tile_loadd(2, starts, same);
+        _tile_loadd(3, starts + TILE_ROWS, same);
+        for (int64_t i = 0; i < width; i += TILE_BYTES) {
+            const int8_t* factors = weight + i * PANEL + 4 * column;
+            _tile_loadd(4, upper + i, width);
+            _tile_loadd(5, lower + i, width);
+            _tile_loadd(6, factors, 4 * PANEL);
+            _tile_loadd(7, factors + TILE_BYTES, 4 * PANEL);
+            _tile_dpbusd(0, 4, 6);
+            _tile_dpbusd(1, 4, 7);
+            _tile_dpbusd(2, 5, 6);
+            _tile_dpbusd(3, 5, 7);
+        }
+        _tile_stored(0, sums + column, stride_of_sums);
+        _tile_stored(1, sums + column + TILE_ROWS, stride_of_sums);
+        _tile_stored(2, sums + column + TILE_ROWS * PANEL, stride_of_sums);
+        _tile_stored(3, sums + column + TILE_ROWS * PANEL + TILE_ROWS, stride_of_sums);
+    }
+    for (int64_t row = 0; row < rows; row++)
+        for (int part = 0; part < 4; part++)
+            scale_sums(_mm512_load_si512(sums + (unused + row) * PANEL + 16 * part),
+                       linear->scales + panel * PANEL + 16 * part, rounded->scales[top + row],
+                       to + row * stride + 16 * part, add);
+}
+#else
+#define MAX_GROUP GROUP
+#endif
+
+/* How many rows of so many are computed at a time. */
+static int64_t group_of(const Panels* linear, int64_t rows) {
+#ifdef __AMX_INT8__
+    if (linear->scales && linear->width % TILE_BYTES == 0 && rows >= TILED_ROWS) return TILED_ROWS;
+#endif
+    return (void)linear, (void)rows, GROUP;
+}
+
+/* Writes or adds a panel's outputs for a group; calls multiply_group with a constant number of rows,
+ * so that its loops unroll. */
 static void multiply_panel(const Panels* linear, int64_t panel, const float* x,
                            const Rounded* rounded, int64_t top, int64_t rows, float* to,
                            int64_t stride, int add) {
@@ -124,6 +182,9 @@ static void multiply_panel(const Panels* linear, int64_t panel, const float* x,
     case rows:                                                                 \
         multiply_group(linear, panel, x, rounded, top, rows, to, stride, add); \
         break;
+#ifdef __AMX_INT8__
+    if (rows > GROUP) multiply_tiles(linear, panel, rounded, top, rows, to, stride, add);
+#endif
     switch (rows) {
         MULTIPLY_GROUP(1)
         MULTIPLY_GROUP(2)
@@ -144,24 +205,36 @@ static void copy_panel(const float* from, int64_t rows, int64_t columns, float* 
         }
 }
 
+/* Rows that stay in the cache while all panels are multiplied with them; whole groups. */
+static int64_t rows_in_cache(const Panels* linear, int64_t group) {
+    const int64_t bytes = linear->width * (linear->scales ? 1 : sizeof(float));
+    const int64_t groups = CACHED / (group * bytes);
+    return group * (groups > 1 ? groups : 1);
+}
+
 /* Writes or adds x Wᵀ for `rows` rows of x, or quantized rows. */
 static void multiply_panels(const Panels* linear, const float* x, const Rounded* rounded,
                             int64_t rows, float* out, int add, int threads) {
     const int64_t outs = linear->outs, work = rows * outs * linear->width;
-#pragma omp parallel for num_threads(threads) schedule(static) if (work > MIN_WORK)
-    for (int64_t panel = 0; panel < (outs + PANEL - 1) / PANEL; panel++) {
-        const int64_t first = panel * PANEL, columns = outs - first < PANEL ? outs - first : PANEL;
-        for (int64_t top = 0; top < rows; top += GROUP) {
-            const int64_t group = rows - top < GROUP ? rows - top : GROUP;
-            float* to = out + top * outs + first;
-            if (columns == PANEL) {
-                multiply_panel(linear, panel, x, rounded, top, group, to, outs, add);
-                continue;
+    const int64_t most = group_of(linear, rows), cached = rows_in_cache(linear, most);
+#pragma omp parallel num_threads(threads) if (work > MIN_WORK)
+    {
+        start_tiles();
+        for (int64_t from = 0; from < rows; from += cached)
+#pragma omp for schedule(static) nowait
+            for (int64_t first = 0; first < outs; first += PANEL) {
+                const int64_t end = from + cached < rows ? from + cached : rows;
+                const int64_t columns = outs - first < PANEL ? outs - first : PANEL;
+                for (int64_t top = from; top < end; top += most) {
+                    const int64_t group = end - top < most ? end - top : most;
+                    float *to = out + top * outs + first, part[MAX_GROUP * PANEL];
+                    const int fits = columns == PANEL;
+                    multiply_panel(linear, first / PANEL, x, rounded, top, group, fits ? to : part,
+                                   fits ? outs : PANEL, fits && add);
+                    if (!fits) copy_panel(part, group, columns, to, outs, add);
+                }
             }
-            float part[GROUP * PANEL];
-            multiply_panel(linear, panel, x, rounded, top, group, part, PANEL, 0);
-            copy_panel(part, group, columns, to, outs, add);
-        }
+        end_tiles();
     }
 }
 
@@ -169,17 +242,26 @@ static void multiply_panels(const Panels* linear, const float* x, const Rounded*
 static void multiply_gated(const Panels* gate, const Panels* value, const float* x,
                            const Rounded* rounded, int64_t rows, float* out, int threads) {
     const int64_t outs = gate->outs, work = 2 * rows * outs * gate->width;
-#pragma omp parallel for num_threads(threads) schedule(static) if (work > MIN_WORK)
-    for (int64_t panel = 0; panel < (outs + PANEL - 1) / PANEL; panel++) {
-        const int64_t first = panel * PANEL, columns = outs - first < PANEL ? outs - first : PANEL;
-        for (int64_t top = 0; top < rows; top += GROUP) {
-            const int64_t group = rows - top < GROUP ? rows - top : GROUP;
-            float parts[2][GROUP * PANEL];
-            multiply_panel(gate, panel, x, rounded, top, group, parts[0], PANEL, 0);
-            multiply_panel(value, panel, x, rounded, top, group, parts[1], PANEL, 0);
-            open_gate(parts[0], parts[1], group * PANEL, parts[0]);
-            copy_panel(parts[0], group, columns, out + top * outs + first, outs, 0);
-        }
+    const int64_t most = group_of(gate, rows), cached = rows_in_cache(gate, most);
+#pragma omp parallel num_threads(threads) if (work > MIN_WORK)
+    {
+        start_tiles();
+        for (int64_t from = 0; from < rows; from += cached)
+#pragma omp for schedule(static) nowait
+            for (int64_t first = 0; first < outs; first += PANEL) {
+                const int64_t end = from + cached < rows ? from + cached : rows;
+                const int64_t columns = outs - first < PANEL ? outs - first : PANEL;
+                for (int64_t top = from; top < end; top += most) {
+                    const int64_t group = end - top < most ? end - top : most;
+                    float parts[2][MAX_GROUP * PANEL];
+                    multiply_panel(gate, first / PANEL, x, rounded, top, group, parts[0], PANEL, 0);
+                    multiply_panel(value, first / PANEL, x, rounded, top, group, parts[1], PANEL,
+                                   0);
+                    open_gate(parts[0], parts[1], group * PANEL, parts[0]);
+                    copy_panel(parts[0], group, columns, out + top * outs + first, outs, 0);
+                }
+            }
+        end_tiles();
     }
 }
 #endif

@@ -1,10 +1,12 @@
 """Names come back as spans of the text that was read sentence by sentence."""
 
+import pickle
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kebyt5.generation.batch import GeneratedTexts
-from kebyt5.generation.names import MAX_CHARACTERS, name_finder, sentences_of
+from kebyt5.generation.names import MAX_CHARACTERS, NameTagger, sentences_of
 
 
 @given(st.text(st.sampled_from("가나 .!?\n다"), max_size=400))
@@ -30,7 +32,8 @@ def test_what_the_model_marks_is_found_where_it_stands(monkeypatch):
         return GeneratedTexts(sentences, [False] * len(sentences), None)
 
     monkeypatch.setattr("kebyt5.generation.names.generate_texts", generate)
-    found = name_finder(None)(texts)
+    tagger = pickle.loads(pickle.dumps(NameTagger(None)))  # as workers that do not fork get it
+    found = tagger(texts)
     assert [[text[a:b] for a, b in spans] for text, spans in zip(texts, found, strict=True)] == [
         ["서울", "김하늘", "서울"],
         [],

@@ -28,10 +28,10 @@ def pretrain(config: Annotated[PretrainConfig, Parameter(name="*")]) -> None:
 
     names = None
     if config.names:
-        from kebyt5.generation.names import name_finder
+        from kebyt5.generation.names import NameTagger
         from kebyt5.models.loading import load
 
-        names = name_finder(load(config.names))
+        names = NameTagger(load(config.names))
     outcome = run(config, names)
     if outcome.step < config.steps:
         print(f"Stopped after step {outcome.step} with a checkpoint; --resume continues from there")

@@ -1,7 +1,7 @@
 """Finds names in running text with a model fine-tuned on named entities."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from transformers import PreTrainedModel
 
@@ -19,19 +19,25 @@ _SENTENCE = re.compile(
 )
 
 
-def name_finder(
-    model: PreTrainedModel, types: Collection[str] = NAMES, batch_size: int = 32
-) -> Callable[[Sequence[str]], list[list[tuple[int, int]]]]:
-    """Makes a function that finds the character spans of the names in texts.
+class NameTagger:
+    """Finds the character spans of the names in texts, sentence by sentence.
 
     Args:
         model: A model fine-tuned on the task `ner`.
         types: Entity types of KLUE-NER that count as names.
         batch_size: Sentences processed at a time.
     """
-    task = get_task("ner")
 
-    def find(texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+    def __init__(
+        self, model: PreTrainedModel, types: Collection[str] = NAMES, batch_size: int = 32
+    ) -> None:
+        self.model = model
+        self.types = types
+        self.batch_size = batch_size
+
+    def __call__(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """Returns for each text where names begin and end."""
+        task = get_task("ner")
         sentences = [
             (number, begin, task.example(sentence=sentence))
             for number, text in enumerate(texts)
@@ -39,10 +45,10 @@ def name_finder(
         ]
         examples = [example for _, _, example in sentences]
         answers = generate_texts(
-            model,
+            self.model,
             [task.input_text(example) for example in examples],
             [task.max_target_bytes(example) for example in examples],
-            batch_size,
+            self.batch_size,
         ).texts
         found: list[list[tuple[int, int]]] = [[] for _ in texts]
         for (number, begin, example), answer in zip(sentences, answers, strict=True):
@@ -50,11 +56,9 @@ def name_finder(
             found[number] += [
                 (begin + entity["start"], begin + entity["end"])
                 for entity in entities
-                if entity["type"] in types
+                if entity["type"] in self.types
             ]
         return found
-
-    return find
 
 
 def sentences_of(text: str) -> Iterator[tuple[int, str]]:
@@ -62,4 +66,4 @@ def sentences_of(text: str) -> Iterator[tuple[int, str]]:
     return ((match.start(), match[0].rstrip()) for match in _SENTENCE.finditer(text))
 
 
-__all__ = ["NAMES", "name_finder", "sentences_of"]
+__all__ = ["NAMES", "NameTagger", "sentences_of"]

@@ -108,8 +108,8 @@ static void multiply_and_open(const Layer* layer, const float* x, int64_t rows, 
 #ifdef __AVX512VNNI__
     if (uses_panels(&layer->wi_0, rows)) {
         round_few(&layer->wi_0, x, rows, &space->rounded);
-        multiply_gated(layer->wi_0.panels, layer->wi_1.panels, x, &space->rounded, rows,
-                       space->opened, threads);
+        multiply_panels(layer->wi_1.panels, layer->wi_0.panels, x, &space->rounded, rows,
+                        space->opened, 0, threads);
         return;
     }
 #endif

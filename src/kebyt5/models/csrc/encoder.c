@@ -78,17 +78,19 @@ int encode_block(const Block* block, float* hidden, int64_t rows, const int64_t*
     lay_out(&space, (uintptr_t)memory, block, rows, longest, threads);
 
     normalize_and_round(hidden, block->own_norm, epsilon, rows, width, &space, threads);
-    multiply_panels(&block->projections, NULL, &space.rounded, rows, space.projected, 0, threads);
+    multiply_panels(&block->projections, NULL, NULL, &space.rounded, rows, space.projected, 0,
+                    threads);
     const Texts texts = {starts, count, heads, d_kv, longest};
     attend_texts(&texts, space.projected, bias, bias_stride, middle, space.own, space.size_of_own,
                  space.mixed, threads);
     round_all(space.mixed, rows, heads * d_kv, &space.rounded, threads);
-    multiply_panels(&block->o, NULL, &space.rounded, rows, hidden, 1, threads);
+    multiply_panels(&block->o, NULL, NULL, &space.rounded, rows, hidden, 1, threads);
 
     normalize_and_round(hidden, block->feed_forward_norm, epsilon, rows, width, &space, threads);
-    multiply_gated(&block->wi_0, &block->wi_1, NULL, &space.rounded, rows, space.opened, threads);
+    multiply_panels(&block->wi_1, &block->wi_0, NULL, &space.rounded, rows, space.opened, 0,
+                    threads);
     round_all(space.opened, rows, block->d_ff, &space.rounded, threads);
-    multiply_panels(&block->wo, NULL, &space.rounded, rows, hidden, 1, threads);
+    multiply_panels(&block->wo, NULL, NULL, &space.rounded, rows, hidden, 1, threads);
     give_back(memory);
     return 1;
 }
@@ -97,7 +99,7 @@ int encode_block(const Block* block, float* hidden, int64_t rows, const int64_t*
 void multiply_rounded(const Panels* linear, uint8_t* values, float* scales, int64_t rows,
                       float* out, int64_t threads) {
     Rounded rounded = {values, scales};
-    multiply_panels(linear, NULL, &rounded, rows, out, 0, threads);
+    multiply_panels(linear, NULL, NULL, &rounded, rows, out, 0, threads);
 }
 #endif
 

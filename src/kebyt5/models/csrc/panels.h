@@ -173,8 +173,8 @@ static int64_t group_of(const Panels* linear, int64_t rows) {
     return (void)linear, (void)rows, GROUP;
 }
 
-/* Writes or adds a panel's outputs for a group; calls multiply_group with a constant number of rows,
- * so that its loops unroll. */
+/* Writes or adds a panel's outputs for a group; calls multiply_group with a constant number of
+ * rows, so that its loops unroll. */
 static void multiply_panel(const Panels* linear, int64_t panel, const float* x,
                            const Rounded* rounded, int64_t top, int64_t rows, float* to,
                            int64_t stride, int add) {
@@ -212,9 +212,11 @@ static int64_t rows_in_cache(const Panels* linear, int64_t group) {
     return group * (groups > 1 ? groups : 1);
 }
 
-/* Writes or adds x Wᵀ for `rows` rows of x, or quantized rows. */
-static void multiply_panels(const Panels* linear, const float* x, const Rounded* rounded,
-                            int64_t rows, float* out, int add, int threads) {
+/* Writes or adds x Wᵀ for `rows` rows of x, or quantized rows; gelu(x W_gateᵀ) * x Wᵀ if there is a
+ * gate, whose shape is that of W. */
+static void multiply_panels(const Panels* linear, const Panels* gate, const float* x,
+                            const Rounded* rounded, int64_t rows, float* out, int add,
+                            int threads) {
     const int64_t outs = linear->outs, work = rows * outs * linear->width;
     const int64_t most = group_of(linear, rows), cached = rows_in_cache(linear, most);
 #pragma omp parallel num_threads(threads) if (work > MIN_WORK)
@@ -224,41 +226,19 @@ static void multiply_panels(const Panels* linear, const float* x, const Rounded*
 #pragma omp for schedule(static) nowait
             for (int64_t first = 0; first < outs; first += PANEL) {
                 const int64_t end = from + cached < rows ? from + cached : rows;
-                const int64_t columns = outs - first < PANEL ? outs - first : PANEL;
+                const int64_t panel = first / PANEL, left = outs - first;
+                const int direct = left >= PANEL && !gate;
                 for (int64_t top = from; top < end; top += most) {
                     const int64_t group = end - top < most ? end - top : most;
-                    float *to = out + top * outs + first, part[MAX_GROUP * PANEL];
-                    const int fits = columns == PANEL;
-                    multiply_panel(linear, first / PANEL, x, rounded, top, group, fits ? to : part,
-                                   fits ? outs : PANEL, fits && add);
-                    if (!fits) copy_panel(part, group, columns, to, outs, add);
-                }
-            }
-        end_tiles();
-    }
-}
-
-/* Writes gelu(x W_gateᵀ) * x W_valueᵀ. */
-static void multiply_gated(const Panels* gate, const Panels* value, const float* x,
-                           const Rounded* rounded, int64_t rows, float* out, int threads) {
-    const int64_t outs = gate->outs, work = 2 * rows * outs * gate->width;
-    const int64_t most = group_of(gate, rows), cached = rows_in_cache(gate, most);
-#pragma omp parallel num_threads(threads) if (work > MIN_WORK)
-    {
-        start_tiles();
-        for (int64_t from = 0; from < rows; from += cached)
-#pragma omp for schedule(static) nowait
-            for (int64_t first = 0; first < outs; first += PANEL) {
-                const int64_t end = from + cached < rows ? from + cached : rows;
-                const int64_t columns = outs - first < PANEL ? outs - first : PANEL;
-                for (int64_t top = from; top < end; top += most) {
-                    const int64_t group = end - top < most ? end - top : most;
-                    float parts[2][MAX_GROUP * PANEL];
-                    multiply_panel(gate, first / PANEL, x, rounded, top, group, parts[0], PANEL, 0);
-                    multiply_panel(value, first / PANEL, x, rounded, top, group, parts[1], PANEL,
-                                   0);
-                    open_gate(parts[0], parts[1], group * PANEL, parts[0]);
-                    copy_panel(parts[0], group, columns, out + top * outs + first, outs, 0);
+                    float *to = out + top * outs + first, own[2][MAX_GROUP * PANEL];
+                    multiply_panel(linear, panel, x, rounded, top, group, direct ? to : own[0],
+                                   direct ? outs : PANEL, direct && add);
+                    if (direct) continue;
+                    if (gate) {
+                        multiply_panel(gate, panel, x, rounded, top, group, own[1], PANEL, 0);
+                        open_gate(own[1], own[0], group * PANEL, own[0]);
+                    }
+                    copy_panel(own[0], group, left < PANEL ? left : PANEL, to, outs, add);
                 }
             }
         end_tiles();

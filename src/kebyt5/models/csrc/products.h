@@ -156,7 +156,7 @@ static void multiply(const Linear* const* linears, int count, const float* x, in
 #ifdef __AVX512VNNI__
     if (uses_panels(linears[0], rows)) {
         for (int i = 0; i < count; i++)
-            multiply_panels(linears[i]->panels, x, rounded, rows, outs[i], add, threads);
+            multiply_panels(linears[i]->panels, NULL, x, rounded, rows, outs[i], add, threads);
         return;
     }
 #endif

@@ -16,6 +16,7 @@ from corpus_samples import shard_files, texts
 from datatrove.data import Document
 from datatrove.pipeline.writers.jsonl import JsonlWriter
 
+import kebyt5.corpus.build as build_module
 from kebyt5.corpus.build import build_corpus, source_files
 from kebyt5.corpus.config import load_config
 from kebyt5.corpus.report import CorpusReport
@@ -223,6 +224,32 @@ def test_nothing_left_is_an_error_with_reasons(build, tmp_path):
         build()
     with pytest.raises(InputError, match="no such file"):
         build("b", sources=[{"name": "a", "paths": str(tmp_path / "none*")}])
+
+
+def test_a_second_build_in_the_same_folder_is_refused(build, recipe, tmp_path, monkeypatch):
+    (tmp_path / "a.txt").write_text("\n\n".join(LONG))
+    refused = []
+
+    def run_stages(stages, *others, real=build_module.run_stages):
+        with pytest.raises(InputError, match="another build is at work here"):
+            build_corpus(recipe())
+        refused.append(True)
+        return real(stages, *others)
+
+    monkeypatch.setattr(build_module, "run_stages", run_stages)
+    build()
+    assert refused
+
+
+def test_sources_without_documents_are_reported(build, tmp_path):
+    (tmp_path / "a.txt").write_text("\n\n".join(LONG))
+    (tmp_path / "none.jsonl").touch()
+    both = [
+        {"name": "a", "paths": str(tmp_path / "a.txt")},
+        {"name": "none", "paths": str(tmp_path / "none.jsonl"), "reader": "jsonl"},
+    ]
+    content = json.loads((build(sources=both) / "corpus.json").read_text())
+    assert content["read"]["none"] == [0, 0]
 
 
 def test_tasks_without_documents_do_not_shift_the_others(build, tmp_path):

@@ -1,10 +1,13 @@
 """`kebyt5 fill`."""
 
+from typing import Annotated
+
+from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 
 
 def fill(
-    text: str,
+    text: Annotated[str, Parameter(allow_leading_hyphen=True)],
     *,
     checkpoint: str = "tiny",
     beams: PositiveInt = 8,

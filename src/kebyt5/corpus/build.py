@@ -14,7 +14,9 @@ report    corpus.json and report/
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,9 @@ from kebyt5.provenance import provenance
 MAX_TASKS = 256
 """Largest number of tasks into which files are divided by default."""
 
+_MARK = "inputs.json"
+"""File in which a build says what it is of; it holds its lock."""
+
 
 def build_corpus(config: CorpusConfig) -> bool:
     """Builds a corpus, or continues a build of the same recipe that was stopped.
@@ -69,8 +74,9 @@ def build_corpus(config: CorpusConfig) -> bool:
     if (config.output / CORPUS_MANIFEST).exists():
         _remove_intermediate(work)  # which a kill may have left
         return True
-    stages = make_stages(config, files, provenance())
-    return run_stages(stages, config.executor, work / "logs")
+    with _alone(config.output):
+        stages = make_stages(config, files, provenance())
+        return run_stages(stages, config.executor, work / "logs")
 
 
 def source_files(config: CorpusConfig) -> list[SourceFile]:
@@ -199,7 +205,7 @@ def _begin(config: CorpusConfig, files: list[SourceFile], work: Path) -> None:
         "recipe": {name: value for name, value in same.items() if name != "output"},
         "files": [[unit.source, legible(unit.file), _size(unit.file)] for unit in files],
     }
-    mark = work / "inputs.json"
+    mark = work / _MARK
     # A full disk may have accepted the folder, but not the mark.
     begun = work.is_dir() and (mark.exists() or list(config.output.iterdir()) == [work])
     output = make_output_folder(config.output, may_continue=begun)
@@ -217,6 +223,23 @@ def _begin(config: CorpusConfig, files: list[SourceFile], work: Path) -> None:
     for name in ("documents", "exact/signatures", "exact/found", "minhash/found"):
         make_output_folder(work / name, may_continue=True)
     write_text(output / "config.yaml", yaml.safe_dump(recipe, allow_unicode=True, sort_keys=False))
+
+
+@contextmanager
+def _alone(output: Path) -> Iterator[None]:
+    """Keeps other builds on this machine out of a folder, where systems can lock files."""
+    with (output / CORPUS_WORK / _MARK).open("rb") as file:
+        if find_spec("fcntl"):
+            import fcntl
+
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                message = f"{output}: another build is at work here; wait for its end"
+                raise InputError(message) from error
+            except OSError:  # a file system without locks
+                pass
+        yield
 
 
 def _size(file: str) -> int | None:

@@ -70,8 +70,8 @@ class Dedup:
     """Signatures of a document; two documents with one in common are duplicates."""
 
     hashes: int = 8
-    """Hashes in a signature. The similarity at which half of the pairs are found is about
-    (1 / buckets) ^ (1 / hashes), 0.72 by default."""
+    """Hashes in a signature. Pairs of a similarity s are found with a probability of
+    1 - (1 - s ^ hashes) ^ buckets, by default one half at 0.69."""
 
 
 @dataclass(kw_only=True)

@@ -51,7 +51,7 @@ class CorpusReport:
                 split: {source: found[source] for source in sources if source in found}
                 for split, found in sorted(splits.items())
             },
-            {source: read[source]["read"] for source in sources if source in read},
+            {source: read[source]["read"] if source in read else [0, 0] for source in sources},
             {source: rejected[source] for source in sources if source in rejected},
         )
 

@@ -6,6 +6,7 @@ import io
 import lzma
 import os
 import re
+import stat
 import sys
 import tarfile
 import tracemalloc
@@ -42,6 +43,9 @@ def test_paths_are_files_folders_or_patterns(tmp_path):
     (tmp_path / ".hidden.txt").touch()
     assert find_files(f"{tmp_path}/*") == find_files(f"{tmp_path}/**") == names
     assert find_files(names[1]) == names[1:2]
+    (tmp_path / ".trash").mkdir()
+    (tmp_path / ".trash" / "d.txt").touch()
+    assert find_files(f"{tmp_path}/**/*.txt") == find_files(f"{tmp_path}/**") == names
     assert find_files(f"{tmp_path}/sub/.hidden") == [f"{tmp_path}/sub/.hidden"]
     for nothing in ("none.txt", "*.json"):
         with pytest.raises(InputError, match="no such file, or a pattern that matches none"):
@@ -244,6 +248,38 @@ def test_links_in_an_archive_are_passed_over(tmp_path):
     assert read(path) == SENTENCES.split("\n\n")
 
 
+def test_links_in_a_zip_file_are_passed_over(tmp_path):
+    path, link = tmp_path / "a.zip", zipfile.ZipInfo("soft.txt")
+    link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.txt", SENTENCES)
+        archive.writestr(link, "../어딘가의 파일.txt")
+    assert read(path) == SENTENCES.split("\n\n")
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    (tmp_path / "a.txt").touch()
+    (tmp_path / "locked").mkdir()
+
+    def scandir(path, real=os.scandir):
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr("os.scandir", scandir)
+    with pytest.raises(InputError, match=r"Permission denied.*locked"):
+        find_files(str(tmp_path))
+
+
+def test_a_zip_file_with_a_name_in_another_encoding_than_it_says_is_named(tmp_path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("가나.txt", SENTENCES)
+    path.write_bytes(path.read_bytes().replace("가나".encode(), "가나뷁".encode("cp949")))
+    with pytest.raises(InputError, match=r"a.zip: .*; unpack it with another program first"):
+        read(path)
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "cp949"])
 def test_names_in_zip_files_may_be_in_an_encoding_that_is_not_named(tmp_path, encoding):
     path = tmp_path / "a.zip"
@@ -370,8 +406,11 @@ def test_utf8_in_a_source_of_cp949_is_named_too(tmp_path):
         read(path, encoding="cp949", documents="line")
 
 
-def test_utf16_is_refused_with_a_remedy(tmp_path):
+def test_utf16_and_utf32_are_refused_with_a_remedy(tmp_path):
     path = tmp_path / "a.txt"
+    path.write_bytes(KOREAN.encode("utf-32"))
+    with pytest.raises(InputError, match=r"a.txt:1: UTF-32, not utf-8; .*iconv -f utf-32"):
+        read(path)
     path.write_bytes(KOREAN.encode("utf-16"))
     with pytest.raises(InputError, match=r"a.txt:1: UTF-16, not utf-8; convert it first \(iconv"):
         read(path)

@@ -6,8 +6,8 @@ import gzip
 import io
 import lzma
 import os
-import posixpath
 import re
+import stat
 import tarfile
 import zipfile
 import zlib
@@ -23,6 +23,7 @@ from kebyt5.errors import InputError, one_line
 
 _TAR = re.compile(r"\.(tar|tar\.(gz|bz2|xz|zst)|tgz|tbz2?|txz|tzst)$", re.IGNORECASE)
 _ARCHIVE = re.compile(r"\.(7z|rar|zip|part\d+)$", re.IGNORECASE)
+_MAGIC = re.compile(r"[*?[]")
 _NAME_IS_UTF8 = 0x800
 _CHUNK = 1 << 20
 _DAMAGED = (
@@ -76,7 +77,8 @@ def _names_at(filesystem: AbstractFileSystem, name: str) -> list[str]:
         return _files_in(filesystem, name)
     if not has_magic(name):
         return []
-    found = [each for each in filesystem.glob(name) if posixpath.basename(each)[:1] != "."]
+    named = _MAGIC.split(name)[0].rpartition("/")[0]  # a folder that may well be hidden
+    found = [each for each in filesystem.glob(name) if "/." not in each.removeprefix(named)]
     names = [each for each in found if filesystem.isfile(each)]
     folders = (each for each in found if filesystem.isdir(each))
     return names + [inner for folder in folders for inner in _files_in(filesystem, folder)]
@@ -94,7 +96,7 @@ def _local_files(folder: str) -> Iterator[str]:
     A link to a file that is missing is listed, so that its absence shows.
     """
     seen = set()
-    for root, folders, names in os.walk(folder, followlinks=True):
+    for root, folders, names in os.walk(folder, followlinks=True, onerror=_raise):
         folders.sort()  # a folder with several names always gets the same one
         real = os.path.realpath(root)
         if real in seen:
@@ -104,6 +106,10 @@ def _local_files(folder: str) -> Iterator[str]:
         for path in (f"{root}/{name}" for name in names):
             if os.path.isfile(path) or not os.path.exists(path):
                 yield path
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def open_members(file: str) -> Iterator[tuple[str, BinaryIO]]:
@@ -165,11 +171,13 @@ def _zip_members(file: str, raw: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
     try:
         with zipfile.ZipFile(raw) as archive:
             for member in sorted(archive.infolist(), key=lambda member: member.filename):
-                if not member.is_dir() and "__MACOSX/" not in member.filename:
+                is_link = stat.S_ISLNK(member.external_attr >> 16)
+                if not (member.is_dir() or is_link or "__MACOSX/" in member.filename):
                     name = f"{file}/{_zip_name(member)}"
                     with archive.open(member) as stream:
                         yield name, _decompressed(name, cast(BinaryIO, stream))
-    except RuntimeError as error:  # a password, or a compression that Python does not support
+    # A password, a compression that Python does not support, or a name in a wrong encoding.
+    except (RuntimeError, UnicodeDecodeError) as error:
         raise InputError(f"{name}: {error}; unpack it with another program first") from error
 
 
@@ -251,6 +259,13 @@ def read_lines(stream: BinaryIO, limit: int) -> Iterator[tuple[int, bytes, bool]
         yield number, b"", False
 
 
+_WIDE = {
+    "UTF-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
+    "UTF-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
+}
+"""Encodings that are not read, by how their files begin; the longer marks first."""
+
+
 class NotText(ValueError):
     """Bytes are not text in the encoding of their source."""
 
@@ -265,9 +280,10 @@ def decode(data: bytes, encoding: str, place: str) -> str:
     try:
         return data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-            remedy = "convert it first (iconv -f utf-16 -t utf-8)"
-            raise InputError(f"{place}: UTF-16, not {encoding}; {remedy}") from error
+        for wide, marks in _WIDE.items():
+            if data.startswith(marks):
+                remedy = f"convert it first (iconv -f {wide.lower()} -t utf-8)"
+                raise InputError(f"{place}: {wide}, not {encoding}; {remedy}") from error
         if _name(encoding) == "utf-8" and _is_cp949(data):
             raise InputError(
                 f"{place}: not UTF-8 but CP949 (EUC-KR); set `encoding: cp949` for this source"

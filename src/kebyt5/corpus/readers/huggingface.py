@@ -68,6 +68,8 @@ class HuggingFaceReader(Reader):
             rows = load_from_disk(path)[self.split]
         else:
             rows = load_dataset(path, self.subset, split=self.split, streaming=self.streaming)
+        if hasattr(rows, "__len__") and shard >= len(rows):
+            return []
         return split_dataset_by_node(rows, rank=shard, world_size=self.shards)
 
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import fsspec
 from datatrove.data import Document
 
+from kebyt5.corpus.readers.files import located
 from kebyt5.corpus.readers.reader import Reader, defect, document
 from kebyt5.corpus.readers.values import as_text
 from kebyt5.errors import InputError
@@ -28,7 +28,8 @@ class ParquetReader(Reader):
 
         row = 0
         try:
-            with fsspec.open(file, "rb") as stream:
+            filesystem, name = located(file)
+            with filesystem.open(name, "rb") as stream:
                 table = parquet.ParquetFile(stream)
                 names = table.schema_arrow.names
                 if self.column not in names:

@@ -33,10 +33,17 @@ class TableReader(LinesReader):
         csv.field_size_limit(max(csv.field_size_limit(), self.max_bytes))
         last, columns, wanted = "", 0, 0
         continues = is_quoted = False
+        size = 0  # of a row in several parts
         for name, number, line, goes_on in self.lines(file):
             place = f"{name}:{number}"
             is_part, continues = continues or goes_on, goes_on
             is_quoted = is_quoted and name == last
+            if is_part and isinstance(line, str):
+                size += len(line.encode(errors="surrogatepass"))
+                if not goes_on:
+                    yield defect(f"row over {self.max_bytes:,} bytes", place, "", line, size)
+                    size = 0
+                continue
             if isinstance(line, Document):
                 yield line
                 continue
@@ -47,7 +54,7 @@ class TableReader(LinesReader):
             try:
                 row = self._row(line)
             except csv.Error as error:
-                is_quoted = str(error) == _OPEN_CELL and not is_part
+                is_quoted = str(error) == _OPEN_CELL
                 yield defect("not CSV", place, str(error), line)
                 continue
             if name != last:
@@ -59,8 +66,6 @@ class TableReader(LinesReader):
                 continue
             if not line.strip():
                 yield document("", place)
-            elif is_part:
-                yield defect(f"row over {self.max_bytes:,} bytes", place, "", line)
             elif len(row) != columns:
                 yield defect("row with another number of columns", place, str(len(row)), line)
             else:

@@ -118,13 +118,24 @@ class TextReader(LinesReader):
     def _read(self, file: str) -> Iterator[Document]:
         pattern = re.compile(self.pattern) if self.pattern is not None else None
         gathering = Gathering(self.max_bytes)
-        last = file
+        last, continues = file, False
+        begin, size = "", 0  # of a line in several parts
         for name, number, line, goes_on in self.lines(file):
+            is_part, continues = continues or goes_on, goes_on
             if name != last:
                 yield from gathering.finish()
                 last = name
             if isinstance(line, Document):
                 yield line
+                continue
+            if is_part and pattern is not None:  # what matches may be in two parts
+                begin, size = begin or line, size + len(line.encode(errors="surrogatepass"))
+                if not goes_on:
+                    reason, place = f"line over {self.max_bytes:,} bytes", f"{name}:{number}"
+                    yield defect(reason, place, "no pattern is searched in it", begin, size)
+                    begin, size = "", 0
+                continue
+            if is_part and not line:
                 continue
             # A blank line separates paragraphs even if the pattern does not match it.
             is_blank = self.documents == "paragraph" and not goes_on and not line.strip()

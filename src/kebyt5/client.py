@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx2
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from kebyt5.errors import InputError
 from kebyt5.serving.schemas import (
@@ -42,8 +42,8 @@ AnyResponse = TypeVar("AnyResponse", bound=BaseModel)
 Event = TextPiece | TextEnd
 
 _BUSY, _UNAVAILABLE = 429, 503
-_CUT_OFF = 502
-"""Status of streams that something between server and client has cut off."""
+_BAD_GATEWAY = 502
+"""Status of answers that are cut off or cannot be read; another server may stand between."""
 _GRACE = 15.0
 """Seconds that an answer may take beyond its request's deadline."""
 _MIN_WAIT = 0.1
@@ -148,7 +148,7 @@ class Client:
 
     def _post(self, path: str, request: BaseModel, kind: type[AnyResponse]) -> AnyResponse:
         with self._asked(path, request) as response:
-            return kind.model_validate_json(response.read())
+            return _parsed(kind, response.read())
 
     @contextmanager
     def _asked(self, path: str, request: BaseModel) -> Iterator[httpx2.Response]:
@@ -245,7 +245,7 @@ class AsyncClient:
 
     async def _post(self, path: str, request: BaseModel, kind: type[AnyResponse]) -> AnyResponse:
         async with self._asked(path, request) as response:
-            return kind.model_validate_json(await response.aread())
+            return _parsed(kind, await response.aread())
 
     @asynccontextmanager
     async def _asked(self, path: str, request: BaseModel) -> AsyncIterator[httpx2.Response]:
@@ -288,7 +288,7 @@ class _Events:
                 problem = json.loads(value)
                 raise ServerError(problem["status"], problem)
             elif field == b"data":
-                event = _EVENTS[self._name].model_validate_json(value)
+                event = _parsed(_EVENTS[self._name], value)
                 self._open -= isinstance(event, TextEnd)
                 yield event
 
@@ -296,7 +296,7 @@ class _Events:
         """Raises `ServerError` if the stream ended before its texts did."""
         if self._open:
             problem = {"detail": f"the stream ended before {self._open} of its texts did"}
-            raise ServerError(_CUT_OFF, problem)
+            raise ServerError(_BAD_GATEWAY, problem)
 
 
 def _task_call(
@@ -342,7 +342,15 @@ def _retry_after(response: httpx2.Response, give_up: float) -> float | None:
 def _read(response: httpx2.Response, kind: type[AnyResponse]) -> AnyResponse:
     if response.status_code != 200:
         raise _error(response)
-    return kind.model_validate_json(response.content)
+    return _parsed(kind, response.content)
+
+
+def _parsed(kind: type[AnyResponse], content: str | bytes) -> AnyResponse:
+    try:
+        return kind.model_validate_json(content)
+    except ValidationError as error:
+        problem = f"the answer is not one that this version of kebyt5 reads: {error}"
+        raise ServerError(_BAD_GATEWAY, {"detail": problem}) from error
 
 
 def _error(response: httpx2.Response) -> ServerError:

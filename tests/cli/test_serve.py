@@ -38,6 +38,8 @@ def test_help_has_every_option(run):
         (["--slots", "2", "--queue", "2"], ["--max-texts 64", "raise --queue"]),
         (["--api-keys", "/no/such/file"], ["/no/such/file: cannot be read"]),
         (["--ray", "--replicas", "3", "--max-replicas", "2"], ["fewer than --replicas 3"]),
+        (["--replicas", "3"], ["--replicas", "for --ray"]),
+        (["--ray", "--lame-duck-seconds", "3"], ["--lame-duck-seconds", "not with --ray"]),
     ],
 )
 def test_mistakes(run, arguments, parts):

@@ -16,6 +16,7 @@ from transformers import T5Config
 import kebyt5
 from kebyt5 import ByteTokenizer
 from kebyt5.generation.constraints import UTF8, Choices, ConstraintError, CopyWithTags, Grammar
+from kebyt5.generation.constraints.constraint import Constraint
 from kebyt5.generation.constraints.grammar import _Walk
 from kebyt5.generation.engine import Engine
 from kebyt5.generation.request import GenerationError, GenerationOptions, Request
@@ -608,6 +609,48 @@ def test_what_is_forced_costs_no_pass(model):
     (found,) = Engine(model).generate(["가"], only)
     assert (found.text, found.finish) == ("정답", "eos")
     assert (found.statistics.passes, found.statistics.forced) == (0, 7)
+
+
+class Slow(Constraint):
+    """Forces the same byte again and again, and takes its time."""
+
+    def start(self):
+        return None
+
+    def allowed(self, state):
+        time.sleep(0.005)
+        return np.arange(384) == ord("a") + 3
+
+    def advance(self, state, byte_id):
+        return None
+
+
+def test_a_slow_constraint_does_not_hold_up_the_others(tiny_model):
+    engine = Engine(tiny_model())
+    slow = engine.submit("가", GenerationOptions(max_new_bytes=200, constraint=Slow()))
+    other = engine.submit("나", GenerationOptions(max_new_bytes=3))
+    while not other.done:
+        engine.step()
+    assert not slow.done
+    while engine.step():
+        pass
+    assert slow.result().text == "a" * 200
+
+
+def test_between_two_passes_one_batch_is_encoded(tiny_model, monkeypatch):
+    batches, real = [], Engine._encode
+    monkeypatch.setattr(Engine, "_encode", lambda *given: batches.append(given) or real(*given))
+    engine = Engine(tiny_model())
+    requests = [
+        engine.submit("가" * size, GenerationOptions(max_new_bytes=9)) for size in (10, 200, 2_000)
+    ]
+    more = True
+    while more:
+        before = len(batches)
+        more = engine.step()
+        assert len(batches) <= before + 1
+    assert len(batches) > 1
+    assert all(request.result().ids for request in requests)
 
 
 def test_a_text_complete_at_the_limit_is_not_cut(model):

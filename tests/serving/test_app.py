@@ -365,6 +365,8 @@ def test_bytes_of_tasks_are_counted(client):
     turns = [{"speaker": "user", "text": "가나"}]
     assert client.post("/v1/tasks/wos", json={"input": {"turns": turns}}).status_code == 200
     assert counted() - before == len("user가나".encode())
+    assert client.post("/v1/generate", json={"input": "a" * 200_000}).status_code == 422
+    assert counted() - before == len("user가나".encode())
 
 
 def test_the_description_has_examples_and_every_route(client):
@@ -376,4 +378,6 @@ def test_the_description_has_examples_and_every_route(client):
         schema = operation["requestBody"]["content"]["application/json"]["schema"]
         name = schema["$ref"].rpartition("/")[2]
         assert description["components"]["schemas"][name]["properties"]["input"]["examples"]
-        assert "application/problem+json" in operation["responses"]["429"]["content"]
+        refusal = operation["responses"]["429"]["content"]
+        assert list(refusal) == ["application/problem+json"]
+        assert "detail" in refusal["application/problem+json"]["schema"]["properties"]

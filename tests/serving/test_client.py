@@ -180,6 +180,25 @@ def test_a_stream_that_was_cut_off_is_an_error():
         answering.join()
 
 
+@pytest.mark.parametrize("content", [b"<html>", b'{"model": "a", "results": [], "more": 1}'])
+def test_an_answer_that_cannot_be_read_is_an_error_of_the_server(content):
+    class Other(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(content)
+
+    with HTTPServer(("127.0.0.1", 0), Other) as other:
+        answering = threading.Thread(target=other.handle_request)
+        answering.start()
+        with (
+            Client(f"http://127.0.0.1:{other.server_port}") as client,
+            pytest.raises(ServerError, match="502: the answer is not one that"),
+        ):
+            client.generate(GenerateRequest(input="가"))
+        answering.join()
+
+
 @pytest.mark.parametrize(("deadline", "seconds"), [(None, 120), (10, 120), (300, 315)])
 def test_an_answer_may_take_as_long_as_its_deadline(deadline, seconds):
     request = GenerateRequest(input="가", deadline=deadline)

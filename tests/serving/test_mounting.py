@@ -13,12 +13,13 @@ from kebyt5.serving.options import ServeOptions
 from kebyt5.serving.service import LocalService
 
 
-def test_the_playground_is_at_the_root_and_the_routes_stay(model, monkeypatch):
+def test_the_playground_is_at_the_root_and_the_routes_stay(model, monkeypatch, caplog, capfd):
     import gradio
 
     def build(models):
         with gradio.Blocks(title=f"asks {', '.join(models)}") as page:
-            gradio.Textbox()
+            text = gradio.Textbox()
+            text.submit(lambda text: 1 / 0, text)
         return page
 
     stub = ModuleType("kebyt5.serving.playground")
@@ -47,9 +48,22 @@ def test_the_playground_is_at_the_root_and_the_routes_stay(model, monkeypatch):
         file = {"path": "http://example.com/a", "meta": {"_type": "gradio.FileData"}}
         for data in ([file], [[file]], "x" * 10, None):
             content = {"data": data, "fn_index": 0, "session_hash": "a"}
-            refused = client.post("/gradio_api/queue/join", json=content)
-            assert refused.status_code == 422 or data == "x" * 10
-        assert client.get("/gradio_api/info").status_code == 200
+            assert client.post("/gradio_api/queue/join", json=content).status_code == 422
+        content = {"data": ["나의 비밀"], "session_hash": "a"}
+        for index in (1, -1, "0", [], None):  # functions that there are not
+            content["fn_index"] = index
+            assert client.post("/gradio_api/queue/join", json=content).status_code == 422
+        # And it would fetch files from elsewhere, and keep streams open.
+        for path in ("file=http://example.com/a", "proxy=http://example.com/a", "dev/reload"):
+            assert client.get(f"/gradio_api/{path}").status_code == 404
+        question = {"data": ["나의 비밀"], "session_hash": "a", "fn_index": 0}
+        assert client.post("/gradio_api/queue/join", json=question).status_code == 200
+        events = client.get("/gradio_api/queue/data?session_hash=a").text
+        assert "process_completed" in events
+        assert "page failed" in caplog.text
+        assert "비밀" not in caplog.text + "".join(capfd.readouterr())
+        gone = client.get("/gradio_api/queue/data?session_hash=of-yesterday")
+        assert (gone.status_code, "load the page again" in gone.json()["detail"]) == (404, True)
 
 
 def test_without_the_playground_the_root_leads_to_the_documentation(model, monkeypatch):

@@ -1,5 +1,6 @@
 """`kebyt5 playground`."""
 
+from contextlib import suppress
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -7,7 +8,6 @@ from cyclopts.types import Port
 
 from kebyt5.allocator import limit_kernel_caches
 from kebyt5.cli.extras import require_extra
-from kebyt5.errors import InputError
 
 _DEADLINE = 3600.0
 """Seconds that an answer may take; long enough that people close the page earlier."""
@@ -34,35 +34,17 @@ def playground(
     limit_kernel_caches()
     require_extra("serve", "gradio", "uvicorn")
     from kebyt5.serving.options import ServeOptions
-    from kebyt5.serving.playground import build
     from kebyt5.serving.registry import load_models, parse_checkpoints
-    from kebyt5.serving.service import LocalService
+    from kebyt5.serving.server import bind, run
     from kebyt5.serving.threads import leave_cores_to_workers
 
-    options = ServeOptions(deadline=_DEADLINE)
     named = parse_checkpoints(checkpoints)
+    sockets = bind(host, port)  # reports errors before the models are loaded
+    _, port, *_ = sockets[0].getsockname()
     threads = leave_cores_to_workers(len(named))
-    models = load_models(named)
-    services = {name: LocalService(name, model, options, threads) for name, model in models.items()}
-    page = build(services)
-    for service in services.values():
-        service.start()
-    try:
-        _, address, _ = page.launch(
-            server_name=host,
-            server_port=port or None,
-            footer_links=[],
-            run_history=False,
-            state_session_capacity=page.state_session_capacity,
-            prevent_thread_lock=True,
-            quiet=True,
-        )
-    except OSError as error:
-        raise InputError(f"--host {host} --port {port}: cannot listen there: {error}") from error
-    print(f"{address} shows the playground; Ctrl-C ends it.", flush=True)
-    page.block_thread()
-    for service in services.values():
-        service.worker.stop()
+    told = f"http://{host}:{port} shows the playground; Ctrl-C ends it."
+    with suppress(KeyboardInterrupt):
+        run(load_models(named), ServeOptions(deadline=_DEADLINE), sockets, True, threads, told)
 
 
 __all__ = ["playground"]

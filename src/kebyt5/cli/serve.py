@@ -7,6 +7,7 @@ from cyclopts.types import Port, PositiveInt
 
 from kebyt5.allocator import limit_kernel_caches
 from kebyt5.cli.extras import require_extra
+from kebyt5.errors import InputError
 from kebyt5.serving.options import ServeOptions
 
 
@@ -47,7 +48,11 @@ def serve(
     require_extra("serve", "fastapi", "uvicorn", "prometheus_client", *(["ray"] if ray else []))
     from kebyt5.serving.registry import load_models, parse_checkpoints
 
+    if not ray and (replicas, max_replicas, cores) != (1, None, 1):
+        raise InputError("--replicas, --max-replicas and --cores are for --ray")
     options = options or ServeOptions()
+    if ray and options.lame_duck_seconds:
+        raise InputError("--lame-duck-seconds: not with --ray, which takes replicas out itself")
     options.read_api_keys()  # reports errors now rather than in a remote process
     named = parse_checkpoints(checkpoints)
     if ray:

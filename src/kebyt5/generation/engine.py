@@ -282,12 +282,19 @@ class Engine:
         self._check_due = now + (now - began) / _CHECK_SHARE
 
     def _admit(self) -> None:
-        """Moves waiting requests into free slots, first come, first served."""
+        """Moves waiting requests into free slots, first come, first served.
+
+        Only one batch of texts is encoded, so that active requests do not wait for several.
+        """
+        has_encoded = False
         while self._waiting and len(self._active) < self._max_slots:
             request = self._waiting[0]
             try:
                 if not _is_dropped(request):
                     if request not in self._encoded:
+                        if has_encoded and self._active:
+                            break
+                        has_encoded = True
                         self._encode_ahead()
                     cache = self._encoded.pop(request)
                     slot = Slot(request, cache, self._model.config, self._habits, self._plain)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,10 @@ from kebyt5.generation.drafts import CopyDraft, Habits, Price
 from kebyt5.generation.request import Finish, Generated, GenerationStatistics, Request, TextStream
 from kebyt5.generation.sampling import DOUBT, TIE, Scores, best, draw
 from kebyt5.models.tokenization_kebyt5 import EOS
+
+_PATIENCE = 0.02
+"""Seconds for which forced ids are taken in a row; the next pass goes on with the others, so that a
+slow constraint holds up no other request."""
 
 
 class Slot:
@@ -172,8 +177,9 @@ class Slot:
         self._draft, self._ahead, self._guessed, self._sure = [], [], 0, 0
         masks = [self._allowed(state)]
         guessed = iter(guess)
+        end = monotonic() + _PATIENCE
         # A dead end ahead is an error only if the model gets there.
-        while len(self._draft) < room and masks[-1].any():
+        while len(self._draft) < room and masks[-1].any() and monotonic() < end:
             only = forced(masks[-1])
             following = next(guessed, None)
             if only is None:
@@ -247,7 +253,8 @@ class Slot:
 
     def _take_forced(self) -> None:
         """Appends the ids that the constraint forces; the next pass decodes them."""
-        while self._constraint and not self.finish:
+        end = monotonic() + _PATIENCE
+        while self._constraint and not self.finish and monotonic() < end:
             only = forced(self._allowed(self._state))
             if only is None:
                 break

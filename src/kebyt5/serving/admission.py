@@ -106,9 +106,7 @@ class Admission:
         Raises:
             Problem: There are too many texts, a text is too long, or too few places are free.
         """
-        limit = self._options.max_texts
-        if (texts or len(inputs)) > limit:
-            raise Problem(422, f"{texts or len(inputs)} texts; send at most {limit} in one request")
+        self.check_count(texts or len(inputs))
         if texts is None:
             for input in inputs:
                 self.check_size([input])
@@ -121,6 +119,16 @@ class Admission:
         with self.places.take(len(inputs)):
             seconds = self._options.seconds_for(request.deadline)
             yield asyncio.get_running_loop().time() + seconds
+
+    def check_count(self, texts: int) -> None:
+        """Refuses more texts than a request may have.
+
+        Raises:
+            Problem: With status 422.
+        """
+        limit = self._options.max_texts
+        if texts > limit:
+            raise Problem(422, f"{texts} texts; send at most {limit} in one request")
 
     def check_size(self, texts: Iterable[str]) -> None:
         """Refuses texts that, taken together, are too long for one input.

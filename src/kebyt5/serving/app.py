@@ -54,6 +54,7 @@ _REFUSALS = {
     400: "The body is not valid JSON.",
     401: "The API key is missing or wrong.",
     404: "There is no such model.",
+    408: "The body came too slowly.",
     413: "The body is too large.",
     422: "The request is invalid; the detail says what to change.",
     429: "The server is busy; Retry-After says when to try again.",
@@ -127,8 +128,7 @@ def _problems(*statuses: int) -> _Problems:
     return {
         status: {
             "description": _REFUSALS[status],
-            "model": ProblemDetails,
-            "content": {MEDIA_TYPE: {}},
+            "content": {MEDIA_TYPE: {"schema": ProblemDetails.model_json_schema()}},
         }
         for status in statuses
     }
@@ -285,10 +285,11 @@ def _texts(value: Any) -> list[str]:
 
 
 def _count(request: Request, direction: str, texts: Sequence[str]) -> None:
+    log, name = request.state.log, f"bytes_{direction}"
     size = sum(len(text.encode()) for text in texts)
-    log = request.state.log
-    log[f"bytes_{direction}"] = log.get(f"bytes_{direction}", 0) + size
-    request.app.state.metrics.bytes.labels(log["model"], direction).inc(size)
+    log[name] = log.get(name, 0) + size
+    if direction == "out":  # those that come in count once they are answered
+        request.app.state.metrics.bytes.labels(log["model"], direction).inc(size)
 
 
 async def _while_connected(request: Request, work: Awaitable[T]) -> T:

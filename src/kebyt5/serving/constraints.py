@@ -18,7 +18,9 @@ def requested_constraint(spec: ConstraintSpec) -> Constraint:
         Problem: With status 501, if grammars are not installed.
     """
     texts = [*(spec.labels or []), spec.regex or "", spec.grammar or ""]
-    size = sum(len(text.encode()) for text in [*texts, json.dumps(spec.json_schema)])
+    if spec.json_schema is not None:
+        texts.append(json.dumps(spec.json_schema, ensure_ascii=False, separators=(",", ":")))
+    size = sum(len(text.encode()) for text in texts)
     if size > MAX_BYTES:
         raise ConstraintError(f"the constraint has {size} bytes; send at most {MAX_BYTES}")
     if spec.labels is not None:

@@ -76,6 +76,8 @@ class RequestLog:
             seconds = time.perf_counter() - began
             self._metrics.requests.labels(route, status).inc()
             self._metrics.seconds.labels(route).observe(seconds)
+            if status < 400 and "model" in fields:
+                self._metrics.bytes.labels(fields["model"], "in").inc(fields["bytes_in"])
             if scope["method"] in _METHODS:
                 fields["method"] = scope["method"]
             log(

@@ -1,9 +1,13 @@
 """Mounting the playground in the app, on all paths that have no route."""
 
 import json
+import logging
+import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
+from types import SimpleNamespace
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.requests import Request
@@ -11,10 +15,17 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from kebyt5.serving.logs import log
 from kebyt5.serving.problems import NO_SUCH_PATH, Problem, install_handlers
 from kebyt5.serving.service import LocalService
 
-_SENT_BY_THE_PAGE = ("/queue/join", "/cancel", "/reset")
+_SENT = ("/queue/join", "/cancel", "/reset")
+_READ = (
+    *("/", "/config", "/theme.css", "/favicon.ico", "/manifest.json"),
+    *("/startup-events", "/queue/data"),
+)
+_READ_BELOW = ("/assets/", "/static/", "/heartbeat/")
+"""What the page itself sends and reads. Gradio has more, such as fetching files from elsewhere."""
 
 
 def mount_playground(app: FastAPI, services: Mapping[str, LocalService]) -> None:
@@ -37,7 +48,9 @@ def mount_playground(app: FastAPI, services: Mapping[str, LocalService]) -> None
     # Each open page keeps a streaming response; without this the server would wait for it to end.
     page_app.stop_event = app.state.stopping
     install_handlers(page_app)  # it receives all unknown paths
-    page_app.add_middleware(_OnlyAsking)
+    page_app.add_middleware(_OnlyAsking, page)
+    queueing: Any = import_module("gradio.queueing")
+    queueing.traceback = SimpleNamespace(print_exc=_log_exception)  # they quote what users wrote
 
 
 class _OtherMethods(BaseRoute):
@@ -61,38 +74,54 @@ class _OtherMethods(BaseRoute):
 
 
 class _OnlyAsking:
-    """Passes on what the page itself sends: questions of text and numbers.
+    """Passes on what the page itself reads and sends: questions of text and numbers.
 
-    Other requests could leave files on the disk, among them questions with an object in place of a
-    text, which Gradio would take for a file to download.
+    Other requests could leave files on the disk or fetch them from other servers, among them
+    questions with an object in place of a text, which Gradio would take for a file to download.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, page: Any) -> None:
         self._app = app
+        self._page = page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = self._app
         if scope["type"] == "http":
             path = scope["path"].removeprefix(scope.get("root_path", ""))
             path = path.removeprefix("/gradio_api")
-            is_read = scope["method"] in ("GET", "HEAD") and path != "/deep_link"
-            if not (is_read or path in _SENT_BY_THE_PAGE):
+            is_read = scope["method"] in ("GET", "HEAD") and (
+                path in _READ or path.startswith(_READ_BELOW)
+            )
+            if not (is_read or (scope["method"] == "POST" and path in _SENT)):
                 app = Problem(404, NO_SUCH_PATH).response()
+            elif path == "/queue/data" and not self._knows_session(scope):
+                app = Problem(404, "there is no such session; load the page again").response()
             elif path == "/queue/join":
                 body = await Request(scope, receive).body()
-                if _has_only_values(body):
+                if self._is_question(body):
                     receive = _replayed(body, receive)
                 else:
                     app = Problem(422, "the page takes texts and numbers only").response()
         await app(scope, receive, send)
 
+    def _knows_session(self, scope: Scope) -> bool:
+        session = Request(scope).query_params.get("session_hash")
+        return session in self._page._queue.pending_messages_per_session
 
-def _has_only_values(body: bytes) -> bool:
-    try:
-        data = json.loads(body)["data"]
-        return all(value is None or isinstance(value, str | int | float) for value in data)
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return False
+    def _is_question(self, body: bytes) -> bool:
+        """Whether a body has a value for each input of one of the page's functions."""
+        try:
+            content = json.loads(body)
+            data, inputs = content["data"], self._page.fns[content["fn_index"]].inputs
+            return len(data) == len(inputs) and all(
+                value is None or isinstance(value, str | int | float) for value in data
+            )
+        except (ValueError, LookupError, TypeError, RecursionError):
+            return False
+
+
+def _log_exception() -> None:
+    log("page failed", logging.ERROR, sys.exception())
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -64,8 +65,8 @@ def load_models(named: Mapping[str, str]) -> dict[str, PreTrainedModel]:
 
 def share_equal_weights(model: PreTrainedModel, other: PreTrainedModel) -> None:
     """Replaces the weights of `other` by those of `model` wherever they are equal."""
-    weights = dict(model.named_parameters())
-    for name, weight in other.named_parameters():
+    weights = dict(chain(model.named_parameters(), model.named_buffers()))  # int8 are buffers
+    for name, weight in chain(other.named_parameters(), other.named_buffers()):
         mine = weights.get(name)
         if mine is not None and mine.dtype == weight.dtype and torch.equal(mine, weight):
             weight.data = mine.data

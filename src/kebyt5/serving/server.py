@@ -58,6 +58,7 @@ def run(
     sockets: Sequence[socket.socket],
     playground: bool,
     threads: int,
+    announcement: str | None = None,
 ) -> None:
     """Serves models until SIGTERM or SIGINT, and then finishes the accepted requests.
 
@@ -67,12 +68,14 @@ def run(
         sockets: Sockets to listen on, from `bind`.
         playground: Whether to mount the playground at `/`; it does not ask for a key.
         threads: Number of PyTorch threads that each model computes with.
+        announcement: Text to print, in place of logs, once requests are answered.
 
     Raises:
         InputError: This process may open too few files, or the file of keys is invalid.
     """
     TimeoutProtocol.max_connections = _open_files() - _OTHER_FILES
-    configure()
+    if announcement is None:
+        configure()
     # The engine and the event loop compete for the GIL; at the default of 5 ms per turn, a refusal
     # would wait for several turns.
     sys.setswitchinterval(_SWITCH_SECONDS)
@@ -95,7 +98,7 @@ def run(
     # Objects made so far are permanent; scanning them for garbage would delay all requests.
     gc.collect()
     gc.freeze()
-    _Server(config, app.state, options.lame_duck_seconds).run(list(sockets))
+    _Server(config, app.state, options.lame_duck_seconds, announcement).run(list(sockets))
 
 
 class _Server(uvicorn.Server):
@@ -105,13 +108,27 @@ class _Server(uvicorn.Server):
         config: Configuration of Uvicorn.
         state: State of the app: whether it `is_ready`, and the event `stopping`, for which such
             responses wait.
-        lame_duck_seconds: Seconds between the announcement and the shutdown.
+        lame_duck_seconds: Seconds between the announcement of the shutdown and the shutdown.
+        announcement: Text to print once requests are answered.
     """
 
-    def __init__(self, config: uvicorn.Config, state: State, lame_duck_seconds: float) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        state: State,
+        lame_duck_seconds: float,
+        announcement: str | None,
+    ) -> None:
         super().__init__(config)
         self._state = state
         self._lame_duck_seconds = lame_duck_seconds
+        self._announcement = announcement
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Starts the app and accepts connections."""
+        await super().startup(sockets)
+        if self.started and self._announcement:
+            print(self._announcement, flush=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stops accepting connections, after a while, and waits for the open ones."""

@@ -18,6 +18,7 @@ from kebyt5.generation.encoding import batch_of_like_length, encode
 from kebyt5.generation.fill import fill
 from kebyt5.generation.likelihood import MAX_PASS, log_likelihoods
 from kebyt5.generation.request import GenerationStatistics, encode_input
+from kebyt5.models.int8 import Int8Linear
 from kebyt5.serving.admission import Admission
 from kebyt5.serving.constraints import requested_constraint
 from kebyt5.serving.options import ServeOptions
@@ -103,11 +104,12 @@ class LocalService:
         self.worker = Worker(model, options.slots, name, threads)
         self._compiling = DaemonThreads(COMPILERS)
         self._options = options
+        int8 = [each.weight for each in model.modules() if isinstance(each, Int8Linear)]
         self._info = ModelInfo(
             name=name,
             architecture=type(model).__name__,
-            parameters=model.num_parameters(),
-            dtype=str(model.dtype).removeprefix("torch."),
+            parameters=sum(each.numel() for each in (*model.parameters(), *int8)),
+            dtype="int8" if int8 else str(model.dtype).removeprefix("torch."),
         )
 
     def start(self) -> None:
@@ -200,9 +202,11 @@ class LocalService:
             by_likelihood: Whether to take the likeliest label instead of generating one.
             constrained: Whether to generate only texts that may be an answer.
         """
+        self._admission.check_count(len(examples))
         for example in examples:
             self._admission.check_size(example.inputs.values())
-        windows = Windows(task, examples)
+        # Elsewhere, since it may take long and all connections share this thread.
+        windows = await asyncio.to_thread(Windows, task, examples)
         inputs = windows.inputs
         with self._admission.admit(request, inputs, len(examples)) as deadline:
             async with asyncio.timeout_at(deadline):

@@ -35,6 +35,7 @@ from kebyt5.tasks.task import Example, Parsed, Task
 _OPEN = re.compile("<")
 _CLOSE = re.compile(rf":({'|'.join(TYPES)})>")
 _MARK = re.compile(rf"{_OPEN.pattern}+|{_CLOSE.pattern}")
+_RUN = re.compile(r"ㅋㅋ+|;;+")
 _UNIT = re.compile(r"ㅋ+|;+|[^ㅋ;]")
 _ROW = "'character<TAB>tag'"
 _NAME = re.compile(r"##\s*(\S+)\t(.*)")
@@ -249,14 +250,14 @@ def _units(sentence: str, boundaries: Collection[int] = ()) -> Iterator[tuple[in
     """
     for match in _UNIT.finditer(sentence):
         start, end = match.span()
-        if any(boundary in boundaries for boundary in range(start + 1, end)):
+        if end - start > 1 and any(place in boundaries for place in range(start + 1, end)):
             yield from ((place, place + 1) for place in range(start, end))
         else:
             yield start, end
 
 
 def _collapse(sentence: str) -> str:
-    return "".join(sentence[start] for start, _ in _units(sentence))
+    return _RUN.sub(lambda run: run[0][0], sentence)
 
 
 def _mark(sentence: str, found: Iterable[Entity], collapse: bool = True) -> str:
@@ -281,7 +282,7 @@ def _read_copy(text: str, sentence: str) -> list[Entity] | None:
     and enters no state twice. There are only a few states for each position in the text, unless the
     sentence itself contains many `:TAG>`; the limit avoids quadratic time in that case.
     """
-    run_ends = {start: end for start, end in _units(sentence) if end > start + 1}
+    run_ends = {run.start(): run.end() for run in _RUN.finditer(sentence)}
     closes = {match.start(): match for match in _CLOSE.finditer(text)}
     seen: set[tuple[int, int, int]] = set()
     nothing: tuple[Entity, ...] = ()

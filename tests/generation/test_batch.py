@@ -4,7 +4,8 @@ import pytest
 
 from kebyt5 import ByteTokenizer
 from kebyt5.generation.batch import generate_texts
-from kebyt5.generation.constraints import Choices, CopyWithTags
+from kebyt5.generation.constraints import Choices, ConstraintError, CopyWithTags
+from kebyt5.generation.request import GenerationError
 from kebyt5.tasks import get_task
 
 INPUTS = ["가", "서울에서 부산까지 기차를 탔다.", "b", "오늘은 비가 온다.", "", "긴 문장 " * 9]
@@ -47,6 +48,16 @@ def test_beams_stay_within_the_constraint(tiny_model):
         task = get_task("ner")
         marked = generated.replace(":L>", ":LC>")
         assert not text or task.parse(marked, task.example(sentence=text)).reason is None
+
+
+def test_beams_in_a_dead_end_are_an_error_as_greedy_texts_are(tiny_model):
+    nothing = Choices([["xyz"]]) & Choices([["xyq"]])
+    with pytest.raises(GenerationError, match="nothing to generate"):
+        generate_texts(tiny_model(), ["서울"], [20], constraint=nothing)
+    with pytest.raises(ConstraintError, match="nothing to generate"):
+        generate_texts(tiny_model(), ["서울"], [20], num_beams=2, constraint=nothing)
+    with pytest.raises(ValueError, match="num_beams is 0"):
+        generate_texts(tiny_model(), ["서울"], [20], num_beams=0)
 
 
 def test_beams_are_cut_as_greedy_texts_are(tiny_model):

@@ -68,7 +68,7 @@ def test_few_beams_find_nothing_less_likely_than_transformers_does(num_beams, se
         max_new_tokens=30,
         length_penalty=0.0,
         do_sample=False,
-        prefix_allowed_tokens_fn=_allowed([Choices([names])], [30], model, num_beams),
+        prefix_allowed_tokens_fn=_allowed([Choices([names])], [30], model, num_beams, 0),
         return_dict_in_generate=True,
         output_scores=True,
     )

@@ -611,6 +611,14 @@ def test_what_is_forced_costs_no_pass(model):
     assert (found.statistics.passes, found.statistics.forced) == (0, 7)
 
 
+def test_a_model_whose_logits_are_not_numbers_generates_nothing(tiny_model):
+    model = tiny_model()
+    with torch.no_grad():
+        model.lm_head.weight[5] = math.nan
+    with pytest.raises(GenerationError, match="logits are not numbers"):
+        Engine(model).generate(["가"])
+
+
 class Slow(Constraint):
     """Forces the same byte again and again, and takes its time."""
 
@@ -618,7 +626,7 @@ class Slow(Constraint):
         return None
 
     def allowed(self, state):
-        time.sleep(0.005)
+        time.sleep(0.001)
         return np.arange(384) == ord("a") + 3
 
     def advance(self, state, byte_id):
@@ -627,14 +635,14 @@ class Slow(Constraint):
 
 def test_a_slow_constraint_does_not_hold_up_the_others(tiny_model):
     engine = Engine(tiny_model())
-    slow = engine.submit("가", GenerationOptions(max_new_bytes=200, constraint=Slow()))
+    slow = engine.submit("가", GenerationOptions(max_new_bytes=2_000, constraint=Slow()))
     other = engine.submit("나", GenerationOptions(max_new_bytes=3))
     while not other.done:
         engine.step()
     assert not slow.done
     while engine.step():
         pass
-    assert slow.result().text == "a" * 200
+    assert slow.result().text == "a" * 2_000
 
 
 def test_between_two_passes_one_batch_is_encoded(tiny_model, monkeypatch):

@@ -66,6 +66,11 @@ def test_the_text_ends_before_the_stop_text_that_is_complete_first(text, stop, s
     "bad",
     [
         {"max_new_bytes": 0},
+        {"max_new_bytes": 2.5},
+        {"seed": 1.5},
+        {"stop": None},
+        {"stop": (b"a",)},
+        {"constraint": "a"},
         {"temperature": -1.0},
         {"temperature": float("nan")},
         {"top_p": 0.0},

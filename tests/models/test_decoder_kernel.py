@@ -215,6 +215,11 @@ def test_where_compiler_or_system_do_not_have_amx_vectors_compute(amx, monkeypat
     monkeypatch.setattr(native, "_processor_flags", lambda: native._VARIANTS["amx"])
     monkeypatch.setattr(native, "open_library", lambda p: amx if "amx" in p.name else p.name)
     assert native.library.__wrapped__() == "kernels-avx512.so"
+    monkeypatch.setattr(native, "open_library", lambda p: p.name if "avx2" in p.name else None)
+    monkeypatch.setattr(
+        native, "_processor_flags", lambda: native._VARIANTS["amx"] | native._VARIANTS["avx2"]
+    )
+    assert native.library.__wrapped__() == "kernels-avx2.so"
 
 
 def test_the_kernels_are_there_where_there_is_a_compiler():

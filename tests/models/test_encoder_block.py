@@ -391,7 +391,7 @@ def test_products_in_panels_are_those_of_onednn(rows, outs, monkeypatch):
     x = quantize_rows(torch.randn(rows, 100))
     with torch.inference_mode():
         found = layer.multiply(x)
-        monkeypatch.setattr(Panels, "are_fastest", lambda _: False)
+        monkeypatch.setattr(Panels, "fit", lambda _: False)
         torch.testing.assert_close(found, layer.multiply(x), rtol=1e-6, atol=1e-6)
 
 

@@ -66,6 +66,15 @@ def test_a_larger_drop_is_refused():
     assert check.generation["constrained"] is True
 
 
+def test_a_model_that_gives_no_numbers_is_refused(tiny_model, headlines):
+    task, examples = headlines
+    model = tiny_model()
+    with torch.no_grad():
+        model.lm_head.weight[5] = float("nan")
+    with pytest.raises(InputError, match="likelihoods are not numbers"):
+        quantize_checked(model, task, examples[:3], 100.0)
+
+
 def test_a_score_that_is_no_number_is_refused(tiny_model, headlines, monkeypatch):
     task, examples = headlines
     monkeypatch.setattr(

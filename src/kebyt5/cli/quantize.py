@@ -15,7 +15,7 @@ def quantize(
     checkpoint: str,
     output: Path,
     *,
-    check: tuple[str, Path] | None = None,
+    check: Annotated[tuple[str, Path] | None, Parameter(negative="")] = None,
     max_drop: float = 0.3,
     limit: PositiveInt | None = None,
     options: Annotated[PredictOptions | None, Parameter(name="*")] = None,

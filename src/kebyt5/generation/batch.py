@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from kebyt5.generation.constraints.constraint import Constraint
+from kebyt5.generation.constraints.constraint import Constraint, ConstraintError
 from kebyt5.generation.engine import Engine
 from kebyt5.generation.request import (
     GenerationOptions,
@@ -59,6 +59,8 @@ def generate_texts(
     Returns:
         The texts in the order of the inputs, and how they were generated.
     """
+    if num_beams < 1:
+        raise ValueError(f"num_beams is {num_beams}; it has to be at least 1")
     if constraint is None or isinstance(constraint, Constraint):
         constraint = [constraint] * len(inputs)
     if num_beams > 1:
@@ -94,6 +96,7 @@ def _beam_search(
     by_length = sorted(range(len(inputs)), key=lambda i: len(inputs[i]), reverse=True)
     batches = [by_length[i : i + batch_size] for i in range(0, len(by_length), batch_size)]
     texts = [("", False)] * len(inputs)
+    pad_id = model.generation_config.pad_token_id or 0
     for batch in track(batches, progress):
         encoded = shared_tokenizer()([inputs[i] for i in batch], padding=True, return_tensors="pt")
         mine, limits = [constraints[i] for i in batch], [max_new_bytes[i] for i in batch]
@@ -103,20 +106,26 @@ def _beam_search(
             max_new_tokens=max(limits) + 1,
             num_beams=num_beams,
             do_sample=False,
-            prefix_allowed_tokens_fn=_allowed(mine, limits, model, num_beams),
+            prefix_allowed_tokens_fn=_allowed(mine, limits, model, num_beams, pad_id),
         )
-        for i, ids in zip(batch, generated.tolist(), strict=True):
-            texts[i] = _text_within(ids[1:], max_new_bytes[i])  # after the start id
+        for i, ids in zip(batch, generated[:, 1:].tolist(), strict=True):  # after the start id
+            if constraints[i] is not None and pad_id in _until_end(ids):
+                raise ConstraintError("the constraint leaves nothing to generate here")
+            texts[i] = _text_within(ids, max_new_bytes[i])
     return texts
 
 
-def _text_within(ids: Sequence[int], max_new_bytes: int) -> tuple[str, bool]:
+def _until_end(ids: list[int]) -> list[int]:
+    return ids[: ids.index(EOS)] if EOS in ids else ids
+
+
+def _text_within(ids: list[int], max_new_bytes: int) -> tuple[str, bool]:
     """Decodes ids up to their end of sequence, dropping a character cut in half by the limit.
 
     Returns:
         The text, and whether it ended at the limit.
     """
-    size = ids.index(EOS) if EOS in ids else len(ids)
+    size = len(_until_end(ids))
     cut = size >= max_new_bytes
     stream = TextStream()
     stream.feed(ids[: min(size, max_new_bytes)])
@@ -129,12 +138,12 @@ def _allowed(
     limits: Sequence[int],
     model: PreTrainedModel,
     num_beams: int,
+    pad_id: int,
 ) -> Callable[[int, Tensor], list[int]]:
     """Constraints and limits as Transformers' `prefix_allowed_tokens_fn`.
 
     Each text ends at its own limit, so that its neighbours in the batch do not matter.
     """
-    pad_id = model.generation_config.pad_token_id or 0
     every_id = list(range(model.config.vocab_size))
 
     # Each prefix extends one whose state was computed a byte earlier.

@@ -43,8 +43,10 @@ def log_likelihoods(
         Natural logarithms: for each input an array of shape (candidates,).
 
     Raises:
-        ValueError: There are not as many lists of candidates as inputs.
+        ValueError: There are not as many lists of candidates as inputs, or one is a text.
     """
+    if any(isinstance(texts, str) for texts in candidates):
+        raise ValueError("give a list of candidates for each input, not a text")
     if len(inputs) != len(candidates):
         raise ValueError(f"{len(inputs)} inputs, but candidates for {len(candidates)}")
     result = [np.zeros(len(texts)) for texts in candidates]

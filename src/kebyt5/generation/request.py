@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from functools import cache
+from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
@@ -56,6 +57,9 @@ class GenerationOptions:
     sentinels: Sentinels = "huggingface"
 
     def __post_init__(self) -> None:
+        for name in ("max_new_bytes", "seed"):
+            if not isinstance(getattr(self, name), Integral):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it has to be an integer")
         if self.max_new_bytes < 1:
             raise ValueError(f"max_new_bytes is {self.max_new_bytes}; it has to be at least 1")
         if not 0 <= self.temperature < float("inf"):
@@ -65,8 +69,10 @@ class GenerationOptions:
         if not 0 <= self.seed < 2**64:
             raise ValueError(f"seed is {self.seed}; it has to be at least 0 and below 2^64")
         stop: Any = self.stop  # whatever the caller gave
-        if isinstance(stop, str):
+        if not isinstance(stop, tuple | list) or not all(isinstance(each, str) for each in stop):
             raise ValueError(f"stop is {stop!r}; give a tuple of texts")
+        if not isinstance(self.constraint, Constraint | None):
+            raise ValueError(f"constraint is {self.constraint!r}; give a Constraint")
         if "" in self.stop:
             raise ValueError("stop holds an empty text, which would end every output at once")
         if self.deadline is not None and not self.deadline >= 0:

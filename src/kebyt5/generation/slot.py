@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
-from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,11 @@ from kebyt5.generation.request import Finish, Generated, GenerationStatistics, R
 from kebyt5.generation.sampling import DOUBT, TIE, Scores, best, draw
 from kebyt5.models.tokenization_kebyt5 import EOS
 
-_PATIENCE = 0.02
-"""Seconds for which forced ids are taken in a row; the next pass goes on with the others, so that a
-slow constraint holds up no other request."""
+_FORCED = 64
+"""Most forced ids that are taken before a pass, and most ids in the draft of a constrained request.
+
+The next pass goes on with the others: neither a slow constraint nor a long pass holds up others.
+"""
 
 
 class Slot:
@@ -133,6 +134,8 @@ class Slot:
 
         An id whose lead is below `doubt`, as a share of the largest logit, is left open.
         """
+        if np.isnan(scores.largest).any():
+            raise ValueError("the model's logits are not numbers; its weights are damaged")
         self.in_doubt = False
         right = 0
         for row, mask in enumerate(self._masks):
@@ -177,9 +180,8 @@ class Slot:
         self._draft, self._ahead, self._guessed, self._sure = [], [], 0, 0
         masks = [self._allowed(state)]
         guessed = iter(guess)
-        end = monotonic() + _PATIENCE
         # A dead end ahead is an error only if the model gets there.
-        while len(self._draft) < room and masks[-1].any() and monotonic() < end:
+        while len(self._draft) < min(room, _FORCED) and masks[-1].any():
             only = forced(masks[-1])
             following = next(guessed, None)
             if only is None:
@@ -253,8 +255,9 @@ class Slot:
 
     def _take_forced(self) -> None:
         """Appends the ids that the constraint forces; the next pass decodes them."""
-        end = monotonic() + _PATIENCE
-        while self._constraint and not self.finish and monotonic() < end:
+        for _ in range(_FORCED):
+            if self._constraint is None or self.finish:
+                break
             only = forced(self._allowed(self._state))
             if only is None:
                 break

@@ -133,7 +133,7 @@ class _Parts(NamedTuple):
         ):
             return False
         if self.are_int8:
-            return all(Panels.are_fastest(linear.weight) for linear in self.linears)
+            return all(Panels.fit(linear.weight) for linear in self.linears)
         return all(
             type(linear) in (nn.Linear, Linear) and linear.bias is None and _is_plain(linear.weight)
             for linear in self.linears

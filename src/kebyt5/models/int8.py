@@ -128,7 +128,7 @@ class Int8Linear(nn.Module):
     def _uses_panels(self, rows: Rows) -> bool:
         if self.weight.is_meta:  # of `joined`, which has packed it already
             return self._panels is not None
-        return use_native(rows.scale) and Panels.are_fastest(self.weight)
+        return use_native(rows.scale) and Panels.fit(self.weight)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves out the packed weights, which are bound to this process; a copy makes its own."""

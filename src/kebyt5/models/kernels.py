@@ -96,7 +96,7 @@ class DecoderKernel:
         first = blocks[0].layer[0].SelfAttention.q
         is_int8 = type(first) is Int8Linear
         is_cached = sum(each.nbytes for each in _tensors(blocks[0])) <= _CACHE
-        self._in_panels = Panels.are_fastest(first.weight) if is_int8 else is_cached
+        self._in_panels = Panels.fit(first.weight) if is_int8 else is_cached
         layers = (_Layer * len(blocks))(*(self._layer(block) for block in blocks))
         self._alive.append(layers)
         self._decoder = _Decoder(

@@ -32,9 +32,9 @@ def library() -> ctypes.CDLL | None:
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return None
     for name in runnable_variants():
+        # An old compiler does not know all of them, and Linux may refuse AMX to a process.
         opened = open_library(Path(__file__).with_name(f"kernels-{name}.so"))
-        # An old compiler does not know AMX, and Linux may refuse it to a process.
-        if name != "amx" or (opened is not None and opened.allow_tiles()):
+        if opened is not None and (name != "amx" or opened.allow_tiles()):
             return opened
     return None
 
@@ -60,8 +60,8 @@ def open_library(path: Path) -> ctypes.CDLL | None:
     if not sources or (hasattr(opened, "digest") and digest == _text(opened, "digest")):
         return opened
     warnings.warn(
-        f"{path} was compiled from other sources than those beside it, so PyTorch and NumPy"
-        " compute in its place; install kebyt5 again (`pip install -e .` in a checkout)",
+        f"{path} was compiled from other sources than those beside it, so it is not used;"
+        " install kebyt5 again (`pip install -e .` in a checkout)",
         stacklevel=2,
     )
     return None
@@ -142,13 +142,6 @@ class Panels:
         """Whether there are compiled functions for a weight (N, K)."""
         is_whole = weight.dtype == torch.float32 or weight.shape[1] % 4 == 0
         return is_whole and hasattr(library(), "multiply_rounded")
-
-    @staticmethod
-    def are_fastest(weight: Tensor) -> bool:
-        """Whether panels beat oneDNN for an int8 weight (N, K), whatever the number of rows."""
-        # oneDNN has AMX where the library here may not have been compiled with it.
-        uses_amx = hasattr(library(), "allow_tiles")
-        return Panels.fit(weight) and (uses_amx or "amx_int8" not in _processor_flags())
 
     def multiply(self, values: Tensor, scales: Tensor) -> Tensor:
         """Maps quantized rows (M, K) and their scales (M, 1) to (M, N), float32."""

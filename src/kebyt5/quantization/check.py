@@ -75,13 +75,15 @@ def quantize_checked(
         progress: Whether to show progress bars.
 
     Raises:
-        InputError: The main score drops by more than `max_drop`, or is NaN; or this torch has no
-            oneDNN.
+        InputError: The main score drops by more than `max_drop`, or is NaN; likelihoods are not
+            numbers; or this torch has no oneDNN.
         ValueError: The model is not on a CPU.
     """
     options = options or PredictOptions()
     model.eval()
-    before = predict(model, task, examples, options, "Before" if progress else "").score(task)
+    answers = predict(model, task, examples, options, "Before" if progress else "")
+    answers.require_finite()
+    before = answers.score(task)
     calibration = examples[:CALIBRATION]
     shown = TaskDataset(
         [(task, calibration)], options.max_input_bytes, _TARGET_BYTES, options.stride,
@@ -90,6 +92,7 @@ def quantize_checked(
     smooth(model, DataLoader(shown, _BATCH, collate_fn=collate))
     quantize(model)
     after = predict(model, task, examples, options, "After" if progress else "")
+    after.require_finite()
     check = Check(
         task.name,
         task.main_score,

@@ -92,6 +92,9 @@ def test_refuses_what_is_no_choice():
     ):
         with pytest.raises(ValueError, match=reason):
             Choices(*arguments)
+    for texts in ("가나", ["긍정", "부정"]):
+        with pytest.raises(ValueError, match="a list of texts"):
+            Choices(texts)
     with pytest.raises(ValueError, match="at least one"):
         Choices([[]])
     constraint = Choices([["가"]])

@@ -210,6 +210,16 @@ def pattern_schemas(count):
     return [{"type": "string", "pattern": f"(a|b){{0,{50 + i}}}c"} for i in range(count)]
 
 
+def test_multiples_that_explode_are_refused():
+    for schema in (
+        {"type": "integer", "multipleOf": 99_999_999},
+        {"allOf": [{"multipleOf": 10_007}, {"multipleOf": 10_009}]},
+    ):
+        with pytest.raises(ConstraintError):
+            Grammar.json_schema(schema)
+    Grammar.json_schema({"type": "integer", "multipleOf": 5})
+
+
 def test_patterns_whose_intersection_explodes_are_refused():
     with pytest.raises(ConstraintError, match="too long to compile: too many of its patterns"):
         Grammar.json_schema({"allOf": pattern_schemas(24)})

@@ -29,6 +29,8 @@ class Choices(Constraint):
     def __init__(self, parts: Sequence[Sequence[str]], guess: Sequence[str] = ()) -> None:
         if not parts or not all(parts):
             raise ValueError("choices need at least one part, and each part at least one text")
+        if isinstance(parts, str) or any(isinstance(texts, str) for texts in parts):
+            raise ValueError("each part of choices is a list of texts: [['yes', 'no']]")
         guess = guess or [texts[0] for texts in parts]
         if len(guess) != len(parts):
             raise ValueError(f"{len(guess)} guesses for {len(parts)} parts")

@@ -31,8 +31,8 @@ class CopyWithTags(Constraint):
     """
 
     def __init__(self, source: str, tags: Sequence[str], endings: Sequence[str] = ()) -> None:
-        if not tags:
-            raise ValueError("copying with tags needs at least one tag")
+        if not tags or isinstance(tags, str):
+            raise ValueError("copying with tags needs a list of at least one tag")
         self._source = byte_ids(source)
         # A byte 10xxxxxx continues a character.
         self._begins = [(i - OFFSET) & 0xC0 != 0x80 for i in self._source] + [True]

@@ -95,7 +95,8 @@ class Grammar(Constraint):
         except (TypeError, ValueError, RecursionError) as error:
             raise ConstraintError(f"the schema cannot be read: {_one_line(str(error))}") from error
         plain = json.dumps(content)  # without escapes in names
-        if plain.count('"pattern"') + plain.count('"format"') > MAX_UNTRIED_PATTERNS:
+        patterns = plain.count('"pattern"') + plain.count('"format"')
+        if patterns > MAX_UNTRIED_PATTERNS or '"multipleOf"' in plain:
             require_compilable(grammar)
         made = cls(grammar)
         if is_empty_schema(content):

@@ -124,7 +124,8 @@ ALWAYS_INLINE void multiply_group(const Panels* linear, int64_t panel, const flo
 #define MAX_GROUP TILED_ROWS
 
 /* Does what `multiply_int8` does, by tiles. They read TILED_ROWS rows in any case: if there are
- * fewer from `top` on, also some before it, whose results are not used. */
+ * fewer from `top` on, also some before it, whose results are not used; top + rows has to be at
+ * least TILED_ROWS. */
 static void multiply_tiles(const Panels* linear, int64_t panel, const Rounded* rounded, int64_t top,
                            int64_t rows, float* to, int64_t stride, int add) {
     const int64_t width = linear->width, unused = TILED_ROWS - rows;

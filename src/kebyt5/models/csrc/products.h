@@ -3,7 +3,7 @@
 
 #include "panels.h"
 
-#define TILE 32 /* outputs whose weights stay in the cache for many rows */
+#define STRETCH 32 /* outputs whose weights stay in the cache for many rows */
 
 /* A layer x Wᵀ with W (outs, width), float32, or int8 with a scale and a sum for each output.
  * `panels` are a copy for many rows; NULL where reading from memory dominates for any number. */
@@ -128,8 +128,8 @@ ALWAYS_INLINE void multiply_block(const Linear* linear, const float* x, const Ro
 
 /* Computes the outputs from `first` to `end` of all rows, for a few rows at a time, so that these
  * rows stay in the nearest cache and the weights in the next one. */
-static void multiply_tile(const Linear* linear, const float* x, int64_t rows,
-                          const Rounded* rounded, int64_t first, int64_t end, float* out, int add) {
+static void multiply_stretch(const Linear* linear, const float* x, int64_t rows,
+                             const Rounded* rounded, int64_t first, int64_t end, float* out, int add) {
     for (int64_t top = 0; top < rows; top += ROWS)
         for (int64_t j = first; j < end; j += OUTS) {
 #define MULTIPLY(rows) multiply_block(linear, x, rounded, top, rows, j, out, add)
@@ -149,7 +149,7 @@ static int uses_panels(const Linear* linear, int64_t rows) { return linear->pane
 /* Computes x Wᵀ of several layers with the same input; writes it to outs or adds it. */
 static void multiply(const Linear* const* linears, int count, const float* x, int64_t rows,
                      Rounded* rounded, float* const* outs, int add, int threads) {
-    const int64_t width = linears[0]->width, tile = rows > ROWS ? TILE : OUTS;
+    const int64_t width = linears[0]->width, stretch = rows > ROWS ? STRETCH : OUTS;
     int64_t work = 0;
     for (int i = 0; i < count; i++) work += linears[i]->outs * width * rows;
     round_few(linears[0], x, rows, rounded);
@@ -164,9 +164,9 @@ static void multiply(const Linear* const* linears, int count, const float* x, in
     for (int i = 0; i < count; i++) {
         const Linear* linear = linears[i];
 #pragma omp for nowait schedule(static)
-        for (int64_t first = 0; first < linear->outs; first += tile) {
-            int64_t end = first + tile < linear->outs ? first + tile : linear->outs;
-            multiply_tile(linear, x, rows, rounded, first, end, outs[i], add);
+        for (int64_t first = 0; first < linear->outs; first += stretch) {
+            int64_t end = first + stretch < linear->outs ? first + stretch : linear->outs;
+            multiply_stretch(linear, x, rows, rounded, first, end, outs[i], add);
         }
     }
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job, offline and in under five minutes on 2 cores: fine-tunes the model that comes
+# The main job, offline and in about five minutes on 2 cores: fine-tunes the model that comes
 # with kebyt5 on the sample data that comes with it, scores it beside a lexicon, tags sentences.
 set -euo pipefail
 source "$(dirname "$0")/environment.sh"

@@ -70,7 +70,8 @@ to an encoder position. It is stored in bfloat16; `kebyt5.load("tiny")` gives it
 
 ```bash
 kebyt5 fill "한국의 수도는 <extra_id_0>이다."
-kebyt5 finetune --task ner --train TRAIN.tsv --dev DEV.tsv --output runs/ner
+kebyt5 finetune --task ner --train TRAIN.tsv --dev DEV.tsv --output runs/ner \\
+  --learning-rate 1e-3 --freeze none --cycles 1 --dropout 0
 ```
 
 ## What it is not good for

@@ -211,6 +211,13 @@ def test_attention_is_that_of_the_model_and_lies_on_the_bytes_of_its_positions(t
     np.testing.assert_allclose(on_characters.sum(axis=-1), 1, atol=1e-5)
 
 
+def test_attention_that_keeps_no_weights_is_refused(tiny_model):
+    model = tiny_model()
+    model.set_attn_implementation("sdpa")
+    with pytest.raises(ValueError, match="set_attn_implementation"):
+        cross_attention(model, IDS, [3, 4])
+
+
 @pytest.mark.parametrize("numbers", [1, 400, 10**9])
 def test_the_mean_is_the_same_in_parts(tiny_model, monkeypatch, numbers):
     monkeypatch.setattr(inspection, "_MAX_NUMBERS", numbers)

@@ -216,6 +216,10 @@ def _cross_attention_parts(
         )
         names = [name for name in CACHES if output.get(name) is not None]
         cached = {name: output[name] for name in names[:1]}
+        if not output.cross_attentions:
+            raise ValueError(
+                "this attention keeps no weights; call model.set_attn_implementation('eager')"
+            )
         yield torch.cat(output.cross_attentions).float().cpu()
 
 

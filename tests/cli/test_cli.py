@@ -213,6 +213,13 @@ def test_unknown_names_and_options(run, checkpoint, dev_file):
     refused(run("tasks", "--config", "nowhere.yaml"), "nowhere.yaml")
 
 
+@pytest.mark.parametrize("content", ["limit: 3\n", "evaluates:\n  limit: 3\n"])
+def test_options_in_no_section_of_the_command_are_refused(run, tmp_path, content):
+    path = tmp_path / "options.yaml"
+    path.write_text(content)
+    refused(run("evaluate", "--config", path, "tiny"), "no section evaluate", content.split(":")[0])
+
+
 @pytest.mark.parametrize(
     ("content", "line", "problem"),
     [

@@ -27,6 +27,13 @@ def test_unreadable_inputs_are_refused(tmp_path, content, message):
         read_inputs(get_task("ner"), path)
 
 
+@pytest.mark.parametrize("name", ["ratings.tsv", "ynat.json", "a.CSV", "a.parquet"])
+def test_data_files_are_not_read_as_texts(tmp_path, name):
+    (tmp_path / name).write_text("id\tdocument\tlabel\n")
+    with pytest.raises(InputError, match=rf"{name}: a data file.*kebyt5 evaluate --data"):
+        read_inputs(get_task("nsmc"), tmp_path / name)
+
+
 def test_bytes_that_are_no_characters_are_refused_on_the_command_line():
     with pytest.raises(InputError, match="not UTF-8"):
         read_inputs(get_task("ner"), ["\udcff"])

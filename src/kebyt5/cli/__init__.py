@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated
 
@@ -73,9 +75,21 @@ def launch(
             line override it.
     """
     if config is not None:
-        load_yaml(config, "options")  # for its errors: those of cyclopts do not name the line
+        _require_section(config, tokens)
         app.config = (Preset(config, must_exist=True),)
     app(tokens, exit_on_error=False, print_error=False)
+
+
+def _require_section(config: Path, tokens: Sequence[str]) -> None:
+    """Refuses a file without options for the command; cyclopts would pass over it."""
+    content = load_yaml(config, "options")  # whose errors name the line, other than cyclopts' own
+    for command in takewhile(lambda token: not token.startswith("-"), tokens[:1]):
+        if isinstance(content, dict) and command not in content:
+            found = ", ".join(map(str, content))[:100]
+            raise InputError(
+                f"{config}: has no section {command}; put its options under `{command}:`"
+                f" (found: {found or 'nothing'})"
+            )
 
 
 def main() -> None:

@@ -71,7 +71,7 @@ class Dedup:
 
     hashes: int = 8
     """Hashes in a signature. Pairs of a similarity s are found with a probability of
-    1 - (1 - s ^ hashes) ^ buckets, by default one half at 0.69."""
+    1 - (1 - s ^ hashes) ^ buckets, by default one half at 0.68."""
 
 
 @dataclass(kw_only=True)

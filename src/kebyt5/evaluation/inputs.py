@@ -9,6 +9,9 @@ from kebyt5.errors import InputError
 from kebyt5.tasks import Example, Task
 from kebyt5.tasks.files import ID_KEYS, Record
 
+_DATA = (".csv", ".json", ".parquet", ".tsv")
+"""Endings of files that are not a text per line."""
+
 
 def read_inputs(task: Task, source: Path | Iterable[str]) -> list[Example]:
     """Makes an example of each text, or of each line of a file; blank ones are skipped.
@@ -25,6 +28,11 @@ def read_inputs(task: Task, source: Path | Iterable[str]) -> list[Example]:
     """
     if isinstance(source, Path):
         name = "standard input" if str(source) == "-" else str(source)
+        if source.suffix.lower() in _DATA:
+            raise InputError(
+                f"{source}: a data file, whose lines are no inputs; give a text per line or .jsonl,"
+                " or score it by kebyt5 evaluate --data"
+            )
         try:
             data = sys.stdin.buffer.read() if str(source) == "-" else source.read_bytes()
         except OSError as error:

@@ -23,20 +23,6 @@ def service(model):
     service.worker.stop()
 
 
-def test_inputs_are_prepared_while_others_are_answered(service, monkeypatch):
-    threads = []
-
-    def noted(*arguments):
-        threads.append(threading.current_thread())
-        return Windows(*arguments)
-
-    monkeypatch.setattr("kebyt5.serving.service.Windows", noted)
-    task = get_task("ner")
-    asyncio.run(service.predict(task, [task.example(sentence="가나")], ModelRequest(), False))
-    assert threads
-    assert threading.current_thread() not in threads
-
-
 def test_of_int8_models_all_weights_are_named_and_shared(tiny_model):
     one, two = (quantize(tiny_model()) for _ in range(2))
     info = asyncio.run(LocalService("a", one, ServeOptions()).info())
@@ -47,14 +33,19 @@ def test_of_int8_models_all_weights_are_named_and_shared(tiny_model):
     assert one.get_submodule(name).weight.data_ptr() == two.get_submodule(name).weight.data_ptr()
 
 
-def test_constraints_are_made_while_others_are_answered(service, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "real"), [("Windows", Windows), ("task_constraints", task_constraints)]
+)
+def test_inputs_and_constraints_are_made_while_others_are_answered(
+    service, monkeypatch, name, real
+):
     threads = []
 
     def noted(*arguments):
         threads.append(threading.current_thread())
-        return task_constraints(*arguments)
+        return real(*arguments)
 
-    monkeypatch.setattr("kebyt5.serving.service.task_constraints", noted)
+    monkeypatch.setattr(f"kebyt5.serving.service.{name}", noted)
     task = get_task("ner")
     example = task.example(sentence="가나")
     answering = service.predict(task, [example], ModelRequest(), False, constrained=True)

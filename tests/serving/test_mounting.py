@@ -46,7 +46,7 @@ def test_the_playground_is_at_the_root_and_the_routes_stay(model, monkeypatch, c
         assert client.get("/gradio_api/deep_link").status_code == 404
         # Gradio would fetch what looks like a file.
         file = {"path": "http://example.com/a", "meta": {"_type": "gradio.FileData"}}
-        for data in ([file], [[file]], "x" * 10, None):
+        for data in ([file], [[file]], ["가", "나"], [], "x" * 10, None):
             content = {"data": data, "fn_index": 0, "session_hash": "a"}
             assert client.post("/gradio_api/queue/join", json=content).status_code == 422
         content = {"data": ["나의 비밀"], "session_hash": "a"}

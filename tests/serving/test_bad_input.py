@@ -91,6 +91,7 @@ def nested(depth):
         ({"grammar": 'start: a{1000000}\na: "x"'}, "refused"),
         ({"grammar": "\n".join([f"r{i}: r{i + 1} r{i + 1} | r{i + 1}" for i in range(500)]
                                + ['r500: "a"', "start: r0"])}, "refused"),
+        ({"json_schema": {"const": "가" * 22_000}}, "has 66012 bytes"),
         ({"labels": ["가" * 80 + str(i) for i in range(1000)]}, "at most 65536"),
     ],
 )  # fmt: skip

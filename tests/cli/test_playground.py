@@ -69,7 +69,7 @@ def test_checkpoints_have_names_and_share_what_is_equal(run, checkpoint, monkeyp
         raise InputError("seen")
 
     monkeypatch.setattr("kebyt5.serving.playground.build", build)
-    code, _, error = run("playground", f"one={checkpoint}", f"two={checkpoint}")
+    code, _, error = run("playground", f"one={checkpoint}", f"two={checkpoint}", "--port", 0)
     assert (code, error) == (2, "error: seen\n")
     one, two = (shown[name].model.shared.weight for name in ("one", "two"))
     assert one.data_ptr() == two.data_ptr()
@@ -83,7 +83,7 @@ def test_two_checkpoints_of_one_name(run, checkpoint):
 
 
 def test_no_such_checkpoint(run, tmp_path):
-    code, _, error = run("playground", tmp_path / "nothing")
+    code, _, error = run("playground", tmp_path / "nothing", "--port", 0)
     assert code == 2
     assert "no such folder" in error
 

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import threading
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import httpx2
@@ -168,16 +169,25 @@ class CuttingProxy(BaseHTTPRequestHandler):
         self.wfile.write(b'event: text\ndata: {"index": 0, "text": "a"}\n\n')
 
 
-def test_a_stream_that_was_cut_off_is_an_error():
-    with HTTPServer(("127.0.0.1", 0), CuttingProxy) as proxy:
-        answering = threading.Thread(target=proxy.handle_request)
+@contextmanager
+def client_of(handler, requests=1):
+    """A client of something else than a server of kebyt5."""
+    with HTTPServer(("127.0.0.1", 0), handler) as other:
+        answering = threading.Thread(
+            target=lambda: [other.handle_request() for _ in range(requests)]
+        )
         answering.start()
-        with Client(f"http://127.0.0.1:{proxy.server_port}") as client:
-            events = client.stream(GenerateRequest(input="가"))
-            assert next(events).text == "a"
-            with pytest.raises(ServerError, match="502: the stream ended before 1 of its texts"):
-                next(events)
+        with Client(f"http://127.0.0.1:{other.server_port}") as client:
+            yield client
         answering.join()
+
+
+def test_a_stream_that_was_cut_off_is_an_error():
+    with client_of(CuttingProxy) as client:
+        events = client.stream(GenerateRequest(input="가"))
+        assert next(events).text == "a"
+        with pytest.raises(ServerError, match="502: the stream ended before 1 of its texts"):
+            next(events)
 
 
 @pytest.mark.parametrize("content", [b"<html>", b'{"model": "a", "results": [], "more": 1}'])
@@ -188,15 +198,8 @@ def test_an_answer_that_cannot_be_read_is_an_error_of_the_server(content):
             self.end_headers()
             self.wfile.write(content)
 
-    with HTTPServer(("127.0.0.1", 0), Other) as other:
-        answering = threading.Thread(target=other.handle_request)
-        answering.start()
-        with (
-            Client(f"http://127.0.0.1:{other.server_port}") as client,
-            pytest.raises(ServerError, match="502: the answer is not one that"),
-        ):
-            client.generate(GenerateRequest(input="가"))
-        answering.join()
+    with client_of(Other) as client, pytest.raises(ServerError, match="502: the answer is not one"):
+        client.generate(GenerateRequest(input="가"))
 
 
 @pytest.mark.parametrize(("deadline", "seconds"), [(None, 120), (10, 120), (300, 315)])
@@ -218,15 +221,8 @@ class Proxy(BaseHTTPRequestHandler):
 
 
 def test_a_proxy_may_say_when_to_ask_again_as_a_date():
-    with HTTPServer(("127.0.0.1", 0), Proxy) as proxy:
-        answering = threading.Thread(target=lambda: [proxy.handle_request() for _ in range(2)])
-        answering.start()
-        with (
-            Client(f"http://127.0.0.1:{proxy.server_port}") as client,
-            pytest.raises(ServerError, match="404"),
-        ):
-            client.generate(GenerateRequest(input="가"))
-        answering.join()
+    with client_of(Proxy, requests=2) as client, pytest.raises(ServerError, match="404"):
+        client.generate(GenerateRequest(input="가"))
 
 
 def test_a_key_that_none_can_be_is_refused():

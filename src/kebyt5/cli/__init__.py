@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Sequence
-from itertools import takewhile
 from pathlib import Path
 from typing import Annotated
 
@@ -83,13 +82,13 @@ def launch(
 def _require_section(config: Path, tokens: Sequence[str]) -> None:
     """Refuses a file without options for the command; cyclopts would pass over it."""
     content = load_yaml(config, "options")  # whose errors name the line, other than cyclopts' own
-    for command in takewhile(lambda token: not token.startswith("-"), tokens[:1]):
-        if isinstance(content, dict) and command not in content:
-            found = ", ".join(map(str, content))[:100]
-            raise InputError(
-                f"{config}: has no section {command}; put its options under `{command}:`"
-                f" (found: {found or 'nothing'})"
-            )
+    command = tokens[0] if tokens else ""
+    if command in app and isinstance(content, dict) and command not in content:
+        found = ", ".join(map(str, content))[:100] or "nothing"
+        raise InputError(
+            f"{config}: has no section {command}; put its options under `{command}:`"
+            f" (found: {found})"
+        )
 
 
 def main() -> None:

@@ -199,6 +199,7 @@ __all__ = [
     "library",
     "open_library",
     "round_rows",
+    "runnable_variants",
     "scale_rows",
     "use_native",
 ]

@@ -50,7 +50,8 @@ def mount_playground(app: FastAPI, services: Mapping[str, LocalService]) -> None
     install_handlers(page_app)  # it receives all unknown paths
     page_app.add_middleware(_OnlyAsking, page)
     queueing: Any = import_module("gradio.queueing")
-    queueing.traceback = SimpleNamespace(print_exc=_log_exception)  # they quote what users wrote
+    # Messages of exceptions quote what users wrote.
+    queueing.traceback = SimpleNamespace(print_exc=_log_exception)
 
 
 class _OtherMethods(BaseRoute):

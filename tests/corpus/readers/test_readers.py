@@ -72,6 +72,27 @@ def test_a_pattern_takes_the_text_out_of_lines(tmp_path):
     assert second.text == "짧은 줄"
 
 
+@pytest.mark.parametrize(
+    ("name", "options"), [("text", {"pattern": "(a+)"}), ("table", {"column": "ID"})]
+)
+def test_of_a_long_line_all_parts_are_counted_though_one_is_no_text(tmp_path, name, options):
+    path, long = tmp_path / "a.txt", b"a" * 2_000 + b"\xff" + b"b" * 100
+    path.write_bytes(b"ID\n" + long + b"\na\n")
+    *defects, last = get_reader(name)(max_bytes=1024, **options).read(str(path))
+    sizes = {each.metadata["defect"]: each.metadata["size"] for each in defects}
+    assert set(sizes) >= {"not utf-8"}
+    assert any("over 1,024 bytes" in reason for reason in sizes)
+    assert sum(sizes.values()) == len(long)
+    assert last.text == "a"
+
+
+def test_a_cell_of_several_lines_may_end_in_a_long_one(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(f'text,label\n"하나\n{"둘" * 500}",1\n셋,2\n')
+    found, defects = read("table", path, delimiter=",", max_bytes=1024)
+    assert (found, len(defects)) == (["셋"], 2)
+
+
 def test_a_line_as_long_as_the_limit_has_nothing_behind_it(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("a" * 2048 + "\nb\n")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datatrove.data import Document
 
 from kebyt5.corpus.readers.reader import defect, document
-from kebyt5.corpus.readers.text import LinesReader
+from kebyt5.corpus.readers.text import LinesReader, LongLine
 from kebyt5.errors import InputError
 
 _OPEN_CELL = "unexpected end of data"
@@ -33,19 +33,20 @@ class TableReader(LinesReader):
         csv.field_size_limit(max(csv.field_size_limit(), self.max_bytes))
         last, columns, wanted = "", 0, 0
         continues = is_quoted = False
-        size = 0  # of a row in several parts
+        long, quotes = LongLine(), 0
         for name, number, line, goes_on in self.lines(file):
             place = f"{name}:{number}"
             is_part, continues = continues or goes_on, goes_on
             is_quoted = is_quoted and name == last
-            if is_part and isinstance(line, str):
-                size += len(line.encode(errors="surrogatepass"))
-                if not goes_on:
-                    yield defect(f"row over {self.max_bytes:,} bytes", place, "", line, size)
-                    size = 0
-                continue
             if isinstance(line, Document):
                 yield line
+            elif is_part:
+                long.add(line)
+                quotes += line.count('"')
+            if is_part and not goes_on:
+                yield from long.finish(f"row over {self.max_bytes:,} bytes", place)
+                is_quoted, quotes = is_quoted and quotes % 2 == 0, 0
+            if is_part or isinstance(line, Document):
                 continue
             if is_quoted:
                 is_quoted = line.count('"') % 2 == 0

@@ -97,6 +97,25 @@ class Gathering:
         self.lines, self.bytes = [], 0
 
 
+class LongLine:
+    """Collects the parts of a line that is too long to be read at once, for one defect."""
+
+    def __init__(self) -> None:
+        self._begin = ""
+        self._bytes = 0
+
+    def add(self, part: str) -> None:
+        """Adds a part, of which only its size is kept if it is not the first."""
+        self._begin = self._begin or part
+        self._bytes += len(part.encode(errors="surrogatepass"))
+
+    def finish(self, reason: str, place: str) -> Iterator[Document]:
+        """Yields the line as a defect, if any of its parts was text."""
+        if self._bytes:
+            yield defect(reason, place, "", self._begin, self._bytes)
+        self._begin, self._bytes = "", 0
+
+
 @dataclass(kw_only=True)
 class TextReader(LinesReader):
     """Reads plain text; places name the first line of a document."""
@@ -118,8 +137,7 @@ class TextReader(LinesReader):
     def _read(self, file: str) -> Iterator[Document]:
         pattern = re.compile(self.pattern) if self.pattern is not None else None
         gathering = Gathering(self.max_bytes)
-        last, continues = file, False
-        begin, size = "", 0  # of a line in several parts
+        long, last, continues = LongLine(), file, False
         for name, number, line, goes_on in self.lines(file):
             is_part, continues = continues or goes_on, goes_on
             if name != last:
@@ -127,15 +145,11 @@ class TextReader(LinesReader):
                 last = name
             if isinstance(line, Document):
                 yield line
-                continue
-            if is_part and pattern is not None:  # what matches may be in two parts
-                begin, size = begin or line, size + len(line.encode(errors="surrogatepass"))
-                if not goes_on:
-                    reason, place = f"line over {self.max_bytes:,} bytes", f"{name}:{number}"
-                    yield defect(reason, place, "no pattern is searched in it", begin, size)
-                    begin, size = "", 0
-                continue
-            if is_part and not line:
+            elif is_part and pattern is not None:
+                long.add(line)  # what matches may be in two parts of it
+            if is_part and not goes_on:
+                yield from long.finish(f"line over {self.max_bytes:,} bytes", f"{name}:{number}")
+            if isinstance(line, Document) or (is_part and (pattern is not None or not line)):
                 continue
             # A blank line separates paragraphs even if the pattern does not match it.
             is_blank = self.documents == "paragraph" and not goes_on and not line.strip()
@@ -155,4 +169,4 @@ class TextReader(LinesReader):
         yield from gathering.finish()
 
 
-__all__ = ["Gathering", "LinesReader", "TextReader"]
+__all__ = ["Gathering", "LinesReader", "LongLine", "TextReader"]

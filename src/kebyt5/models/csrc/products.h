@@ -129,7 +129,8 @@ ALWAYS_INLINE void multiply_block(const Linear* linear, const float* x, const Ro
 /* Computes the outputs from `first` to `end` of all rows, for a few rows at a time, so that these
  * rows stay in the nearest cache and the weights in the next one. */
 static void multiply_stretch(const Linear* linear, const float* x, int64_t rows,
-                             const Rounded* rounded, int64_t first, int64_t end, float* out, int add) {
+                             const Rounded* rounded, int64_t first, int64_t end, float* out,
+                             int add) {
     for (int64_t top = 0; top < rows; top += ROWS)
         for (int64_t j = first; j < end; j += OUTS) {
 #define MULTIPLY(rows) multiply_block(linear, x, rounded, top, rows, j, out, add)

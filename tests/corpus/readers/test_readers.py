@@ -75,8 +75,9 @@ def test_a_pattern_takes_the_text_out_of_lines(tmp_path):
 @pytest.mark.parametrize(
     ("name", "options"), [("text", {"pattern": "(a+)"}), ("table", {"column": "ID"})]
 )
-def test_of_a_long_line_all_parts_are_counted_though_one_is_no_text(tmp_path, name, options):
-    path, long = tmp_path / "a.txt", b"a" * 2_000 + b"\xff" + b"b" * 100
+@pytest.mark.parametrize("begin", [2_000, 2_100])  # the byte is in the second part, or the last
+def test_of_a_long_line_all_parts_are_counted_though_one_is_no_text(tmp_path, name, options, begin):
+    path, long = tmp_path / "a.txt", (b"a" * begin + b"\xff").ljust(2_101, b"b")
     path.write_bytes(b"ID\n" + long + b"\na\n")
     *defects, last = get_reader(name)(max_bytes=1024, **options).read(str(path))
     sizes = {each.metadata["defect"]: each.metadata["size"] for each in defects}

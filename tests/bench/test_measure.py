@@ -29,6 +29,13 @@ def test_cases_take_turns_and_the_first_round_does_not_count():
     assert seconds == {"a": {"part": [3.0, 5.0]}, "b": {"part": [4.0, 6.0]}}
 
 
+def test_the_first_round_counts_where_the_cases_have_run_before():
+    order = []
+    seconds = interleave({"a": lambda: order.append("a")}, rounds=2, warm_up=False)
+    assert order == ["a"] * 2
+    assert len(seconds["a"]) == 2
+
+
 def test_each_run_is_announced():
     told = []
     interleave_parts({"a": lambda: {}, "b": lambda: {}}, 1, told.append)

@@ -32,6 +32,7 @@ def interleave_parts(
     cases: Mapping[str, Callable[[], Mapping[str, float]]],
     rounds: int,
     on_run: Callable[[str], None] = lambda name: None,
+    warm_up: bool = True,
 ) -> dict[str, Rounds]:
     """Runs every case once per round, after a warm-up round.
 
@@ -41,12 +42,13 @@ def interleave_parts(
         cases: Cases by name; each times its parts itself and returns their seconds.
         rounds: Number of rounds that count.
         on_run: Called with the name of a case before it runs.
+        warm_up: False if the cases have run already.
 
     Returns:
         For each case, the seconds per round of its parts.
     """
     seconds: dict[str, Rounds] = {name: {} for name in cases}
-    for number in range(rounds + 1):
+    for number in range(not warm_up, rounds + 1):
         for name, case in cases.items():
             on_run(name)
             for part, value in case().items():
@@ -55,14 +57,22 @@ def interleave_parts(
     return seconds
 
 
-def interleave(cases: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+def interleave(
+    cases: Mapping[str, Callable[[], Any]], rounds: int, warm_up: bool = True
+) -> dict[str, list[float]]:
     """Runs every case once per round, after a warm-up round, and times it as a whole.
+
+    Args:
+        cases: Cases by name.
+        rounds: Number of rounds that count.
+        warm_up: False if the cases have run already.
 
     Returns:
         For each case, the seconds per round.
     """
     whole = {name: lambda case=case: {"whole": seconds_of(case)} for name, case in cases.items()}
-    return {name: parts["whole"] for name, parts in interleave_parts(whole, rounds).items()}
+    timed = interleave_parts(whole, rounds, warm_up=warm_up)
+    return {name: parts["whole"] for name, parts in timed.items()}
 
 
 def seconds_of(case: Callable[[], Any]) -> float:

@@ -17,7 +17,7 @@ from kebyt5.bench.weights import Weights
 from kebyt5.bench.workload import Batch, hangul
 from kebyt5.generation import GenerationOptions
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
-from kebyt5.progress import progress_bars
+from kebyt5.progress import progress_bars, track
 
 BATCH_SIZE = 8
 
@@ -92,23 +92,25 @@ def bench_queue(
         size: One of `weights.SIZES`.
         names: Names of alternatives.
         queue: The requests.
-        rounds: Interleaved rounds after a warm-up round.
+        rounds: Interleaved rounds, after every alternative answered a few requests.
     """
     keep_memory()
     weights = Weights.draw(size)
-    cases: dict[str, Callable[[], Any]] = {
-        name: partial(answer, ALTERNATIVES[name](weights), queue) for name in names
-    }
+    runners = {name: ALTERNATIVES[name](weights) for name in names}
+    for name in track(names, "Warming up"):
+        answer(runners[name], Queue(queue.requests[:BATCH_SIZE]))
+    cases = {name: partial(answer, runner, queue) for name, runner in runners.items()}
     return_freed_memory()
     with progress_bars() as progress:
-        task = progress.add_task("queue", total=len(cases) * (rounds + 1))
+        task = progress.add_task("queue", total=len(cases) * rounds)
 
         def told(name: str, case: Callable[[], Any]) -> None:
             progress.update(task, description=name)
             case()
             progress.advance(task)
 
-        return interleave({n: partial(told, n, case) for n, case in cases.items()}, rounds)
+        told_cases = {name: partial(told, name, case) for name, case in cases.items()}
+        return interleave(told_cases, rounds, warm_up=False)
 
 
 def answer(runner: Alternative, queue: Queue) -> list[list[int]]:

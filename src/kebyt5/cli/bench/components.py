@@ -111,7 +111,7 @@ def queue(
         output_bytes: Smallest and largest output in bytes; uniformly distributed.
         presets: Sizes of the models.
         alternatives: Names as in the documentation; all are compared with the first two.
-        rounds: Interleaved rounds after a warm-up round.
+        rounds: Interleaved rounds after every alternative answered a few requests.
         output: A Markdown file to write the table to.
     """
     from kebyt5.bench.alternatives import ALTERNATIVES

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import sys
 from io import BytesIO, TextIOWrapper
 
@@ -419,3 +420,27 @@ def test_commands_flush_denormal_numbers(run, monkeypatch):
     monkeypatch.setattr(torch, "set_flush_denormal", calls.append)
     assert run("--version")[0] == 0
     assert calls[0] is True
+
+
+@pytest.mark.parametrize(
+    ("command", "rest"), [("evaluate", ("--data", "{dev}")), ("predict", ("--text", "하늘"))]
+)
+def test_a_checkpoint_of_another_task_is_told_of(
+    run, checkpoint, dev_file, tmp_path, command, rest
+):
+    folder = tmp_path / "run"
+    shutil.copytree(checkpoint, folder)
+    (folder / "config.yaml").write_text("finetune: {task: [ynat, nli]}")
+    rest = [each.format(dev=dev_file) for each in rest]
+    code, _, error = run(command, folder, "--task", "ner", *rest, "--max-new-bytes", 3)
+    assert code == 0
+    assert f"warning: {folder} was fine-tuned for ynat, nli, not for ner" in error
+    (folder / "config.yaml").write_text("finetune: {task: ner}")
+    _, _, error = run(command, folder, "--task", "ner", *rest, "--max-new-bytes", 3)
+    assert "warning" not in error
+
+
+def test_the_shipped_model_has_no_task(run):
+    code, _, error = run("predict", "tiny", "--task", "ner", "--text", "하늘", "--max-new-bytes", 3)
+    assert code == 0
+    assert "warning: tiny is pretrained, not fine-tuned for any task" in error

@@ -53,3 +53,10 @@ def test_another_number_of_predictions_is_refused_with_a_remedy(run, predictions
     code, _, error = run("--predictions", predictions(texts[:3]), "--limit", 2)
     assert code == 2
     assert "3 predictions for 6 examples, of which --limit takes 2; give one for each" in error
+
+
+@pytest.mark.parametrize("option", [("--constrain",), ("--batch-size", 4), ("--noise", 0.1)])
+def test_predictions_take_no_options_of_generation(run, predictions, texts, option):
+    code, _, error = run("--predictions", predictions(texts), *option)
+    assert code == 2
+    assert "need a checkpoint, in place of --predictions" in error

@@ -39,6 +39,7 @@ def test_help_has_every_option(run):
         (["--api-keys", "/no/such/file"], ["/no/such/file: cannot be read"]),
         (["--ray", "--replicas", "3", "--max-replicas", "2"], ["fewer than --replicas 3"]),
         (["--replicas", "3"], ["--replicas", "for --ray"]),
+        (["--device", "gpu"], ["--device gpu: not here; PyTorch finds cpu"]),
         (["--ray", "--lame-duck-seconds", "3"], ["--lame-duck-seconds", "not with --ray"]),
     ],
 )
@@ -47,7 +48,7 @@ def test_mistakes(run, arguments, parts):
 
 
 def test_a_port_that_is_taken_is_noticed_before_anything_is_loaded(run, monkeypatch):
-    monkeypatch.setattr("kebyt5.serving.registry.load_models", lambda named: pytest.fail("loaded"))
+    monkeypatch.setattr("kebyt5.serving.registry.load_models", lambda *named: pytest.fail("loaded"))
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

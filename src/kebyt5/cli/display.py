@@ -1,5 +1,6 @@
 """Output that several commands share."""
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,20 @@ from rich.console import Console
 from rich.table import Table
 
 from kebyt5.evaluation.evaluate import show_score
+from kebyt5.finetuning.config import finetuned_tasks
+from kebyt5.models.loading import SHIPPED
+
+
+def warn_of_another_task(checkpoint: str, task: str) -> None:
+    """Warns on stderr of a checkpoint that was not fine-tuned for a task, if it says so."""
+    known = finetuned_tasks(checkpoint)
+    if checkpoint in SHIPPED:
+        cause = "is pretrained, not fine-tuned for any task; start with kebyt5 finetune --help"
+    elif known and task not in known:
+        cause = f"was fine-tuned for {', '.join(known)}, not for {task}; expect no sensible answer"
+    else:
+        return
+    print(f"warning: {checkpoint} {cause}", file=sys.stderr)
 
 
 def print_scores(metrics: Mapping[str, Any], title: str) -> None:
@@ -68,4 +83,10 @@ def print_summary(summary: Mapping[str, Any]) -> None:
     Console().print(table)
 
 
-__all__ = ["generation_line", "limit_lines", "print_scores", "print_summary"]
+__all__ = [
+    "generation_line",
+    "limit_lines",
+    "print_scores",
+    "print_summary",
+    "warn_of_another_task",
+]

@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 
-from kebyt5.cli.display import print_scores
+from kebyt5.cli.display import print_scores, warn_of_another_task
 from kebyt5.errors import InputError
 from kebyt5.evaluation.options import PredictOptions
 
@@ -23,6 +23,7 @@ def evaluate(
     limit: PositiveInt | None = None,
     noise: Annotated[list[float] | None, Parameter(negative="", consume_multiple=True)] = None,
     seed: int = 0,
+    device: str = "cpu",
     options: Annotated[PredictOptions | None, Parameter(name="*")] = None,
 ) -> None:
     r"""Score a checkpoint on a data file with the task's official metrics.
@@ -47,26 +48,33 @@ def evaluate(
         noise: Also score inputs in which this share of the syllables and blanks is damaged by
             typos in jamo, spacing errors and lost bytes.
         seed: Seed of the noise.
+        device: What computes: `cpu`, or a GPU by its name in PyTorch, such as `cuda` or `cuda:1`.
         options: Settings of the predictions.
     """
     from kebyt5.evaluation.evaluate import describe, scores_under_noise, write_result
     from kebyt5.evaluation.predict import predict
     from kebyt5.evaluation.predictions import read_predictions
+    from kebyt5.models.devices import move, require_device
     from kebyt5.models.loading import load
     from kebyt5.output import new_folder
     from kebyt5.tasks import get_task
 
     if (checkpoint is None) == (predictions is None):
         raise InputError("give either a checkpoint or --predictions")
-    if predictions is not None and noise:
-        raise InputError("--noise needs a checkpoint to read the damaged inputs")
+    if predictions is not None and (noise or options or device != "cpu"):
+        raise InputError(
+            "--noise, --device and options of generation need a checkpoint, in place of"
+            " --predictions"
+        )
     if not all(0 < rate <= 1 for rate in noise or ()):
         raise InputError("--noise: give rates above 0, at most 1")
-    the_task = get_task(task)
+    the_task, the_device = get_task(task), require_device(device)
     examples = list(the_task.read(data))
     train = list(the_task.read(baseline)) if baseline else None
+    if checkpoint:
+        warn_of_another_task(checkpoint, task)
     with new_folder(output) if output else nullcontext() as folder:
-        model = load(checkpoint) if checkpoint else None
+        model = move(load(checkpoint), the_device) if checkpoint else None
         if predictions is not None:
             result = read_predictions(the_task, predictions, examples, limit)
         else:

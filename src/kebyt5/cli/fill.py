@@ -13,6 +13,7 @@ def fill(
     beams: PositiveInt = 8,
     results: PositiveInt = 5,
     max_bytes: PositiveInt = 48,
+    device: str = "cpu",
 ) -> None:
     r"""Fill the blanks of a text with a pretrained model, the likeliest filling first.
 
@@ -29,11 +30,14 @@ def fill(
         beams: Width of the beam search.
         results: Number of fillings to print, no more than beams.
         max_bytes: Longest span in bytes; a Korean syllable has 3.
+        device: What computes: `cpu`, or a GPU by its name in PyTorch, such as `cuda` or `cuda:1`.
     """
     from kebyt5.generation.fill import fill as run
+    from kebyt5.models.devices import move, require_device
     from kebyt5.models.loading import load
 
-    for filling in run(load(checkpoint), text, beams, results, max_bytes):
+    the_device = require_device(device)
+    for filling in run(move(load(checkpoint), the_device), text, beams, results, max_bytes):
         print(f"{filling.log_likelihood:8.2f}  {_in_a_line(filling.text)}")
 
 

@@ -17,6 +17,7 @@ def playground(
     *checkpoints: Annotated[str, Parameter(negative="")],
     host: str = "127.0.0.1",
     port: Port = 7860,
+    device: str = "cpu",
 ) -> None:
     r"""Open a web page for asking checkpoints and seeing what they do.
 
@@ -30,21 +31,24 @@ def playground(
             name: NAME=CHECKPOINT. By default `tiny`, the model that kebyt5 ships.
         host: Address to listen on; 0.0.0.0 lets other machines in.
         port: Port to listen on; 0 for any free one.
+        device: What computes: `cpu`, or a GPU by its name in PyTorch, such as `cuda` or `cuda:1`.
     """
     limit_kernel_caches()
     require_extra("serve", "gradio", "uvicorn")
+    from kebyt5.models.devices import require_device
     from kebyt5.serving.options import ServeOptions
     from kebyt5.serving.registry import load_models, parse_checkpoints
     from kebyt5.serving.server import bind, run
     from kebyt5.serving.threads import leave_cores_to_workers
 
-    named = parse_checkpoints(checkpoints)
+    named, the_device = parse_checkpoints(checkpoints), require_device(device)
     sockets = bind(host, port)  # reports errors before the models are loaded
     _, port, *_ = sockets[0].getsockname()
     threads = leave_cores_to_workers(len(named))
     told = f"http://{host}:{port} shows the playground; Ctrl-C ends it."
     with suppress(KeyboardInterrupt):
-        run(load_models(named), ServeOptions(deadline=_DEADLINE), sockets, True, threads, told)
+        models = load_models(named, the_device)
+        run(models, ServeOptions(deadline=_DEADLINE), sockets, True, threads, told)
 
 
 __all__ = ["playground"]

@@ -17,6 +17,7 @@ def predict(
     text: Annotated[list[str] | None, Parameter(negative="")] = None,
     input: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,
     output: Path | None = None,
+    device: str = "cpu",
     options: Annotated[PredictOptions | None, Parameter(name="*")] = None,
 ) -> None:
     r"""Answer new inputs with a fine-tuned checkpoint.
@@ -36,17 +37,19 @@ def predict(
             input fields take one JSON object per line.
         output: A JSONL file for the answers, each with the line number of its input as `id`; by
             default they are printed.
+        device: What computes: `cpu`, or a GPU by its name in PyTorch, such as `cuda` or `cuda:1`.
         options: Settings of the predictions.
     """
-    from kebyt5.cli.display import generation_line, limit_lines
+    from kebyt5.cli.display import generation_line, limit_lines, warn_of_another_task
     from kebyt5.evaluation import predict as prediction
     from kebyt5.evaluation.inputs import read_inputs
     from kebyt5.evaluation.predictions import write_predictions
+    from kebyt5.models.devices import move, require_device
     from kebyt5.models.loading import load
     from kebyt5.output import require_writable
     from kebyt5.tasks import get_task
 
-    the_task = get_task(task)
+    the_task, the_device = get_task(task), require_device(device)
     if (input is None) == (text is None):
         raise InputError("give either --text or --input")
     examples = read_inputs(the_task, input if input is not None else (text or []))
@@ -56,7 +59,9 @@ def predict(
             raise InputError(f"{output}: contains the inputs; give another file for the answers")
     options = options or PredictOptions()
     progress = "Predicting" if len(examples) > options.batch_size else ""
-    predictions = prediction.predict(load(checkpoint), the_task, examples, options, progress)
+    warn_of_another_task(checkpoint, task)
+    model = move(load(checkpoint), the_device)
+    predictions = prediction.predict(model, the_task, examples, options, progress)
     predictions.require_finite()
     for line in limit_lines(predictions.truncated, predictions.cut):
         print(line, file=sys.stderr)

@@ -15,6 +15,7 @@ def serve(
     *checkpoints: str,
     host: str = "127.0.0.1",
     port: Port = 8000,
+    device: str = "cpu",
     playground: bool = True,
     ray: bool = False,
     replicas: PositiveInt = 1,
@@ -36,6 +37,8 @@ def serve(
             `tiny`, the model that kebyt5 ships.
         host: Address to listen on; 0.0.0.0 for all.
         port: Port to listen on; 0 for any free one, but not with `--ray`.
+        device: What computes: `cpu`, or a GPU by its name in PyTorch, such as `cuda` or `cuda:1`;
+            not with `--ray`.
         playground: Serve the playground at `/`, unless `--api-keys` or `--ray` is given.
         ray: Run on Ray Serve, on the cluster at RAY_ADDRESS or a new one on this machine.
         replicas: Ray: smallest number of replicas of each model.
@@ -46,8 +49,12 @@ def serve(
     """
     limit_kernel_caches()
     require_extra("serve", "fastapi", "uvicorn", "prometheus_client", *(["ray"] if ray else []))
+    from kebyt5.models.devices import require_device
     from kebyt5.serving.registry import load_models, parse_checkpoints
 
+    the_device = require_device(device)
+    if ray and device != "cpu":
+        raise InputError("--device: not with --ray, whose replicas compute on CPUs")
     if not ray and (replicas, max_replicas, cores) != (1, None, 1):
         raise InputError("--replicas, --max-replicas and --cores are for --ray")
     options = options or ServeOptions()
@@ -66,7 +73,7 @@ def serve(
     sockets = bind(host, port)  # reports errors before the models are loaded
     has_playground = playground and options.api_keys is None
     threads = leave_cores_to_workers(len(named))
-    run(load_models(named), options, sockets, has_playground, threads)
+    run(load_models(named, the_device), options, sockets, has_playground, threads)
 
 
 __all__ = ["serve"]

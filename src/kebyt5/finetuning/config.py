@@ -1,5 +1,6 @@
 """The settings of a fine-tuning run; each field's docstring is its help on the command line."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -10,6 +11,7 @@ from kebyt5.errors import InputError
 from kebyt5.evaluation.options import check_stride
 from kebyt5.finetuning.freezing import Freeze
 from kebyt5.training.settings import check_ranges, check_schedule
+from kebyt5.yaml_files import load_yaml
 
 POSITIVE = (
     "epochs",
@@ -192,4 +194,19 @@ class FinetuneConfig:
             raise InputError(f"--dropout {self.dropout}: has to be 0 or more and less than 1")
 
 
-__all__ = ["FREE_ON_RESUME", "RANDOM", "FinetuneConfig"]
+def finetuned_tasks(checkpoint: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Returns the tasks of the run that made a checkpoint, as the `config.yaml` in it says.
+
+    Args:
+        checkpoint: A folder or a name. Only folders that `kebyt5 finetune` wrote say their tasks.
+    """
+    try:
+        named = load_yaml(Path(checkpoint) / "config.yaml", "settings")["finetune"]["task"]
+    except (InputError, LookupError, TypeError):
+        return ()
+    if isinstance(named, str):
+        return (named,)
+    return tuple(named) if isinstance(named, list) else ()
+
+
+__all__ = ["FREE_ON_RESUME", "RANDOM", "FinetuneConfig", "finetuned_tasks"]

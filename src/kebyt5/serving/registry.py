@@ -9,11 +9,13 @@ import torch
 from transformers import PreTrainedModel
 
 from kebyt5.errors import InputError
+from kebyt5.models.devices import move
 from kebyt5.models.loading import load
 
 DEFAULT = "tiny"
 """The checkpoint that is served if none is given: the one shipped with the package."""
 
+_CPU = torch.device("cpu")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
@@ -48,15 +50,22 @@ def parse_checkpoints(checkpoints: Sequence[str]) -> dict[str, str]:
     return named
 
 
-def load_models(named: Mapping[str, str]) -> dict[str, PreTrainedModel]:
+def load_models(
+    named: Mapping[str, str], device: torch.device = _CPU
+) -> dict[str, PreTrainedModel]:
     """Loads checkpoints; equal weights, as in adapters of one base, are kept in memory once.
+
+    Args:
+        named: Checkpoints by name.
+        device: Where the models compute.
 
     Raises:
         CheckpointError: One cannot be loaded.
+        InputError: One's weights are int8, and the device is no CPU.
     """
     models: dict[str, PreTrainedModel] = {}
     for name, source in named.items():
-        model = load(source)
+        model = move(load(source), device)
         for other in models.values():
             share_equal_weights(other, model)
         models[name] = model

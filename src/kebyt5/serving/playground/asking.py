@@ -6,15 +6,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from transformers import PreTrainedModel
 
 from kebyt5 import inspection
 from kebyt5.errors import InputError
+from kebyt5.finetuning.config import finetuned_tasks
 from kebyt5.generation.fill import MAX_BLANKS, Filling
 from kebyt5.models.configuration_gbswt5 import GBSWT5Config
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer, Sentinels
@@ -116,15 +115,9 @@ def fields_of(task: str) -> tuple[str, ...]:
 def tasks_of(service: LocalService) -> tuple[tuple[str, ...], bool]:
     """Returns the tasks that a model may be asked, and whether it was fine-tuned for them.
 
-    A fine-tuning run leaves `config.yaml` beside the checkpoint, which names its tasks. Any other
-    model may be asked everything.
+    A model that does not say its tasks may be asked everything.
     """
-    try:
-        text = (Path(str(service.model.name_or_path)) / "config.yaml").read_text(encoding="utf-8")
-        named = yaml.safe_load(text)["finetune"]["task"]
-        names = [named] if isinstance(named, str) else list(named)
-    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
-        names = []
+    names = finetuned_tasks(service.model.name_or_path)
     known = tuple(name for name in TASKS if name in names)
     return (known, True) if known else ((FILL, *TASKS), False)
 

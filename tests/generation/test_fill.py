@@ -117,15 +117,15 @@ def test_text_that_looks_like_a_special_token_is_text():
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
-        ("빈칸이 없다", {}, "needs <extra_id_0>"),
+        ("빈칸이 없다", {}, "the text has no blank; write <extra_id_0>"),
         ("<extra_id_1> <extra_id_0>", {}, "in this order"),
         ("<extra_id_0> <extra_id_0>", {}, "once each"),
         ("".join(f"<extra_id_{i}>가" for i in range(12)), {}, "12 blanks: no more than 11"),
         ("<extra_id_0> <extra_id_00>", {}, "<extra_id_00> is not a blank"),
         ("<extra_id_0> <extra_id_٠>", {}, "is not a blank"),
         (f"<extra_id_{'9' * 5000}>", {}, "is not a blank"),
-        (TEXT, {"results": 9}, "each beam gives one result"),
-        (TEXT, {"max_bytes": 3}, "needs room for 4 bytes"),
+        (TEXT, {"results": 9}, "9 results of 8 beams: each beam gives one; ask for 1 to 8"),
+        (TEXT, {"max_bytes": 3}, "at most 3 bytes has no room for a character"),
     ],
 )
 def test_what_cannot_be_filled_is_refused(tiny_model, text, options, message):

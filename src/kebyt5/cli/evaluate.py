@@ -60,7 +60,8 @@ def evaluate(
     from kebyt5.tasks import get_task
 
     if (checkpoint is None) == (predictions is None):
-        raise InputError("give either a checkpoint or --predictions")
+        both = ", not both" if predictions else ""
+        raise InputError(f"give a checkpoint or --predictions{both}")
     if predictions is not None and (noise or options or device != "cpu"):
         raise InputError(
             "--noise, --device and options of generation need a checkpoint, in place of"

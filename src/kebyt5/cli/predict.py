@@ -51,7 +51,7 @@ def predict(
 
     the_task, the_device = get_task(task), require_device(device)
     if (input is None) == (text is None):
-        raise InputError("give either --text or --input")
+        raise InputError("give --text or --input" + (", not both" if text else ""))
     examples = read_inputs(the_task, input if input is not None else (text or []))
     if output:
         require_writable(output)

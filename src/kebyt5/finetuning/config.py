@@ -171,12 +171,14 @@ class FinetuneConfig:
             raise InputError(f"{len(self.task)} --task, {len(self.train)} --train; give pairs")
         if len(set(self.task)) < len(self.task):
             raise InputError("--task: the same task is given twice; put its data into one file")
+        if self.fold is not None and self.folds is None:
+            raise InputError(f"--fold {self.fold}: of how many? give --folds as well")
         if len(self.dev) != (0 if self.folds else len(self.task)):
             wanted = "none with --folds" if self.folds else "one for each --task"
             raise InputError(f"{len(self.dev)} --dev; give {wanted}")
         if self.folds is not None and self.folds < 2:
             raise InputError(f"--folds {self.folds}: has to be 2 or more")
-        if self.fold is not None and not 0 <= self.fold < (self.folds or 0):
+        if self.fold is not None and self.fold not in range(self.folds or 0):
             raise InputError(f"--fold {self.fold}: has to be one of --folds, counted from 0")
         check_stride(self.stride)
         if self.fresh_decoder and self.lora is not None:

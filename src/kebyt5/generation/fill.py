@@ -129,14 +129,18 @@ def fill(
             f"{len(numbers)} blanks: no more than {MAX_BLANKS}, since the ids that would mark the"
             " others are bytes of Korean text; fill the text in parts"
         )
-    if not numbers or numbers != list(range(len(numbers))):
+    if numbers != list(range(len(numbers))) or not numbers:
+        has = f"blanks {', '.join(map(str, numbers))}" if numbers else "no blank"
         raise InputError(
-            f"blanks {numbers}: a text needs <extra_id_0>, <extra_id_1>, … once each in this order"
+            f"the text has {has}; write <extra_id_0>, <extra_id_1>, … once each in this order where"
+            " something is missing"
         )
-    if max_bytes < 4 or not 1 <= results <= num_beams:
+    if max_bytes < 4:
+        raise InputError(f"a span of at most {max_bytes} bytes has no room for a character, 4")
+    if not 1 <= results <= num_beams:
         raise InputError(
-            f"max_bytes {max_bytes}, results {results} of {num_beams} beams: a span needs room for"
-            " 4 bytes, and each beam gives one result"
+            f"{results} results of {num_beams} beams: each beam gives one; ask for 1 to"
+            f" {num_beams}, or search with more beams"
         )
     pieces = _BLANK.split(text)[::2]
     grammar = SpanGrammar(len(numbers), max_bytes)

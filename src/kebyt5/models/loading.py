@@ -204,7 +204,10 @@ def _explain(source: str, is_local: bool, error: Exception) -> str:
             if is_read and not os.access(path, os.R_OK):
                 return f"{path}: this user may not read it; permit it, for example by chmod a+r"
         return f"{source}: cannot be loaded as a checkpoint: {cause}"
-    return f"{source}: not a folder here, and cannot be had from the hub: {cause}"
+    return (
+        f"{source}: not a folder here, none of the checkpoints that come with kebyt5"
+        f" ({', '.join(SHIPPED)}), and cannot be had from the hub: {cause}"
+    )
 
 
 def _load_adapter(folder: Path, dtype: torch.dtype, kwargs: dict[str, Any]) -> PreTrainedModel:

@@ -141,11 +141,15 @@ def test_means_deviations_and_standard_errors():
     }
     assert main_scores(part, "a", "ynat", results) == [50, 52, 54]
     # Variance 4 of 3 runs each: the difference has the error sqrt(8 / 3).
-    assert standard_errors([58, 60, 62], [50, 52, 54]) == pytest.approx(8 / np.sqrt(8 / 3))
-    assert standard_errors([58], [50, 52, 54]) is None
+    ahead = [58, 60, 62], [50, 52, 54]
+    assert standard_errors([ahead]) == pytest.approx(8 / np.sqrt(8 / 3))
+    assert standard_errors([([58], [50, 52, 54])]) is None
+    # Of two tasks the mean difference is 5, and its error half of sqrt(8 / 3 + 8 / 3).
+    assert standard_errors([ahead, ([2, 4, 6], [0, 2, 4])]) == pytest.approx(10 / np.sqrt(16 / 3))
+    assert standard_errors([ahead, ([58], [50, 52, 54])]) is None
     _, _, a, b, _ = score_table(part, results)
     assert a == "| a | 52.0 ± 2.0 | 52.0 |"
-    assert b == "| b | 60.0 ± 2.0 (+4.9) | 60.0 |"
+    assert b == "| b | 60.0 ± 2.0 (+4.9) | 60.0 (+4.9) |"
 
 
 def test_rows_whose_start_is_not_there_may_be_left_out_and_are_named(recipe, tmp_path):

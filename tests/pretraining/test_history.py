@@ -7,7 +7,7 @@ import pytest
 from kebyt5.errors import InputError
 from kebyt5.pretraining.history import History, read_history
 from kebyt5.pretraining.plots import plot_history
-from kebyt5.pretraining.progress import ShowProgress
+from kebyt5.pretraining.progress import ShowThroughput
 
 
 def entries(*steps):
@@ -53,6 +53,6 @@ def test_a_picture_of_any_history(tmp_path):
 
 
 def test_progress_says_how_fast_and_how_long():
-    progress = ShowProgress(bytes_per_step=1e6, flops_per_step=4e12, peak=10e12)
+    progress = ShowThroughput(bytes_per_step=1e6, flops_per_step=4e12, peak=10e12)
     progress.loss, progress.seconds_per_step = 2.5, 2.0
     assert progress.describe(100) == "loss 2.500  500.0 kB/s  MFU 20%  0:03:20 left"

@@ -43,15 +43,16 @@ def score_table(part: Table, results: Results) -> list[str]:
     first = next(iter(part.rows))
     rows = []
     for row in part.rows:
-        cells = []
+        cells, pairs = [], []
         for task in part.tasks:
             scores = main_scores(part, row, task, results)
+            pair = scores, main_scores(part, first, task, results)
             cell = f"{np.mean(scores):.1f}"
             cell += f" ± {np.std(scores, ddof=1):.1f}" if len(scores) > 1 else ""
-            apart = standard_errors(scores, main_scores(part, first, task, results))
-            cells.append(cell + (f" ({apart:+.1f})" if row != first and apart is not None else ""))
-        means = [np.mean(main_scores(part, row, task, results)) for task in part.tasks]
-        rows.append([row, *cells, f"{np.mean(means):.1f}"])
+            cells.append(cell + _apart([pair], row != first))
+            pairs.append(pair)
+        mean = np.mean([np.mean(scores) for scores, _ in pairs])
+        rows.append([row, *cells, f"{mean:.1f}" + _apart(pairs, row != first)])
     trivial = []
     for task in part.tasks:
         metrics = next(m for cell, m in results.items() if cell.task == task)
@@ -93,12 +94,21 @@ def main_scores(part: Table, row: str, task: str, results: Results) -> list[floa
     return [metrics["scores"][name] for metrics in _of(part, row, task, results)]
 
 
-def standard_errors(scores: Sequence[float], others: Sequence[float]) -> float | None:
-    """Computes the difference of two means in standard errors (Welch); None if undefined."""
-    if min(len(scores), len(others)) < 2:
+def standard_errors(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> float | None:
+    """Computes how far the means of two starts are apart, in standard errors (Welch).
+
+    Args:
+        pairs: For each task, the scores of one start and those of the other.
+
+    Returns:
+        The mean difference over its error; None if a task has only one score, or all are equal.
+    """
+    every = [scores for pair in pairs for scores in pair]
+    if min(map(len, every)) < 2:
         return None
-    error = np.sqrt(np.var(scores, ddof=1) / len(scores) + np.var(others, ddof=1) / len(others))
-    return float((np.mean(scores) - np.mean(others)) / error) if error else None
+    error = np.sqrt(sum(np.var(scores, ddof=1) / len(scores) for scores in every))
+    difference = sum(np.mean(scores) - np.mean(others) for scores, others in pairs)
+    return float(difference / error) if error else None
 
 
 def plot_quality(recipe: Recipe, results: Results, path: Path) -> None:
@@ -123,6 +133,11 @@ def plot_quality(recipe: Recipe, results: Results, path: Path) -> None:
         axes.set(title=part.title, ylabel="%")
         axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
     save_figure(figure, path)
+
+
+def _apart(pairs: Sequence[tuple[Sequence[float], Sequence[float]]], is_compared: bool) -> str:
+    errors = standard_errors(pairs) if is_compared else None
+    return "" if errors is None else f" ({errors:+.1f})"
 
 
 def _of(part: Table, row: str, task: str, results: Results) -> list[Mapping[str, Any]]:

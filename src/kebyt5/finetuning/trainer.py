@@ -22,6 +22,7 @@ from kebyt5.finetuning.config import RANDOM, FinetuneConfig
 from kebyt5.finetuning.data import LengthGroupedSampler, TaskData, TaskDataset, collate
 from kebyt5.finetuning.freezing import freeze
 from kebyt5.finetuning.fresh_decoder import renew_decoder
+from kebyt5.finetuning.progress import ShowScores
 from kebyt5.models.loading import SHIPPED, base_of_adapter, load_float
 from kebyt5.training.arguments import shared_arguments
 from kebyt5.training.devices import divide_batch, this_process
@@ -85,6 +86,7 @@ class FinetuneTrainer(ByteModelTrainer):
         )
         self.sampler = LengthGroupedSampler(dataset.lengths, config.batch_size, config.seed)
         self.add_callback(SetEpoch(self.sampler, dataset))
+        self.add_callback(ShowScores([task for task, _ in self.samples]))
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Computes the loss and the official scores of the validation sample.
@@ -168,7 +170,7 @@ def training_arguments(config: FinetuneConfig) -> TrainingArguments:
         prediction_loss_only=True,
         logging_steps=10,
         report_to=["tensorboard"],
-        disable_tqdm=False,
+        disable_tqdm=True,  # `ShowScores` has a bar
     )
 
 

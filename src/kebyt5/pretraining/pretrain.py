@@ -20,7 +20,7 @@ from kebyt5.pretraining.corpus import Corpus, open_corpus
 from kebyt5.pretraining.examples import Examples, Share
 from kebyt5.pretraining.history import History, read_history
 from kebyt5.pretraining.plots import plot_history
-from kebyt5.pretraining.progress import ShowProgress
+from kebyt5.pretraining.progress import ShowThroughput
 from kebyt5.pretraining.resume import can_resume_pretraining
 from kebyt5.pretraining.salient import NameFinder, SalientSpans
 from kebyt5.pretraining.spans import SpanCorruption
@@ -177,14 +177,14 @@ def training_examples(
 
 def show_progress(
     config: PretrainConfig, trainer: PretrainTrainer, examples: Examples
-) -> ShowProgress:
+) -> ShowThroughput:
     """Makes the progress bar of a run, with bytes and operations per step."""
     mean = examples.mean_bytes(config.steps * config.batch_size)
     lengths = examples.corruption.lengths(round(mean))
     products = training_products(trainer.model.config, config.batch_size, *lengths)
     dtype = torch.bfloat16 if config.bf16 else torch.float32
     peak = 1e12 * (config.peak_tflops or 0) or measured_peak(trainer.args.device, dtype)
-    return ShowProgress(
+    return ShowThroughput(
         mean * config.batch_size,
         flops(products, backward=True),
         peak * trainer.args.world_size,

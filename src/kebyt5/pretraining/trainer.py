@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset, SequentialSampler
-from transformers import PrinterCallback, TrainingArguments
+from transformers import TrainingArguments
 
 from kebyt5.errors import InputError, one_line
 from kebyt5.models.tokenization_kebyt5 import PAD
@@ -104,7 +104,6 @@ class PretrainTrainer(ByteModelTrainer):
         self.validation = validation
         self.history = history
         self.began = time.monotonic() - (history.seconds if history else 0.0)
-        self.remove_callback(PrinterCallback)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Makes a data loader whose workers ignore SIGTERM; see `begin_worker`."""

@@ -6,14 +6,17 @@ from typing import Any
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR
-from transformers import Trainer
+from transformers import PrinterCallback, Trainer
 
 from kebyt5.training.schedule import cosine_cycles
 from kebyt5.training.settings import RunSettings
 
 
 class ByteModelTrainer(Trainer):
-    """A `Trainer` with the schedule of a run's settings that does not warn of tied weights.
+    """A `Trainer` with the schedule of a run's settings, and less talk.
+
+    It neither prints its logs, of which `ShowProgress` shows what matters, nor warns of tied
+    weights.
 
     Attributes:
         config: The settings; to be set before training.
@@ -24,6 +27,7 @@ class ByteModelTrainer(Trainer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.model.config.use_cache = True  # `Trainer` turns it off, and would save that
+        self.remove_callback(PrinterCallback)
 
     def learning_rate(self, steps: int) -> Callable[[int], float]:
         """Returns a schedule of decaying cosine cycles, which maps a step to its share of the peak.

@@ -14,7 +14,6 @@ from transformers import (
     AutoTokenizer,
 )
 
-from kebyt5.allocator import keep_memory
 from kebyt5.models.configuration_gbswt5 import GBSWT5Config
 from kebyt5.models.loading import CheckpointError, load
 from kebyt5.models.modeling_gbswt5 import (
@@ -24,6 +23,7 @@ from kebyt5.models.modeling_gbswt5 import (
 )
 from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
+from kebyt5.process import keep_memory, prepare_process
 
 __version__ = "0.1.0"
 
@@ -43,4 +43,5 @@ __all__ = [
     "KEByT5ForConditionalGeneration",
     "keep_memory",
     "load",
+    "prepare_process",
 ]

@@ -102,7 +102,7 @@ def test_freed_memory_can_be_returned(write_module):
         "returned",
         """
 import json
-from kebyt5.allocator import keep_memory
+from kebyt5.process import keep_memory
 from kebyt5.bench.measure import resident_memory, return_freed_memory
 
 keep_memory()

@@ -8,8 +8,8 @@ import sys
 import urllib.request
 from functools import partial
 
-from kebyt5.allocator import KERNEL_CACHES
 from kebyt5.errors import InputError
+from kebyt5.process import KERNEL_CACHES
 
 
 def free_port():

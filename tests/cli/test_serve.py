@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from kebyt5.allocator import KERNEL_CACHES
+from kebyt5.process import KERNEL_CACHES
 
 
 def refused(result, *parts):
@@ -60,13 +60,13 @@ def test_a_server_keeps_the_kernels_of_a_few_shapes_and_divides_the_cores(run, m
     for name in KERNEL_CACHES:
         monkeypatch.setenv(name, "")  # so that it is put back at the end
         monkeypatch.delenv(name)
-    given = []
-    monkeypatch.setattr("kebyt5.serving.server.run", lambda *arguments: given.extend(arguments))
+    given = {}
+    monkeypatch.setattr("kebyt5.serving.server.run", lambda *_, **named: given.update(named))
     monkeypatch.setattr("kebyt5.serving.threads.torch.get_num_threads", lambda: 6)
     code, _, error = run("serve", "a=tiny", "b=tiny", "--port", "0", "--no-playground")
     assert code == 0, error
     assert all(int(os.environ[name]) < 100 for name in KERNEL_CACHES)
-    assert given[-1] == 3  # threads for each model
+    assert given == {"playground": False, "threads": 3}  # threads for each model
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import json
 import os
 import resource
 import torch
-from kebyt5.allocator import KERNEL_CACHES
+from kebyt5.process import KERNEL_CACHES
 from kebyt5.serving.options import ServeOptions
 from kebyt5.serving.replica import Replica
 

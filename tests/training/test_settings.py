@@ -9,7 +9,7 @@ import yaml
 from kebyt5.errors import InputError
 from kebyt5.finetuning.config import FinetuneConfig
 from kebyt5.pretraining.config import PretrainConfig
-from kebyt5.training.settings import can_resume, to_settings, to_yaml
+from kebyt5.training.settings import is_resumed, require_same_settings, to_settings, to_yaml
 
 
 @pytest.fixture
@@ -44,18 +44,19 @@ def test_a_run_goes_on_with_the_settings_it_began_with(configs, command):
     config = configs[command]
     began = config.output / "config.yaml"
     began.write_text(to_yaml(command, config))
-    assert can_resume(command, config, ())
+    assert is_resumed(config)
+    require_same_settings(command, config, ())
     settings = yaml.safe_load(began.read_text())[command]
     del settings["warmup_steps"]  # before it was a setting
     began.write_text(yaml.safe_dump({command: settings}))
-    assert can_resume(command, config, ())
+    require_same_settings(command, config, ())
     config.seed, config.bf16 = 7, True
     with pytest.raises(InputError, match="than the run began with: bf16, seed; begin"):
-        can_resume(command, config, ())
+        require_same_settings(command, config, ())
     with pytest.raises(InputError, match="than the run began with: seed; begin"):
-        can_resume(command, config, ("bf16",))
+        require_same_settings(command, config, ("bf16",))
     config.resume = False
-    assert not can_resume(command, config, ())
+    assert not is_resumed(config)
 
 
 @COMMANDS
@@ -80,7 +81,7 @@ def test_what_is_no_run_of_the_command_is_refused_in_a_line(configs, command, co
     if content is not None:
         (config.output / "config.yaml").write_text(content, encoding="latin-1")
     with pytest.raises(InputError, match="run: holds no run to resume; name an empty folder"):
-        can_resume(command, config, ())
+        require_same_settings(command, config, ())
 
 
 @COMMANDS
@@ -88,7 +89,7 @@ def test_a_run_of_the_other_command_is_refused(configs, command):
     (other,) = configs.keys() - {command}
     (configs[command].output / "config.yaml").write_text(to_yaml(other, configs[other]))
     with pytest.raises(InputError, match="holds no run to resume"):
-        can_resume(command, configs[command], ())
+        require_same_settings(command, configs[command], ())
 
 
 @COMMANDS
@@ -98,6 +99,6 @@ def test_of_what_has_but_begun_nothing_is_left_to_go_on_with(configs, command, n
     (config.output / "checkpoint-1").rmdir()
     for name in names:
         (config.output / name).touch()
-    assert not can_resume(command, config, ())
+    assert not is_resumed(config)
     config.output = Path("nowhere")
-    assert not can_resume(command, config, ())
+    assert not is_resumed(config)

@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kebyt5.allocator import keep_memory
 from kebyt5.bench.measure import interleave
 from kebyt5.bench.weights import gbst_config
 from kebyt5.models.int8 import Int8Linear, quantize_rows
@@ -83,7 +82,6 @@ def bench_kernels(size: str, rows: int, rounds: int) -> dict[str, list[float]]:
         rows: Number of rows of the left factor.
         rounds: Interleaved rounds after a warm-up round.
     """
-    keep_memory()
     torch.manual_seed(0)
     layers = [nn.Linear(k, n, bias=False) for n, k in shapes(size)]
     inputs = {layer.in_features: torch.randn(rows, layer.in_features) for layer in layers}

@@ -11,7 +11,6 @@ from itertools import combinations, count, islice
 import numpy as np
 import torch
 
-from kebyt5.allocator import keep_memory
 from kebyt5.bench.alternatives import ALTERNATIVES
 from kebyt5.bench.weights import Weights
 from kebyt5.bench.workload import SENTENCES, Batch
@@ -67,7 +66,6 @@ def train_alternatives(
     Raises:
         InputError: None of the alternatives can train.
     """
-    keep_memory()
     names = [name for name in names if "train" in ALTERNATIVES[name].does]
     if not names:
         raise InputError("none of these alternatives can train; name others")

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import torch
 
-from kebyt5.allocator import keep_memory
 from kebyt5.bench.alternatives import ALTERNATIVES, Alternative
 from kebyt5.bench.measure import Ratio, Rounds, interleave_parts, ratio
 from kebyt5.bench.memory import available_memory
@@ -148,7 +147,6 @@ def bench_mrc(
         rounds: Interleaved rounds after a warm-up round.
         memory: Bytes of memory that may be used; by default all that is free.
     """
-    keep_memory()
     room = MEMORY_SHARE * (available_memory() if memory is None else memory)
     weights = Weights.draw(size)
     results = []

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from kebyt5.allocator import keep_memory
 from kebyt5.bench.engines import EngineAlternative, EngineFloat32, EngineInt8
 from kebyt5.bench.floor import measure_bandwidth
 from kebyt5.bench.measure import Ratio, interleave_parts, ratio, seconds_of
@@ -58,7 +57,6 @@ def bench_passes(size: str, length: int, rows: Sequence[int], rounds: int) -> li
         rows: Numbers of rows of a pass to measure.
         rounds: Interleaved rounds after a warm-up round.
     """
-    keep_memory()
     weights = Weights.draw(size)
     batch = random_batch(1, length, 1)
     measured: dict[str, Callable[[], dict[str, float]]] = {

@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from pydantic import PositiveInt
 
-from kebyt5.allocator import prepare_process
 from kebyt5.errors import InputError
 from kebyt5.finetuning.config import RANDOM, FinetuneConfig
 from kebyt5.finetuning.finetune import finetune, read_data
@@ -24,6 +23,7 @@ from kebyt5.models.loading import load, local_folder
 from kebyt5.output import make_output_folder, write_json
 from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.pretrain import pretrain
+from kebyt5.process import prepare_process
 from kebyt5.settings import STRICT, validated
 from kebyt5.tasks import get_task
 from kebyt5.training.settings import to_settings

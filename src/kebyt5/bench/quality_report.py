@@ -8,6 +8,7 @@ import numpy as np
 
 from kebyt5.bench.quality import Cell, Recipe, Table
 from kebyt5.bench.report import made_with, table
+from kebyt5.finetuning.config import FinetuneConfig
 from kebyt5.output import save_figure
 from kebyt5.tasks import get_task
 
@@ -79,10 +80,12 @@ def settings_table(recipe: Recipe, results: Results) -> list[str]:
             continue
         settings = {**recipe.finetune, **own}
         training = metrics["training"]
+        epochs = settings.get("epochs", FinetuneConfig.epochs)
+        batch_size = settings.get("batch_size", FinetuneConfig.batch_size)
+        learning_rate = settings.get("learning_rate", FinetuneConfig.learning_rate)
         rows.append([
-            task, f"{training['examples']:,}", f"{metrics['examples']:,}",
-            f"{settings.get('epochs', 4):g}", str(settings.get("batch_size", 16)),
-            f"{training['steps']:,}", f"{settings.get('learning_rate', 6e-5):g}",
+            task, f"{training['examples']:,}", f"{metrics['examples']:,}", f"{epochs:g}",
+            str(batch_size), f"{training['steps']:,}", f"{learning_rate:g}",
         ])  # fmt: skip
     return table(["", "training examples", "validation examples", "epochs", "batch", "steps",
                   "learning rate"], rows)  # fmt: skip

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from kebyt5.allocator import keep_memory
 from kebyt5.bench.alternatives import ALTERNATIVES, Alternative
 from kebyt5.bench.engines import EngineAlternative, WithoutEnd
 from kebyt5.bench.measure import interleave, return_freed_memory
@@ -94,7 +93,6 @@ def bench_queue(
         queue: The requests.
         rounds: Interleaved rounds, after every alternative answered a few requests.
     """
-    keep_memory()
     weights = Weights.draw(size)
     runners = {name: ALTERNATIVES[name](weights) for name in names}
     for name in track(names, "Warming up"):

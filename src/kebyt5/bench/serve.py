@@ -339,8 +339,10 @@ async def _ask(client: AsyncClient, question: Question, answers: Answers, stream
     if first is not None:
         answers.first.append(first)
     if text != question.answer:
-        answers.tied += ties > 0
-        answers.wrong += ties == 0
+        if ties:
+            answers.tied += 1
+        else:
+            answers.wrong += 1
     return 200
 
 

@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kebyt5.allocator import keep_memory
 from kebyt5.bench.alternatives import ALTERNATIVES, Alternative
 from kebyt5.bench.floor import Machine, floor_parts
 from kebyt5.bench.measure import (
@@ -32,6 +31,7 @@ from kebyt5.bench.memory import available_memory, rehearse
 from kebyt5.bench.weights import Weights, gbst_config, plain_config
 from kebyt5.bench.workload import Batch, copying_batch, random_batch
 from kebyt5.generation.request import GenerationStatistics
+from kebyt5.process import prepare_process
 from kebyt5.progress import progress_bars
 
 MEMORY_SHARE = 0.92
@@ -124,7 +124,6 @@ def bench_speed(
         CheckpointError: The checkpoint cannot be loaded.
         InputError: The checkpoint cannot be widened.
     """
-    keep_memory()
     names = [name for name in names if measure in ALTERNATIVES[name].does]
     speed = Speed(measure, checkpoint=checkpoint)
     copying = partial(Weights.copying, checkpoint=checkpoint)
@@ -147,7 +146,7 @@ def bench_speed(
                 alone: dict[Case, list[Result]] = {case: [] for case in of_size}
                 for name in names:
                     most = ALTERNATIVES[name].largest_batch
-                    possible = [case for case in of_size if most is None or case[1] <= most]
+                    possible = [case for case in of_size if most is None or case.batch_size <= most]
                     too_large = misfits(measure, name, possible, dropout, room)
                     for case in possible:
                         tell(case, f"{name} alone")
@@ -281,7 +280,7 @@ def run_alone(arguments: Sequence[str]) -> tuple[float, int]:
     """Does the work of the fresh process; returns seconds of the first run and peak bytes."""
     measure, name, size, weights, *numbers = arguments
     batch_size, length, outputs = map(int, numbers[:3])
-    keep_memory()
+    prepare_process()
     runner = ALTERNATIVES[name](Weights.read(size, Path(weights)), float(numbers[3]))
     return_freed_memory()  # memory that was needed only to make the runner
     batch = batch_for(measure, Case(size, batch_size, length, outputs))

@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.text import Text
 from transformers.utils.logging import disable_progress_bar
 
-from kebyt5.allocator import prepare_process
 from kebyt5.cli.bench import bench
 from kebyt5.cli.convert import convert
 from kebyt5.cli.corpus import corpus
@@ -30,6 +29,7 @@ from kebyt5.cli.serve import serve
 from kebyt5.cli.tasks import tasks
 from kebyt5.errors import InputError, one_line
 from kebyt5.models.loading import CheckpointError
+from kebyt5.process import prepare_process
 from kebyt5.provenance import source_commit
 from kebyt5.yaml_files import load_yaml
 

@@ -48,13 +48,14 @@ def evaluate(
         noise: Also score inputs in which this share of the syllables and blanks is damaged by
             typos in jamo, spacing errors and lost bytes.
         seed: Seed of the noise.
-        device: What computes: `cpu`, or a GPU by its name in PyTorch, such as `cuda` or `cuda:1`.
+        device: Device to compute on: `cpu`, or a GPU by its name in PyTorch, such as `cuda` or
+            `cuda:1`.
         options: Settings of the predictions.
     """
+    from kebyt5.devices import move, require_device
     from kebyt5.evaluation.evaluate import describe, scores_under_noise, write_result
     from kebyt5.evaluation.predict import predict
     from kebyt5.evaluation.predictions import read_predictions
-    from kebyt5.models.devices import move, require_device
     from kebyt5.models.loading import load
     from kebyt5.output import new_folder
     from kebyt5.tasks import get_task

@@ -30,10 +30,11 @@ def fill(
         beams: Width of the beam search.
         results: Number of fillings to print, no more than beams.
         max_bytes: Longest span in bytes; a Korean syllable has 3.
-        device: What computes: `cpu`, or a GPU by its name in PyTorch, such as `cuda` or `cuda:1`.
+        device: Device to compute on: `cpu`, or a GPU by its name in PyTorch, such as `cuda` or
+            `cuda:1`.
     """
+    from kebyt5.devices import move, require_device
     from kebyt5.generation.fill import fill as run
-    from kebyt5.models.devices import move, require_device
     from kebyt5.models.loading import load
 
     the_device = require_device(device)

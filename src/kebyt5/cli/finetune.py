@@ -31,10 +31,7 @@ def finetune(config: Annotated[FinetuneConfig, Parameter(name="*")]) -> None:
     from kebyt5.finetuning.finetune import finetune as run
     from kebyt5.finetuning.repeat import finetune_repeatedly
 
-    if config.seeds > 1 or (config.folds and config.fold is None):
-        metrics = finetune_repeatedly(config)
-    else:
-        metrics = run(config)
+    metrics = finetune_repeatedly(config) if config.is_repeated else run(config)
     if not metrics:  # another process prints them
         return
     if "summary" in metrics:

@@ -6,8 +6,8 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.types import Port
 
-from kebyt5.allocator import limit_kernel_caches
 from kebyt5.cli.extras import require_extra
+from kebyt5.process import limit_kernel_caches
 
 _DEADLINE = 3600.0
 """Seconds that an answer may take; long enough that people close the page earlier."""
@@ -31,11 +31,12 @@ def playground(
             name: NAME=CHECKPOINT. By default `tiny`, the model that kebyt5 ships.
         host: Address to listen on; 0.0.0.0 lets other machines in.
         port: Port to listen on; 0 for any free one.
-        device: What computes: `cpu`, or a GPU by its name in PyTorch, such as `cuda` or `cuda:1`.
+        device: Device to compute on: `cpu`, or a GPU by its name in PyTorch, such as `cuda` or
+            `cuda:1`.
     """
     limit_kernel_caches()
     require_extra("serve", "gradio", "uvicorn")
-    from kebyt5.models.devices import require_device
+    from kebyt5.devices import require_device
     from kebyt5.serving.options import ServeOptions
     from kebyt5.serving.registry import load_models, parse_checkpoints
     from kebyt5.serving.server import bind, run
@@ -48,7 +49,8 @@ def playground(
     told = f"http://{host}:{port} shows the playground; Ctrl-C ends it."
     with suppress(KeyboardInterrupt):
         models = load_models(named, the_device)
-        run(models, ServeOptions(deadline=_DEADLINE), sockets, True, threads, told)
+        options = ServeOptions(deadline=_DEADLINE)
+        run(models, options, sockets, playground=True, threads=threads, announcement=told)
 
 
 __all__ = ["playground"]

@@ -37,14 +37,15 @@ def predict(
             input fields take one JSON object per line.
         output: A JSONL file for the answers, each with the line number of its input as `id`; by
             default they are printed.
-        device: What computes: `cpu`, or a GPU by its name in PyTorch, such as `cuda` or `cuda:1`.
+        device: Device to compute on: `cpu`, or a GPU by its name in PyTorch, such as `cuda` or
+            `cuda:1`.
         options: Settings of the predictions.
     """
     from kebyt5.cli.display import generation_line, limit_lines, warn_of_another_task
+    from kebyt5.devices import move, require_device
     from kebyt5.evaluation import predict as prediction
     from kebyt5.evaluation.inputs import read_inputs
     from kebyt5.evaluation.predictions import write_predictions
-    from kebyt5.models.devices import move, require_device
     from kebyt5.models.loading import load
     from kebyt5.output import require_writable
     from kebyt5.tasks import get_task

@@ -5,9 +5,9 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.types import Port, PositiveInt
 
-from kebyt5.allocator import limit_kernel_caches
 from kebyt5.cli.extras import require_extra
 from kebyt5.errors import InputError
+from kebyt5.process import limit_kernel_caches
 from kebyt5.serving.options import ServeOptions
 
 
@@ -37,8 +37,8 @@ def serve(
             `tiny`, the model that kebyt5 ships.
         host: Address to listen on; 0.0.0.0 for all.
         port: Port to listen on; 0 for any free one, but not with `--ray`.
-        device: What computes: `cpu`, or a GPU by its name in PyTorch, such as `cuda` or `cuda:1`;
-            not with `--ray`.
+        device: Device to compute on: `cpu`, or a GPU by its name in PyTorch, such as `cuda` or
+            `cuda:1`; not with `--ray`.
         playground: Serve the playground at `/`, unless `--api-keys` or `--ray` is given.
         ray: Run on Ray Serve, on the cluster at RAY_ADDRESS or a new one on this machine.
         replicas: Ray: smallest number of replicas of each model.
@@ -49,7 +49,7 @@ def serve(
     """
     limit_kernel_caches()
     require_extra("serve", "fastapi", "uvicorn", "prometheus_client", *(["ray"] if ray else []))
-    from kebyt5.models.devices import require_device
+    from kebyt5.devices import require_device
     from kebyt5.serving.registry import load_models, parse_checkpoints
 
     the_device = require_device(device)
@@ -73,7 +73,8 @@ def serve(
     sockets = bind(host, port)  # reports errors before the models are loaded
     has_playground = playground and options.api_keys is None
     threads = leave_cores_to_workers(len(named))
-    run(load_models(named, the_device), options, sockets, has_playground, threads)
+    models = load_models(named, the_device)
+    run(models, options, sockets, playground=has_playground, threads=threads)
 
 
 __all__ = ["serve"]

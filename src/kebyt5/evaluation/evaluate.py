@@ -64,7 +64,7 @@ def scores_by_length(task: Task, predictions: Predictions) -> list[dict[str, Any
         bins.setdefault((length // MIN_BIN).bit_length(), []).append(index)
     return [
         {
-            "bytes": [(MIN_BIN << number) // 2 * bool(number), MIN_BIN << number],
+            "bytes": [MIN_BIN << (number - 1) if number else 0, MIN_BIN << number],
             "examples": len(bins[number]),
             "scores": predictions.select(bins[number]).score(task),
         }

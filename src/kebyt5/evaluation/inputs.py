@@ -28,21 +28,8 @@ def read_inputs(task: Task, source: Path | Iterable[str]) -> list[Example]:
     """
     if isinstance(source, Path):
         name = "standard input" if str(source) == "-" else str(source)
-        if source.suffix.lower() in _DATA:
-            raise InputError(
-                f"{source}: a data file, whose lines are no inputs; give a text per line or .jsonl,"
-                " or score it by kebyt5 evaluate --data"
-            )
-        try:
-            data = sys.stdin.buffer.read() if str(source) == "-" else source.read_bytes()
-        except OSError as error:
-            raise InputError(f"{source}: cannot be read: {error.strerror}") from error
-        try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = data.count(b"\n", 0, error.start) + 1
-            raise InputError(f"{name}:{line}: not UTF-8; convert the file first") from error
-        texts = enumerate((line.rstrip("\r") for line in text.split("\n")), 1)
+        lines = _read_text(source, name).split("\n")
+        texts = enumerate((line.rstrip("\r") for line in lines), 1)
         plain = task.takes_plain_text and source.suffix.lower() != ".jsonl"
     else:
         name, texts, plain = "input", enumerate(source, 1), task.takes_plain_text
@@ -57,6 +44,23 @@ def read_inputs(task: Task, source: Path | Iterable[str]) -> list[Example]:
     if not examples:
         raise InputError(f"{name}: contains no input; give at least one line of text")
     return examples
+
+
+def _read_text(source: Path, name: str) -> str:
+    if source.suffix.lower() in _DATA:
+        raise InputError(
+            f"{source}: a data file, whose lines are no inputs; give a text per line or .jsonl,"
+            " or score it by kebyt5 evaluate --data"
+        )
+    try:
+        data = sys.stdin.buffer.read() if str(source) == "-" else source.read_bytes()
+    except OSError as error:
+        raise InputError(f"{source}: cannot be read: {error.strerror}") from error
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{name}:{line}: not UTF-8; convert the file first") from error
 
 
 def _example(task: Task, text: str, place: str, plain: bool) -> Example:

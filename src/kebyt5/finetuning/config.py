@@ -195,6 +195,11 @@ class FinetuneConfig:
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise InputError(f"--dropout {self.dropout}: has to be 0 or more and less than 1")
 
+    @property
+    def is_repeated(self) -> bool:
+        """Whether the settings ask for several runs, with other seeds or folds."""
+        return self.seeds > 1 or (self.folds is not None and self.fold is None)
+
 
 def finetuned_tasks(checkpoint: str | os.PathLike[str]) -> tuple[str, ...]:
     """Returns the tasks of the run that made a checkpoint, as the `config.yaml` in it says.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from transformers import set_seed
+from transformers import PreTrainedModel, set_seed
 
 from kebyt5.errors import InputError
 from kebyt5.evaluation.evaluate import describe, mean_main_score, write_result
@@ -25,11 +25,17 @@ from kebyt5.finetuning.trainer import (
 from kebyt5.models.loading import save_checkpoint
 from kebyt5.output import make_output_folder, save_figure, whole_folder, write_json, write_text
 from kebyt5.provenance import provenance
-from kebyt5.tasks import get_task
+from kebyt5.tasks import Task, get_task
 from kebyt5.tasks.files import read_json
 from kebyt5.training.checkpoints import last_checkpoint
-from kebyt5.training.devices import divide_batch, this_process
-from kebyt5.training.settings import can_resume, check_warmup, to_settings, to_yaml
+from kebyt5.training.processes import divide_batch, this_process
+from kebyt5.training.settings import (
+    check_warmup,
+    is_resumed,
+    require_same_settings,
+    to_settings,
+    to_yaml,
+)
 from kebyt5.training.speed import warn_of_slow_bfloat16
 
 
@@ -64,12 +70,15 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
         InputError: A data file, the output folder or a setting is not acceptable.
         CheckpointError: The checkpoint cannot be loaded.
     """
+    if config.is_repeated:
+        raise InputError("several seeds or folds are several runs; call finetune_repeatedly")
     data = read_data(config)
     for task, _, dev in data:
         for example in dev:  # what cannot be predicted in the end is refused now
             fit_inputs(task, example, config.max_input_bytes, config.stride, config.strict)
     divide_batch(config.batch_size, config.device_batch_size, device_count())
-    require_unchanged(config)
+    if is_resumed(config):
+        require_unchanged(config)
     dataset = _training_data(config, data)
     check_warmup(config, math.ceil(config.epochs * math.ceil(len(dataset) / config.batch_size)))
     set_seed(config.seed)
@@ -94,12 +103,12 @@ def _training_data(config: FinetuneConfig, data: Sequence[TaskData]) -> TaskData
     """The training examples of all tasks, at least one."""
     dataset = TaskDataset(
         [(part.task, part.train) for part in data],
-        config.max_input_bytes,
-        config.max_target_bytes,
-        config.stride,
-        config.strict,
-        config.seed,
-        config.temperature,
+        max_input_bytes=config.max_input_bytes,
+        max_target_bytes=config.max_target_bytes,
+        stride=config.stride,
+        strict=config.strict,
+        seed=config.seed,
+        temperature=config.temperature,
     )
     if not len(dataset):
         raise InputError(
@@ -142,10 +151,9 @@ def require_unchanged(config: FinetuneConfig) -> None:
     Raises:
         InputError: A setting or a data file differs; the message names it.
     """
+    require_same_settings("finetune", config, FREE_ON_RESUME)
     path = config.output / "data.json"
-    if not (can_resume("finetune", config, FREE_ON_RESUME) and path.exists()):
-        return
-    before = read_json(path)
+    before = read_json(path) if path.exists() else {}
     for name, fingerprint in _fingerprints(config).items():
         if before.get(name, fingerprint) != fingerprint:
             raise InputError(
@@ -194,25 +202,9 @@ def finish(
     # Not in bfloat16, as Accelerate has it in training: the scores are those of what is saved.
     model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     with whole_folder(config.output) as folder:
-        results = []
-        files: list[str | None] = [str(path) for path in config.dev] or [None] * len(data)
-        for (task, train, dev), file in zip(data, files, strict=True):
-            title = f"Predicting validation data ({task.name})"
-            predictions = predict(model, task, dev, predict_options(config), title)
-            predictions.require_finite()
-            metrics = describe(task, predictions, train) | {"data": file, "training": training}
-            results.append((task, metrics))
-            place = folder / task.name if len(data) > 1 else folder
-            place.mkdir(exist_ok=True)
-            write_result(place, task, predictions, metrics)
-        if len(data) > 1:
-            scores = [(task, metrics["scores"]) for task, metrics in results]
-            metrics = {
-                "tasks": {task.name: metrics for task, metrics in results},
-                "main_score": mean_main_score(scores),
-                "training": training,
-                "made": provenance(),
-            }
+        results = _score(config, model, data, training, folder)
+        metrics = results[0][1] if len(results) == 1 else _together(results, training)
+        if len(results) > 1:
             write_json(folder / "metrics.json", metrics)
         save_checkpoint(model, folder)
         write_json(folder / "history.json", history)
@@ -222,4 +214,38 @@ def finish(
     return metrics
 
 
-__all__ = ["finetune", "read_data"]
+def _score(
+    config: FinetuneConfig,
+    model: PreTrainedModel,
+    data: Sequence[TaskData],
+    training: dict[str, Any],
+    folder: Path,
+) -> list[tuple[Task, dict[str, Any]]]:
+    """Scores the model on each task's validation data and writes what it answered."""
+    results = []
+    files: list[str | None] = [str(path) for path in config.dev] or [None] * len(data)
+    for (task, train, dev), file in zip(data, files, strict=True):
+        title = f"Predicting validation data ({task.name})"
+        predictions = predict(model, task, dev, predict_options(config), title)
+        predictions.require_finite()
+        metrics = describe(task, predictions, train) | {"data": file, "training": training}
+        results.append((task, metrics))
+        place = folder / task.name if len(data) > 1 else folder
+        place.mkdir(exist_ok=True)
+        write_result(place, task, predictions, metrics)
+    return results
+
+
+def _together(
+    results: Sequence[tuple[Task, dict[str, Any]]], training: dict[str, Any]
+) -> dict[str, Any]:
+    """The `metrics.json` of a run with several tasks."""
+    return {
+        "tasks": {task.name: metrics for task, metrics in results},
+        "main_score": mean_main_score([(task, metrics["scores"]) for task, metrics in results]),
+        "training": training,
+        "made": provenance(),
+    }
+
+
+__all__ = ["finetune", "read_data", "require_unchanged"]

@@ -15,8 +15,8 @@ from kebyt5.finetuning.finetune import finetune, read_data, require_unchanged
 from kebyt5.finetuning.trainer import device_count
 from kebyt5.output import make_output_folder, write_json, write_text
 from kebyt5.provenance import provenance
-from kebyt5.training.devices import divide_batch, this_process
-from kebyt5.training.settings import can_resume, to_yaml
+from kebyt5.training.processes import divide_batch, this_process
+from kebyt5.training.settings import is_resumed, require_same_settings, to_yaml
 
 
 def finetune_repeatedly(config: FinetuneConfig) -> dict[str, Any]:
@@ -33,11 +33,13 @@ def finetune_repeatedly(config: FinetuneConfig) -> dict[str, Any]:
         InputError: A data file, the output folder or a setting is not acceptable.
         CheckpointError: The checkpoint cannot be loaded.
     """
-    can_resume("finetune", config, FREE_ON_RESUME)
+    if is_resumed(config):
+        require_same_settings("finetune", config, FREE_ON_RESUME)
     runs = dict(_runs(config))
     for run in runs.values():
         read_data(run)  # so that faults of the last run show before the first
-        require_unchanged(run)
+        if is_resumed(run):
+            require_unchanged(run)
     divide_batch(config.batch_size, config.device_batch_size, device_count())
     process = this_process()
     group = None

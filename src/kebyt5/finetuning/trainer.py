@@ -25,8 +25,8 @@ from kebyt5.finetuning.fresh_decoder import renew_decoder
 from kebyt5.finetuning.progress import ShowScores
 from kebyt5.models.loading import SHIPPED, base_of_adapter, load_float
 from kebyt5.training.arguments import shared_arguments
-from kebyt5.training.devices import divide_batch, this_process
 from kebyt5.training.initialization import random_model, set_dropout
+from kebyt5.training.processes import divide_batch, this_process
 from kebyt5.training.trainer import ByteModelTrainer
 
 _LOSS_WEIGHT = 1e-6

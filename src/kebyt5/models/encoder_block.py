@@ -97,6 +97,8 @@ class _Parts(NamedTuple):
     norms: tuple[T5LayerNorm, T5LayerNorm]
     projections: tuple[Any, Any, Any]
     rest: tuple[Any, Any, Any, Any]
+    layer: nn.ModuleList
+    attention: nn.Module
     others: tuple[nn.Module, ...]
     d_kv: int
 
@@ -117,7 +119,9 @@ class _Parts(NamedTuple):
             (first.layer_norm, second.layer_norm),
             (attention.q, attention.k, attention.v),
             (attention.o, inner.wi_0, inner.wi_1, inner.wo),
-            (block.layer, first, second, attention, inner, *_idle(block)),
+            block.layer,
+            attention,
+            (first, second, inner, *_idle(block)),
             attention.key_value_proj_dim,
         )
         is_fit = (
@@ -166,7 +170,7 @@ class _Parts(NamedTuple):
     @property
     def modules(self) -> tuple[nn.Module, ...]:
         """All modules of the block."""
-        return (*self.norms, *self.linears, *self.others)
+        return (*self.norms, *self.linears, self.layer, self.attention, *self.others)
 
     @property
     def are_int8(self) -> bool:
@@ -237,9 +241,9 @@ class _Kernel:
     """
 
     def __init__(self, parts: _Parts) -> None:
-        self.width = parts.sizes[0]
+        self.width, *_, self._epsilon = parts.sizes
         self._is_int8 = parts.are_int8
-        self._layer = parts.others[0]
+        self._layer = parts.layer
         # Not the block itself, which holds this kernel and would never be freed.
         self._modules = [(module, type(module)) for module in parts.modules]
         self._children = [
@@ -247,9 +251,8 @@ class _Kernel:
             for module in parts.modules
             for name, child in module._modules.items()
         ]
-        self._epsilon = parts.sizes[-1]
         self._norms = parts.norms
-        self._attention, self._d_kv = parts.others[3], parts.d_kv
+        self._attention, self._d_kv = parts.attention, parts.d_kv
         plain = parts.norms if self._is_int8 else (*parts.norms, *parts.linears)
         self._weights = [
             (each._parameters, each.weight, each.weight.data_ptr(), each.weight.shape)

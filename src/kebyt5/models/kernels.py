@@ -90,7 +90,7 @@ class DecoderKernel:
 
     def __init__(self, stack: T5Stack) -> None:
         _require_library()
-        self._alive: list[Any] = []
+        self._held = _Held()
         config = stack.config
         blocks = stack.block
         first = blocks[0].layer[0].SelfAttention.q
@@ -98,9 +98,8 @@ class DecoderKernel:
         is_cached = sum(each.nbytes for each in _tensors(blocks[0])) <= _CACHE
         self._in_panels = Panels.fit(first.weight) if is_int8 else is_cached
         layers = (_Layer * len(blocks))(*(self._layer(block) for block in blocks))
-        self._alive.append(layers)
         self._decoder = _Decoder(
-            ctypes.addressof(layers),
+            self._held.structure(layers),
             len(layers),
             config.d_model,
             config.num_heads,
@@ -160,13 +159,13 @@ class DecoderKernel:
             raise UnfitError("a module has a forward hook")
         return _Layer(
             *(self._norm(layer.layer_norm) for layer in block.layer),
-            *(_linear(module, self._alive, self._in_panels) for module in linears),
+            *(self._held.linear(module, self._in_panels) for module in linears),
         )
 
     def _norm(self, module: Any) -> int:
         if type(module) not in (T5LayerNorm, RMSNorm):
             raise UnfitError(f"a norm of type {type(module).__name__}")
-        return _address(module.weight, torch.float32, self._alive)
+        return self._held.tensor(module.weight, torch.float32)
 
 
 class ProductKernel:
@@ -183,8 +182,8 @@ class ProductKernel:
 
     def __init__(self, layer: nn.Module) -> None:
         _require_library()
-        self._alive: list[Any] = []
-        self._layer = _linear(layer, self._alive)
+        self._held = _Held()
+        self._layer = self._held.linear(layer)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Maps rows (M, K) of float32 to (M, N)."""
@@ -204,35 +203,47 @@ def _tensors(module: nn.Module) -> Iterator[Tensor]:
     return chain(module.parameters(), module.buffers())
 
 
-def _linear(module: Any, alive: list[Any], in_panels: bool = False) -> _Linear:
-    is_float = type(module) in (nn.Linear, Linear) and module.bias is None
-    if not is_float and type(module) is not Int8Linear:
-        raise UnfitError(f"a layer of type {type(module).__name__}, or with a bias")
-    if is_hooked(module):
-        raise UnfitError("a layer with hooks")
-    outs, width = module.weight.shape
-    if outs % _OUTS:
-        raise UnfitError(f"a layer with {outs} outputs")
-    scales = sums = panels = None
-    weight = _address(module.weight, torch.float32 if is_float else torch.int8, alive)
-    if not is_float:
-        scales = _address(module.scale, torch.float32, alive)
-        sums = _address(module.weight.sum(dim=1, dtype=torch.int32), torch.int32, alive)
-    if in_panels and Panels.fit(module.weight):
-        alive.append(Panels(module.weight.detach()) if is_float else module.panels())
-        panels = ctypes.addressof(alive[-1].structure)
-    return _Linear(weight, scales, sums, outs, width, panels)
+class _Held:
+    """Hands out the addresses of tensors and structures, and keeps them alive."""
 
+    def __init__(self) -> None:
+        self._objects: list[Any] = []
 
-def _address(tensor: Tensor, dtype: torch.dtype, alive: list[Any]) -> int:
-    """The address of a tensor, appended to `alive` so that it stays alive."""
-    is_plain = type(tensor) in (Tensor, nn.Parameter) and tensor.layout == torch.strided
-    if not is_plain or tensor.device.type != "cpu" or tensor.dtype != dtype:
-        raise UnfitError(f"a weight of {tensor.dtype} on {tensor.device}")
-    if not tensor.is_contiguous():
-        raise UnfitError("a weight that is not contiguous")
-    alive.append(tensor)
-    return tensor.data_ptr()
+    def linear(self, module: Any, in_panels: bool = False) -> _Linear:
+        """Describes a linear layer to the compiled code; `in_panels` with a copy in panels."""
+        is_float = type(module) in (nn.Linear, Linear) and module.bias is None
+        if not is_float and type(module) is not Int8Linear:
+            raise UnfitError(f"a layer of type {type(module).__name__}, or with a bias")
+        if is_hooked(module):
+            raise UnfitError("a layer with hooks")
+        outs, width = module.weight.shape
+        if outs % _OUTS:
+            raise UnfitError(f"a layer with {outs} outputs")
+        scales = sums = panels = None
+        weight = self.tensor(module.weight, torch.float32 if is_float else torch.int8)
+        if not is_float:
+            scales = self.tensor(module.scale, torch.float32)
+            sums = self.tensor(module.weight.sum(dim=1, dtype=torch.int32), torch.int32)
+        if in_panels and Panels.fit(module.weight):
+            made = Panels(module.weight.detach()) if is_float else module.panels()
+            self._objects.append(made)
+            panels = self.structure(made.structure)
+        return _Linear(weight, scales, sums, outs, width, panels)
+
+    def tensor(self, tensor: Tensor, dtype: torch.dtype) -> int:
+        """The address of a tensor of this type."""
+        is_plain = type(tensor) in (Tensor, nn.Parameter) and tensor.layout == torch.strided
+        if not is_plain or tensor.device.type != "cpu" or tensor.dtype != dtype:
+            raise UnfitError(f"a weight of {tensor.dtype} on {tensor.device}")
+        if not tensor.is_contiguous():
+            raise UnfitError("a weight that is not contiguous")
+        self._objects.append(tensor)
+        return tensor.data_ptr()
+
+    def structure(self, structure: Any) -> int:
+        """The address of a structure, or an array of them."""
+        self._objects.append(structure)
+        return ctypes.addressof(structure)
 
 
 __all__ = ["MAX_KERNEL_ROWS", "DecoderKernel", "ProductKernel", "UnfitError"]

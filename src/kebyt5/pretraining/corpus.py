@@ -8,7 +8,7 @@ from pathlib import Path
 from kebyt5.corpus.shards import CORPUS_MANIFEST, Shards
 from kebyt5.errors import InputError
 from kebyt5.pretraining.validation import validation_shards
-from kebyt5.training.devices import this_process
+from kebyt5.training.processes import this_process
 
 
 @dataclass(frozen=True)

@@ -72,27 +72,23 @@ class Chunks:
     def __len__(self) -> int:
         return int(self._last[-1])
 
-    @property
-    def row_size(self) -> int:
-        """Bytes per row that `read` needs."""
-        return self.size + _MAX_MOVED + 1
-
-    def read(self, numbers: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Reads chunks into rows.
+    def read(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Reads chunks.
 
         Args:
             numbers: Numbers of the chunks, (n,).
-            rows: Zeros that receive them, uint8 (n, row_size), contiguous.
 
         Returns:
-            Where in its row each chunk begins and ends, int64 (n,).
+            A row of bytes for each chunk, with a few more at both ends, uint8 (n, `size` + 4), and
+            where in its row the chunk begins and ends, int64 (n,).
         """
+        rows = np.zeros((len(numbers), self.size + _MAX_MOVED + 1), np.uint8)
         shard = np.searchsorted(self._last, numbers, side="right")
         steps, total = self._steps[shard], self._bytes[shard]
         number = numbers - (self._last[shard] - steps - 1)
         low = number * (total - self.size) // np.maximum(steps, 1)
         # Including the byte after the end, which shows whether the end cuts a character.
-        high = np.minimum(low + self.row_size, total)
+        high = np.minimum(low + rows.shape[1], total)
         if is_compiled():
             call("read_chunks", self._addresses[shard] + low, high - low, rows, *rows.shape)
         else:
@@ -100,7 +96,7 @@ class Chunks:
                 row[: last - first] = self.shards[which].data[first:last]
         begins = _between_characters(rows, np.zeros_like(low), 1)
         ends = np.minimum(begins + self.size, total - low)
-        return begins, _between_characters(rows, ends, -1)
+        return rows, begins, _between_characters(rows, ends, -1)
 
 
 def _between_characters(rows: np.ndarray, places: np.ndarray, step: int) -> np.ndarray:
@@ -246,12 +242,12 @@ class Examples:
         return int(np.diff(self._first_chunk)[self.sources.index(name)])
 
     def _make(self, indices: np.ndarray, chunks: np.ndarray) -> Batch:
-        rows = np.zeros((len(indices), self._chunks.row_size), np.uint8)
-        begins, ends = self._chunks.read(chunks, rows)
+        rows, begins, ends = self._chunks.read(chunks)
         numbers = indices.astype(np.uint64)
         keys = mix(self._key ^ mix(numbers))
         if self.salient or self.corruption.whole_characters:
-            rows, begins, ends = _left_aligned(rows, begins), np.zeros_like(begins), ends - begins
+            _align_left(rows, begins)
+            begins, ends = np.zeros_like(begins), ends - begins
         texts = parts = ends
         copies = np.minimum(ends, begins + self._longest_copy)
         if self.short:
@@ -323,12 +319,11 @@ def _replaced(batch: Batch, others: Mapping[int, tuple[np.ndarray, np.ndarray]])
     return Batch(*padded)
 
 
-def _left_aligned(rows: np.ndarray, begins: np.ndarray) -> np.ndarray:
+def _align_left(rows: np.ndarray, begins: np.ndarray) -> None:
     """Shifts each row left, in place, so that its text begins at 0."""
     for moved in range(1, _MAX_MOVED + 1):
         which = begins == moved
         rows[which, :-moved] = rows[which, moved:]
-    return rows
 
 
 __all__ = ["Chunks", "Examples", "Share"]

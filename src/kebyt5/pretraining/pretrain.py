@@ -21,7 +21,7 @@ from kebyt5.pretraining.examples import Examples, Share
 from kebyt5.pretraining.history import History, read_history
 from kebyt5.pretraining.plots import plot_history
 from kebyt5.pretraining.progress import ShowThroughput
-from kebyt5.pretraining.resume import can_resume_pretraining
+from kebyt5.pretraining.resume import require_unchanged
 from kebyt5.pretraining.salient import NameFinder, SalientSpans
 from kebyt5.pretraining.spans import SpanCorruption
 from kebyt5.pretraining.start import starting_model
@@ -34,12 +34,12 @@ from kebyt5.pretraining.trainer import (
 from kebyt5.pretraining.validation import Validation
 from kebyt5.provenance import provenance
 from kebyt5.training.checkpoints import last_checkpoint
-from kebyt5.training.devices import (
+from kebyt5.training.processes import (
     divide_batch,
     require_one_device_each,
     this_process,
 )
-from kebyt5.training.settings import to_settings, to_yaml
+from kebyt5.training.settings import is_resumed, to_settings, to_yaml
 from kebyt5.training.speed import measured_peak, warn_of_slow_bfloat16
 
 
@@ -78,11 +78,13 @@ def pretrain(config: PretrainConfig, names: NameFinder | None = None) -> Outcome
     corpus = open_corpus(config.corpus)
     config = replace(config, weights={**corpus.weights, **config.weights})
     examples = training_examples(config, corpus.train, names)
-    can_resume = can_resume_pretraining(config, corpus.fingerprints)
+    continues = is_resumed(config)
+    if continues:
+        require_unchanged(config, corpus.fingerprints)
     set_seed(config.seed)
     model = starting_model(config)
     with state.main_process_first():  # it removes what is incomplete
-        step, checkpoint = last_checkpoint(config.output) if can_resume else (0, None)
+        step, checkpoint = last_checkpoint(config.output) if continues else (0, None)
     history = _begin_output(config, corpus, step) if state.is_main_process else None
     state.wait_for_everyone()
     _require_agreement(config, step, corpus)

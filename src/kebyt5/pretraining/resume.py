@@ -4,11 +4,11 @@ import json
 
 from kebyt5.errors import InputError
 from kebyt5.pretraining.config import FREE_ON_RESUME, PretrainConfig
-from kebyt5.training.settings import can_resume
+from kebyt5.training.settings import require_same_settings
 
 
-def can_resume_pretraining(config: PretrainConfig, fingerprints: dict[str, str]) -> bool:
-    """Whether there is a run to resume; refuses one with other settings or another corpus.
+def require_unchanged(config: PretrainConfig, fingerprints: dict[str, str]) -> None:
+    """Refuses to resume a run whose settings or corpus have changed since it began.
 
     Args:
         config: Settings of the run.
@@ -17,9 +17,8 @@ def can_resume_pretraining(config: PretrainConfig, fingerprints: dict[str, str])
     Raises:
         InputError: A setting or the corpus differs; the message names it.
     """
+    require_same_settings("pretrain", config, FREE_ON_RESUME)
     output = config.output
-    if not can_resume("pretrain", config, FREE_ON_RESUME):
-        return False
     try:
         corpus = json.loads((output / "corpus.json").read_text(encoding="utf-8"))["fingerprints"]
     except (OSError, ValueError, LookupError, TypeError) as error:
@@ -30,7 +29,6 @@ def can_resume_pretraining(config: PretrainConfig, fingerprints: dict[str, str])
                 f"{config.corpus / split}: these are not the shards that the run in {output} began"
                 " with; restore those or begin a new run"
             )
-    return True
 
 
-__all__ = ["can_resume_pretraining"]
+__all__ = ["require_unchanged"]

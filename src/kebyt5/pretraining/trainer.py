@@ -20,7 +20,7 @@ from kebyt5.pretraining.optimizer import slow_down_queries
 from kebyt5.pretraining.stopping import begin_worker
 from kebyt5.pretraining.validation import Validation
 from kebyt5.training.arguments import shared_arguments
-from kebyt5.training.devices import (
+from kebyt5.training.processes import (
     keep_tied_embeddings_together,
 )
 from kebyt5.training.schedule import constant, inverse_square_root

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
+from kebyt5.devices import move
 from kebyt5.errors import InputError
-from kebyt5.models.devices import move
 from kebyt5.models.loading import load
 
 DEFAULT = "tiny"

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 from ray.serve.metrics import Gauge
 
-from kebyt5.allocator import limit_kernel_caches, prepare_process
+from kebyt5.process import limit_kernel_caches, prepare_process
 from kebyt5.serving.logs import configure, log
 from kebyt5.serving.metrics import Engines
 from kebyt5.serving.options import ServeOptions

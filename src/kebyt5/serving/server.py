@@ -56,6 +56,7 @@ def run(
     models: Mapping[str, PreTrainedModel],
     options: ServeOptions,
     sockets: Sequence[socket.socket],
+    *,
     playground: bool,
     threads: int,
     announcement: str | None = None,
@@ -73,7 +74,11 @@ def run(
     Raises:
         InputError: This process may open too few files, or the file of keys is invalid.
     """
-    TimeoutProtocol.max_connections = _open_files() - _OTHER_FILES
+    limits = {
+        "max_connections": _open_files() - _OTHER_FILES,
+        "head_seconds": options.body_seconds,
+        "read_seconds": options.body_seconds,
+    }
     if announcement is None:
         configure()
     # The engine and the event loop compete for the GIL; at the default of 5 ms per turn, a refusal
@@ -85,10 +90,9 @@ def run(
     app = create_app(services, options, options.read_api_keys())
     if playground:
         mount_playground(app, services)
-    TimeoutProtocol.head_seconds = TimeoutProtocol.read_seconds = options.body_seconds
     config = uvicorn.Config(
         app,
-        http=TimeoutProtocol,
+        http=type("LimitedProtocol", (TimeoutProtocol,), limits),
         ws="none",
         log_config=None,
         access_log=False,

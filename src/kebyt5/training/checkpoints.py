@@ -9,7 +9,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from kebyt5.errors import InputError
-from kebyt5.training.devices import this_process
+from kebyt5.training.processes import this_process
 
 
 def last_checkpoint(output: Path) -> tuple[int, Path | None]:

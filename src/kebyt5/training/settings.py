@@ -101,10 +101,20 @@ def to_yaml(command: Command, config: RunSettings) -> str:
     return yaml.safe_dump({command: to_settings(config)}, allow_unicode=True, sort_keys=False)
 
 
-def can_resume(command: Command, config: RunSettings, free: Collection[str]) -> bool:
-    """Whether the output folder holds a run to resume; refuses one with other settings.
+def is_resumed(config: RunSettings) -> bool:
+    """Whether a run continues what is in its output folder.
 
     A run that was interrupted while it wrote its first files starts anew.
+    """
+    output = config.output
+    if not config.resume or not output.is_dir():
+        return False
+    paths = list(output.iterdir())
+    return not all(path.name in BEGINNING or path.name.startswith(".") for path in paths)
+
+
+def require_same_settings(command: Command, config: RunSettings, free: Collection[str]) -> None:
+    """Refuses to resume a run with other settings than it began with.
 
     Args:
         command: The command of the run.
@@ -116,10 +126,6 @@ def can_resume(command: Command, config: RunSettings, free: Collection[str]) -> 
             names them.
     """
     output = config.output
-    if not config.resume or not output.is_dir():
-        return False
-    if all(path.name in BEGINNING or path.name.startswith(".") for path in output.iterdir()):
-        return False
     try:
         before = dict(yaml.safe_load((output / "config.yaml").read_text(encoding="utf-8"))[command])
     except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError) as error:
@@ -133,17 +139,17 @@ def can_resume(command: Command, config: RunSettings, free: Collection[str]) -> 
             f"{output}: --resume with other settings than the run began with:"
             f" {', '.join(changed)}; begin a new run for these"
         )
-    return True
 
 
 __all__ = [
     "BEGINNING",
     "Command",
     "RunSettings",
-    "can_resume",
     "check_ranges",
     "check_schedule",
     "check_warmup",
+    "is_resumed",
+    "require_same_settings",
     "to_settings",
     "to_yaml",
 ]

@@ -40,7 +40,8 @@ class Choices(Constraint):
         last = len(parts) - 1
         trie = cache(_trie)  # all words of a parse share their heads and labels
         self._tries = [trie(tuple(texts), part == last) for part, texts in enumerate(parts)]
-        self._guess = [(*byte_ids(text), *[EOS] * (n == last)) for n, text in enumerate(guess)]
+        self._guess = [tuple(byte_ids(text)) for text in guess]
+        self._guess[last] += (EOS,)
         self._guessed = list(chain.from_iterable(self._guess))
         self._ends = list(accumulate(map(len, self._guess)))  # of each part's guess in `_guessed`
 
@@ -78,7 +79,8 @@ class Choices(Constraint):
 
 def _trie(texts: tuple[str, ...], ends: bool) -> Trie:
     """The trie of some texts, each followed by the end of sequence if `ends`."""
-    return Trie([*byte_ids(text), *[EOS] * ends] for text in texts)
+    end = [EOS] if ends else []
+    return Trie(byte_ids(text) + end for text in texts)
 
 
 __all__ = ["Choices"]

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import kebyt5
+from kebyt5.devices import move, require_device
 from kebyt5.errors import InputError
-from kebyt5.models.devices import move, require_device
 
 
 def test_the_processor_is_always_here():

@@ -1,7 +1,7 @@
 import pytest
 
 from kebyt5.errors import InputError
-from kebyt5.training.devices import divide_batch, require_one_device_each, this_process
+from kebyt5.training.processes import divide_batch, require_one_device_each, this_process
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The allocator keeps freed memory when asked to; kernel caches are limited."""
+"""The allocator of a process keeps freed memory when asked to; kernel caches are limited."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ print(kept, counts[-1] - counts[0])
 SHAPES = """
 import sys
 import torch
-from kebyt5.allocator import limit_kernel_caches
+from kebyt5.process import limit_kernel_caches
 from kebyt5.bench.measure import resident_memory
 if sys.argv[1] == "limited":
     limit_kernel_caches()

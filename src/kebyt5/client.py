@@ -47,7 +47,7 @@ _BAD_GATEWAY = 502
 _GRACE = 15.0
 """Seconds that an answer may take beyond its request's deadline."""
 _MIN_WAIT = 0.1
-"""Fewest seconds before a retry, whatever a proxy says."""
+"""Minimum seconds before a retry, whatever a proxy says."""
 _EVENTS: dict[bytes, type[TextPiece] | type[TextEnd]] = {b"text": TextPiece, b"end": TextEnd}
 
 
@@ -79,7 +79,7 @@ class Client:
 
     Raises:
         ServerError: From every method, when the server refuses the request or fails.
-        httpx2.HTTPError: From every method, when the server cannot be reached.
+        httpx2.TransportError: From every method, when the server cannot be reached.
     """
 
     def __init__(

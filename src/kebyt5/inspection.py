@@ -16,7 +16,7 @@ import torch
 from transformers import PreTrainedModel
 
 from kebyt5.models.gbst import GBST
-from kebyt5.models.stack import CACHES
+from kebyt5.models.stack import cache_of
 from kebyt5.models.tokenization_kebyt5 import EOS, LAST_BYTE, LAST_SENTINEL, OFFSET, PAD
 
 Blocks = Sequence[tuple[int, int]]
@@ -214,8 +214,7 @@ def _cross_attention_parts(
             return_dict=True,
             **cached,
         )
-        names = [name for name in CACHES if output.get(name) is not None]
-        cached = {name: output[name] for name in names[:1]}
+        cached = cache_of(output)
         if not output.cross_attentions:
             raise ValueError(
                 "this attention keeps no weights; call model.set_attn_implementation('eager')"

@@ -31,7 +31,7 @@ def test_writes_a_checkpoint_and_both_scores(run, checkpoint, dev_file, tmp_path
              for path in (checkpoint, tmp_path / "int8")]  # fmt: skip
     assert not torch.equal(*norms)  # channels are evened out
     assert report["check"]["generation"]["constrained"] is True
-    assert report["commit"]
+    assert report["made"]["commit"]
     assert (tmp_path / "int8" / "tokenizer_config.json").exists()
 
 

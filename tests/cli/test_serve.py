@@ -4,10 +4,12 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import fields
 
 import pytest
 
 from kebyt5.process import KERNEL_CACHES
+from kebyt5.serving.options import ServeOptions
 
 
 def refused(result, *parts):
@@ -22,8 +24,9 @@ def refused(result, *parts):
 def test_help_has_every_option(run):
     code, out, _ = run("serve", "--help")
     assert code == 0
-    for option in ("--port", "--ray", "--max-replicas", "--slots", "--api-keys", "--no-playground"):
-        assert option in out
+    names = [field.name.replace("_", "-") for field in fields(ServeOptions)]
+    for name in ("port", "ray", "max-replicas", "no-playground", *names):
+        assert f"--{name} " in out
 
 
 @pytest.mark.parametrize(

@@ -74,12 +74,9 @@ KINDS = pytest.mark.parametrize("kind", ["int8", "float"])
 
 def states_of(encoder, embedded, lengths, by_modules=False):
     mask = torch.arange(embedded.shape[1]) < torch.tensor(lengths)[:, None]
-    kernels = fast_path.kernels
-    fast_path.kernels = kernels and not by_modules
-    with torch.inference_mode():
-        states = encoder(inputs_embeds=embedded, attention_mask=mask).last_hidden_state
-    fast_path.kernels = kernels
-    return states[mask]
+    with pytest.MonkeyPatch.context() as patch, torch.inference_mode():
+        patch.setattr(fast_path, "kernels", fast_path.kernels and not by_modules)
+        return encoder(inputs_embeds=embedded, attention_mask=mask).last_hidden_state[mask]
 
 
 def calls_of(monkeypatch):

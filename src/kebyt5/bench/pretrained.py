@@ -70,12 +70,13 @@ class Pretrained:
 def compare_pretrained(
     names: Sequence[str], validation: Validation, train: Shards | None, order: int, rounds: int
 ) -> Pretrained:
-    """Measures models, and also PPM if there is text to train it on.
+    """Measures models and, if there is text that they were trained on, PPM and their curves.
 
     Args:
         names: Checkpoints; folders of pretraining runs also have curves.
         validation: Examples to measure on.
-        train: Text that the models were trained on, for PPM; None for no PPM.
+        train: Text that the models were trained on, for PPM; None for neither PPM nor
+            curves.
         order: Order of PPM.
         rounds: Number of timed training steps of each run.
     """

@@ -44,7 +44,7 @@ def evaluate(
         baseline: Training data for the task's trivial baseline, whose scores are printed beside
             the model's.
         output: A new folder for `metrics.json`, `predictions.jsonl` and `robustness.png`.
-        limit: Use only the first so many examples.
+        limit: Use only the first N examples.
         noise: Also score inputs in which this share of the syllables and blanks is damaged by
             typos in jamo, spacing errors and lost bytes.
         seed: Seed of the noise.

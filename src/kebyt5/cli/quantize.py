@@ -35,7 +35,7 @@ def quantize(
         output: A new folder.
         check: A task and a data file, on which to compare the scores.
         max_drop: Largest drop of the task's main score, in points.
-        limit: Check on the first so many examples only.
+        limit: Check on the first N examples only.
         options: Settings of the predictions.
     """
     from kebyt5.models.loading import load_float, save_checkpoint
@@ -66,6 +66,6 @@ def quantize(
             round_weights(model)
             outcome = "Not checked: give --check TASK FILE to compare scores."
         save_checkpoint(model, folder)
-        write_json(folder / "quantization.json", report | provenance())
+        write_json(folder / "quantization.json", report | {"made": provenance()})
     print(outcome)  # not before writing: printing may fail if stdout is closed
     print(f"Written to {output}")

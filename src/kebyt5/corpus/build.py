@@ -184,7 +184,7 @@ class Finish(PipelineStep):
             "files": self.source_files,
             **report.to_json(),
             "recipe": dump_config(self.config),
-            "made_with": self.made_with,
+            "made": self.made_with,
         }
         write_json(output / CORPUS_MANIFEST, content)
         _remove_intermediate(work)

@@ -53,7 +53,7 @@ class Predictions:
 
     @property
     def is_finite(self) -> bool:
-        """Whether all likelihoods are numbers, which those of a model that diverged are not."""
+        """Whether all log-likelihoods are finite; they are not after training diverged."""
         return self.log_likelihoods is None or bool(np.isfinite(self.log_likelihoods).all())
 
     def require_finite(self) -> None:

@@ -44,7 +44,11 @@ Listed = Annotated[list[Item], Parameter(negative="")]
 
 @dataclass(kw_only=True)
 class FinetuneConfig:
-    """Settings of a fine-tuning run. Defaults are those of the published runs."""
+    """Settings of a fine-tuning run. Defaults are those of the published runs.
+
+    Raises:
+        InputError: A setting is out of range, or two contradict each other.
+    """
 
     task: Listed[str]
     """Name of the task; `kebyt5 tasks` lists them. To train one checkpoint on several tasks, repeat
@@ -71,8 +75,8 @@ class FinetuneConfig:
     """Examples per optimizer step, over all devices."""
 
     device_batch_size: int = 16
-    """Most examples that one device computes at a time; gradients are accumulated
-    over a batch."""
+    """Maximum number of examples per device in one forward pass; gradients are accumulated over a
+    batch."""
 
     learning_rate: float = 6e-5
     """Peak of the first cosine cycle; the published runs used 4e-5 to 8e-5."""
@@ -134,7 +138,7 @@ class FinetuneConfig:
     """Refuse texts over the limits instead of cutting them."""
 
     limit: int | None = None
-    """Use only the first so many training examples of each task."""
+    """Use only the first N training examples of each task."""
 
     temperature: float = 1.0
     """Temperature of the mixture of several tasks: each is drawn in proportion to its size to the
@@ -154,11 +158,11 @@ class FinetuneConfig:
     """Decides everything random: order, dropout, new parameters."""
 
     seeds: int = 1
-    """Repeat the run with so many seeds, counted up from --seed, for mean and deviation."""
+    """Number of runs, with consecutive seeds from --seed, for mean and deviation."""
 
     folds: int | None = None
-    """Cross-validate: split the training data into so many parts and hold each out once, in place
-    of --dev. Questions about one text, and turns of one dialogue, stay together."""
+    """Number of folds of a cross-validation: each part of the training data is held out once, in
+    place of --dev. Questions about one text, and turns of one dialogue, stay together."""
 
     fold: int | None = None
     """Run only this fold, counted from 0."""

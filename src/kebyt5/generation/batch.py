@@ -58,6 +58,12 @@ def generate_texts(
 
     Returns:
         The texts in the order of the inputs, and how they were generated.
+
+    Raises:
+        ValueError: `num_beams` is less than 1, or there is not one limit for each input.
+        GenerationError: Some texts failed in greedy search, for example because a constraint left
+            nothing to generate; it holds the others.
+        ConstraintError: A constraint left nothing to generate in beam search.
     """
     if num_beams < 1:
         raise ValueError(f"num_beams is {num_beams}; it has to be at least 1")

@@ -108,7 +108,7 @@ def fill(
         text: A text with the blanks `<extra_id_0>`, `<extra_id_1>`, … in this order, 11 at most.
         num_beams: Width of the search.
         results: Number of fillings to return, no more than beams.
-        max_bytes: Most bytes of a span.
+        max_bytes: Maximum bytes of a filled span.
 
     Raises:
         InputError: The text has no blanks, more than 11 of them, or blanks that are out of order;

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from kebyt5.models.stack import CACHES
+from kebyt5.models.stack import cache_of
 
 
 def plain_logits(
@@ -40,8 +40,7 @@ def plain_logits(
             use_cache=True,
             **cache,
         )
-        name = next(name for name in CACHES if name in passed)  # the old one is still understood
-        cache = {name: passed[name]}
+        cache = cache_of(passed)
         yield passed.logits[0, -1].float().cpu().numpy()
 
 

@@ -81,7 +81,7 @@ class GenerationOptions:
 
 @dataclass
 class GenerationStatistics:
-    """Counts of how the ids of a text, or of many texts, came about.
+    """How many ids of one or many texts were decided, copied or forced, and in how many passes.
 
     Attributes:
         passes: Decoder passes, including those of plain generation where an id was in doubt.

@@ -30,6 +30,11 @@ CACHES = ("cache", "past_key_values")
 """Names of the key-value cache in Transformers: since 5.24, and before."""
 
 
+def cache_of(output: Any) -> dict[str, Any]:
+    """The keys and values in a model's output, as an argument of its next call."""
+    return next(({name: output[name]} for name in CACHES if output.get(name) is not None), {})
+
+
 def encoder_config(config: T5Config) -> T5Config:
     """Returns the configuration of a model's encoder."""
     config = copy.deepcopy(config)
@@ -190,4 +195,4 @@ FAST: dict[type[nn.Module], type[nn.Module]] = {
 """Replacements for the modules of Transformers; none has state of its own."""
 
 
-__all__ = ["ByteStack"]
+__all__ = ["ByteStack", "cache_of"]

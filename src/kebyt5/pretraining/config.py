@@ -38,7 +38,11 @@ FREE_ON_RESUME = ("output", "corpus", "keep_checkpoints", "workers", "peak_tflop
 
 @dataclass(kw_only=True)
 class PretrainConfig:
-    """Settings of a pretraining run."""
+    """Settings of a pretraining run.
+
+    Raises:
+        InputError: A setting is out of range, or two contradict each other.
+    """
 
     corpus: Path
     """Folder with the shards of `kebyt5 corpus build`: `train`, and `validation` where given."""
@@ -66,8 +70,8 @@ class PretrainConfig:
     """Examples per step, over all devices."""
 
     device_batch_size: int = 16
-    """Most examples that one device computes at a time; gradients are accumulated
-    over a batch."""
+    """Maximum number of examples per device in one forward pass; gradients are accumulated over a
+    batch."""
 
     input_length: int = 1024
     """Ids of a corrupted input, including the end of sequence; 1024 take 1,193 bytes of text. It is
@@ -163,7 +167,7 @@ class PretrainConfig:
     """How many of the last checkpoints are kept."""
 
     minutes: float | None = None
-    """Stop after so many minutes with a checkpoint, as on SIGTERM; --resume continues."""
+    """Stop after this many minutes with a checkpoint, as on SIGTERM; --resume continues."""
 
     workers: int = 0
     """Processes that prepare batches ahead."""

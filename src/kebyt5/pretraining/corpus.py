@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kebyt5.corpus.shards import CORPUS_MANIFEST, Shards
 from kebyt5.errors import InputError
@@ -63,16 +64,15 @@ def recorded_weights(corpus: Path, sources: Collection[str]) -> dict[str, float]
     Raises:
         InputError: The corpus's record cannot be read.
     """
-    path = corpus / CORPUS_MANIFEST
-    if not path.exists():
+    manifest = _manifest(corpus)
+    if manifest is None:
         return {}
     try:
-        weights = json.loads(path.read_text(encoding="utf-8"))["weights"]
-        return {name: float(weights[name]) for name in sources}
-    except (OSError, ValueError, LookupError, TypeError) as error:
+        return {name: float(manifest["weights"][name]) for name in sources}
+    except (LookupError, TypeError, ValueError) as error:
         raise InputError(
-            f"{path}: no record of a corpus with the weights of {', '.join(sources)};"
-            " run `kebyt5 corpus build` again"
+            f"{corpus / CORPUS_MANIFEST}: no record of a corpus with the weights of"
+            f" {', '.join(sources)}; run `kebyt5 corpus build` again"
         ) from error
 
 
@@ -86,10 +86,7 @@ def require_recorded(corpus: Path, parts: Mapping[str, Shards | None]) -> None:
     Raises:
         InputError: Shards are missing, or are not those of this corpus.
     """
-    path = corpus / CORPUS_MANIFEST
-    if not path.exists():
-        return
-    splits = json.loads(path.read_text(encoding="utf-8")).get("splits", {})
+    splits = (_manifest(corpus) or {}).get("splits", {})
     for split, shards in parts.items():
         for name, recorded in splits.get(split, {}).items():
             found = sum(shard.documents for shard in shards.sources.get(name, [])) if shards else 0
@@ -98,6 +95,22 @@ def require_recorded(corpus: Path, parts: Mapping[str, Shards | None]) -> None:
                     f"{corpus / split / name}: {found:,} documents, but {CORPUS_MANIFEST} has"
                     f" {recorded['documents']:,}; copy the corpus once more, or build it anew"
                 )
+
+
+def _manifest(corpus: Path) -> dict[str, Any] | None:
+    """The record of a corpus; None where shards were made by hand."""
+    path = corpus / CORPUS_MANIFEST
+    if not path.exists():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise TypeError("not an object")
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{path}: no record of a corpus: {error}; run `kebyt5 corpus build` again"
+        ) from error
+    return found
 
 
 __all__ = ["Corpus", "open_corpus", "recorded_weights", "require_recorded"]

@@ -4,8 +4,8 @@ The text stays whole; sentinels are inserted into some of its words, and the tar
 words:
 
     source   한국의 수도는 서울이다.
-    input    한국의 수<258>도는 서<257>울이다. </s>
-    target   <258>수도는<257>서울이다. </s>
+    input    한국의 수<258>도는 서<257>울이다.</s>
+    target   <258>수도는<257>서울이다.</s>
 
 To fill a blank, a model has to find its sentinel in the input and look at what is to the left and
 right of it. Small models hardly learn that from masked spans, where it helps only with the first

@@ -3,8 +3,8 @@
 Spans of a chunk are replaced by one sentinel each; the target contains what each was:
 
     source   한국의 수도는 서울이다.
-    input    한국의 <258>는 서울<257> </s>
-    target   <258>수도<257>이다. </s>
+    input    한국의 <258>는 서울<257></s>
+    target   <258>수도<257>이다.</s>
 
 Sentinel i is id 258 - i. Only the first 11 of them never occur as bytes of UTF-8, hence the limit.
 """

@@ -287,20 +287,26 @@ def save_plain(folder):
     KEByT5ForConditionalGeneration(shape).save_pretrained(folder)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"bf16": True, "gradient_checkpointing": True, "schedule": "constant"},
-        {"optimizer": "adafactor", "schedule": "inverse-sqrt", "workers": 1},
-        {"salient": True, "weights": {"law": 0.5}},
-        {"whole_characters": True, "density": 0.3, "mean_span": 5, "copy": 0.5},
-    ],
-    ids=str,
-)
-def test_other_ways_to_train(config, options):
-    for name, value in options.items():
-        setattr(config, name, value)
-    assert pretrain(config).step == 6
+def test_each_setting_changes_the_losses_or_only_how_they_are_computed(config, tmp_path):
+    def losses(**options):
+        output = tmp_path / f"with {options}"
+        quick = replace(config, output=output, steps=6, eval_steps=9, save_steps=9)
+        assert pretrain(replace(quick, **options)).step == 6
+        return [
+            entry["loss"] for entry in read_history(output / "history.jsonl") if "loss" in entry
+        ]
+
+    default, denser = losses(), losses(density=0.3)
+    assert default != denser != losses(density=0.3, copy=0.5)
+    changing = {
+        "bf16": True, "schedule": "constant", "optimizer": "adafactor", "salient": True,
+        "weights": {"law": 0.5}, "whole_characters": True, "mean_span": 5,
+        "lookup": 0.5, "short": 0.5, "weight_decay": 0.9, "z_loss": 0.1, "seed": 1,
+    }  # fmt: skip
+    found = {name: losses(**{name: value}) for name, value in changing.items()}
+    assert [name for name, values in found.items() if values == default] == []
+    assert losses(schedule="inverse-sqrt") not in (default, found["schedule"])
+    assert losses(gradient_checkpointing=True, workers=1) == pytest.approx(default)
 
 
 @pytest.mark.parametrize("bf16", [False, True])

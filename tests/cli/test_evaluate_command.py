@@ -60,3 +60,26 @@ def test_predictions_take_no_options_of_generation(run, predictions, texts, opti
     code, _, error = run("--predictions", predictions(texts), *option)
     assert code == 2
     assert "need a checkpoint, in place of --predictions" in error
+
+
+def test_an_empty_name_is_refused_as_a_checkpoint(run):
+    code, _, error = run("")
+    assert code == 2
+    assert "the name of the checkpoint is empty" in error
+
+
+def test_a_path_is_printed_as_it_is(run, predictions, texts, dev_file):
+    folder = dev_file.parent / "[bold]" / "x[/x]"
+    folder.mkdir(parents=True)
+    data = dev_file.rename(folder / "dev.tsv")
+    options = ("--task", "ner", "--data", data, "--predictions", predictions(texts))
+    code, out, error = run.func("evaluate", *options)
+    assert code == 0, error
+    assert "[bold]/x[/x]/dev.tsv" in "".join(out.split())
+
+
+def test_a_baseline_of_a_task_that_has_none_is_refused(run, dev_file):
+    options = ("--task", "seq2seq", "--data", dev_file, "--baseline", dev_file)
+    code, _, error = run.func("evaluate", "tiny", *options)
+    assert code == 2
+    assert "the task seq2seq has no trivial baseline" in error

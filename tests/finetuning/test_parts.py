@@ -18,6 +18,7 @@ from kebyt5.finetuning.data import (
 from kebyt5.finetuning.freezing import freeze
 from kebyt5.finetuning.fresh_decoder import renew_decoder
 from kebyt5.finetuning.trainer import prepare_model
+from kebyt5.models.tokenization_kebyt5 import EOS, OFFSET
 from kebyt5.tasks import Example, get_task
 from kebyt5.tasks.squad import Answers
 
@@ -242,3 +243,11 @@ def test_batches_are_padded_on_the_right():
     assert batch["input_ids"].tolist() == [[5, 1, 0], [5, 6, 1]]
     assert batch["attention_mask"].tolist() == [[1, 1, 0], [1, 1, 1]]
     assert batch["labels"].tolist() == [[7, 8, 1], [1, -100, -100]]
+
+
+def test_targets_are_bytes_whatever_they_contain():
+    task = get_task("seq2seq")
+    text = "<s>나</s>다<extra_id_0>"
+    example = Example("1", {"text": "가"}, text)
+    (item,) = TaskDataset([(task, [example])], 60, 60)
+    assert item["labels"] == [byte + OFFSET for byte in text.encode()] + [EOS]

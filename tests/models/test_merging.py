@@ -132,6 +132,12 @@ def test_weights_that_make_no_mean_are_refused_before_anything_loads(weights, pr
         merge(["nowhere", "nowhere"], weights)
 
 
+def test_only_the_ratio_of_weights_counts(save):
+    parts = [save("one"), save("two", 1)]
+    mean, of_huge = (merge(parts, weights).state_dict() for weights in ([1, 1], [1e308, 1e308]))
+    assert all(torch.equal(mean[name], of_huge[name]) for name in mean)
+
+
 def test_a_single_whole_checkpoint_is_nothing_to_merge(save):
     with pytest.raises(ValueError, match="nothing to merge"):
         merge([save("one")])

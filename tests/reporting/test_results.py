@@ -124,7 +124,25 @@ def test_folders_without_results_are_refused(tmp_path):
             '{"id": "1", "input": {"title": ""}, "text": 1, "target": "사회"}',
             r"predictions\.jsonl:1: not a prediction.*have to be strings",
         ),
+        (
+            "predictions.jsonl",
+            '{"id": "1", "input": {"title": 3}, "text": "", "target": "사회"}',
+            r"predictions\.jsonl:1: not a prediction.*fields of 'input'",
+        ),
+        ("predictions.jsonl", '{"id": "1", "input": "가", "text": "", "target": "사회"}', "not a"),
         ("history.json", "[", r"history\.json:1: not JSON"),
+        ("history.json", '[{"loss": 1}]', r"history\.json: entries without a step"),
+        ("history.json", '[{"loss": 1, "step": "1"}]', r"history\.json: entries without a step"),
+        (
+            "metrics.json",
+            '{"task": "ynat", "scores": {}, "examples": 1, "made": "x"}',
+            "'made' is not a mapping",
+        ),
+        (
+            "metrics.json",
+            '{"task": "ynat", "scores": {}, "examples": 1, "by_length": [{"bytes": ["x"]}]}',
+            "'by_length' has no bins",
+        ),
     ],
 )
 def test_malformed_files_are_named(write_result, headlines, tmp_path, file, content, problem):

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from kebyt5.evaluation.evaluate import show_score
 from kebyt5.finetuning.config import finetuned_tasks
@@ -26,7 +27,7 @@ def warn_of_another_task(checkpoint: str, task: str) -> None:
 
 def print_scores(metrics: Mapping[str, Any], title: str) -> None:
     """Prints scores in percent, with those of the baseline and those under noise, if any."""
-    table = Table(title=f"{metrics['task']} on {title}, {metrics['examples']} examples")
+    table = Table(title=Text(f"{metrics['task']} on {title}, {metrics['examples']} examples"))
     table.add_column("score")
     columns = [("model", metrics["scores"])]
     if metrics["baseline"]:
@@ -50,7 +51,7 @@ def limit_lines(truncated: int, cut: int) -> list[str]:
     """Says how many inputs and answers were too long, one line for each."""
     lines = []
     if truncated:
-        lines.append(f"{truncated} inputs were shortened to the length limit.")
+        lines.append(f"{truncated} inputs exceeded the limit: shortened, or read in windows.")
     if cut:
         lines.append(f"{cut} answers end at their length limit; --max-new-bytes raises it.")
     return lines

@@ -68,15 +68,17 @@ def evaluate(
             "--noise, --device and options of generation need a checkpoint, in place of"
             " --predictions"
         )
-    if not all(0 < rate <= 1 for rate in noise or ()):
+    if noise is not None and not (noise and all(0 < rate <= 1 for rate in noise)):
         raise InputError("--noise: give rates above 0, at most 1")
     the_task, the_device = get_task(task), require_device(device)
+    if baseline is not None and not the_task.has_baseline:
+        raise InputError(f"--baseline: the task {task} has no trivial baseline; leave it out")
     examples = list(the_task.read(data))
     train = list(the_task.read(baseline)) if baseline else None
-    if checkpoint:
+    if checkpoint is not None:
         warn_of_another_task(checkpoint, task)
     with new_folder(output) if output else nullcontext() as folder:
-        model = move(load(checkpoint), the_device) if checkpoint else None
+        model = None if checkpoint is None else move(load(checkpoint), the_device)
         if predictions is not None:
             result = read_predictions(the_task, predictions, examples, limit)
         else:

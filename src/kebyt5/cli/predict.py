@@ -14,7 +14,7 @@ def predict(
     checkpoint: str,
     *,
     task: str,
-    text: Annotated[list[str] | None, Parameter(negative="")] = None,
+    text: Annotated[list[str] | None, Parameter(negative="", allow_leading_hyphen=True)] = None,
     input: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,
     output: Path | None = None,
     device: str = "cpu",
@@ -33,10 +33,10 @@ def predict(
         checkpoint: A folder or a name on the hub.
         task: Name of the task; `kebyt5 tasks` lists them.
         text: An input; repeat the option for more.
-        input: A UTF-8 file with one input per line, `-` for standard input. Tasks with several
-            input fields take one JSON object per line.
-        output: A JSONL file for the answers, each with the line number of its input as `id`; by
-            default they are printed.
+        input: A UTF-8 file with one input per line, `-` for standard input. Tasks whose input has
+            several parts take one JSON object per line.
+        output: A JSONL file for the answers, each with the `id` of its input, or else its line
+            number; by default they are printed.
         device: Device to compute on: `cpu`, or a GPU by its name in PyTorch, such as `cuda` or
             `cuda:1`.
         options: Settings of the predictions.

@@ -21,7 +21,7 @@ def report(*runs: Path, output: Path) -> None:
             such folders.
         output: A new folder.
     """
-    from kebyt5.output import make_output_folder, whole_folder
+    from kebyt5.output import new_folder
     from kebyt5.provenance import provenance
     from kebyt5.reporting.report import write_report
     from kebyt5.reporting.results import read_runs
@@ -29,7 +29,6 @@ def report(*runs: Path, output: Path) -> None:
     if not runs:
         raise InputError("give the output folders of runs to report on")
     found = read_runs(runs)
-    make_output_folder(output)
-    with whole_folder(output) as folder:
+    with new_folder(output) as folder:
         write_report(found, folder, provenance())
     print(f"Written to {output}: report.md and report.html")

@@ -15,7 +15,8 @@ class PredictOptions:
     max_input_bytes: int | None = None
     """Largest input; longer ones are shortened and counted. The context of a question is read in
     overlapping windows, of which the likeliest answer is taken; a dialogue loses its oldest turns;
-    any other input is cut at a character. By default the task's own limit."""
+    pairs lose the end of their longest field, any other input its end. By default the task's own
+    limit."""
 
     max_new_bytes: int | None = None
     """Largest answer; it ends there, and is counted. By default a size that suffices for the task:
@@ -38,9 +39,10 @@ class PredictOptions:
     """For tasks with labels: take the likeliest label, or generate one byte by byte."""
 
     constrain: bool = False
-    """Generate only what may be an answer: the sentence with marks, the rows of a parse, a label,
-    or any valid text. This takes fewer passes. Without it the model may write anything, as in the
-    published runs; malformed answers are read as well as possible, and counted."""
+    """Generate only what may be an answer: the sentence with marks, the rows of a parse, a label
+    (with `--decoding generation`; likelihoods always give one), or any valid text. This takes fewer
+    passes. Without it the model may write anything, as in the published runs; malformed answers are
+    read as well as possible, and counted."""
 
     def __post_init__(self) -> None:
         for name in ("max_input_bytes", "max_new_bytes", "batch_size", "num_beams"):

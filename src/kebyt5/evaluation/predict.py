@@ -65,7 +65,7 @@ class Predictions:
         if not self.is_finite:
             raise InputError(
                 "the model's likelihoods are not numbers: its weights are damaged, or training"
-                " diverged; train it with a lower learning rate"
+                " diverged; train it with a lower learning rate, into another folder"
             )
 
     def select(self, indices: Sequence[int]) -> "Predictions":

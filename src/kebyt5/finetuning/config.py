@@ -123,7 +123,8 @@ class FinetuneConfig:
 
     max_input_bytes: int | None = None
     """Longer inputs are shortened and counted: contexts of questions in overlapping windows,
-    dialogues by their oldest turns, others at a character. The task's own limit if not given."""
+    dialogues by their oldest turns, pairs in their longest field, others at their end. The task's
+    own limit if not given."""
 
     stride: int | None = None
     """Bytes from the beginning of a window to that of the next; half a window if not given."""
@@ -188,6 +189,11 @@ class FinetuneConfig:
         if self.fresh_decoder and self.lora is not None:
             raise InputError(
                 "--fresh-decoder with --lora: its weights would stay random; leave one out"
+            )
+        if self.lora is not None and self.freeze != "gbst":
+            raise InputError(
+                f"--lora with --freeze {self.freeze}: only the adapter is trained in any case;"
+                " leave --freeze out"
             )
         if self.checkpoint.startswith(RANDOM) and self.lora is not None:
             raise InputError(

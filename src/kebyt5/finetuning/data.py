@@ -115,7 +115,8 @@ class TaskDataset(Dataset[dict[str, list[int]]]):
         source, target = self._texts(int(self.order[index]), self.epoch)
         return {
             "input_ids": self.tokenizer(source).input_ids,
-            "labels": self.tokenizer(target).input_ids,
+            # As bytes throughout, which is all that generation writes: "</s>" is no end here.
+            "labels": self.tokenizer(target, split_special_tokens=True).input_ids,
         }
 
 

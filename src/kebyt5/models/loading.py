@@ -57,6 +57,8 @@ def load(
     """
     folder = local_folder(name_or_path)
     source = str(folder or name_or_path)
+    if not source:
+        raise CheckpointError("the name of the checkpoint is empty; give a folder or a hub name")
     dtype = kwargs.pop("torch_dtype", dtype)
     if folder is not None:
         kwargs["local_files_only"] = True
@@ -110,6 +112,8 @@ def save_checkpoint(model: PreTrainedModel, folder: str | os.PathLike[str], **kw
         folder: The folder, made if need be.
         **kwargs: As for `save_pretrained`.
     """
+    # What code to load a model with is said where that code is, in exported folders.
+    model.config.__dict__.pop("auto_map", None)
     model.save_pretrained(folder, **kwargs)
     ByteTokenizer().save_pretrained(folder)
 

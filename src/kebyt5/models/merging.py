@@ -138,7 +138,9 @@ def _shares(
     for weight in weights:
         if not (math.isfinite(weight) and weight > 0):
             raise ValueError(f"weight {weight:g}: has to be more than 0; leave the checkpoint out")
-    return [weight / sum(weights) for weight in weights]
+    largest = max(weights)  # so that the sum is finite
+    parts = [weight / largest for weight in weights]
+    return [part / sum(parts) for part in parts]
 
 
 class _Architecture(NamedTuple):

@@ -112,6 +112,8 @@ def read_runs(folders: Sequence[Path]) -> Runs:
         for path in _files(folder, "history.json"):
             entries = read_json(path)
             if isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries):
+                if not all(isinstance(entry.get("step"), int | float) for entry in entries):
+                    raise InputError(f"{path}: entries without a step; the file is damaged")
                 name = path.parent.relative_to(common).as_posix()
                 logs[path] = TrainingLog(name, entries)
     return Runs(
@@ -162,6 +164,10 @@ def _result(path: Path, name: str, metrics: dict[str, Any]) -> Result:
         raise InputError(f"{path}: 'scores' is not a mapping of names to numbers; evaluate again")
     if not isinstance(metrics.get("examples"), int):
         raise InputError(f"{path}: 'examples' is not a number; evaluate again")
+    if not isinstance(metrics.get("made") or {}, dict):
+        raise InputError(f"{path}: 'made' is not a mapping; evaluate again")
+    if not _are_bins(metrics.get("by_length") or []):
+        raise InputError(f"{path}: 'by_length' has no bins of bytes with scores; evaluate again")
     try:
         task = get_task(metrics["task"])
     except InputError as error:
@@ -169,6 +175,16 @@ def _result(path: Path, name: str, metrics: dict[str, Any]) -> Result:
     predictions = path.with_name("predictions.jsonl")
     predicted = _read_predicted(predictions, task) if predictions.is_file() else None
     return Result(name, task, metrics, predicted, metrics.get("data"))
+
+
+def _are_bins(bins: Any) -> bool:
+    return isinstance(bins, list) and all(
+        isinstance(each, dict)
+        and isinstance(each.get("examples"), int)
+        and isinstance(each.get("scores"), dict)
+        and all(end is None or isinstance(end, int) for end in each.get("bytes") or [""])
+        for each in bins
+    )
 
 
 def _summary(path: Path, name: str, summary: Any) -> Summary:
@@ -200,6 +216,8 @@ def _read_predicted(path: Path, task: Task) -> list[PredictionLine] | None:
             text, target, inputs = record["text"], record["target"], record["input"]
             if not (isinstance(text, str) and isinstance(target, str)):
                 raise TypeError("'text' and 'target' have to be strings")
+            if not all(isinstance(value, str) for value in inputs.values()):
+                raise TypeError("the fields of 'input' have to be strings")
             bare = Example(str(record["id"]), inputs, place=f"{path}:{number}")
             gold = task.gold_of_target(target, bare)
         except (ValueError, LookupError, TypeError, AttributeError) as error:

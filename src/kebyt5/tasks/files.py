@@ -258,7 +258,7 @@ def _csv_records(path: str | Path) -> Iterator[Record]:
             if not "".join(row).strip():
                 continue
             if not columns:
-                columns = row
+                columns = _unique(row, place)
             elif len(row) != len(columns):
                 names = ", ".join(columns)
                 raise InputError(f"{place}: {len(row)} columns; expected {len(columns)}: {names}")
@@ -272,8 +272,8 @@ def _csv_records(path: str | Path) -> Iterator[Record]:
 def _table_records(path: str | Path) -> Iterator[Record]:
     """Reads a tab-separated table with a header; quotes are ordinary characters."""
     lines = ((number, line) for number, line in read_lines(path) if line.strip())
-    _, head = next(lines, (1, ""))
-    columns = head.split("\t")
+    first, head = next(lines, (1, ""))
+    columns = _unique(head.split("\t"), f"{path}:{first}")
     for row, (number, line) in enumerate(lines, 1):
         values = line.split("\t")
         place = f"{path}:{number}"
@@ -281,6 +281,14 @@ def _table_records(path: str | Path) -> Iterator[Record]:
             expected = f"expected {len(columns)}, separated by tabs: {_list(columns)}"
             raise InputError(f"{place}: {len(values)} column(s); {expected}")
         yield Record(dict(zip(columns, values, strict=True)), place, row)
+
+
+def _unique(columns: list[str], place: str) -> list[str]:
+    """Refuses columns of one name, of which only the last would count."""
+    for name in columns:
+        if columns.count(name) > 1:
+            raise InputError(f"{place}: two columns are named {name!r}; expected each name once")
+    return columns
 
 
 def _list(names: Any) -> str:

@@ -65,9 +65,11 @@ def read_questions(path: str | Path) -> list[Question]:
         return [_question(row, row.text("context"), row.place) for row in read_records(path)]
     text, position, line = read_text(path), 0, 1
     root = read_json(path)
+    if not isinstance(root, Mapping):
+        raise InputError(f"{path}:1: {type(root).__name__}; expected an object with 'data'")
     questions = []
     try:
-        for article in _parts(Record({"file": root}, "").part("file"), "data"):
+        for article in _parts(Record(root, ""), "data"):
             for paragraph in _parts(article, "paragraphs"):
                 context = paragraph.text("context")
                 for record in _parts(paragraph, "qas"):

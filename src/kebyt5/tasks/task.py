@@ -225,6 +225,11 @@ class Task(ABC):
         """
         return list(lines)
 
+    @property
+    def has_baseline(self) -> bool:
+        """Whether the task has a trivial baseline."""
+        return type(self).baseline is not Task.baseline
+
     def baseline(self, train: Sequence[Example], examples: Sequence[Example]) -> list[str] | None:
         """Answers `examples` by a trivial method learnt from `train`; None if there is none."""
         return None

@@ -8,6 +8,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,35 @@ def make_output_folder(path: str | os.PathLike[str], may_continue: bool = False)
             holds = "holds a training run that was stopped; --resume continues it"
         raise InputError(f"{path}: the output folder {holds}")
     return path
+
+
+@contextmanager
+def only_process(folder: Path, work: str) -> Iterator[None]:
+    """Keeps others on this machine that ask the same out of a folder, where systems can lock files.
+
+    Args:
+        folder: An existing folder.
+        work: What is done there, for the message.
+
+    Raises:
+        InputError: Another process is at work in the folder.
+    """
+    descriptor = os.open(folder, os.O_RDONLY) if find_spec("fcntl") else None
+    try:
+        if descriptor is not None:
+            import fcntl
+
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                message = f"{folder}: another {work} is at work here; stop it or wait for its end"
+                raise InputError(message) from error
+            except OSError:  # a file system without locks
+                pass
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
@@ -201,6 +231,8 @@ def _set_default_permissions(folder: Path) -> None:
 
 __all__ = [
     "make_output_folder",
+    "new_folder",
+    "only_process",
     "require_writable",
     "save_figure",
     "whole_folder",

@@ -7,6 +7,7 @@ import resource
 import signal
 import time
 from itertools import count
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -75,6 +76,34 @@ def test_sources_are_the_folders_below_a_split(tmp_path):
     assert shards.fingerprint == same
     write(tmp_path / "film", ["라"])
     assert Shards(tmp_path).fingerprint != same
+
+
+def test_sources_may_be_links_to_other_folders(tmp_path):
+    with ShardWriter(tmp_path / "elsewhere", "0") as writer:
+        writer.write("문서")
+    (tmp_path / "train").mkdir()
+    for name in ("film", "law"):
+        (tmp_path / "train" / name).symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "train" / "around").symlink_to(tmp_path)
+    shards = Shards(tmp_path / "train")
+    assert list(shards.sources) == ["film", "law"]
+    assert len(list(shards)) == 2
+
+
+def test_a_folder_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
+    with ShardWriter(tmp_path / "train" / "film", "0") as writer:
+        writer.write("문서")
+    (tmp_path / "train" / "law").mkdir()
+    listed = os.scandir
+
+    def refuse(path):
+        if Path(path).name == "law":
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(InputError, match="law: cannot be read: Permission denied; let this user"):
+        Shards(tmp_path / "train")
 
 
 def test_an_index_beyond_the_documents_is_an_error(tmp_path):

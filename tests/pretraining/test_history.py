@@ -34,10 +34,21 @@ def test_a_history_goes_on_behind_the_checkpoint(tmp_path):
     assert path.read_text() == ""
 
 
+@pytest.mark.parametrize("line", ['{"loss": 1}', "5", "[]", "\udcff"])
+def test_a_damaged_line_ends_a_history(tmp_path, line):
+    write(tmp_path / "history.jsonl", entries(1, 2))
+    with open(tmp_path / "history.jsonl", "a", errors="surrogateescape") as file:
+        file.write(f"{line}\n")
+    assert list(read_history(tmp_path / "history.jsonl")) == entries(1, 2)
+
+
 @pytest.mark.parametrize("steps", [(), (1,), (1, 3), (1, 1, 2), (2, 1)])
 def test_a_history_with_a_gap_is_refused(tmp_path, steps):
     write(tmp_path / "history.jsonl", entries(*steps))
-    with pytest.raises(InputError, match="does not have every step up to the checkpoint's 3"):
+    with pytest.raises(
+        InputError,
+        match="every step up to the checkpoint's 3; restore the file, remove checkpoint-3",
+    ):
         History(tmp_path / "history.jsonl", 3)
 
 

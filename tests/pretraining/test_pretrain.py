@@ -187,6 +187,45 @@ def test_a_checkpoint_that_was_cut_off_gives_way_to_the_one_before(config, tmp_p
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
 
 
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth"]
+)
+def test_a_checkpoint_whose_deletion_was_interrupted_does_not_count(config, capsys, name):
+    pretrain(replace(config, save_steps=3))
+    (config.output / "checkpoint-6" / name).unlink()
+    assert last_checkpoint(config.output)[0] == 3
+    assert "checkpoint-6: incomplete, so removed" in capsys.readouterr().err
+    assert not (config.output / "checkpoint-6").exists()
+
+
+def test_an_incomplete_checkpoint_that_may_not_be_removed_is_named(config, monkeypatch):
+    (config.output / "checkpoint-6").mkdir(parents=True)
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("shutil.rmtree", refuse)
+    with pytest.raises(InputError, match="checkpoint-6: an incomplete checkpoint that this user"):
+        last_checkpoint(config.output)
+
+
+def test_one_run_is_at_work_in_a_folder(config):
+    process = run_in_a_process(replace(config, steps=1000, warmup_steps=2))
+    wait_for_step(process, config.output, 1)
+    with pytest.raises(InputError, match="run: another run is at work here; stop it or wait"):
+        pretrain(replace(config, steps=1000, resume=True))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert pretrain(replace(config, steps=1000, resume=True, minutes=1e-9)).step > 0
+
+
+def test_a_run_that_diverged_ends_before_its_checkpoints_replace_good_ones(config):
+    wild = replace(config, learning_rate=1e30, max_grad_norm=1e30, save_steps=1, warmup_steps=0)
+    with pytest.raises(InputError, match=r"step [2-6]: \w+ is (nan|inf), so training diverged;"):
+        pretrain(wild)
+    assert not (config.output / "metrics.json").exists()
+
+
 @pytest.mark.parametrize("name", ["optimizer.pt", "trainer_state.json"])
 def test_a_checkpoint_that_cannot_be_read_is_not_removed(config, monkeypatch, name):
     pretrain(replace(config, save_steps=2))
@@ -220,6 +259,12 @@ def test_a_run_that_is_stopped_saves_its_step_and_says_so(config, tmp_path, numb
     finished(run_in_a_process(config, "--resume"))
     finished(whole)
     assert_same_run(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_a_run_that_is_stopped_saves_before_it_measures_anything(config):
+    assert pretrain(replace(config, eval_steps=1, minutes=1e-9)).step == 1
+    entries = list(read_history(config.output / "history.jsonl"))
+    assert not any("bits_per_byte" in entry for entry in entries)
 
 
 def test_a_run_whose_time_is_up_goes_on_to_the_same_result(config, tmp_path):
@@ -478,6 +523,11 @@ def test_a_run_goes_on_only_with_its_own_settings_and_corpus(config, corpus, tmp
         writer.write("새 문서")
     with pytest.raises(InputError, match="not the shards that the run"):
         pretrain(config)
+    for path in (corpus / "train" / "law").glob("1*"):
+        path.unlink()
+    (corpus / "validation").rename(tmp_path / "validation")
+    with pytest.raises(InputError, match="validation: these are not the shards that the run"):
+        pretrain(config)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").touch()
     config.output = tmp_path / "other"
@@ -494,7 +544,9 @@ def test_a_full_disk_is_one_clear_line_and_the_run_can_go_on(config, monkeypatch
         real(tensors, path, *args, **kwargs)
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(InputError, match=r"checkpoint-4: .* No space left on device; make room"):
+    with pytest.raises(
+        InputError, match=r"checkpoint-4: .* No space left on device; .* free there; make room"
+    ):
         pretrain(config)
     assert [p.name for p in config.output.glob("checkpoint-*")] == ["checkpoint-2"]
     monkeypatch.setattr(torch, "save", real)

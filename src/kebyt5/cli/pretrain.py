@@ -28,9 +28,11 @@ def pretrain(config: Annotated[PretrainConfig, Parameter(name="*")]) -> None:
 
     names = None
     if config.names:
+        from kebyt5.cli.display import warn_of_another_task
         from kebyt5.generation.names import NameTagger
         from kebyt5.models.loading import load
 
+        warn_of_another_task(config.names, "ner")
         names = NameTagger(load(config.names))
     outcome = run(config, names)
     if outcome.step < config.steps:

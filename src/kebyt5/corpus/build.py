@@ -14,9 +14,7 @@ report    corpus.json and report/
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from importlib.util import find_spec
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +44,7 @@ from kebyt5.corpus.shards import CORPUS_MANIFEST, CORPUS_WORK
 from kebyt5.corpus.steps import ReadSources, SourceFile, StoredDocuments, WriteShards
 from kebyt5.corpus.tally import Rejects
 from kebyt5.errors import InputError
-from kebyt5.output import make_output_folder, write_json, write_text
+from kebyt5.output import make_output_folder, only_process, write_json, write_text
 from kebyt5.provenance import provenance
 
 MAX_TASKS = 256
@@ -74,7 +72,7 @@ def build_corpus(config: CorpusConfig) -> bool:
     if (config.output / CORPUS_MANIFEST).exists():
         _remove_intermediate(work)  # which a kill may have left
         return True
-    with _alone(config.output):
+    with only_process(work, "build"):
         stages = make_stages(config, files, provenance())
         return run_stages(stages, config.executor, work / "logs")
 
@@ -223,23 +221,6 @@ def _begin(config: CorpusConfig, files: list[SourceFile], work: Path) -> None:
     for name in ("documents", "exact/signatures", "exact/found", "minhash/found"):
         make_output_folder(work / name, may_continue=True)
     write_text(output / "config.yaml", yaml.safe_dump(recipe, allow_unicode=True, sort_keys=False))
-
-
-@contextmanager
-def _alone(output: Path) -> Iterator[None]:
-    """Keeps other builds on this machine out of a folder, where systems can lock files."""
-    with (output / CORPUS_WORK / _MARK).open("rb") as file:
-        if find_spec("fcntl"):
-            import fcntl
-
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                message = f"{output}: another build is at work here; wait for its end"
-                raise InputError(message) from error
-            except OSError:  # a file system without locks
-                pass
-        yield
 
 
 def _size(file: str) -> int | None:

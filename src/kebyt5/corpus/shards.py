@@ -233,8 +233,11 @@ class Shard:
         """
         for suffix, expected in self.sha256.items():
             path = self._file(suffix)
-            with open(path, "rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
+            try:
+                with open(path, "rb") as file:
+                    found = hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError as error:
+                raise InputError(f"{path}: cannot be read: {error.strerror}") from error
             if found != expected:
                 raise InputError(
                     f"{path}: its checksum is not the one in {self.manifest.name}, so it was"
@@ -308,9 +311,26 @@ _REMEDY = "build this corpus again or copy it again"
 
 def _shard_files(folder: Path, suffix: str) -> list[Path]:
     """Lists the files in a folder and its subfolders, except hidden ones, sorted by path."""
-    paths = (path.relative_to(folder) for path in folder.rglob("*" + suffix))
-    visible = (path for path in paths if not any(part.startswith(".") for part in path.parts))
-    return [folder / path for path in sorted(visible, key=lambda path: path.parts)]
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder, onerror=_refuse_folder, followlinks=True):
+        folders[:] = [
+            name for name in folders if not (name.startswith(".") or _leads_back(place, name))
+        ]
+        visible = (name for name in names if not name.startswith("."))
+        found += (Path(place, name) for name in visible if name.endswith(suffix))
+    return sorted(found, key=lambda path: path.parts)
+
+
+def _leads_back(place: str, name: str) -> bool:
+    """Whether a folder is a link to one around it."""
+    around, target = (os.path.join(os.path.realpath(p), "") for p in (place, Path(place, name)))
+    return around.startswith(target)
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise InputError(
+        f"{error.filename}: cannot be read: {error.strerror}; let this user read it"
+    ) from error
 
 
 def _refuse_unfinished(folder: Path) -> None:

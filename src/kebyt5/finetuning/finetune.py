@@ -23,12 +23,12 @@ from kebyt5.finetuning.trainer import (
     prepare_model,
 )
 from kebyt5.models.loading import save_checkpoint
-from kebyt5.output import make_output_folder, save_figure, whole_folder, write_json, write_text
+from kebyt5.output import save_figure, whole_folder, write_json, write_text
 from kebyt5.provenance import provenance
 from kebyt5.tasks import Task, get_task
 from kebyt5.tasks.files import read_json
 from kebyt5.training.checkpoints import last_checkpoint
-from kebyt5.training.processes import divide_batch, this_process
+from kebyt5.training.processes import divide_batch, own_folder, this_process
 from kebyt5.training.settings import (
     check_warmup,
     is_resumed,
@@ -83,10 +83,17 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
     check_warmup(config, math.ceil(config.epochs * math.ceil(len(dataset) / config.batch_size)))
     set_seed(config.seed)
     model = prepare_model(config)
+    with own_folder(config.output, config.resume):
+        return _run(config, data, dataset, model)
+
+
+def _run(
+    config: FinetuneConfig, data: Sequence[TaskData], dataset: TaskDataset, model: PreTrainedModel
+) -> dict[str, Any]:
+    """Trains and scores in an output folder that is this run's own."""
     if this_process().is_main_process:
-        output = make_output_folder(config.output, may_continue=config.resume)
-        write_text(output / "config.yaml", to_yaml("finetune", config))
-        write_json(output / "data.json", _fingerprints(config))
+        write_text(config.output / "config.yaml", to_yaml("finetune", config))
+        write_json(config.output / "data.json", _fingerprints(config))
     trainer = FinetuneTrainer(config, model, data, dataset)
     if config.bf16 and this_process().is_main_process:
         warn_of_slow_bfloat16(trainer.args.device)

@@ -106,7 +106,10 @@ def _manifest(corpus: Path) -> dict[str, Any] | None:
         found = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(found, dict):
             raise TypeError("not an object")
-    except (OSError, ValueError, TypeError) as error:
+        for sources in found.get("splits", {}).values():
+            for source in sources.values():
+                int(source["documents"])
+    except (OSError, ValueError, TypeError, AttributeError, LookupError) as error:
         raise InputError(
             f"{path}: no record of a corpus: {error}; run `kebyt5 corpus build` again"
         ) from error

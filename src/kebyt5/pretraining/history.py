@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ class History:
             if steps != list(range(1, last_step + 1)):
                 raise InputError(
                     f"{self.path}: does not have every step up to the checkpoint's {last_step};"
-                    " restore the file or begin a new run"
+                    f" restore the file, remove checkpoint-{last_step} to go on from the one"
+                    " before, or begin a new run"
                 )
             lines = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in kept)
             write_text(self.path, lines)
@@ -56,19 +58,24 @@ class History:
                 " --resume"
             ) from error
 
+    def sync(self) -> None:
+        """Has the disk hold all entries, before a checkpoint that needs them."""
+        with suppress(OSError), open(self.path, "rb") as file:
+            os.fsync(file.fileno())
+
 
 def read_history(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
-    """Yields the entries of a history, up to a line that a kill cut off."""
+    """Yields the entries of a history, up to a line that a kill cut off or a disk damaged."""
     path = Path(path)
     if not path.is_file():
         return
-    with open(path, encoding="utf-8") as file:
+    with open(path, "rb") as file:
         for line in file:
             try:
                 entry = json.loads(line)
             except ValueError:
                 return
-            if not line.endswith("\n"):
+            if not (line.endswith(b"\n") and isinstance(entry, dict) and "step" in entry):
                 return
             yield entry
 

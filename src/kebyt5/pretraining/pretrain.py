@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 from accelerate.utils import gather_object
-from transformers import set_seed
+from transformers import PreTrainedModel, set_seed
 
 from kebyt5.corpus.shards import Shards
 from kebyt5.errors import InputError
 from kebyt5.models.configuration_gbswt5 import GBSWT5Config
 from kebyt5.models.loading import save_checkpoint
 from kebyt5.models.products import flops, training_products
-from kebyt5.output import make_output_folder, whole_folder, write_json, write_text
+from kebyt5.output import whole_folder, write_json, write_text
 from kebyt5.pretraining.card import model_card
 from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.corpus import Corpus, open_corpus
@@ -36,6 +36,7 @@ from kebyt5.provenance import provenance
 from kebyt5.training.checkpoints import last_checkpoint
 from kebyt5.training.processes import (
     divide_batch,
+    own_folder,
     require_one_device_each,
     this_process,
 )
@@ -72,9 +73,7 @@ def pretrain(config: PretrainConfig, names: NameFinder | None = None) -> Outcome
     """
     state = this_process()
     require_one_device_each()
-    size, accumulation = divide_batch(
-        config.batch_size, config.device_batch_size, state.num_processes
-    )
+    divide_batch(config.batch_size, config.device_batch_size, state.num_processes)
     corpus = open_corpus(config.corpus)
     config = replace(config, weights={**corpus.weights, **config.weights})
     examples = training_examples(config, corpus.train, names)
@@ -83,6 +82,22 @@ def pretrain(config: PretrainConfig, names: NameFinder | None = None) -> Outcome
         require_unchanged(config, corpus.fingerprints)
     set_seed(config.seed)
     model = starting_model(config)
+    with own_folder(config.output, config.resume):
+        return _run(config, corpus, examples, model, continues)
+
+
+def _run(
+    config: PretrainConfig,
+    corpus: Corpus,
+    examples: Examples,
+    model: PreTrainedModel,
+    continues: bool,
+) -> Outcome:
+    """Trains in an output folder that is this run's own."""
+    state = this_process()
+    size, accumulation = divide_batch(
+        config.batch_size, config.device_batch_size, state.num_processes
+    )
     with state.main_process_first():  # it removes what is incomplete
         step, checkpoint = last_checkpoint(config.output) if continues else (0, None)
     history = _begin_output(config, corpus, step) if state.is_main_process else None
@@ -128,8 +143,8 @@ def _require_agreement(config: PretrainConfig, step: int, corpus: Corpus) -> Non
 
 
 def _begin_output(config: PretrainConfig, corpus: Corpus, step: int) -> History:
-    """Makes the output folder, records what the run is made of, and opens its history."""
-    output = make_output_folder(config.output, may_continue=config.resume)
+    """Records what the run is made of, and opens its history."""
+    output = config.output
     write_text(output / "config.yaml", to_yaml("pretrain", config))
     write_json(output / "corpus.json", {"fingerprints": corpus.fingerprints})
     return History(output / "history.jsonl", step)

@@ -23,8 +23,8 @@ def require_unchanged(config: PretrainConfig, fingerprints: dict[str, str]) -> N
         corpus = json.loads((output / "corpus.json").read_text(encoding="utf-8"))["fingerprints"]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise InputError(f"{output}: holds no run to resume; name an empty folder") from error
-    for split, fingerprint in fingerprints.items():
-        if corpus.get(split) != fingerprint:
+    for split in {**corpus, **fingerprints}:
+        if corpus.get(split) != fingerprints.get(split):
             raise InputError(
                 f"{config.corpus / split}: these are not the shards that the run in {output} began"
                 " with; restore those or begin a new run"

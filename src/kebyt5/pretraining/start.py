@@ -22,7 +22,7 @@ def starting_model(config: PretrainConfig) -> PreTrainedModel:
         CheckpointError: The checkpoint cannot be loaded.
     """
     has_new_gbst = config.gbst or "downsample_factor" in PRESETS.get(config.model, ())
-    if (config.blocks or config.downsample) and not has_new_gbst:
+    if not (config.blocks is None and config.downsample is None) and not has_new_gbst:
         raise InputError(f"--blocks, --downsample: {config.model} gets no new GBST; give --gbst")
     folder = Path(config.model)
     if config.model in PRESETS and folder != config.output and (folder / "config.json").exists():
@@ -47,9 +47,9 @@ def starting_model(config: PretrainConfig) -> PreTrainedModel:
 def _gbst_changes(config: PretrainConfig) -> dict[str, Any]:
     """The changes of the settings to a shape with GBST."""
     changes: dict[str, Any] = {}
-    if config.blocks:
+    if config.blocks is not None:
         changes |= {"subword_blocks": config.blocks, "max_subword_block_size": None}
-    if config.downsample:
+    if config.downsample is not None:
         changes["downsample_factor"] = config.downsample
     return changes
 

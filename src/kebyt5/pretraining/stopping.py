@@ -62,7 +62,9 @@ class Steer(TrainerCallback):
             control.should_training_stop = control.should_save = True
         is_last = state.global_step >= state.max_steps
         control.should_save = control.should_save or is_last
-        control.should_evaluate = is_last or state.global_step % self.config.eval_steps == 0
+        # Whoever stops a run may not wait for a validation before the checkpoint.
+        is_due = state.global_step % self.config.eval_steps == 0 and not stops
+        control.should_evaluate = is_last or is_due
 
     def on_epoch_end(
         self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any

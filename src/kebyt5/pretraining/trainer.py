@@ -1,5 +1,6 @@
 """The trainer of a pretraining run: its data, optimizer, schedule, validation and history."""
 
+import math
 import shutil
 import time
 from collections.abc import Callable
@@ -132,6 +133,7 @@ class PretrainTrainer(ByteModelTrainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Appends to the history; the trainer's own log would be rewritten in every checkpoint."""
         if "loss" in logs:
+            self._require_finite(logs)
             self._add(**{k: logs[k] for k in ("loss", "grad_norm", "learning_rate") if k in logs})
         self.callback_handler.on_log(self.args, self.state, self.control, logs)
 
@@ -146,6 +148,16 @@ class PretrainTrainer(ByteModelTrainer):
             print(f"step {self.state.global_step}: {bits['all']:.4f} bits per byte")
         return bits
 
+    def _require_finite(self, logs: dict[str, float]) -> None:
+        """Ends a run that diverged, before a checkpoint of it takes the place of a good one."""
+        for name in ("loss", "grad_norm"):
+            if not math.isfinite(logs.get(name, 0.0)):
+                raise InputError(
+                    f"step {self.state.global_step}: {name} is {logs[name]}, so training diverged;"
+                    " begin a new run with a lower --learning-rate, for example from a checkpoint"
+                    f" of this one: --model {self.config.output}/checkpoint-…"
+                )
+
     def _add(self, **entry: Any) -> None:
         if self.history is not None:
             seconds = round(time.monotonic() - self.began, 3)
@@ -153,6 +165,8 @@ class PretrainTrainer(ByteModelTrainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        if self.history is not None:
+            self.history.sync()
         try:
             super()._save_checkpoint(model, trial)
         except Exception as error:  # torch and safetensors raise their own for a full disk
@@ -183,10 +197,10 @@ def training_arguments(config: PretrainConfig, size: int, accumulation: int) -> 
 
 def cannot_be_written(path: Path, error: Exception) -> InputError:
     """The error for a checkpoint that could not be written, with its cause and the remedy."""
-    cause = one_line(error)
+    free = shutil.disk_usage(path.parent).free // 2**20
     return InputError(
-        f"{path}: the model cannot be written: {cause}; make room and continue from the last"
-        " checkpoint with --resume"
+        f"{path}: the model cannot be written: {one_line(error)}; {free:,} MiB are free there; make"
+        " room if that is too little, and continue from the last checkpoint with --resume"
     )
 
 

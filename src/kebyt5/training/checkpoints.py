@@ -15,11 +15,12 @@ from kebyt5.training.processes import this_process
 def last_checkpoint(output: Path) -> tuple[int, Path | None]:
     """Returns step and folder of the newest complete checkpoint; removes incomplete ones.
 
-    The trainer writes its state last, so a checkpoint without it was interrupted. If the machine
-    failed, the end of a file may be missing instead.
+    The trainer writes its state last, so a checkpoint without it was interrupted. Of one that was
+    being deleted any file may be missing, and if the machine failed, the end of one.
 
     Raises:
-        InputError: A checkpoint cannot be read. It may be complete, so it is not removed.
+        InputError: A checkpoint cannot be read, so that it may be complete and is not removed; or
+            an incomplete one cannot be removed.
     """
     complete: list[tuple[int, Path]] = []
     for folder in output.glob("checkpoint-*"):
@@ -35,7 +36,7 @@ def last_checkpoint(output: Path) -> tuple[int, Path | None]:
         except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
             if this_process().is_main_process:
                 print(f"{folder}: incomplete, so removed: {error}", file=sys.stderr)
-                shutil.rmtree(folder)
+                _remove(folder)
     return max(complete, default=(0, None))
 
 
@@ -50,13 +51,36 @@ def _require_readable(folder: Path) -> None:
             ) from error
 
 
+def _remove(folder: Path) -> None:
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise InputError(
+            f"{error.filename or folder}: an incomplete checkpoint that this user may not remove:"
+            f" {error.strerror}; remove it"
+        ) from error
+
+
 def _require_whole(folder: Path) -> None:
-    for path in folder.glob("*.safetensors"):
+    patterns = ["*.safetensors", "optimizer.pt", "scheduler.pt", "rng_state*.pth"]
+    if is_sharded(folder):
+        patterns = ["scheduler.pt", "rng_state*.pth"]
+    for pattern in patterns:
+        if not any(folder.glob(pattern)):
+            raise ValueError(f"{pattern} is missing")
+    for path in folder.rglob("*.safetensors"):
         with safe_open(path, "pt"):
             pass
-    for path in [*folder.glob("*.pt"), *folder.glob("*.pth")]:
-        if not zipfile.is_zipfile(path):
-            raise ValueError(f"{path.name} is cut off")
+    for suffix in ("pt", "pth", "distcp"):
+        for path in folder.rglob(f"*.{suffix}"):
+            if not zipfile.is_zipfile(path):
+                raise ValueError(f"{path.name} is cut off")
 
 
-__all__ = ["last_checkpoint"]
+def is_sharded(checkpoint: Path) -> bool:
+    """Whether FSDP or DeepSpeed wrote a checkpoint, each process its part."""
+    patterns = ("pytorch_model_fsdp*", "optimizer_*", "global_step*")
+    return any(part.is_dir() for pattern in patterns for part in checkpoint.glob(pattern))
+
+
+__all__ = ["is_sharded", "last_checkpoint"]

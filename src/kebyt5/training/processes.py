@@ -1,12 +1,16 @@
 """Divides a training run among processes and devices."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from accelerate import PartialState
 from transformers import PreTrainedModel
 
 from kebyt5.errors import InputError
+from kebyt5.output import make_output_folder, only_process
 
 
 def this_process() -> PartialState:
@@ -42,6 +46,25 @@ def require_one_device_each() -> None:
         )
 
 
+@contextmanager
+def own_folder(output: Path, may_continue: bool) -> Iterator[None]:
+    """Makes the output folder of a run, and keeps other runs out of it.
+
+    Args:
+        output: The folder.
+        may_continue: Whether it may hold a run already.
+
+    Raises:
+        InputError: The folder holds something else, or another run is at work in it.
+    """
+    if not this_process().is_main_process:
+        yield
+        return
+    make_output_folder(output, may_continue)
+    with only_process(output, "run"):
+        yield
+
+
 def divide_batch(batch_size: int, largest: int, world: int) -> tuple[int, int]:
     """Divides a batch among devices and accumulation steps.
 
@@ -75,6 +98,7 @@ def keep_tied_embeddings_together(model: PreTrainedModel) -> None:
 __all__ = [
     "divide_batch",
     "keep_tied_embeddings_together",
+    "own_folder",
     "require_one_device_each",
     "this_process",
 ]

@@ -39,25 +39,10 @@ class ShowProgress(TrainerCallback):
         self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Shows an empty bar."""
-        self.began = time.perf_counter()
+        self._restart(state)
         if state.is_world_process_zero:
             self.task = self.progress.add_task("", total=state.max_steps)
             self.progress.start()
-
-    def on_step_begin(
-        self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Starts the clock, so that validation and checkpoints do not count as training time."""
-        self.began = time.perf_counter()
-
-    def on_step_end(
-        self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Updates the mean time of a step."""
-        seconds = time.perf_counter() - self.began
-        if self.seconds_per_step is not None:
-            seconds = _MEMORY * self.seconds_per_step + (1 - _MEMORY) * seconds
-        self.seconds_per_step = seconds
 
     def on_log(
         self,
@@ -71,12 +56,36 @@ class ShowProgress(TrainerCallback):
         if not state.is_world_process_zero or not logs or "loss" not in logs:
             return
         self.loss = logs["loss"]
+        self._count(state.global_step)
         text = self.describe(state.max_steps - state.global_step)
         self.progress.update(self.task, completed=state.global_step, description=text)
         is_due = time.monotonic() - self.last_line >= SECONDS_BETWEEN_LINES
         if is_due and not self.console.is_terminal:
             self.last_line = time.monotonic()
             self.console.print(f"step {state.global_step}/{state.max_steps}: {text}")
+
+    def on_evaluate(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
+        """Restarts the clock, as validation does not count as training time."""
+        self._restart(state)
+
+    def on_save(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
+        """Restarts the clock, as checkpoints do not count as training time."""
+        self._restart(state)
+
+    def _restart(self, state: TrainerState) -> None:
+        self._began, self._step = time.perf_counter(), state.global_step
+
+    def _count(self, step: int) -> None:
+        """Updates the mean time of a step, with all that it waits for: its batch, its device."""
+        now, steps = time.perf_counter(), step - self._step
+        if steps < 1:
+            return
+        seconds = (now - self._began) / steps
+        if self.seconds_per_step is not None:
+            kept = _MEMORY**steps
+            seconds = kept * self.seconds_per_step + (1 - kept) * seconds
+        self.seconds_per_step = seconds
+        self._began, self._step = now, step
 
     def describe(self, steps_left: int) -> str:
         """Describes the loss and the time that is left in one line."""
@@ -87,10 +96,8 @@ class ShowProgress(TrainerCallback):
         seconds = self.seconds_per_step
         return str(timedelta(seconds=round(seconds * steps_left))) if seconds else "?"
 
-    def on_train_end(
-        self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Removes the bar."""
+    def stop(self) -> None:
+        """Removes the bar, and shows the cursor again."""
         self.progress.stop()
 
 

@@ -8,6 +8,7 @@ import torch
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PrinterCallback, Trainer
 
+from kebyt5.training.progress import ShowProgress
 from kebyt5.training.schedule import cosine_cycles
 from kebyt5.training.settings import RunSettings
 
@@ -28,6 +29,15 @@ class ByteModelTrainer(Trainer):
         super().__init__(*args, **kwargs)
         self.model.config.use_cache = True  # `Trainer` turns it off, and would save that
         self.remove_callback(PrinterCallback)
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Trains, and removes the progress bar however that ends."""
+        try:
+            return super().train(*args, **kwargs)
+        finally:
+            for callback in self.callback_handler.callbacks:
+                if isinstance(callback, ShowProgress):
+                    callback.stop()
 
     def learning_rate(self, steps: int) -> Callable[[int], float]:
         """Returns a schedule of decaying cosine cycles, which maps a step to its share of the peak.

@@ -199,7 +199,7 @@ def test_over_long_inputs_are_cut_and_counted(run, checkpoint):
         "predict", checkpoint, "--task", "ner", "--text", "가나다라마바사", "--max-input-bytes", 40
     )
     assert code == 0
-    assert "1 inputs were shortened" in error
+    assert "1 inputs exceeded the limit" in error
     assert out == "가나다라마바사\n"
 
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -32,6 +33,10 @@ from kebyt5.models.loading import CheckpointError
 from kebyt5.process import prepare_process
 from kebyt5.provenance import source_commit
 from kebyt5.yaml_files import load_yaml
+
+_TALK = ("`is_gradient_checkpointing` is deprecated", "Could not find a config file in")
+"""How warnings of PEFT begin that are not for its users: an old name of Transformers, and a base
+model that is none on the hub."""
 
 app = App(
     name="kebyt5",
@@ -96,6 +101,8 @@ def main() -> None:
     prepare_process()
     source_commit()  # looked up now, since the command may write it hours later
     disable_progress_bar()  # hides bars for loading and saving weights
+    for talk in _TALK:
+        warnings.filterwarnings("ignore", talk)
     try:
         app.meta(exit_on_error=False, print_error=False)
     except (InputError, CheckpointError, CycloptsError) as error:

@@ -27,7 +27,7 @@ def warn_of_another_task(checkpoint: str, task: str) -> None:
 
 def print_scores(metrics: Mapping[str, Any], title: str) -> None:
     """Prints scores in percent, with those of the baseline and those under noise, if any."""
-    table = Table(title=Text(f"{metrics['task']} on {title}, {metrics['examples']} examples"))
+    table = Table()
     table.add_column("score")
     columns = [("model", metrics["scores"])]
     if metrics["baseline"]:
@@ -40,6 +40,9 @@ def print_scores(metrics: Mapping[str, Any], title: str) -> None:
         cells = [show_score(name, scores[name]) if name in scores else "" for _, scores in columns]
         table.add_row(name, *cells)
     console = Console()
+    # Above the table, as a title of its own would be broken to the table's width.
+    place = Text(f"{metrics['task']} on {title}, {metrics['examples']} examples")
+    console.print(place, soft_wrap=True)
     console.print(table)
     for line in limit_lines(metrics["truncated"], metrics["cut"]):
         console.print(line)

@@ -198,6 +198,17 @@ def test_a_checkpoint_whose_deletion_was_interrupted_does_not_count(config, caps
     assert not (config.output / "checkpoint-6").exists()
 
 
+def test_a_run_goes_on_as_it_was_launched(config, monkeypatch):
+    pretrain(config)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(InputError, match="checkpoint-6: written without FSDP and DeepSpeed"):
+        pretrain(replace(config, resume=True))
+    monkeypatch.delenv("ACCELERATE_USE_FSDP")
+    (config.output / "checkpoint-6" / "pytorch_model_fsdp_0").mkdir()
+    with pytest.raises(InputError, match="checkpoint-6: written by FSDP or DeepSpeed; launch"):
+        pretrain(replace(config, resume=True))
+
+
 def test_an_incomplete_checkpoint_that_may_not_be_removed_is_named(config, monkeypatch):
     (config.output / "checkpoint-6").mkdir(parents=True)
 

@@ -21,7 +21,7 @@ from kebyt5.pretraining.examples import Examples, Share
 from kebyt5.pretraining.history import History, read_history
 from kebyt5.pretraining.plots import plot_history
 from kebyt5.pretraining.progress import ShowThroughput
-from kebyt5.pretraining.resume import require_unchanged
+from kebyt5.pretraining.resume import require_same_sharding, require_unchanged
 from kebyt5.pretraining.salient import NameFinder, SalientSpans
 from kebyt5.pretraining.spans import SpanCorruption
 from kebyt5.pretraining.start import starting_model
@@ -100,6 +100,7 @@ def _run(
     )
     with state.main_process_first():  # it removes what is incomplete
         step, checkpoint = last_checkpoint(config.output) if continues else (0, None)
+    require_same_sharding(checkpoint)
     history = _begin_output(config, corpus, step) if state.is_main_process else None
     state.wait_for_everyone()
     _require_agreement(config, step, corpus)

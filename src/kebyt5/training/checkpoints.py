@@ -62,9 +62,9 @@ def _remove(folder: Path) -> None:
 
 
 def _require_whole(folder: Path) -> None:
-    patterns = ["*.safetensors", "optimizer.pt", "scheduler.pt", "rng_state*.pth"]
-    if is_sharded(folder):
-        patterns = ["scheduler.pt", "rng_state*.pth"]
+    patterns = ["rng_state*.pth"]
+    if not is_sharded(folder):
+        patterns += ["*.safetensors", "optimizer.pt", "scheduler.pt"]
     for pattern in patterns:
         if not any(folder.glob(pattern)):
             raise ValueError(f"{pattern} is missing")
@@ -78,9 +78,9 @@ def _require_whole(folder: Path) -> None:
 
 
 def is_sharded(checkpoint: Path) -> bool:
-    """Whether FSDP or DeepSpeed wrote a checkpoint, each process its part."""
-    patterns = ("pytorch_model_fsdp*", "optimizer_*", "global_step*")
-    return any(part.is_dir() for pattern in patterns for part in checkpoint.glob(pattern))
+    """Whether FSDP or DeepSpeed wrote a checkpoint, which then has files of their own."""
+    patterns = ("pytorch_model_fsdp*", "optimizer_*", "optimizer.bin", "global_step*")
+    return any(any(checkpoint.glob(pattern)) for pattern in patterns)
 
 
 __all__ = ["is_sharded", "last_checkpoint"]

@@ -13,7 +13,7 @@ from transformers import AutoModelForSeq2SeqLM, BertConfig, BertModel, T5Config
 
 import kebyt5
 from kebyt5 import GBSWT5ForConditionalGeneration
-from kebyt5.models.loading import CheckpointError
+from kebyt5.models.loading import CheckpointError, save_checkpoint
 from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
 
 TIED = {
@@ -363,3 +363,10 @@ def test_a_hub_name_that_cannot_be_had_is_explained(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(CheckpointError, match="cannot be had from the hub"):
         kebyt5.load("etri-lirs/no-such-model")
+
+
+def test_a_saved_checkpoint_names_no_code_that_is_not_beside_it(checkpoint, tmp_path):
+    model = kebyt5.load(checkpoint)
+    model.config.auto_map = {"AutoConfig": "configuration_gbswt5.GBSWT5Config"}
+    save_checkpoint(model, tmp_path / "saved")
+    assert "auto_map" not in json.loads((tmp_path / "saved" / "config.json").read_text())

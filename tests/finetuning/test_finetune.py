@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import sys
 import time
@@ -28,6 +29,7 @@ from kebyt5.finetuning import trainer as trainer_module
 from kebyt5.finetuning.config import FinetuneConfig
 from kebyt5.finetuning.data import LengthGroupedSampler, TaskDataset
 from kebyt5.finetuning.finetune import finetune
+from kebyt5.finetuning.progress import ShowScores
 from kebyt5.finetuning.repeat import finetune_repeatedly
 from kebyt5.finetuning.trainer import SetEpoch
 from kebyt5.models.loading import CheckpointError
@@ -170,6 +172,31 @@ def label_file(tmp_path):
     records = [{"guid": f"{n}", "title": f"새 소식 {n}", "label": labels[n % 3]} for n in range(12)]
     path.write_text(json.dumps(records), encoding="utf-8")
     return path
+
+
+def test_each_validation_is_a_line_and_nothing_else_is_printed(config, label_file, capsys):
+    config.task, config.epochs = ["ner", "ynat"], 1.0
+    config.train, config.dev = [*config.train, label_file], [*config.dev, label_file]
+    metrics = finetune(config)
+    steps = metrics["training"]["steps"]
+    out, error = capsys.readouterr()
+    (line,) = [line for line in error.splitlines() if "validation" in line]
+    start = f"step {steps}/{steps}, validation:  ner entity_macro_f1 "
+    assert re.fullmatch(start + r"\d+\.\d\d  ynat macro_f1 \d+\.\d\d", line)
+    assert "{'" not in out + error
+
+
+def test_the_bar_is_removed_however_training_ends(config, monkeypatch):
+    stopped = []
+    monkeypatch.setattr(ShowScores, "stop", lambda self: stopped.append(True))
+
+    def fail(self, *arguments):
+        raise MemoryError
+
+    monkeypatch.setattr("kebyt5.finetuning.trainer.FinetuneTrainer.training_step", fail)
+    with pytest.raises(MemoryError):
+        finetune(config)
+    assert stopped
 
 
 def test_one_checkpoint_learns_several_tasks_with_scores_for_each(config, label_file):

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,6 +27,8 @@ from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
 from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.history import read_history
 from kebyt5.pretraining.pretrain import pretrain, training_examples
+from kebyt5.pretraining.progress import ShowThroughput
+from kebyt5.pretraining.resume import require_same_sharding
 from kebyt5.pretraining.trainer import TrainingData, _as_it_is, _require_own_optimizer
 from kebyt5.pretraining.validation import Validation
 from kebyt5.training import speed
@@ -199,14 +201,16 @@ def test_a_checkpoint_whose_deletion_was_interrupted_does_not_count(config, caps
 
 
 def test_a_run_goes_on_as_it_was_launched(config, monkeypatch):
-    pretrain(config)
+    # Accelerate takes DDP where it finds no accelerators, whatever it was asked for.
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    with pytest.raises(InputError, match="checkpoint-6: written without FSDP and DeepSpeed"):
-        pretrain(replace(config, resume=True))
-    monkeypatch.delenv("ACCELERATE_USE_FSDP")
-    (config.output / "checkpoint-6" / "pytorch_model_fsdp_0").mkdir()
+    pretrain(config)
+    assert pretrain(replace(config, resume=True)).step == 6
+    (config.output / "checkpoint-6" / "global_step6").mkdir()
+    (config.output / "checkpoint-6" / "global_step6" / "optimizer").touch()
     with pytest.raises(InputError, match="checkpoint-6: written by FSDP or DeepSpeed; launch"):
         pretrain(replace(config, resume=True))
+    with pytest.raises(InputError, match="checkpoint-4: written without FSDP and DeepSpeed"):
+        require_same_sharding(config.output / "checkpoint-4", is_sharding=True)
 
 
 def test_an_incomplete_checkpoint_that_may_not_be_removed_is_named(config, monkeypatch):
@@ -221,13 +225,18 @@ def test_an_incomplete_checkpoint_that_may_not_be_removed_is_named(config, monke
 
 
 def test_one_run_is_at_work_in_a_folder(config):
-    process = run_in_a_process(replace(config, steps=1000, warmup_steps=2))
-    wait_for_step(process, config.output, 1)
-    with pytest.raises(InputError, match="run: another run is at work here; stop it or wait"):
-        pretrain(replace(config, steps=1000, resume=True))
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert pretrain(replace(config, steps=1000, resume=True, minutes=1e-9)).step > 0
+    config = replace(config, steps=1000)
+    process = run_in_a_process(config, "--workers", "1")
+    try:
+        wait_for_step(process, config.output, 3)
+        for resume in (True, False):
+            with pytest.raises(InputError, match="run: another run is at work here; stop it"):
+                pretrain(replace(config, resume=resume))
+    finally:
+        process.kill()  # and not its worker
+        process.wait()
+    time.sleep(1)  # in which the worker ends, too
+    assert pretrain(replace(config, resume=True, minutes=1e-9)).step > 2
 
 
 def test_a_run_that_diverged_ends_before_its_checkpoints_replace_good_ones(config):
@@ -272,10 +281,27 @@ def test_a_run_that_is_stopped_saves_its_step_and_says_so(config, tmp_path, numb
     assert_same_run(tmp_path / "whole", tmp_path / "stopped")
 
 
-def test_a_run_that_is_stopped_saves_before_it_measures_anything(config):
+def test_callbacks_hear_of_validation_after_which_the_clock_starts_again(config, monkeypatch):
+    told = []
+    monkeypatch.setattr(ShowThroughput, "on_evaluate", lambda *_, **named: told.append(named))
+    pretrain(config)
+    assert ["film" in each["metrics"] for each in told] == [True, True]
+
+
+def test_what_a_stopped_run_does_not_measure_is_measured_when_it_goes_on(config):
+    def measured():
+        entries = read_history(config.output / "history.jsonl")
+        return [entry["step"] for entry in entries if "bits_per_byte" in entry]
+
     assert pretrain(replace(config, eval_steps=1, minutes=1e-9)).step == 1
-    entries = list(read_history(config.output / "history.jsonl"))
-    assert not any("bits_per_byte" in entry for entry in entries)
+    assert measured() == []
+    again = replace(config, eval_steps=1, resume=True)
+    assert pretrain(again).step == 6
+    assert measured() == [1, 2, 3, 4, 5, 6]
+    (config.output / "metrics.json").unlink()
+    shutil.rmtree(config.output / "checkpoint-6")
+    assert pretrain(again).step == 6
+    assert measured() == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_run_whose_time_is_up_goes_on_to_the_same_result(config, tmp_path):
@@ -357,8 +383,17 @@ def test_each_setting_changes_the_losses_or_only_how_they_are_computed(config, t
     changing = {
         "bf16": True, "schedule": "constant", "optimizer": "adafactor", "salient": True,
         "weights": {"law": 0.5}, "whole_characters": True, "mean_span": 5,
-        "lookup": 0.5, "short": 0.5, "weight_decay": 0.9, "z_loss": 0.1, "seed": 1,
+        "lookup": 0.5, "short": 0.5, "max_grad_norm": 0.01, "weight_decay": 0.9, "z_loss": 0.1,
+        "seed": 1,
     }  # fmt: skip
+    elsewhere = {
+        "corpus", "output", "model", "gbst", "blocks", "downsample", "steps", "batch_size",
+        "device_batch_size", "input_length", "names", "copy", "density", "early_copy",
+        "early_lookup", "early_steps", "learning_rate", "warmup_steps", "cycles", "cycle_decay",
+        "min_learning_rate", "eval_steps", "eval_examples", "save_steps", "keep_checkpoints",
+        "minutes", "workers", "gradient_checkpointing", "peak_tflops", "resume",
+    }  # fmt: skip
+    assert {field.name for field in fields(config)} == changing.keys() | elsewhere
     found = {name: losses(**{name: value}) for name, value in changing.items()}
     assert [name for name, values in found.items() if values == default] == []
     assert losses(schedule="inverse-sqrt") not in (default, found["schedule"])
@@ -555,9 +590,7 @@ def test_a_full_disk_is_one_clear_line_and_the_run_can_go_on(config, monkeypatch
         real(tensors, path, *args, **kwargs)
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(
-        InputError, match=r"checkpoint-4: .* No space left on device; .* free there; make room"
-    ):
+    with pytest.raises(InputError, match=r"checkpoint-4: .* No space .* MiB are free.; make room"):
         pretrain(config)
     assert [p.name for p in config.output.glob("checkpoint-*")] == ["checkpoint-2"]
     monkeypatch.setattr(torch, "save", real)

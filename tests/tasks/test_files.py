@@ -36,6 +36,11 @@ def test_harmless_variants_of_a_table_read_the_same(tmp_path: Path, content: str
     assert [record.fields for record in read_records(write(tmp_path, content))] == ROWS
 
 
+def test_columns_without_a_name_may_be_several(tmp_path: Path) -> None:
+    (record,) = read_records(write(tmp_path, "id\tlabel\t\t\n1\t2\t\t\n", "a.tsv"))
+    assert record.text("label") == "2"
+
+
 def test_a_record_knows_its_name_and_place(tmp_path: Path) -> None:
     path = write(tmp_path, "\n" + TABLE)
     assert [(r.id, r.place) for r in read_records(path)] == [("1", f"{path}:3"), ("2", f"{path}:4")]

@@ -16,7 +16,8 @@ def shown(monkeypatch):
     state = SimpleNamespace(global_step=0, max_steps=100, is_world_process_zero=True)
     display = ShowProgress("Running")
     display.on_train_begin(None, state, None)
-    return display, state, clock
+    yield display, state, clock
+    display.stop()
 
 
 def test_a_step_takes_from_one_log_to_the_next(shown):

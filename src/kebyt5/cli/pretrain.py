@@ -31,8 +31,10 @@ def pretrain(config: Annotated[PretrainConfig, Parameter(name="*")]) -> None:
         from kebyt5.cli.display import warn_of_another_task
         from kebyt5.generation.names import NameTagger
         from kebyt5.models.loading import load
+        from kebyt5.training.processes import this_process
 
-        warn_of_another_task(config.names, "ner")
+        if this_process().is_main_process:
+            warn_of_another_task(config.names, "ner")
         names = NameTagger(load(config.names))
     outcome = run(config, names)
     if outcome.step < config.steps:

@@ -52,9 +52,9 @@ def serve(
     from kebyt5.devices import require_device
     from kebyt5.serving.registry import load_models, parse_checkpoints
 
-    the_device = require_device(device)
     if ray and device != "cpu":
         raise InputError("--device: not with --ray, whose replicas compute on CPUs")
+    the_device = require_device(device)
     if not ray and (replicas, max_replicas, cores) != (1, None, 1):
         raise InputError("--replicas, --max-replicas and --cores are for --ray")
     options = options or ServeOptions()

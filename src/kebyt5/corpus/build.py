@@ -51,7 +51,7 @@ MAX_TASKS = 256
 """Largest number of tasks into which files are divided by default."""
 
 _MARK = "inputs.json"
-"""File in which a build says what it is of; it holds its lock."""
+"""File in which a build says what it is of."""
 
 
 def build_corpus(config: CorpusConfig) -> bool:
@@ -72,7 +72,7 @@ def build_corpus(config: CorpusConfig) -> bool:
     if (config.output / CORPUS_MANIFEST).exists():
         _remove_intermediate(work)  # which a kill may have left
         return True
-    with only_process(work, "build"):
+    with only_process(config.output, "build"):
         stages = make_stages(config, files, provenance())
         return run_stages(stages, config.executor, work / "logs")
 

@@ -311,26 +311,27 @@ _REMEDY = "build this corpus again or copy it again"
 
 def _shard_files(folder: Path, suffix: str) -> list[Path]:
     """Lists the files in a folder and its subfolders, except hidden ones, sorted by path."""
-    found: list[Path] = []
-    for place, folders, names in os.walk(folder, onerror=_refuse_folder, followlinks=True):
-        folders[:] = [
-            name for name in folders if not (name.startswith(".") or _leads_back(place, name))
-        ]
-        visible = (name for name in names if not name.startswith("."))
-        found += (Path(place, name) for name in visible if name.endswith(suffix))
+    above = frozenset(map(str, Path(os.path.realpath(folder)).parents))
+    found = (path for path in _files(folder, above) if path.name.endswith(suffix))
     return sorted(found, key=lambda path: path.parts)
 
 
-def _leads_back(place: str, name: str) -> bool:
-    """Whether a folder is a link to one around it."""
-    around, target = (os.path.join(os.path.realpath(p), "") for p in (place, Path(place, name)))
-    return around.startswith(target)
-
-
-def _refuse_folder(error: OSError) -> None:
-    raise InputError(
-        f"{error.filename}: cannot be read: {error.strerror}; let this user read it"
-    ) from error
+def _files(folder: Path, around: frozenset[str]) -> Iterator[Path]:
+    """Yields the files below a folder, through links, but not back to the folders around it."""
+    around |= {os.path.realpath(folder)}
+    try:
+        entries = list(os.scandir(folder))
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be read: {error.strerror}; let this user read it"
+        ) from error
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if not entry.is_dir():
+            yield Path(entry)
+        elif os.path.realpath(entry) not in around:
+            yield from _files(Path(entry), around)
 
 
 def _refuse_unfinished(folder: Path) -> None:

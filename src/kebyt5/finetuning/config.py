@@ -190,7 +190,7 @@ class FinetuneConfig:
             raise InputError(
                 "--fresh-decoder with --lora: its weights would stay random; leave one out"
             )
-        if self.lora is not None and self.freeze != "gbst":
+        if self.lora is not None and self.freeze != "gbst" and not self.resume:
             raise InputError(
                 f"--lora with --freeze {self.freeze}: only the adapter is trained in any case;"
                 " leave --freeze out"
@@ -223,7 +223,7 @@ def finetuned_tasks(checkpoint: str | os.PathLike[str]) -> tuple[str, ...]:
         return ()
     if isinstance(named, str):
         return (named,)
-    return tuple(named) if isinstance(named, list) else ()
+    return tuple(map(str, named)) if isinstance(named, list) else ()
 
 
 __all__ = ["FREE_ON_RESUME", "RANDOM", "FinetuneConfig", "finetuned_tasks"]

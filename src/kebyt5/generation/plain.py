@@ -41,6 +41,8 @@ def plain_logits(
             **cache,
         )
         cache = cache_of(passed)
+        if not cache:
+            raise ValueError("the model returns no cache, without which a pass forgets the others")
         yield passed.logits[0, -1].float().cpu().numpy()
 
 

@@ -41,13 +41,18 @@ class History:
         except OSError as error:
             raise InputError(f"{self.path}: cannot be read: {error.strerror}") from error
         self.seconds = kept[-1]["seconds"] if kept else 0.0
+        self._measured = {entry["step"] for entry in kept if "bits_per_byte" in entry}
 
     def add(self, **entry: Any) -> None:
         """Appends an entry, which has to include `step` and `seconds`.
 
+        A validation that a step had before the run was resumed is not repeated.
+
         Raises:
             InputError: The file cannot be written, as when the disk is full.
         """
+        if "bits_per_byte" in entry and entry["step"] in self._measured:
+            return
         line = json.dumps(entry, ensure_ascii=False) + "\n"
         try:
             with open(self.path, "a", encoding="utf-8") as file:
@@ -75,9 +80,17 @@ def read_history(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
                 entry = json.loads(line)
             except ValueError:
                 return
-            if not (line.endswith(b"\n") and isinstance(entry, dict) and "step" in entry):
+            if not (line.endswith(b"\n") and _is_entry(entry)):
                 return
             yield entry
+
+
+def _is_entry(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict)
+        and isinstance(entry.get("step"), int)
+        and isinstance(entry.get("seconds"), int | float)
+    )
 
 
 __all__ = ["History", "read_history"]

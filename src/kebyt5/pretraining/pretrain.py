@@ -73,17 +73,16 @@ def pretrain(config: PretrainConfig, names: NameFinder | None = None) -> Outcome
     """
     state = this_process()
     require_one_device_each()
-    divide_batch(config.batch_size, config.device_batch_size, state.num_processes)
+    sizes = divide_batch(config.batch_size, config.device_batch_size, state.num_processes)
     corpus = open_corpus(config.corpus)
     config = replace(config, weights={**corpus.weights, **config.weights})
     examples = training_examples(config, corpus.train, names)
-    continues = is_resumed(config)
-    if continues:
+    if is_resumed(config):
         require_unchanged(config, corpus.fingerprints)
     set_seed(config.seed)
     model = starting_model(config)
     with own_folder(config.output, config.resume):
-        return _run(config, corpus, examples, model, continues)
+        return _run(config, corpus, examples, model, sizes)
 
 
 def _run(
@@ -91,16 +90,20 @@ def _run(
     corpus: Corpus,
     examples: Examples,
     model: PreTrainedModel,
-    continues: bool,
+    sizes: tuple[int, int],
 ) -> Outcome:
-    """Trains in an output folder that is this run's own."""
-    state = this_process()
-    size, accumulation = divide_batch(
-        config.batch_size, config.device_batch_size, state.num_processes
-    )
+    """Trains in an output folder that is this run's own.
+
+    Args:
+        config: The settings.
+        corpus: The corpus.
+        examples: Examples of it.
+        model: The model to train.
+        sizes: Examples that a device computes at a time, and how many such batches make a step.
+    """
+    state, (size, accumulation) = this_process(), sizes
     with state.main_process_first():  # it removes what is incomplete
-        step, checkpoint = last_checkpoint(config.output) if continues else (0, None)
-    require_same_sharding(checkpoint)
+        step, checkpoint = last_checkpoint(config.output) if is_resumed(config) else (0, None)
     history = _begin_output(config, corpus, step) if state.is_main_process else None
     state.wait_for_everyone()
     _require_agreement(config, step, corpus)
@@ -112,6 +115,7 @@ def _run(
         args=training_arguments(config, size, accumulation),
         train_dataset=TrainingData(examples, config.steps * config.batch_size),
     )
+    require_same_sharding(checkpoint, trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled)
     trainer.add_callback(show_progress(config, trainer, examples))
     if config.bf16 and state.is_main_process:
         warn_of_slow_bfloat16(trainer.args.device)
@@ -163,7 +167,7 @@ def _validation(config: PretrainConfig, corpus: Corpus, batch_size: int) -> Vali
 
 def _train(config: PretrainConfig, trainer: PretrainTrainer, checkpoint: Path | None) -> int:
     """Trains until the last step, the time limit or a signal; returns the signal's number or 0."""
-    steer = Steer(config)
+    steer = Steer(config, trainer.evaluate)
     trainer.add_callback(steer)
     with steer.handling_signals():
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

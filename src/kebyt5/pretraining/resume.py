@@ -3,8 +3,6 @@
 import json
 from pathlib import Path
 
-from accelerate.utils import parse_flag_from_env
-
 from kebyt5.errors import InputError
 from kebyt5.pretraining.config import FREE_ON_RESUME, PretrainConfig
 from kebyt5.training.checkpoints import is_sharded
@@ -35,19 +33,18 @@ def require_unchanged(config: PretrainConfig, fingerprints: dict[str, str]) -> N
             )
 
 
-def require_same_sharding(checkpoint: Path | None) -> None:
-    """Refuses to resume by one process what FSDP or DeepSpeed wrote, or the other way round.
+def require_same_sharding(checkpoint: Path | None, is_sharding: bool) -> None:
+    """Refuses to resume without FSDP or DeepSpeed what they wrote, or the other way round.
 
     Args:
         checkpoint: The checkpoint to continue from; None to begin anew.
+        is_sharding: Whether one of them is in use now.
 
     Raises:
         InputError: The run was launched otherwise when it wrote the checkpoint.
     """
-    names = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")
-    is_now = any(map(parse_flag_from_env, names))
-    if checkpoint is not None and is_sharded(checkpoint) != is_now:
-        began = "without FSDP and DeepSpeed" if is_now else "by FSDP or DeepSpeed"
+    if checkpoint is not None and is_sharded(checkpoint) != is_sharding:
+        began = "without FSDP and DeepSpeed" if is_sharding else "by FSDP or DeepSpeed"
         raise InputError(f"{checkpoint}: written {began}; launch the run as it began")
 
 

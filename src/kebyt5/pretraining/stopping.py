@@ -12,6 +12,7 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from kebyt5.pretraining.config import PretrainConfig
+from kebyt5.workers import end_with_parent
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 """Signals on which a run stops with a checkpoint."""
@@ -22,12 +23,17 @@ class Steer(TrainerCallback):
 
     A run stops early when it receives a signal or its time is up.
 
+    Args:
+        config: The settings.
+        measure: Validates.
+
     Attributes:
         stopped_by: Number of the signal that stopped the run; 0 if none did.
     """
 
-    def __init__(self, config: PretrainConfig) -> None:
+    def __init__(self, config: PretrainConfig, measure: Callable[[], Any]) -> None:
         self.config = config
+        self._measure = measure
         minutes = config.minutes
         self.deadline = time.monotonic() + 60 * minutes if minutes else float("inf")
         self.stopped_by = 0
@@ -48,6 +54,14 @@ class Steer(TrainerCallback):
             text = "stopping after this step, with a checkpoint; Ctrl-C again stops at once"
             print(text, file=sys.stderr)
         self.stopped_by = number
+
+    def on_train_begin(
+        self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Validates where the run was stopped without."""
+        step = state.global_step
+        if 0 < step < state.max_steps and step % self.config.eval_steps == 0:
+            self._measure()
 
     def on_step_end(
         self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -82,6 +96,7 @@ def begin_worker(begin: Callable[[int], None] | None, number: int) -> None:
         begin: Another initialization function to call, if any.
         number: Number of the worker.
     """
+    end_with_parent()  # whose lock of the output folder it shares
     for stopping in STOPPING:
         signal.signal(stopping, signal.SIG_IGN)
     if begin is not None:

@@ -4,6 +4,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,7 @@ class PretrainTrainer(ByteModelTrainer):
         self._add(bits_per_byte=bits)
         if self.is_world_process_zero():
             print(f"step {self.state.global_step}: {bits['all']:.4f} bits per byte")
+        self.callback_handler.on_evaluate(self.args, self.state, self.control, bits)
         return bits
 
     def _require_finite(self, logs: dict[str, float]) -> None:
@@ -170,9 +172,10 @@ class PretrainTrainer(ByteModelTrainer):
         try:
             super()._save_checkpoint(model, trial)
         except Exception as error:  # torch and safetensors raise their own for a full disk
+            problem = cannot_be_written(folder, error)  # before there is more room
             if self.is_world_process_zero():
                 shutil.rmtree(folder, ignore_errors=True)
-            raise cannot_be_written(folder, error) from error
+            raise problem from error
 
 
 def training_arguments(config: PretrainConfig, size: int, accumulation: int) -> TrainingArguments:
@@ -197,10 +200,12 @@ def training_arguments(config: PretrainConfig, size: int, accumulation: int) -> 
 
 def cannot_be_written(path: Path, error: Exception) -> InputError:
     """The error for a checkpoint that could not be written, with its cause and the remedy."""
-    free = shutil.disk_usage(path.parent).free // 2**20
+    free = ""
+    with suppress(OSError):  # the folder may be gone
+        free = f" ({shutil.disk_usage(path.parent).free / 2**20:,.1f} MiB are free)"
     return InputError(
-        f"{path}: the model cannot be written: {one_line(error)}; {free:,} MiB are free there; make"
-        " room if that is too little, and continue from the last checkpoint with --resume"
+        f"{path}: the model cannot be written: {one_line(error)}{free}; make room if there is too"
+        " little, and continue from the last checkpoint with --resume"
     )
 
 

@@ -182,7 +182,8 @@ def _are_bins(bins: Any) -> bool:
         isinstance(each, dict)
         and isinstance(each.get("examples"), int)
         and isinstance(each.get("scores"), dict)
-        and all(end is None or isinstance(end, int) for end in each.get("bytes") or [""])
+        and isinstance(each.get("bytes"), list)
+        and all(end is None or isinstance(end, int) for end in each["bytes"])
         for each in bins
     )
 

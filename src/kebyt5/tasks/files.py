@@ -286,7 +286,7 @@ def _table_records(path: str | Path) -> Iterator[Record]:
 def _unique(columns: list[str], place: str) -> list[str]:
     """Refuses columns of one name, of which only the last would count."""
     for name in columns:
-        if columns.count(name) > 1:
+        if name.strip() and columns.count(name) > 1:
             raise InputError(f"{place}: two columns are named {name!r}; expected each name once")
     return columns
 

@@ -57,15 +57,12 @@ def _remove(folder: Path) -> None:
     except OSError as error:
         raise InputError(
             f"{error.filename or folder}: an incomplete checkpoint that this user may not remove:"
-            f" {error.strerror}; remove it"
+            f" {error.strerror or error}; remove it"
         ) from error
 
 
 def _require_whole(folder: Path) -> None:
-    patterns = ["rng_state*.pth"]
-    if not is_sharded(folder):
-        patterns += ["*.safetensors", "optimizer.pt", "scheduler.pt"]
-    for pattern in patterns:
+    for pattern in _parts(folder):
         if not any(folder.glob(pattern)):
             raise ValueError(f"{pattern} is missing")
     for path in folder.rglob("*.safetensors"):
@@ -75,6 +72,20 @@ def _require_whole(folder: Path) -> None:
         for path in folder.rglob(f"*.{suffix}"):
             if not zipfile.is_zipfile(path):
                 raise ValueError(f"{path.name} is cut off")
+
+
+def _parts(folder: Path) -> list[str]:
+    """Patterns of the files that a checkpoint consists of, besides the trainer's state."""
+    parts = ["rng_state*.pth"]
+    if not is_sharded(folder):
+        return [*parts, "*.safetensors", "optimizer.pt", "scheduler.pt"]
+    if any(folder.glob("global_step*")):  # DeepSpeed, which may hold the scheduler itself
+        return [*parts, "global_step*/*"]
+    parts.append("scheduler.pt")
+    if any(folder.glob("*.bin")):  # FSDP with the whole state in one file
+        return [*parts, "pytorch_model_fsdp*.bin", "optimizer*.bin"]
+    names = ("pytorch_model_fsdp_*", "optimizer_*")
+    return [*parts, *(f"{name}/{part}" for name in names for part in (".metadata", "*.distcp"))]
 
 
 def is_sharded(checkpoint: Path) -> bool:

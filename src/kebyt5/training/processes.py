@@ -60,8 +60,9 @@ def own_folder(output: Path, may_continue: bool) -> Iterator[None]:
     if not this_process().is_main_process:
         yield
         return
-    make_output_folder(output, may_continue)
+    make_output_folder(output, may_continue=True)
     with only_process(output, "run"):
+        make_output_folder(output, may_continue)
         yield
 
 

@@ -62,7 +62,8 @@ class ShowProgress(TrainerCallback):
         is_due = time.monotonic() - self.last_line >= SECONDS_BETWEEN_LINES
         if is_due and not self.console.is_terminal:
             self.last_line = time.monotonic()
-            self.console.print(f"step {state.global_step}/{state.max_steps}: {text}")
+            line = f"step {state.global_step}/{state.max_steps}: {text}"
+            self.console.print(line, soft_wrap=True)
 
     def on_evaluate(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         """Restarts the clock, as validation does not count as training time."""

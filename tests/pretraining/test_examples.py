@@ -205,6 +205,19 @@ def test_some_examples_are_texts_to_be_copied(shards):
     assert np.array_equal(mixed.batch([7]).labels[0], batch.labels[7])
 
 
+def test_the_mean_size_counts_shards_that_are_shorter_than_a_chunk(tmp_path):
+    for name, documents, max_bytes in (("poems", 60, 90), ("law", 40, 100_000)):
+        with ShardWriter(tmp_path / name, "0", max_bytes) as writer:
+            for number in range(documents):
+                writer.write(f"{number}번째 문서에는 짧은 글이 있다.")
+    examples = Examples(Shards(tmp_path), 256, weights={"poems": 2})
+    batch = examples.batch(np.arange(400))
+    texts = (reconstruct(*(row.tolist() for row in pair)) for pair in zip(*batch, strict=True))
+    mean = sum(map(len, texts)) / 400
+    assert mean < 0.7 * examples.raw_length
+    assert examples.mean_bytes(400) == pytest.approx(mean, rel=0.06)
+
+
 def test_the_share_of_copies_falls_from_the_early_one_to_its_own(shards):
     copies = Share(0.2, early=0.8, examples=1000)
     assert copies.at(np.array([0, 500, 1000, 5000])) == pytest.approx([0.8, 0.5, 0.2, 0.2])

@@ -47,12 +47,17 @@ class Chunks:
     Args:
         shards: Shards to read; chunks are numbered across all of them.
         size: Bytes of a chunk, 8 or more.
+
+    Attributes:
+        counts: Number of chunks of each shard.
+        sizes: Bytes of a chunk of each shard.
     """
 
     def __init__(self, shards: Sequence[Shard], size: int) -> None:
         self.shards = shards
         self.size = size
         self._bytes = np.array([shard.bytes for shard in shards], np.int64)
+        self.sizes = np.minimum(self._bytes, size)
         # One of any four successive places is between characters, so three common bytes rule out
         # a gap between two chunks.
         step = size - _MAX_MOVED
@@ -206,8 +211,10 @@ class Examples:
         self._longest_lookup = input_length - 1 - MAX_SPANS
         self.sources = list(shards.sources)
         self._chunks = Chunks(list(shards), self.raw_length)
-        last = np.cumsum([len(shards.sources[name]) for name in self.sources])
-        self._first_chunk = np.concatenate([[0], np.cumsum(self._chunks.counts)[last - 1]])
+        shards_of = [len(shards.sources[name]) for name in self.sources]
+        self._source_of = np.repeat(np.arange(len(self.sources)), shards_of)
+        last = np.cumsum(self._chunks.counts)[np.cumsum(shards_of) - 1]
+        self._first_chunk = np.concatenate([[0], last])
         sizes = {name: sum(s.bytes for s in shards.sources[name]) for name in self.sources}
         shares = shares_by_weight(sizes, weights or {})
         self.mixture = Mixture(np.diff(self._first_chunk).tolist(), shares, seed)
@@ -231,11 +238,19 @@ class Examples:
         """The mean number of bytes of text over the first `examples` examples."""
         share = self.copies.mean(examples)
         lookups = self.lookups.mean(examples)
-        read = self.raw_length + lookups * min(0, self._longest_lookup - self.raw_length)
-        whole = (1 - share) * read + share * self._longest_copy
-        short = (1 - share) * _mean_short(self._longest_short)
-        short += share * _mean_short(self._longest_copy)
+        read = (1 - lookups) * self._mean_chunk(self.raw_length)
+        read += lookups * self._mean_chunk(self._longest_lookup)
+        whole = (1 - share) * read + share * self._mean_chunk(self._longest_copy)
+        short = (1 - share) * _mean_short(self._mean_chunk(self._longest_short))
+        short += share * _mean_short(self._mean_chunk(self._longest_copy))
         return (1 - self.short) * whole + self.short * short
+
+    def _mean_chunk(self, most: int) -> float:
+        """The mean size of the chunks that are drawn, each cut to `most` bytes."""
+        counts = self._chunks.counts
+        sizes = np.bincount(self._source_of, counts * np.minimum(self._chunks.sizes, most))
+        means = sizes / np.bincount(self._source_of, counts)
+        return float(np.average(means, weights=self.mixture.slots))
 
     def chunks_of(self, name: str) -> int:
         """The number of chunks of a source."""
@@ -300,7 +315,7 @@ def _earlier(begins: np.ndarray, ends: np.ndarray, numbers: np.ndarray) -> np.nd
     return begins + least + ((ends - begins - least) * numbers**2).astype(np.int64)
 
 
-def _mean_short(size: int) -> float:
+def _mean_short(size: float) -> float:
     """The mean length of texts of `size` bytes after shortening."""
     least = min(size, _MIN_TEXT)
     return least + (size - least) / 3

@@ -352,10 +352,25 @@ def test_numbers_out_of_range(run, train_file, dev_file, tmp_path, option, value
     refused(result, "--batch-size 0: has to be 1 or more")
 
 
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        (("--temperature", 2), "--temperature 2: mixes several tasks, but there is one"),
+        (("--fold", 1), "--fold 1: of how many? give --folds as well"),
+        (("--lora", 2, "--freeze", "none"), "leave --freeze out"),
+    ],
+)
+def test_options_without_effect(run, train_file, dev_file, tmp_path, options, part):
+    result = run("finetune", "--task", "ner", "--train", train_file, "--dev", dev_file,
+                 "--output", tmp_path / "run", *options)  # fmt: skip
+    refused(result, part)
+    assert not (tmp_path / "run").exists()
+
+
 def test_unusable_block_sizes(run, checkpoint, tmp_path):
     refused(run("convert", checkpoint, tmp_path / "out", "--gbst"), "has GBST already")
     refused(run("convert", checkpoint, tmp_path / "out", "--gbst", "--blocks", "1,x"), "1,x")
-    for option in (("--blocks", "0,1"), ("--downsample", 2)):
+    for option in (("--blocks", "0,1"), ("--downsample", 2), ("--seed", 1)):
         refused(run("convert", checkpoint, tmp_path / "out", *option), option[0], "give --gbst")
     assert not (tmp_path / "out").exists()
 

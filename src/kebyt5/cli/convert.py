@@ -39,8 +39,10 @@ def convert(
     from kebyt5.models.loading import load_float, save_checkpoint
     from kebyt5.output import new_folder
 
-    if (blocks is not None or downsample is not None) and not gbst:
-        raise InputError(f"--blocks, --downsample: {checkpoint} gets no new GBST; give --gbst")
+    if (blocks, downsample, seed) != (None, None, 0) and not gbst:
+        raise InputError(
+            f"--blocks, --downsample, --seed: {checkpoint} gets no new GBST; give --gbst"
+        )
     sizes = None if blocks is None else _sizes(blocks)
     with new_folder(output) as folder:
         model = load_float(checkpoint)

@@ -185,6 +185,10 @@ class FinetuneConfig:
             raise InputError(f"--folds {self.folds}: has to be 2 or more")
         if self.fold is not None and self.fold not in range(self.folds or 0):
             raise InputError(f"--fold {self.fold}: has to be one of --folds, counted from 0")
+        if self.temperature != 1 and len(self.task) == 1:
+            raise InputError(
+                f"--temperature {self.temperature:g}: mixes several tasks, but there is one"
+            )
         check_stride(self.stride)
         if self.fresh_decoder and self.lora is not None:
             raise InputError(

@@ -13,6 +13,7 @@ from kebyt5.bench.measure import (
     interleave_parts,
     ratio,
 )
+from kebyt5.bench.speed import run_alone
 
 MIB = 2**20
 
@@ -119,3 +120,15 @@ print(json.dumps([held, resident_memory()]))
     held, after = in_fresh_process("returned")
     if platform.libc_ver()[0] == "glibc":
         assert after < held - 50 * MIB
+
+
+def test_a_fresh_process_is_set_up_before_it_loads_anything(monkeypatch):
+    class SetUp(Exception):
+        pass
+
+    def set_up():
+        raise SetUp
+
+    monkeypatch.setattr("kebyt5.bench.speed.prepare_process", set_up)
+    with pytest.raises(SetUp):
+        run_alone(["train", "kebyt5-gbst", "tiny", "nowhere", "1", "8", "4", "0"])

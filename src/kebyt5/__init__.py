@@ -6,32 +6,53 @@ checkpoints are T5 to the Auto classes; `kebyt5.load` makes a `KEByT5ForConditio
 them, which adds the z-loss and refuses damaged files.
 """
 
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoModelForSeq2SeqLM,
-    AutoModelForTextEncoding,
-    AutoTokenizer,
-)
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from kebyt5.models.configuration_gbswt5 import GBSWT5Config
-from kebyt5.models.loading import CheckpointError, load
-from kebyt5.models.modeling_gbswt5 import (
-    GBSWT5EncoderModel,
-    GBSWT5ForConditionalGeneration,
-    GBSWT5Model,
-)
-from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
-from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
-from kebyt5.process import keep_memory, prepare_process
+if TYPE_CHECKING:
+    from kebyt5.errors import CheckpointError
+    from kebyt5.models.configuration_gbswt5 import GBSWT5Config
+    from kebyt5.models.loading import load
+    from kebyt5.models.modeling_gbswt5 import (
+        GBSWT5EncoderModel,
+        GBSWT5ForConditionalGeneration,
+        GBSWT5Model,
+    )
+    from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
+    from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
+    from kebyt5.process import keep_memory, prepare_process
 
 __version__ = "0.1.0"
 
-AutoConfig.register("gbswt5", GBSWT5Config)
-AutoModel.register(GBSWT5Config, GBSWT5Model)
-AutoModelForSeq2SeqLM.register(GBSWT5Config, GBSWT5ForConditionalGeneration)
-AutoModelForTextEncoding.register(GBSWT5Config, GBSWT5EncoderModel)
-AutoTokenizer.register(GBSWT5Config, ByteTokenizer)
+_HOMES = {
+    "ByteTokenizer": "kebyt5.models.tokenization_kebyt5",
+    "CheckpointError": "kebyt5.errors",
+    "GBSWT5Config": "kebyt5.models.configuration_gbswt5",
+    "GBSWT5EncoderModel": "kebyt5.models.modeling_gbswt5",
+    "GBSWT5ForConditionalGeneration": "kebyt5.models.modeling_gbswt5",
+    "GBSWT5Model": "kebyt5.models.modeling_gbswt5",
+    "KEByT5ForConditionalGeneration": "kebyt5.models.modeling_kebyt5",
+    "keep_memory": "kebyt5.process",
+    "load": "kebyt5.models.loading",
+    "prepare_process": "kebyt5.process",
+}
+"""Where each public name is defined."""
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first asked for (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value
+
+
+# The command line imports models when a command needs them, as importing Transformers' takes
+# seconds, which is long for `kebyt5 --help`.
+if Path(sys.argv[0]).stem != "kebyt5" and sys.orig_argv[1:3] != ["-m", "kebyt5"]:
+    import_module("kebyt5.models.auto")
 
 __all__ = [
     "ByteTokenizer",

@@ -1,4 +1,4 @@
-"""The exception for input that a person can fix, and how its messages are put together.
+"""The exceptions for input that a person can fix, and how their messages are put together.
 
 The CLI prints the message and exits with code 2.
 """
@@ -9,6 +9,10 @@ class InputError(ValueError):
 
     The message is one line that names the place (file, line) and the remedy.
     """
+
+
+class CheckpointError(InputError):
+    """A checkpoint cannot be loaded; the message names it, the cause and the remedy."""
 
 
 def one_line(error: BaseException) -> str:

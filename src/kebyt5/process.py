@@ -11,8 +11,6 @@ import ctypes
 import os
 import sys
 
-import torch
-
 SWITCH = "KEBYT5_KEEP_MEMORY"
 """Environment variable; "0" leaves the allocator as it is."""
 
@@ -34,6 +32,8 @@ def prepare_process() -> None:
     threads started from it later. Attention weights close to zero are denormal, and arithmetic
     with them is about ten times as slow.
     """
+    import torch
+
     keep_memory()
     torch.set_flush_denormal(True)
 

@@ -9,8 +9,7 @@ from kebyt5.bench.examples import KINDS
 from kebyt5.bench.speed import Case, bench_speed
 from kebyt5.cli.bench import bench
 from kebyt5.corpus.shards import ShardWriter
-from kebyt5.errors import InputError
-from kebyt5.models.loading import CheckpointError
+from kebyt5.errors import CheckpointError, InputError
 
 
 def run(*arguments):

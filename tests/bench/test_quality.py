@@ -28,8 +28,7 @@ from kebyt5.bench.quality_report import (
     standard_errors,
 )
 from kebyt5.corpus.shards import ShardWriter
-from kebyt5.errors import InputError
-from kebyt5.models.loading import CheckpointError
+from kebyt5.errors import CheckpointError, InputError
 
 PROJECT = Path(__file__).resolve().parents[2]
 

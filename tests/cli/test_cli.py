@@ -13,7 +13,7 @@ import yaml
 
 import kebyt5
 from kebyt5.cli import app
-from kebyt5.models.loading import CheckpointError
+from kebyt5.errors import CheckpointError
 from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.start import starting_model
 from kebyt5.provenance import source_commit
@@ -430,11 +430,17 @@ def test_examples_are_shown_as_the_model_sees_them(run, dev_file):
     refused(run("tasks", "show", "nerr", "--data", dev_file), "'ner'")
 
 
-def test_commands_flush_denormal_numbers(run, monkeypatch):
+@pytest.mark.parametrize("command", [
+    ("export", "no/folder", "out"), ("fill", "<extra_id_0>", "--checkpoint", "no/folder"),
+    ("bench", "serve", "no/folder"),
+])  # fmt: skip
+def test_commands_that_compute_flush_denormal_numbers(run, monkeypatch, command):
     calls = []
     monkeypatch.setattr(torch, "set_flush_denormal", calls.append)
-    assert run("--version")[0] == 0
-    assert calls[0] is True
+    assert run(*command, "--no-such-option")[0] == 2
+    assert True not in calls
+    assert run(*command)[0] == 2
+    assert True in calls
 
 
 @pytest.mark.parametrize(

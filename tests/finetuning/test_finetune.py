@@ -21,7 +21,7 @@ from transformers import Trainer, TrainerState
 
 import kebyt5
 from kebyt5.cli import main
-from kebyt5.errors import InputError
+from kebyt5.errors import CheckpointError, InputError
 from kebyt5.evaluation.predict import predict
 from kebyt5.finetuning import finetune as finetune_module
 from kebyt5.finetuning import repeat
@@ -32,7 +32,6 @@ from kebyt5.finetuning.finetune import finetune
 from kebyt5.finetuning.progress import ShowScores
 from kebyt5.finetuning.repeat import finetune_repeatedly
 from kebyt5.finetuning.trainer import SetEpoch
-from kebyt5.models.loading import CheckpointError
 from kebyt5.tasks import get_task
 from kebyt5.tasks.ner import NER
 from kebyt5.training import speed

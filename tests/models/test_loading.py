@@ -13,7 +13,8 @@ from transformers import AutoModelForSeq2SeqLM, BertConfig, BertModel, T5Config
 
 import kebyt5
 from kebyt5 import GBSWT5ForConditionalGeneration
-from kebyt5.models.loading import CheckpointError, save_checkpoint
+from kebyt5.errors import CheckpointError
+from kebyt5.models.loading import save_checkpoint
 from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
 
 TIED = {

@@ -101,7 +101,7 @@ def test_a_saved_model_loads_by_its_name_on_the_hub(quantized, tmp_path):
     assert loaded.name_or_path == "someone/small-int8"
     assert torch.equal(loaded.state_dict()["lm_head.weight"], quantized.lm_head.weight)
     assert Engine(loaded).generate(["가나다"]) == Engine(quantized).generate(["가나다"])
-    with pytest.raises(kebyt5.models.loading.CheckpointError, match="someone/none"):
+    with pytest.raises(kebyt5.CheckpointError, match="someone/none"):
         kebyt5.load("someone/none", cache_dir=tmp_path, local_files_only=True)
 
 
@@ -155,7 +155,7 @@ def test_a_damaged_file_is_refused(quantized, tmp_path):
     state = load_file(tmp_path / "model.safetensors")
     state.pop("decoder.block.0.layer.0.SelfAttention.q.scale")
     save_file(state, tmp_path / "model.safetensors", {"format": "pt"})
-    with pytest.raises(kebyt5.models.loading.CheckpointError, match="1 tensors are missing"):
+    with pytest.raises(kebyt5.CheckpointError, match="1 tensors are missing"):
         kebyt5.load(tmp_path)
 
 

@@ -10,7 +10,6 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 from rich.text import Text
-from transformers.utils.logging import disable_progress_bar
 
 from kebyt5.cli.bench import bench
 from kebyt5.cli.convert import convert
@@ -29,14 +28,15 @@ from kebyt5.cli.report import report
 from kebyt5.cli.serve import serve
 from kebyt5.cli.tasks import tasks
 from kebyt5.errors import InputError, one_line
-from kebyt5.models.loading import CheckpointError
-from kebyt5.process import prepare_process
 from kebyt5.provenance import source_commit
 from kebyt5.yaml_files import load_yaml
 
 _TALK = ("`is_gradient_checkpointing` is deprecated", "Could not find a config file in")
 """How warnings of PEFT begin that are not for its users: an old name of Transformers, and a base
 model that is none on the hub."""
+
+_WITHOUT_MODELS = ("kebyt5.cli.corpus", "kebyt5.cli.report", "kebyt5.cli.tasks")
+"""Commands that compute nothing with PyTorch."""
 
 app = App(
     name="kebyt5",
@@ -81,7 +81,20 @@ def launch(
     if config is not None:
         _require_section(config, tokens)
         app.config = (Preset(config, must_exist=True),)
-    app(tokens, exit_on_error=False, print_error=False)
+    command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
+    if command.__module__.startswith("kebyt5.") and command.__module__ not in _WITHOUT_MODELS:
+        _prepare_models()
+    command(*bound.args, **bound.kwargs)
+
+
+def _prepare_models() -> None:
+    """Sets up the process for computing; other commands need not wait for these imports."""
+    from transformers.utils.logging import disable_progress_bar
+
+    from kebyt5.process import prepare_process
+
+    prepare_process()
+    disable_progress_bar()  # hides bars for loading and saving weights
 
 
 def _require_section(config: Path, tokens: Sequence[str]) -> None:
@@ -98,14 +111,12 @@ def _require_section(config: Path, tokens: Sequence[str]) -> None:
 
 def main() -> None:
     """Runs the command line; an error in the input is one line on stderr and exit code 2."""
-    prepare_process()
     source_commit()  # looked up now, since the command may write it hours later
-    disable_progress_bar()  # hides bars for loading and saving weights
     for talk in _TALK:
         warnings.filterwarnings("ignore", talk)
     try:
         app.meta(exit_on_error=False, print_error=False)
-    except (InputError, CheckpointError, CycloptsError) as error:
+    except (InputError, CycloptsError) as error:
         message = Text.assemble(("error: ", "red"), one_line(error))
         Console(stderr=True).print(message, soft_wrap=True)
         sys.exit(2)

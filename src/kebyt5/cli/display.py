@@ -8,13 +8,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kebyt5.evaluation.evaluate import show_score
-from kebyt5.finetuning.config import finetuned_tasks
-from kebyt5.models.loading import SHIPPED
-
 
 def warn_of_another_task(checkpoint: str, task: str) -> None:
     """Warns on stderr of a checkpoint that was not fine-tuned for a task, if it says so."""
+    from kebyt5.finetuning.config import finetuned_tasks
+    from kebyt5.models.loading import SHIPPED
+
     known = finetuned_tasks(checkpoint)
     if checkpoint in SHIPPED:
         cause = "is pretrained, not fine-tuned for any task; start with kebyt5 finetune --help"
@@ -27,6 +26,8 @@ def warn_of_another_task(checkpoint: str, task: str) -> None:
 
 def print_scores(metrics: Mapping[str, Any], title: str) -> None:
     """Prints scores in percent, with those of the baseline and those under noise, if any."""
+    from kebyt5.evaluation.evaluate import show_score
+
     table = Table()
     table.add_column("score")
     columns = [("model", metrics["scores"])]

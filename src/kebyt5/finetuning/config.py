@@ -9,9 +9,10 @@ from cyclopts import Parameter
 
 from kebyt5.errors import InputError
 from kebyt5.evaluation.options import check_stride
-from kebyt5.finetuning.freezing import Freeze
 from kebyt5.training.settings import check_ranges, check_schedule
 from kebyt5.yaml_files import load_yaml
+
+Freeze = Literal["none", "gbst", "gbst+embedding"]
 
 POSITIVE = (
     "epochs",

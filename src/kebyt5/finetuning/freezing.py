@@ -1,10 +1,8 @@
 """Freezes parameters in fine-tuning."""
 
-from typing import Literal
-
 from transformers import PreTrainedModel
 
-Freeze = Literal["none", "gbst", "gbst+embedding"]
+from kebyt5.finetuning.config import Freeze
 
 GBST_PARAMETERS = (
     "positional_convol.2.convol.weight",
@@ -40,4 +38,4 @@ def freeze(model: PreTrainedModel, what: Freeze) -> list[str]:
     return frozen
 
 
-__all__ = ["GBST_PARAMETERS", "Freeze", "freeze"]
+__all__ = ["GBST_PARAMETERS", "freeze"]

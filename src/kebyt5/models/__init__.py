@@ -1,1 +1,1 @@
-"""Configurations, models, tokenizer and conversion; imports nothing else of kebyt5."""
+"""Configurations, models, tokenizer, conversion; imports nothing else of kebyt5 but errors."""

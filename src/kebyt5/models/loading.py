@@ -9,6 +9,9 @@ from typing import Any
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel, T5ForConditionalGeneration
 
+from kebyt5.errors import CheckpointError
+
+from . import auto  # noqa: F401  # what is loaded may be saved, and found by the Auto classes again
 from .modeling_gbswt5 import GBSWT5ForConditionalGeneration
 from .modeling_kebyt5 import KEByT5ForConditionalGeneration
 from .tokenization_kebyt5 import VOCABULARY, ByteTokenizer
@@ -25,10 +28,6 @@ SHIPPED = {"tiny": Path(__file__).parents[1] / "assets" / "tiny"}
 
 MAX_VOCABULARY = 1024
 """Larger vocabularies hold more than bytes and a few extra ids."""
-
-
-class CheckpointError(ValueError):
-    """A checkpoint cannot be loaded; the message names it, the cause and the remedy."""
 
 
 def load(
@@ -268,7 +267,6 @@ def _require_untied(folder: Path, model: PreTrainedModel, tied: set[str]) -> Non
 
 __all__ = [
     "ARCHITECTURES",
-    "CheckpointError",
     "base_of_adapter",
     "load",
     "load_float",

@@ -76,22 +76,13 @@ def test_a_pattern_takes_the_text_out_of_lines(tmp_path):
     ("name", "options"), [("text", {"pattern": "(a+)"}), ("table", {"column": "ID"})]
 )
 @pytest.mark.parametrize("begin", [2_000, 2_100])  # the byte is in the second part, or the last
-def test_of_a_long_line_all_parts_are_counted_though_one_is_no_text(tmp_path, name, options, begin):
+def test_a_long_line_that_cannot_be_divided_is_one_defect(tmp_path, name, options, begin):
     path, long = tmp_path / "a.txt", (b"a" * begin + b"\xff").ljust(2_101, b"b")
     path.write_bytes(b"ID\n" + long + b"\na\n")
-    *defects, last = get_reader(name)(max_bytes=1024, **options).read(str(path))
-    sizes = {each.metadata["defect"]: each.metadata["size"] for each in defects}
-    assert set(sizes) >= {"not utf-8"}
-    assert any("over 1,024 bytes" in reason for reason in sizes)
-    assert sum(sizes.values()) == len(long)
+    *_, bad, last = get_reader(name)(max_bytes=1024, **options).read(str(path))
+    assert (bad.id, bad.metadata["defect"]) == (f"{path}:2", "line over 1,024 bytes")
+    assert bad.metadata["size"] == len(long)
     assert last.text == "a"
-
-
-def test_a_cell_of_several_lines_may_end_in_a_long_one(tmp_path):
-    path = tmp_path / "a.csv"
-    path.write_text(f'text,label\n"하나\n{"둘" * 500}",1\n셋,2\n')
-    found, defects = read("table", path, delimiter=",", max_bytes=1024)
-    assert (found, len(defects)) == (["셋"], 2)
 
 
 def test_a_line_as_long_as_the_limit_has_nothing_behind_it(tmp_path):
@@ -409,15 +400,6 @@ def test_tables_have_a_line_of_column_names(tmp_path):
     long = "비, 그리고 바람" * 20_000
     path.write_bytes(f'text,label\n"{long}",1\n비\r바람,2\n'.encode())
     assert read("table", path, delimiter=",") == ([long], [("ratings.txt:3", "not CSV")])
-    # A cell with line breaks, of which no line is one, also where it looks like a row.
-    path.write_text('text,label\n"첫 줄은 짧고\n둘째 줄, 3\n셋째 줄이 길다",1\n하나,2\n')
-    assert read("table", path, delimiter=",") == (
-        ["하나"],
-        [(f"ratings.txt:{line}", "not CSV") for line in (2, 3, 4)],
-    )
-    # A quote within a cell leaves no cell open.
-    path.write_text('text,label\n"화면이 55" 넓다",1\n하나,2\n')
-    assert read("table", path, delimiter=",") == (["하나"], [("ratings.txt:2", "not CSV")])
     # What one table leaves open does not reach into the next.
     with zipfile.ZipFile(tmp_path / "two.zip", "w") as archive:
         archive.writestr("a.csv", 'text,label\n"하나,1\n')
@@ -430,10 +412,38 @@ def test_tables_have_a_line_of_column_names(tmp_path):
     path.write_text("text\tlabel\n" + "강" * 500 + "\t1\n하나\t2\n")
     assert read("table", path, max_bytes=1024) == (
         ["하나"],
-        [("ratings.txt:2", "row over 1,024 bytes")],
+        [("ratings.txt:2", "line over 1,024 bytes")],
     )
     with pytest.raises(InputError, match="delimiter ', ': has to be one character"):
         get_reader("table")(delimiter=", ")
+
+
+def test_cells_of_csv_may_have_line_breaks(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('text,label\n"첫 줄, ""하나""\n\n둘째 줄, 3",1\n하나,2\n')
+    documents = list(get_reader("table")(delimiter=",").read(str(path)))
+    assert [each.text for each in documents] == ['첫 줄, "하나"\n\n둘째 줄, 3', "하나"]
+    assert [each.id for each in documents] == [f"{path}:2", f"{path}:5"]
+
+
+@pytest.mark.parametrize("row", [
+    '"화면이 55" 넓다",1', '"하나,1', '"하나"둘,1', '하나,"1',
+])  # fmt: skip
+def test_a_wrong_quote_costs_its_line_only(tmp_path, row):
+    path = tmp_path / "a.csv"
+    path.write_text(f"text,label\n{row}\n둘,2\n" + "셋,3\n" * 1000)
+    found, defects = read("table", path, delimiter=",", max_bytes=1024)
+    assert found == ["둘"] + ["셋"] * 1000
+    assert defects == [("a.csv:2", "not CSV")]
+
+
+def test_a_damaged_line_spoils_the_row_that_it_is_in(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes('text,label\n"하나\n'.encode() + b"\xff\n" + '둘",1\n셋,2\n'.encode())
+    assert read("table", path, delimiter=",") == (
+        ["셋"],
+        [("a.csv:2", "not CSV"), ("a.csv:3", "not utf-8")],
+    )
 
 
 def test_parquet(tmp_path):

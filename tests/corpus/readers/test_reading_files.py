@@ -21,7 +21,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kebyt5.corpus.readers import get_reader
-from kebyt5.corpus.readers.files import NotText, decode, find_files, read_lines
+from kebyt5.corpus.readers.encodings import NotText, decode
+from kebyt5.corpus.readers.files import find_files
+from kebyt5.corpus.readers.lines import read_lines
 from kebyt5.corpus.tally import Tally
 from kebyt5.errors import InputError
 

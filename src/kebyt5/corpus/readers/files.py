@@ -1,7 +1,6 @@
-"""Finding, opening and decompressing files, local or remote, and splitting them into lines."""
+"""Finding, opening and decompressing files, local or remote."""
 
 import bz2
-import codecs
 import gzip
 import io
 import lzma
@@ -19,6 +18,7 @@ from fsspec import AbstractFileSystem
 from fsspec.core import has_magic, url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from kebyt5.corpus.readers.encodings import reads_as_utf8
 from kebyt5.errors import InputError, one_line
 
 _TAR = re.compile(r"\.(tar|tar\.(gz|bz2|xz|zst)|tgz|tbz2?|txz|tzst)$", re.IGNORECASE)
@@ -240,112 +240,11 @@ def legible(name: str) -> str:
     return name if reads_as_utf8(data) else data.decode("cp949", "backslashreplace")
 
 
-def read_lines(stream: BinaryIO, limit: int) -> Iterator[tuple[int, bytes, bool]]:
-    """Yields lines in parts of at most `limit` bytes.
-
-    Yields:
-        The number of the line from 1, the part without its LF or CRLF, and whether more parts
-        of this line follow.
-    """
-    number, begun = 1, False
-    while part := stream.readline(limit):
-        whole = part.endswith(b"\n")
-        goes_on = not whole and len(part) == limit
-        if whole:
-            part = part[:-1].removesuffix(b"\r")
-        yield number, part, goes_on
-        number, begun = (number, True) if goes_on else (number + 1, False)
-    if begun:
-        yield number, b"", False
-
-
-_WIDE = {
-    "UTF-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
-    "UTF-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
-}
-"""Encodings that are not read, by how their files begin; the longer marks first."""
-
-
-class NotText(ValueError):
-    """Bytes are not text in the encoding of their source."""
-
-
-def decode(data: bytes, encoding: str, place: str) -> str:
-    """Decodes a line or a file; if it is in another encoding, the error names that.
-
-    Raises:
-        NotText: The bytes are not in this encoding, perhaps because they are damaged.
-        InputError: The bytes are in another known encoding, as the rest of the file will be.
-    """
-    try:
-        return data.decode(encoding).removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        for wide, marks in _WIDE.items():
-            if data.startswith(marks):
-                remedy = f"convert it first (iconv -f {wide.lower()} -t utf-8)"
-                raise InputError(f"{place}: {wide}, not {encoding}; {remedy}") from error
-        if _name(encoding) == "utf-8" and _is_cp949(data):
-            raise InputError(
-                f"{place}: not UTF-8 but CP949 (EUC-KR); set `encoding: cp949` for this source"
-            ) from error
-        if _name(encoding) != "utf-8" and reads_as_utf8(data):
-            raise InputError(
-                f"{place}: UTF-8, not {encoding}; set `encoding: utf-8` for this source"
-            ) from error
-        byte = data[error.start]
-        raise NotText(f"{error.reason}, byte {byte:#04x} at {error.start}") from error
-
-
-def _name(encoding: str) -> str:
-    return codecs.lookup(encoding).name
-
-
-def reads_as_utf8(data: bytes) -> bool:
-    """Tells whether bytes are UTF-8."""
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def shows_encoding(text: str, data: bytes, encoding: str) -> bool:
-    """Tells whether decoded bytes are evidence that their file is in this encoding.
-
-    ASCII is the same in all encodings, and a short line of UTF-8 may also decode in another one by
-    chance.
-    """
-    return not text.isascii() and (_name(encoding) == "utf-8" or not reads_as_utf8(data))
-
-
-def _is_cp949(data: bytes) -> bool:
-    """Tells whether bytes that are not UTF-8 make sense in CP949: mostly the Hangul of KS X 1001.
-
-    Damaged UTF-8 often decodes as CP949 too, but then most of it is still valid as UTF-8, and CP949
-    gives hanja and syllables that do not occur in words.
-    """
-    try:
-        text = codecs.getincrementaldecoder("cp949")().decode(data)  # May end within a character.
-    except UnicodeDecodeError:
-        return False
-    foreign = [character for character in text if character > "\x7f"]
-    common = sum(
-        "가" <= character <= "힣" and len(character.encode("euc_kr", "ignore")) == 2
-        for character in foreign
-    )
-    kept = [character for character in data.decode("utf-8", "replace") if character > "\x7f"]
-    return common > len(foreign) / 2 and kept.count("\ufffd") > len(kept) / 2
-
-
 __all__ = [
-    "NotText",
-    "decode",
     "find_files",
     "is_archive",
     "legible",
     "located",
     "open_members",
-    "read_lines",
     "readable",
-    "shows_encoding",
 ]

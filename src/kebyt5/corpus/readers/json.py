@@ -13,7 +13,8 @@ from typing import Any, BinaryIO
 
 from datatrove.data import Document
 
-from kebyt5.corpus.readers.files import NotText, decode, open_members
+from kebyt5.corpus.readers.encodings import NotText, decode
+from kebyt5.corpus.readers.files import open_members
 from kebyt5.corpus.readers.reader import Reader, defect
 from kebyt5.corpus.readers.values import check_path, find, parse, text_at
 

@@ -4,13 +4,16 @@ An article begins with a line ` = 제목 = `; its sections with ` = = 절 = =`, 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 
 from datatrove.data import Document
 
+from kebyt5.corpus.readers.lines import Line, LinesReader
 from kebyt5.corpus.readers.reader import defect
-from kebyt5.corpus.readers.text import Gathering, LinesReader
+from kebyt5.corpus.readers.text import Gathering
 
 _TITLE = re.compile(r" = (?!= )(.*\S) = ?")
 _SECTION = re.compile(r" (?:= ){2,}(.*?)(?: =){2,} ?")
@@ -21,23 +24,23 @@ class WikitextReader(LinesReader):
     """Reads articles: the title, then the text; headings become lines without their marks."""
 
     def _read(self, file: str) -> Iterator[Document]:
-        gathering = Gathering(self.max_bytes)
-        last, titled = "", False
-        for name, number, line, _ in self.lines(file):
-            if name != last:
+        for _, lines in groupby(self.lines(file, divide=True), key=attrgetter("file")):
+            yield from self._articles(lines)
+
+    def _articles(self, lines: Iterable[Line]) -> Iterator[Document]:
+        gathering, titled = Gathering(self.max_bytes), False
+        for line in lines:
+            if line.defect is not None:
+                yield line.defect
+            elif title := _TITLE.fullmatch(line.text):
                 yield from gathering.finish()
-                last, titled = name, False
-            if isinstance(line, Document):
-                yield line
-            elif title := _TITLE.fullmatch(line):
-                yield from gathering.finish()
-                yield from gathering.add(title[1], f"{name}:{number}")
+                yield from gathering.add(title[1], line.place)
                 titled = True
             elif titled:
-                section = _SECTION.fullmatch(line)
-                yield from gathering.add(section[1] if section else line, f"{name}:{number}")
-            elif line.strip():
-                yield defect("before the first title ` = … =`", f"{name}:{number}", text=line)
+                section = _SECTION.fullmatch(line.text)
+                yield from gathering.add(section[1] if section else line.text, line.place)
+            elif line.text.strip():
+                yield defect("before the first title ` = … =`", line.place, text=line.text)
         yield from gathering.finish()
 
 

@@ -259,8 +259,9 @@ async def _measure(
 ) -> Endurance:
     with progress_bars() as bar:
         bar.add_task("Under load", total=None)
+        connections = clients + ServeOptions().places + CROWD
         async with AsyncClient(
-            url, connections=clients + ServeOptions().places + CROWD, patience=0
+            url, timeout=PATIENCE, patience=0, connections=connections
         ) as client:
             ask = partial(_ask, client)
             load = partial(_load, ask, questions, process.pid)

@@ -6,7 +6,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from test_cli_bench import run
 
 from kebyt5.bench.curves import Curve, comparable, reference, training_step
 from kebyt5.bench.ppm import PPM
@@ -28,6 +27,7 @@ from kebyt5.models.loading import load
 from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.pretrain import pretrain, training_examples
 from kebyt5.pretraining.validation import Validation, validation_shards
+from tests.bench.commands import run
 
 TEXT = {
     "film": "어제 본 영화는 재미있었다. 배우들이 좋았다.\n",

@@ -10,7 +10,6 @@ import numpy as np
 import psutil
 import pytest
 import yaml
-from test_cli_bench import run
 
 from kebyt5.bench.quality import (
     Cell,
@@ -29,6 +28,7 @@ from kebyt5.bench.quality_report import (
 )
 from kebyt5.corpus.shards import ShardWriter
 from kebyt5.errors import CheckpointError, InputError
+from tests.bench.commands import run
 
 PROJECT = Path(__file__).resolve().parents[2]
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from corpus_samples import shard_files, texts
 from datatrove.data import Document
 from datatrove.pipeline.writers.jsonl import JsonlWriter
 
@@ -24,6 +23,7 @@ from kebyt5.corpus.shards import Shards
 from kebyt5.corpus.steps import StoredDocuments, split_of
 from kebyt5.corpus.tally import Rejects
 from kebyt5.errors import InputError
+from tests.corpus.samples import shard_files, texts
 
 LONG, OTHER = texts(0, 60), texts(1, 30, length=40)
 

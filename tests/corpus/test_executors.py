@@ -5,13 +5,13 @@ import signal
 import stat
 
 import pytest
-from corpus_samples import shard_files, texts
 from datatrove.pipeline.base import PipelineStep
 
 from kebyt5.corpus.build import build_corpus
 from kebyt5.corpus.config import Executor
 from kebyt5.corpus.executors import Stage, run_stages
 from kebyt5.errors import InputError
+from tests.corpus.samples import shard_files, texts
 
 SMALL = {"ngram": 5, "buckets": 2, "hashes": 4}
 

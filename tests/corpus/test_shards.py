@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from kebyt5.corpus.shards import Shard, Shards, ShardWriter
 from kebyt5.errors import InputError
-from processes import Process
+from tests.processes import Process
 
 documents = st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), max_size=20)
 

@@ -35,7 +35,7 @@ from kebyt5.finetuning.trainer import SetEpoch
 from kebyt5.tasks import get_task
 from kebyt5.tasks.ner import NER
 from kebyt5.training import speed
-from processes import Process
+from tests.processes import Process
 
 SHORT = {"max_input_bytes": 60, "max_target_bytes": 60, "eval_examples": 2, "epochs": 2.0}
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_spans import reconstruct
 
 from kebyt5.corpus.shards import Shards, ShardWriter
 from kebyt5.errors import InputError
@@ -15,18 +14,7 @@ from kebyt5.pretraining.examples import Chunks, Examples, Share
 from kebyt5.pretraining.mixture import BLOCK
 from kebyt5.pretraining.salient import SalientSpans
 from kebyt5.pretraining.spans import SpanCorruption
-
-WORDS = ("하늘", "이 ", "맑다", ". ", "abc ", "🙂", "é", "\n", "12개 ", "2024년 ")
-
-
-def corpus(folder, documents, max_bytes=10_000):
-    """Shards with so many documents of random words in each source."""
-    rng = np.random.default_rng(0)
-    for source, count in documents.items():
-        with ShardWriter(folder / source, "0", max_bytes) as writer:
-            for _ in range(count):
-                writer.write("".join(rng.choice(WORDS, rng.integers(1, 400))))
-    return Shards(folder)
+from tests.pretraining.samples import corpus, reconstruct
 
 
 @pytest.fixture(scope="module")

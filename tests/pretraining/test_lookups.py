@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_examples import corpus, reconstruct
 
 from kebyt5.pretraining.examples import Examples, Share
 from kebyt5.pretraining.lookups import NUMBERS, lookup_example
 from kebyt5.pretraining.spans import MAX_SPANS
+from tests.pretraining.samples import corpus, reconstruct
 
 texts = st.text(st.sampled_from("가나다라 \n.a1🙂"), min_size=1, max_size=80)
 draws = st.lists(st.floats(0, 0.999), min_size=NUMBERS, max_size=NUMBERS)

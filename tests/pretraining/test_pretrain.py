@@ -34,7 +34,7 @@ from kebyt5.pretraining.validation import Validation
 from kebyt5.training import speed
 from kebyt5.training.checkpoints import last_checkpoint
 from kebyt5.training.settings import to_yaml
-from processes import command
+from tests.processes import command
 
 
 @pytest.fixture

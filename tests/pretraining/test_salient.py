@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from test_spans import reconstruct
 
 from kebyt5.corpus.shards import Shards, ShardWriter
 from kebyt5.pretraining.examples import Examples
 from kebyt5.pretraining.salient import SalientSpans, find_by_rule
+from tests.pretraining.samples import reconstruct
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from kebyt5.models.native import is_compiled
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 from kebyt5.pretraining.randomness import mix, permute
 from kebyt5.pretraining.spans import MAX_SPANS, SpanCorruption, Spans, draw_spans, mask_spans
+from tests.pretraining.samples import reconstruct
 
 EOS = 1
 corruptions = st.builds(
@@ -34,24 +35,6 @@ def corrupt(corruption, sources, seed=0, begin=0, **widths):
     keys = mix(np.arange(seed, seed + len(sources), dtype=np.uint64))
     spans = draw_spans(corruption, sizes, keys, rows[:, begin:])
     return spans, mask_spans(rows, np.full(len(sources), begin), sizes, spans, **widths)
-
-
-def reconstruct(input_ids, labels):
-    """The source from input and target, by reading them as their definition says."""
-    inputs = input_ids[: input_ids.index(EOS)]
-    target = labels[: labels.index(EOS)]
-    sentinels = [258 - i for i in range(sum(i > 247 for i in target))]
-    assert [i for i in target if i in sentinels] == sentinels == [i for i in inputs if i > 247]
-    assert target[0] == 258
-    source = []
-    for i in inputs:
-        if i in sentinels:
-            begin = target.index(i) + 1
-            end = target.index(i - 1) if i - 1 in sentinels else len(target)
-            source += target[begin:end]
-        else:
-            source.append(i)
-    return bytes(i - 3 for i in source)
 
 
 @given(texts, corruptions, st.integers(0, 2**40), st.integers(0, 5))

@@ -4,11 +4,11 @@ import codecs
 from collections.abc import Callable, Iterator
 
 import pytest
-from servers import served
 from starlette.testclient import TestClient
 from transformers import PreTrainedModel
 
 import kebyt5
+from tests.serving.servers import served
 
 
 @pytest.fixture(scope="session")

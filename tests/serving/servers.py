@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from kebyt5.serving.app import create_app
 from kebyt5.serving.options import ServeOptions
 from kebyt5.serving.service import LocalService
-from processes import command, program
+from tests.processes import command, program
 
 SENTENCES = (
     "김하늘 씨는 서울에서 부산까지 갔다.",

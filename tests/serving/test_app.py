@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from servers import LONG, SENTENCES, served, texts
 from starlette.testclient import TestClient
 
 from kebyt5.evaluation.options import PredictOptions
@@ -21,6 +20,7 @@ from kebyt5.serving.schemas import GenerateRequest, TextPiece
 from kebyt5.serving.service import LocalService
 from kebyt5.serving.tasks import MESSAGES, REQUESTS, examples_of
 from kebyt5.tasks import get_task
+from tests.serving.servers import LONG, SENTENCES, served, texts
 
 
 def events(response):

@@ -6,9 +6,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from servers import LONG, SENTENCES, served
 
 from kebyt5.serving.logs import JSONFormatter
+from tests.serving.servers import LONG, SENTENCES, served
 
 
 def refused(response, status, *parts):

@@ -10,7 +10,6 @@ import httpx2
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from servers import LONG, SENTENCES, running
 
 from kebyt5.client import (
     AsyncClient,
@@ -30,6 +29,7 @@ from kebyt5.evaluation.options import PredictOptions
 from kebyt5.evaluation.predict import predict
 from kebyt5.generation.likelihood import log_likelihoods
 from kebyt5.tasks import get_task
+from tests.serving.servers import LONG, SENTENCES, running
 
 
 @pytest.fixture(scope="module")

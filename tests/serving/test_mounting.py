@@ -4,13 +4,13 @@ import sys
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-from servers import served
 from starlette.testclient import TestClient
 
 from kebyt5.serving.app import create_app
 from kebyt5.serving.mounting import mount_playground
 from kebyt5.serving.options import ServeOptions
 from kebyt5.serving.service import LocalService
+from tests.serving.servers import served
 
 
 def test_the_playground_is_at_the_root_and_the_routes_stay(model, monkeypatch, caplog, capfd):

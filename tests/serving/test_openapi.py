@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from servers import running
+
+from tests.serving.servers import running
 
 SETTINGS = Path(__file__).with_name("schemathesis.toml")
 

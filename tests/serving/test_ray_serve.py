@@ -15,7 +15,6 @@ import pytest
 import ray
 from ray import serve
 from ray.exceptions import RayActorError
-from servers import LONG, running, texts
 
 from kebyt5.client import Client, ConstraintSpec, GenerateRequest, ServerError, TextEnd
 from kebyt5.errors import InputError
@@ -23,6 +22,7 @@ from kebyt5.serving import ray_serve
 from kebyt5.serving.options import ServeOptions
 from kebyt5.serving.problems import Problem
 from kebyt5.serving.ray_serve import RemoteService, _Attempts, deploy, run
+from tests.serving.servers import LONG, running, texts
 
 
 def test_what_was_accepted_waits_for_busy_replicas(monkeypatch):

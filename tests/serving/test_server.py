@@ -7,9 +7,9 @@ import threading
 
 import httpx2
 import pytest
-from servers import LONG, SENTENCES, running
 
 from kebyt5.client import Client, GenerateRequest
+from tests.serving.servers import LONG, SENTENCES, running
 
 
 @pytest.fixture(scope="module")

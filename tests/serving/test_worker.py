@@ -10,7 +10,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from servers import LONG, SENTENCES
 
 from kebyt5.generation import Engine, GenerationOptions
 from kebyt5.generation.constraints import ConstraintError, Grammar
@@ -18,6 +17,7 @@ from kebyt5.generation.fill import fill
 from kebyt5.generation.likelihood import log_likelihoods
 from kebyt5.serving import worker as worker_module
 from kebyt5.serving.worker import STUCK, Worker
+from tests.serving.servers import LONG, SENTENCES
 
 SHORT = GenerationOptions(max_new_bytes=30)
 ENDLESS = GenerationOptions(max_new_bytes=100_000)

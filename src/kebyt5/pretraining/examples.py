@@ -259,18 +259,12 @@ class Examples:
     def _make(self, indices: np.ndarray, chunks: np.ndarray) -> Batch:
         rows, begins, ends = self._chunks.read(chunks)
         numbers = indices.astype(np.uint64)
-        keys = mix(self._key ^ mix(numbers))
         if self.salient or self.corruption.whole_characters:
             _align_left(rows, begins)
             begins, ends = np.zeros_like(begins), ends - begins
-        texts = parts = ends
-        copies = np.minimum(ends, begins + self._longest_copy)
-        if self.short:
-            lengths = uniform(mix(self._short_key ^ mix(numbers)), 3)
-            texts, parts = self._shortened(rows, begins, ends, lengths)
-            is_short = lengths[:, 0] < self.short
-            copies = np.where(is_short, _earlier(begins, copies, lengths[:, 1]), copies)
+        texts, parts, copies = self._ends(numbers, rows, begins, ends)
         sizes = parts - begins
+        keys = mix(self._key ^ mix(numbers))
         spans = draw_spans(self.corruption, sizes, keys, rows)
         if self.salient:
             spans = self.salient.replace(spans, rows, sizes, keys, self.corruption.density)
@@ -281,18 +275,19 @@ class Examples:
         batch = mask_spans(
             rows, begins, texts - begins, spans, self.input_length, self.target_length
         )
-        shares = self.lookups.at(indices)
-        if not shares.any():
-            return batch
-        others = {}
-        draws = uniform(mix(self._lookup_key ^ mix(numbers)), 1 + NUMBERS)
-        ends = np.minimum(texts, begins + self._longest_lookup)
-        ends = _between_characters(rows, ends, -1)
-        for row in np.flatnonzero(~is_copy & (draws[:, 0] < shares)).tolist():
-            pair = lookup_example(rows[row, begins[row] : ends[row]], draws[row, 1:])
-            if pair is not None:
-                others[row] = pair
-        return _replaced(batch, others) if others else batch
+        return self._with_lookups(batch, indices, is_copy, rows, begins, texts)
+
+    def _ends(
+        self, numbers: np.ndarray, rows: np.ndarray, begins: np.ndarray, ends: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Ends of the texts, of the parts in which spans are drawn, and of texts as copies."""
+        copies = np.minimum(ends, begins + self._longest_copy)
+        if not self.short:
+            return ends, ends, copies
+        lengths = uniform(mix(self._short_key ^ mix(numbers)), 3)
+        texts, parts = self._shortened(rows, begins, ends, lengths)
+        is_short = lengths[:, 0] < self.short
+        return texts, parts, np.where(is_short, _earlier(begins, copies, lengths[:, 1]), copies)
 
     def _shortened(
         self, rows: np.ndarray, begins: np.ndarray, ends: np.ndarray, lengths: np.ndarray
@@ -307,6 +302,29 @@ class Examples:
         # A part of a single character cannot be masked in part; take the whole text then.
         parts = np.where(parts > _between_characters(rows, begins + 1, 1), parts, texts)
         return np.where(is_short, texts, ends), np.where(is_short, parts, ends)
+
+    def _with_lookups(
+        self,
+        batch: Batch,
+        indices: np.ndarray,
+        is_copy: np.ndarray,
+        rows: np.ndarray,
+        begins: np.ndarray,
+        texts: np.ndarray,
+    ) -> Batch:
+        """Replaces some examples, of those that are no copies, by lookups in the same texts."""
+        shares = self.lookups.at(indices)
+        if not shares.any():
+            return batch
+        draws = uniform(mix(self._lookup_key ^ mix(indices.astype(np.uint64))), 1 + NUMBERS)
+        ends = np.minimum(texts, begins + self._longest_lookup)
+        ends = _between_characters(rows, ends, -1)
+        others = {}
+        for row in np.flatnonzero(~is_copy & (draws[:, 0] < shares)).tolist():
+            pair = lookup_example(rows[row, begins[row] : ends[row]], draws[row, 1:])
+            if pair is not None:
+                others[row] = pair
+        return _replaced(batch, others) if others else batch
 
 
 def _earlier(begins: np.ndarray, ends: np.ndarray, numbers: np.ndarray) -> np.ndarray:

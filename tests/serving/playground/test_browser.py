@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
-from servers import running
 
 import kebyt5
 from kebyt5.serving.options import ServeOptions
@@ -20,6 +19,7 @@ from kebyt5.serving.playground.asking import tasks_of
 from kebyt5.serving.playground.samples import SAMPLES
 from kebyt5.serving.playground.wording import task_label
 from kebyt5.serving.service import LocalService, TaskAnswer
+from tests.serving.servers import running
 
 IMAGES = Path(__file__).resolve().parents[3] / "docs" / "images"
 expect.set_options(timeout=60_000)

@@ -7,14 +7,9 @@ import pytest
 from kebyt5.bench import speed
 from kebyt5.bench.examples import KINDS
 from kebyt5.bench.speed import Case, bench_speed
-from kebyt5.cli.bench import bench
 from kebyt5.corpus.shards import ShardWriter
 from kebyt5.errors import CheckpointError, InputError
-
-
-def run(*arguments):
-    tokens = [str(argument) for argument in arguments]
-    bench(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+from tests.bench.commands import run
 
 
 @pytest.fixture

@@ -227,7 +227,7 @@ def test_the_page_speaks_the_language_of_the_browser_and_can_be_told_another(ope
     ask(page, "내가 쓴 문장이다.")
     page.get_by_role("radio", name="한국어").check()
     page.get_by_role("button", name="물어보기").wait_for()
-    page.get_by_text("모델이 쓴 그대로").wait_for()
+    page.get_by_text("모델의 원래 출력 보기").wait_for()
     assert page.locator("#field-0 textarea").input_value() == "내가 쓴 문장이다."
     assert page.locator("#field-0 label span").first.inner_text() == "문장"
     assert page.locator("#answer .reading").first.inner_text().startswith("내가")
@@ -295,7 +295,7 @@ def test_the_input_is_shaded_for_the_output_that_is_chosen(open_page):
     page = open_page()
     choose_task(page, "nsmc")
     ask(page, "정말 좋다")
-    show(page, "모델이 보는 곳")
+    show(page, "모델이 주목한 곳")
     buttons = page.locator("#attention [data-weights]")
     buttons.first.wait_for()
     seen = []
@@ -333,7 +333,7 @@ def test_markup_that_is_typed_is_text(open_page):
     choose_task(page, "ner")
     text = "<img src=x onerror='window.broken=1'><script>window.broken=1</script> 서울"
     ask(page, text)
-    for tab in ("GBST가 읽는 방식", "모델이 보는 곳"):
+    for tab in ("GBST가 읽는 방식", "모델이 주목한 곳"):
         show(page, tab)
     page.locator("#attention .input").wait_for()
     assert page.evaluate("window.broken") is None
@@ -362,7 +362,7 @@ def test_nothing_sticks_out_on_a_telephone(open_page):
     page = open_page()
     page.set_viewport_size({"width": 390, "height": 800})
     ask(page)
-    for tab in ("GBST가 읽는 방식", "모델이 보는 곳"):
+    for tab in ("GBST가 읽는 방식", "모델이 주목한 곳"):
         show(page, tab)
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= 391

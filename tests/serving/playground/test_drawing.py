@@ -113,11 +113,14 @@ def test_an_answer_that_the_passage_lacks_is_said_to_be_so(read_html):
 def test_labels_have_bars_of_their_share(read_html):
     likelihoods = np.log([0.2, 0.5, 0.3])
     answer = answer_of("nli", {}, "중립", log_likelihoods=likelihoods - 7)
-    page = read_html(draw_answer(answer, "en"))
+    page = read_html(draw_answer(answer, "ko"))
     assert [text for _, text in page.find("div", "bar")] == [
         "중립50.0%", "모순30.0%", "함의20.0%",
     ]  # fmt: skip
     assert [text for _, text in page.find("div", "best")] == ["중립50.0%"]
+    english = draw_answer(answer, "en")
+    assert [text for _, text in read_html(english).find("div", "best")] == ["neutral50.0%"]
+    assert 'title="중립"' in english  # what the model writes shows under the pointer
 
 
 def test_many_labels_share_a_bar(read_html):
@@ -126,7 +129,7 @@ def test_many_labels_share_a_bar(read_html):
     page = read_html(draw_answer(answer, "en"))
     texts = [text for _, text in page.find("div", "bar")]
     assert len(texts) == SHOWN_LABELS + 1
-    assert texts[0].startswith("per:title")
+    assert texts[0].startswith("title")
     assert f"{30 - SHOWN_LABELS} other labels" in texts[-1]
     shares = [float(text.rstrip("%")) for _, text in page.find("span", "share")]
     assert sum(shares) == pytest.approx(100, abs=0.5)
@@ -171,7 +174,7 @@ def test_a_state_is_a_table(read_html):
         "경주=남쪽",
     ]
     nothing = read_html(draw_answer(answer_of("wos", {"dialogue": ""}, "없음"), "ko"))
-    assert "정한 것이 없습니다" in nothing.text
+    assert "요청한 조건이 없습니다" in nothing.text
 
 
 def test_arcs_that_could_not_be_read_are_counted(read_html):

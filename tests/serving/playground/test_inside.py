@@ -76,7 +76,7 @@ def test_segments_and_their_agreement_are_those_of_the_library(seen, read_html):
         wanted = [(each.start, each.end, seen.choice.blocks[each.block][0]) for each in found]
         # A segment across a line's end stands in both lines.
         assert sorted({tuple(map(int, triple)) for triple in drawn}) == wanted
-        assert f"{agreement(weights, found):.0%} of the bytes" in page.text
+        assert f"{agreement(weights, found):.0%} of their weight" in page.text
 
 
 def test_a_long_text_is_drawn_in_part_and_says_so(tiny_model, read_html):
@@ -85,7 +85,7 @@ def test_a_long_text_is_drawn_in_part_and_says_so(tiny_model, read_html):
     drawn = len(page.find("tt"))
     assert MAX_DRAWN - 4 < drawn <= MAX_DRAWN
     assert f"처음 {MAX_DRAWN}바이트만" in page.text
-    assert f"{len(seen.input_ids)}바이트가" in page.text
+    assert f"{len(seen.input_ids)}바이트를" in page.text
 
 
 def test_a_model_without_gbst_says_so(seen, read_html):

@@ -1,10 +1,13 @@
 """What the page says is said in Korean, too."""
 
+import re
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kebyt5.serving.playground.wording import reason_message
-from kebyt5.tasks import get_task
+from kebyt5.serving.playground.wording import LANGUAGES, answer_label, reason_message
+from kebyt5.tasks import TASKS, get_task
 
 EXAMPLES = {
     "ynat": {"title": "하늘이 맑다"},
@@ -29,3 +32,10 @@ def test_every_reason_why_an_answer_is_malformed_has_its_korean(name, text):
     if reason is not None:
         assert reason_message(reason, "en") == reason
         assert reason_message(reason, "ko") != reason
+
+
+@pytest.mark.parametrize("name", sorted(set(TASKS) - {"sts"}))  # whose labels are numbers
+def test_every_label_of_a_task_has_words_in_the_language_of_the_page(name):
+    for label in get_task(name).labels:
+        words = [answer_label(label, language) for language in LANGUAGES]
+        assert [bool(re.search("[가-힣]", text)) for text in words] == [True, False]

@@ -8,7 +8,13 @@ import numpy as np
 
 from kebyt5.serving.playground.asking import Answer
 from kebyt5.serving.playground.tree import draw_tree
-from kebyt5.serving.playground.wording import Language, entity_label, message, reason_message
+from kebyt5.serving.playground.wording import (
+    Language,
+    answer_label,
+    entity_label,
+    message,
+    reason_message,
+)
 from kebyt5.tasks.metrics.classification import softmax
 from kebyt5.tasks.metrics.dp import MISSING
 from kebyt5.tasks.mrc import UNKNOWN
@@ -93,11 +99,16 @@ def _labels(answer: Answer, language: Language) -> str:
     order = np.argsort(-shares, kind="stable")
     shown = order if len(order) <= SHOWN_LABELS + 1 else order[:SHOWN_LABELS]
     rows = [(answer.task.labels[i], float(shares[i])) for i in shown]
-    bars = "".join(_bar(escape(label), share, i == 0) for i, (label, share) in enumerate(rows))
+    bars = "".join(_bar(_name(row[0], language), row[1], row is rows[0]) for row in rows)
     if rest := len(order) - len(shown):
         name = message("other labels", language, count=rest)
         bars += _bar(f"<i>{escape(name)}</i>", 1 - sum(share for _, share in rows), False)
-    return f'<div class="bars" lang="ko">{bars}</div>'
+    return f'<div class="bars">{bars}</div>'
+
+
+def _name(label: str, language: Language) -> str:
+    """The label in words; what the model writes shows under the pointer."""
+    return f'<span title="{escape(label)}">{escape(answer_label(label, language))}</span>'
 
 
 def _similarity(answer: Answer, language: Language) -> str:

@@ -11,21 +11,23 @@ _MESSAGES: dict[str, tuple[str, str]] = {
         "A Korean model that reads and writes bytes, not tokens",
     ),
     "language": ("언어", "Language"),
-    "theme": ("밝게 · 어둡게", "Light · dark"),
+    "theme": ("밝은 화면 · 어두운 화면", "Light · dark"),
     "model": ("모델", "Model"),
     "task": ("과제", "Task"),
     "ask": ("물어보기", "Ask the model"),
     "sample": ("예문 넣기", "Insert an example"),
     "answer": ("답", "Answer"),
     "blocks": ("GBST가 읽는 방식", "How GBST reads it"),
-    "attention": ("모델이 보는 곳", "Where the model looks"),
+    "attention": ("모델이 주목한 곳", "Where the model looks"),
     "nothing yet": (
-        "위에 글을 입력하고 ‘물어보기’를 누르세요.",
-        "Type something above and press “Ask the model”.",
+        "‘물어보기’를 누르면 위의 글에 대한 답이 나옵니다. 예문을 지우고 다른 글을 넣어도 됩니다.",
+        "Press “Ask the model” for an answer to the text above, which you may replace.",
     ),
     "not fine-tuned": (
-        "어떤 과제로 미세조정했는지 기록되지 않은 체크포인트입니다. 답이 무의미할 수 있습니다.",
-        "This checkpoint does not say what it was fine-tuned for; its answers may be meaningless.",
+        "특정 과제로 미세조정되지 않았거나 그 기록이 없는 모델입니다. 사전학습만 한 모델이라면"
+        " ‘빈칸 채우기’만 의미가 있고, 다른 과제의 답은 믿을 수 없습니다.",
+        "This model was not fine-tuned for a task, or does not say so. A model that is only"
+        " pretrained can fill blanks; its answers to other tasks mean nothing.",
     ),
     # Refusals.
     "empty": (
@@ -34,9 +36,9 @@ _MESSAGES: dict[str, tuple[str, str]] = {
     ),
     "huge": (
         "입력이 {size:,}바이트입니다. 이 화면에서는 {limit:,}바이트까지 입력할 수 있습니다. 글을"
-        " 줄이거나 `kebyt5 predict`를 사용하세요.",
+        " 줄이거나 명령줄에서 ‘kebyt5 predict’를 사용하세요.",
         "The input has {size:,} bytes, but this page accepts at most {limit:,}. Shorten it, or use"
-        " `kebyt5 predict`.",
+        " “kebyt5 predict” on the command line.",
     ),
     "no blank": (
         "빈칸이 없습니다. 채울 자리에 밑줄 두 개(__)를 쓰세요.",
@@ -63,10 +65,16 @@ _MESSAGES: dict[str, tuple[str, str]] = {
         "제한 시간 안에 답하지 못했습니다. 글을 줄이거나 잠시 뒤에 다시 물어보세요.",
         "There was no answer in time; shorten the text, or try again later.",
     ),
-    "refused": ("받을 수 없는 입력입니다: {reason}", "The model cannot be asked this: {reason}"),
+    "refused": (
+        "처리할 수 없는 입력입니다. (서버 메시지: {reason})",
+        "The model cannot be asked this: {reason}",
+    ),
     # Answers.
     "no entity": ("개체명을 찾지 못했습니다.", "No entity was found."),
-    "no state": ("사용자가 아직 정한 것이 없습니다.", "The user wants nothing in particular yet."),
+    "no state": (
+        "사용자가 아직 요청한 조건이 없습니다.",
+        "The user wants nothing in particular yet.",
+    ),
     "slot": ("슬롯", "Slot"),
     "value": ("값", "Value"),
     "not in passage": (
@@ -78,20 +86,20 @@ _MESSAGES: dict[str, tuple[str, str]] = {
         "The passage contains this answer {count} times; all are marked.",
     ),
     "unanswerable": (
-        "모델은 지문에 답이 없다고 합니다.",
+        "모델은 지문에 답이 없다고 판단했습니다.",
         "The model says that the passage does not answer the question.",
     ),
     "no text": ("(내용 없음)", "(no text)"),
     "no arc": (
-        "어절 {count}개의 지배소를 읽지 못했습니다.",
+        "어절 {count}개는 어느 말에 걸리는지(지배소) 알 수 없었습니다.",
         "The heads of {count} words could not be read.",
     ),
     "imperfect": (
         "모델의 출력이 정해진 형식과 달라 읽을 수 있는 만큼 해석했습니다: {reason}",
         "The model's output is malformed and was interpreted as well as possible: {reason}",
     ),
-    "wrote": ("모델이 쓴 그대로", "The model's output as written"),
-    "likelihood": ("로그 가능도 {value:.2f}", "log likelihood {value:.2f}"),
+    "wrote": ("모델의 원래 출력 보기", "The model's output as written"),
+    "likelihood": ("로그 우도 {value:.2f}", "log likelihood {value:.2f}"),
     "other labels": ("그 밖의 라벨 {count}개", "{count} other labels"),
     "shortened": (
         "입력이 길어서 모델이 일부만 읽었습니다.",
@@ -107,13 +115,18 @@ _MESSAGES: dict[str, tuple[str, str]] = {
         "This model has no GBST: each byte is one position of its encoder.",
     ),
     "about blocks": (
-        "GBST는 바이트마다 여러 크기의 블록에서 구한 평균을 섞습니다. 칸이 진할수록 그 블록의"
-        " 가중치가 큽니다. 한 블록에 속하는 칸은 이어져 있습니다.",
+        "GBST는 바이트마다 그 바이트가 속한 여러 크기의 블록을 두고, 블록마다 평균을 내어"
+        " 가중합합니다. 칸의 색이 뚜렷할수록 그 블록의 가중치가 큽니다. 같은 블록의 칸은 붙여"
+        " 그렸습니다. 합의(score consensus)는 바이트끼리 블록 점수를 참조하여 맞추는 단계입니다."
+        " 모델에는 입력한 글과 함께 과제를 알리는 문구가 들어갑니다. ␣는 띄어쓰기, ⏎는 줄 바꿈,"
+        " ■는 글의 끝입니다.",
         "At each byte GBST mixes the means of blocks of several sizes. The stronger the colour of a"
-        " cell, the larger the weight of its block; cells of one block are joined.",
+        " cell, the larger the weight of its block; cells of one block are joined. In consensus,"
+        " bytes adjust their weights to those of similar bytes. The model reads the text within a"
+        " prompt that names the task; ␣ is a blank, ⏎ the end of a line, ■ the end of the text.",
     ),
-    "before": ("합의 전: 바이트마다 따로 고른 가중치", "Before consensus: each byte's own choice"),
-    "after": ("합의 후: 모델이 실제로 섞는 가중치", "After consensus: the weights the model uses"),
+    "before": ("합의 전: 바이트마다 따로 매긴 가중치", "Before consensus: each byte's own choice"),
+    "after": ("합의 후: 모델이 실제로 쓰는 가중치", "After consensus: the weights the model uses"),
     "block": ("{size}바이트", "{size} bytes"),
     "one byte": ("1바이트", "1 byte"),
     "segments": ("분절", "segments"),
@@ -121,15 +134,15 @@ _MESSAGES: dict[str, tuple[str, str]] = {
     "mean": ("평균 가중치", "mean weight"),
     "scale": ("가중치", "weight"),
     "about segments": (
-        "맨 아래 줄은 가중치의 합이 가장 큰 분절입니다. 바이트의 {agreement:.0%}가 이 분절의 블록을"
-        " 고르는 셈입니다. 이 비율은 모든 블록의 가중치가 같다면 {chance:.0%}이고, 바이트마다 가장"
-        " 선호하는 블록을 고를 수 있다 해도 최대 {most:.0%}입니다.",
-        "The last row is the segmentation with the largest total weight. In effect {agreement:.0%}"
-        " of the bytes choose its blocks; it would be {chance:.0%} if all blocks weighed the same,"
-        " and at most {most:.0%} if each byte could choose its favourite block.",
+        "‘분절’ 줄은 글을 블록으로 나누는 방법 가운데 가중치의 합이 가장 큰 것입니다. 바이트가 이"
+        " 블록들에 준 가중치는 평균 {agreement:.0%}입니다. 모든 블록의 가중치가 같다면"
+        " {chance:.0%}이고, 바이트마다 가중치가 가장 큰 블록을 고른다면 {most:.0%}입니다.",
+        "The row of segments is the division into blocks with the largest total weight. Bytes give"
+        " {agreement:.0%} of their weight to these blocks on average; it would be {chance:.0%} if"
+        " all blocks weighed the same, and {most:.0%} if each byte could have its heaviest block.",
     ),
     "positions": (
-        "{length}바이트가 인코더 위치 {count}개로 모입니다({factor}바이트에 하나).",
+        "{length}바이트를 인코더 위치 {count}개로 줄입니다({factor}바이트당 하나).",
         "{length} bytes become {count} encoder positions, one for every {factor} bytes.",
     ),
     "beginning": (
@@ -139,7 +152,8 @@ _MESSAGES: dict[str, tuple[str, str]] = {
     # Cross-attention.
     "about attention": (
         "아래 출력에서 글자를 고르면, 그 글자를 쓸 때 디코더가 입력의 어디를 보았는지 표시됩니다."
-        " 모든 층과 헤드의 평균이며, 한 위치로 모인 바이트는 그 가중치를 똑같이 나눕니다.",
+        " 모든 층과 헤드의 평균이며, 한 위치로 합쳐진 바이트들은 그 위치의 가중치를 똑같이 나누어"
+        " 갖습니다.",
         "Choose a character of the output to see where in the input the decoder looked while it"
         " wrote it: the mean of all layers and heads. Bytes pooled to one position share its"
         " weight equally.",
@@ -155,16 +169,22 @@ _MESSAGES: dict[str, tuple[str, str]] = {
 _FIELDS: dict[str, tuple[str, str]] = {
     "sentence": ("문장", "Sentence"),
     "words": (
-        "어절 | 형태소 | 품사 (한 줄에 한 어절, 비우면 분석 없이 처리)",
-        "Word | lemmas | tags (one word per line; leave blank for no analysis)",
+        "어절 | 형태소 | 품사 (한 줄에 한 어절, 비우면 형태소 분석이 없어 부정확할 수 있음)",
+        "Word | lemmas | tags (one word per line; without them results may be worse)",
     ),
     "question": ("질문", "Question"),
     "context": ("지문", "Passage"),
     "dialogue": ("대화", "Dialogue"),
     "subject": ("주체", "Subject"),
-    "subject_type": ("주체 유형", "Subject type"),
+    "subject_type": (
+        "주체 유형 (PER 인물, ORG 단체)",
+        "Subject type (PER person, ORG organisation)",
+    ),
     "object": ("객체", "Object"),
-    "object_type": ("객체 유형", "Object type"),
+    "object_type": (
+        "객체 유형 (PER, ORG, LOC 장소, DAT 날짜, POH 기타, NOH 수량)",
+        "Object type (PER, ORG, LOC place, DAT date, POH other, NOH number)",
+    ),
     "premise": ("전제", "Premise"),
     "hypothesis": ("가설", "Hypothesis"),
     "sentence1": ("문장 1", "Sentence 1"),
@@ -200,12 +220,59 @@ _ENTITY_TYPES: dict[str, tuple[str, str]] = {
     "QT": ("수량", "quantity"),
 }
 
+_LABELS: dict[str, tuple[str, str]] = {
+    "IT과학": ("IT·과학", "IT and science"),
+    "경제": ("경제", "economy"),
+    "사회": ("사회", "society"),
+    "생활문화": ("생활·문화", "life and culture"),
+    "세계": ("세계", "world"),
+    "스포츠": ("스포츠", "sports"),
+    "정치": ("정치", "politics"),
+    "함의": ("함의", "entailment"),
+    "중립": ("중립", "neutral"),
+    "모순": ("모순", "contradiction"),
+    "negative": ("부정", "negative"),
+    "positive": ("긍정", "positive"),
+    "different": ("뜻이 다름", "different"),
+    "paraphrase": ("같은 뜻", "paraphrase"),
+    "no_relation": ("관계 없음", "no relation"),
+    "org:dissolved": ("해산일", "dissolved on"),
+    "org:founded": ("설립일", "founded on"),
+    "org:place_of_headquarters": ("본부 소재지", "headquarters"),
+    "org:alternate_names": ("단체의 다른 이름", "other name of the organisation"),
+    "org:member_of": ("상위 단체", "member of"),
+    "org:members": ("소속 구성원·단체", "members"),
+    "org:political/religious_affiliation": ("정치·종교 성향", "political or religious affiliation"),
+    "org:product": ("단체의 제품·작품", "product of the organisation"),
+    "org:founded_by": ("설립자", "founded by"),
+    "org:top_members/employees": ("대표·주요 구성원", "leading members or employees"),
+    "org:number_of_employees/members": ("구성원 수", "number of employees or members"),
+    "per:date_of_birth": ("생년월일", "date of birth"),
+    "per:date_of_death": ("사망일", "date of death"),
+    "per:place_of_birth": ("출생지", "place of birth"),
+    "per:place_of_death": ("사망지", "place of death"),
+    "per:place_of_residence": ("거주지", "place of residence"),
+    "per:origin": ("출신·국적", "origin"),
+    "per:employee_of": ("소속 기관", "employee of"),
+    "per:schools_attended": ("출신 학교", "schools attended"),
+    "per:alternate_names": ("인물의 다른 이름", "other name of the person"),
+    "per:parents": ("부모", "parents"),
+    "per:children": ("자녀", "children"),
+    "per:siblings": ("형제자매", "siblings"),
+    "per:spouse": ("배우자", "spouse"),
+    "per:other_family": ("그 밖의 가족", "other family"),
+    "per:colleagues": ("동료", "colleagues"),
+    "per:product": ("인물의 작품", "product of the person"),
+    "per:religion": ("종교", "religion"),
+    "per:title": ("직함", "title"),
+}
+
 _REASONS: dict[str, str] = {
-    "empty": "비어 있음",
+    "empty": "출력이 비어 있음",
     "repaired": "가장 가까운 답으로 고침",
-    "unbalanced mark": "표시의 짝이 맞지 않음",
-    "the sentence was changed": "문장이 바뀜",
-    "only the beginning": "문장의 앞부분뿐임",
+    "unbalanced mark": "개체명 표시 ‘< >’의 짝이 맞지 않음",
+    "the sentence was changed": "입력 문장과 다르게 씀",
+    "only the beginning": "문장의 앞부분만 씀",
     "resembles no label": "어느 라벨과도 비슷하지 않음",
     "two values for ": "값이 둘인 슬롯: ",
     "no line of arcs": "의존 관계를 적은 줄이 없음",
@@ -213,7 +280,7 @@ _REASONS: dict[str, str] = {
     "too many arcs": "의존 관계가 너무 많음",
     "unreadable arc": "읽을 수 없는 의존 관계",
     "unknown label": "알 수 없는 라벨",
-    "no verdict": "판정이 없음",
+    "no verdict": "‘정답임’ 같은 판정이 없음",
     "no number": "숫자가 없음",
     "not a pair: ": "슬롯과 값의 쌍이 아님: ",
     "no ": "빠진 표현: ",
@@ -249,6 +316,11 @@ def task_label(task: str, language: Language) -> str:
     return _TASKS.get(task, (task, task))[LANGUAGES.index(language)]
 
 
+def answer_label(label: str, language: Language) -> str:
+    """Returns a label that a model may answer, in words; unknown ones stay as they are."""
+    return _LABELS.get(label, (label, label))[LANGUAGES.index(language)]
+
+
 def entity_label(entity_type: str, language: Language) -> str:
     """Returns the label of an entity type."""
     return _ENTITY_TYPES.get(entity_type, (entity_type, entity_type))[LANGUAGES.index(language)]
@@ -257,6 +329,7 @@ def entity_label(entity_type: str, language: Language) -> str:
 __all__ = [
     "LANGUAGES",
     "Language",
+    "answer_label",
     "entity_label",
     "field_label",
     "message",

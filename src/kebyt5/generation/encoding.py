@@ -6,7 +6,6 @@ contain any inputs that add up to enough rows for fast matrix products.
 """
 
 from collections.abc import Sequence
-from itertools import count
 
 import numpy as np
 import torch
@@ -53,9 +52,9 @@ def encode(model: PreTrainedModel, inputs: Sequence[np.ndarray]) -> list[Tensor]
     lengths = [len(ids) for ids in inputs]
     padded = np.zeros((len(inputs), max(lengths)), np.int64)
     mask = np.zeros_like(padded)
-    for row, ids, length in zip(count(), inputs, lengths):
-        padded[row, :length] = ids
-        mask[row, :length] = 1
+    for row, ids in enumerate(inputs):
+        padded[row, : len(ids)] = ids
+        mask[row, : len(ids)] = 1
     counted = torch.from_numpy(mask).to(model.device)
     encoded = model.get_encoder()(torch.from_numpy(padded).to(model.device), counted)
     # GBST has fewer positions than bytes and returns a mask of its own.

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import accumulate, chain, pairwise
 
 import numpy as np
 import torch
@@ -338,20 +339,15 @@ class Engine:
             return
         decoder = self._packed()
         hidden = decoder.step(list(plans.values()), [slot.cache for slot in plans])
-        wanted: list[int] = []
-        end = 0
-        for slot, plan in plans.items():
-            end += len(plan)
-            wanted += range(end - slot.choices, end)
-        if len(wanted) < end:
-            hidden = hidden[wanted]
+        ends = accumulate(map(len, plans.values()))
+        wanted = [range(end - slot.choices, end) for slot, end in zip(plans, ends, strict=True)]
+        if sum(map(len, wanted)) < len(hidden):
+            hidden = hidden[list(chain.from_iterable(wanted))]
         scores = Scores.of(decoder.logits(hidden).cpu().numpy())
-        first = 0
-        for slot in plans:
-            rows = scores.rows(first, first + slot.choices)
-            first += slot.choices
+        bounds = pairwise(accumulate(map(len, wanted), initial=0))
+        for slot, (first, end) in zip(plans, bounds, strict=True):
             with self._failing_alone(slot):
-                slot.accept(rows)
+                slot.accept(scores.rows(first, end))
 
     def _reread(self) -> None:
         """Runs a pass of plain generation for each request whose next id is in doubt."""

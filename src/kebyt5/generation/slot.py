@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
@@ -9,7 +10,12 @@ import numpy as np
 from transformers import PreTrainedConfig
 
 from kebyt5.generation.cache import SlotCache
-from kebyt5.generation.constraints.constraint import ConstraintError, forced, in_vocabulary
+from kebyt5.generation.constraints.constraint import (
+    Constraint,
+    ConstraintError,
+    forced,
+    in_vocabulary,
+)
 from kebyt5.generation.drafts import CopyDraft, Habits, Price
 from kebyt5.generation.request import Finish, Generated, GenerationStatistics, Request, TextStream
 from kebyt5.generation.sampling import DOUBT, TIE, Scores, best, draw
@@ -20,6 +26,25 @@ _FORCED = 64
 
 The next pass goes on with the others: neither a slow constraint nor a long pass holds up others.
 """
+
+
+@dataclass
+class _Draft:
+    """Ids that may come next, to be verified in one pass.
+
+    Attributes:
+        ids: The ids, guessed or forced.
+        masks: What the constraint allows in place of each id and after the last; None is anything.
+        states: State of the constraint after each id.
+        guessed: Number of ids at the beginning that are guessed.
+        sure: Number of ids that are forced.
+    """
+
+    ids: list[int] = field(default_factory=list)
+    masks: Sequence[np.ndarray | None] = ()
+    states: list[Any] = field(default_factory=list)
+    guessed: int = 0
+    sure: int = 0
 
 
 class Slot:
@@ -71,11 +96,7 @@ class Slot:
         self._reread = 0  # ids read by plain generation, the start id included
         self._vocabulary = config.vocab_size
         self._pending = [config.decoder_start_token_id]  # not in the cache yet
-        self._draft: list[int] = []
-        self._masks: Sequence[np.ndarray | None] = []
-        self._ahead: list[Any] = []  # state of the constraint after each id of the draft
-        self._guessed = 0  # ids at the beginning of the draft that are guessed
-        self._sure = 0  # ids of the draft that are forced
+        self._draft = _Draft()
         self._said = 0  # ids of the output already handed on
         self._piece = ""  # text not handed on yet
         self._take_forced()
@@ -89,17 +110,16 @@ class Slot:
             likely = self._constraint.likely(self._state) if self._constraint else ()
             guess = self._drafts.propose(list(likely), price)
         if self._constraint is None:
-            self._draft = guess[:room]
-            self._masks = [None] * (len(self._draft) + 1)
-            self._guessed = len(self._draft)
+            ids = guess[:room]
+            self._draft = _Draft(ids, masks=[None] * (len(ids) + 1), guessed=len(ids))
         else:
-            self._draft_allowed(guess, room)
-        return self._pending + self._draft
+            self._draft = self._allowed_draft(self._constraint, guess, room)
+        return self._pending + self._draft.ids
 
     @property
     def choices(self) -> int:
         """Number of planned ids that need logits, counted from the last."""
-        return len(self._draft) + 1
+        return len(self._draft.ids) + 1
 
     def accept(self, scores: Scores) -> None:
         """Appends the ids of the draft that were right, and one more.
@@ -108,9 +128,9 @@ class Slot:
             scores: Scores of the last `choices` planned ids.
         """
         self.statistics.passes += 1
-        self.statistics.rows += len(self._pending) + len(self._draft)
-        self.statistics.proposed += len(self._draft) - self._sure
-        self.statistics.proposed_forced += self._sure
+        self.statistics.rows += len(self._pending) + len(self._draft.ids)
+        self.statistics.proposed += len(self._draft.ids) - self._draft.sure
+        self.statistics.proposed_forced += self._draft.sure
         self.cache.length += len(self._pending)
         self._take(scores, DOUBT if self._plain else 0.0)
 
@@ -137,8 +157,8 @@ class Slot:
         if np.isnan(scores.largest).any():
             raise ValueError("the model's logits are not numbers; its weights are damaged")
         self.in_doubt = False
-        right = 0
-        for row, mask in enumerate(self._masks):
+        draft, right = self._draft, 0
+        for row, mask in enumerate(draft.masks):
             only = None if mask is None else forced(mask)
             if only is None:
                 chosen, lead = self._choose(scores, row, mask)
@@ -148,40 +168,37 @@ class Slot:
                 self.statistics.ties += lead < TIE
             else:
                 chosen = only
-            guessed = row < len(self._draft) and chosen == self._draft[row]
+            guessed = row < len(draft.ids) and chosen == draft.ids[row]
             if only is not None:
                 self.statistics.forced += 1
                 # Not counted yet if there was no place for it in the draft.
-                self.statistics.proposed_forced += row == len(self._draft)
+                self.statistics.proposed_forced += row == len(draft.ids)
             elif guessed:
                 self.statistics.copied += 1
             else:
                 self.statistics.decided += 1
-            self._append(chosen, self._ahead[row : row + 1] if guessed else ())
+            self._append(chosen, draft.states[row : row + 1] if guessed else ())
             if self.finish or not guessed:
                 break
             right += 1
         self.cache.length += right
         if self._drafts:
-            self._drafts.learn(self._guessed, min(right, self._guessed))
+            self._drafts.learn(draft.guessed, min(right, draft.guessed))
         if self.in_doubt:
             # The cache holds all ids; only the open choice is left.
-            self._pending, self._draft, self._ahead, self._guessed = [], [], [], 0
-            self._masks = self._masks[right : right + 1]
+            self._pending, self._draft = [], _Draft(masks=draft.masks[right : right + 1])
         else:
             self._pending = self._output[-1:]
             self._take_forced()
         self._hand_on()
 
-    def _draft_allowed(self, guess: list[int], room: int) -> None:
+    def _allowed_draft(self, constraint: Constraint, guess: list[int], room: int) -> _Draft:
         """Makes a draft of guessed and forced ids, as far as the constraint allows the guess."""
-        constraint, state = self._constraint, self._state
-        assert constraint is not None
-        self._draft, self._ahead, self._guessed, self._sure = [], [], 0, 0
+        draft, state = _Draft(), self._state
         masks = [self._allowed(state)]
         guessed = iter(guess)
         # A dead end ahead is an error only if the model gets there.
-        while len(self._draft) < min(room, _FORCED) and masks[-1].any():
+        while len(draft.ids) < min(room, _FORCED) and masks[-1].any():
             only = forced(masks[-1])
             following = next(guessed, None)
             if only is None:
@@ -198,13 +215,14 @@ class Slot:
             except ConstraintError:
                 break
             if byte_id == following:
-                self._guessed += 1
+                draft.guessed += 1
             else:
                 guessed = iter(())
-            self._draft.append(byte_id)
-            self._ahead.append(state)
-            self._sure += only is not None
-        self._masks = masks
+            draft.ids.append(byte_id)
+            draft.states.append(state)
+            draft.sure += only is not None
+        draft.masks = masks
+        return draft
 
     def _allowed(self, state: Any) -> np.ndarray:
         """The mask of the constraint, cut to the ids of the model."""

@@ -31,6 +31,7 @@ from kebyt5.finetuning.data import LengthGroupedSampler, TaskDataset
 from kebyt5.finetuning.finetune import finetune
 from kebyt5.finetuning.progress import ShowScores
 from kebyt5.finetuning.repeat import finetune_repeatedly
+from kebyt5.finetuning.resume import relocate_best_checkpoint
 from kebyt5.finetuning.trainer import SetEpoch
 from kebyt5.tasks import get_task
 from kebyt5.tasks.ner import NER
@@ -460,7 +461,7 @@ def test_a_best_checkpoint_that_is_gone_is_forgotten(tmp_path):
     path.parent.mkdir()
     best = {"best_model_checkpoint": "old/checkpoint-2", "best_metric": 9.0, "best_global_step": 2}
     path.write_text(json.dumps(best | {"global_step": 4}))
-    finetune_module._relocate_best_checkpoint(path.parent)
+    relocate_best_checkpoint(path.parent)
     assert json.loads(path.read_text()) == dict.fromkeys(best) | {"global_step": 4}
 
 

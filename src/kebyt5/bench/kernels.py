@@ -15,6 +15,7 @@ from kebyt5.bench.measure import interleave
 from kebyt5.bench.weights import gbst_config
 from kebyt5.models.int8 import Int8Linear, quantize_rows
 from kebyt5.models.kernels import ProductKernel
+from kebyt5.models.linear import product
 from kebyt5.models.native import library
 from kebyt5.progress import progress_bars
 
@@ -26,12 +27,12 @@ def _linear(layer: nn.Linear, rows: int) -> Kernel:
 
 
 def _onednn(layer: nn.Linear, rows: int) -> Kernel:
-    return lambda x: torch.ops.mkldnn._linear_pointwise(x, layer.weight, None, "none", [], "")
+    return partial(product, weight=layer.weight)
 
 
 def _packed(layer: nn.Linear, rows: int) -> Kernel:
     weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight, rows)
-    return lambda x: torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
+    return partial(product, weight=weight)
 
 
 def _int8(layer: nn.Linear, rows: int) -> Kernel:

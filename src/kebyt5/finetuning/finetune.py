@@ -1,6 +1,5 @@
 """Runs fine-tuning, from settings to a folder with checkpoint, scores, curves and card."""
 
-import hashlib
 import math
 import time
 from collections.abc import Sequence
@@ -14,8 +13,9 @@ from kebyt5.evaluation.evaluate import describe, mean_main_score, write_result
 from kebyt5.evaluation.plots import learning_curves
 from kebyt5.evaluation.predict import fit_inputs, predict
 from kebyt5.finetuning.card import model_card
-from kebyt5.finetuning.config import FREE_ON_RESUME, FinetuneConfig
+from kebyt5.finetuning.config import FinetuneConfig
 from kebyt5.finetuning.data import TaskData, TaskDataset, hold_out
+from kebyt5.finetuning.resume import checkpoint_to_resume, fingerprints, require_unchanged
 from kebyt5.finetuning.trainer import (
     FinetuneTrainer,
     device_count,
@@ -26,16 +26,8 @@ from kebyt5.models.loading import save_checkpoint
 from kebyt5.output import save_figure, whole_folder, write_json, write_text
 from kebyt5.provenance import provenance
 from kebyt5.tasks import Task, get_task
-from kebyt5.tasks.files import read_json
-from kebyt5.training.checkpoints import last_checkpoint
 from kebyt5.training.processes import divide_batch, own_folder, this_process
-from kebyt5.training.settings import (
-    check_warmup,
-    is_resumed,
-    require_same_settings,
-    to_settings,
-    to_yaml,
-)
+from kebyt5.training.settings import check_warmup, is_resumed, to_settings, to_yaml
 from kebyt5.training.speed import warn_of_slow_bfloat16
 
 
@@ -93,12 +85,12 @@ def _run(
     """Trains and scores in an output folder that is this run's own."""
     if this_process().is_main_process:
         write_text(config.output / "config.yaml", to_yaml("finetune", config))
-        write_json(config.output / "data.json", _fingerprints(config))
+        write_json(config.output / "data.json", fingerprints(config))
     trainer = FinetuneTrainer(config, model, data, dataset)
     if config.bf16 and this_process().is_main_process:
         warn_of_slow_bfloat16(trainer.args.device)
     began = time.monotonic()
-    checkpoint = _checkpoint_to_resume(config)
+    checkpoint = checkpoint_to_resume(config)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     seconds = time.monotonic() - began
     if not trainer.is_world_process_zero():
@@ -125,17 +117,6 @@ def _training_data(config: FinetuneConfig, data: Sequence[TaskData]) -> TaskData
     return dataset
 
 
-def _checkpoint_to_resume(config: FinetuneConfig) -> Path | None:
-    """The newest checkpoint of the run to resume; None to begin anew."""
-    if not config.resume:
-        return None
-    with this_process().main_process_first():  # it repairs or removes what the others read next
-        _, checkpoint = last_checkpoint(config.output)
-        if checkpoint and this_process().is_main_process:
-            _relocate_best_checkpoint(checkpoint)
-    return checkpoint
-
-
 def _training_facts(
     trainer: FinetuneTrainer, data: Sequence[TaskData], dataset: TaskDataset, seconds: float
 ) -> dict[str, Any]:
@@ -150,49 +131,6 @@ def _training_facts(
         "parameters": sum(size for size, _ in parameters),
         "trained_parameters": sum(size for size, is_trained in parameters if is_trained),
     }
-
-
-def require_unchanged(config: FinetuneConfig) -> None:
-    """Refuses to resume a run whose settings or data have changed since it began.
-
-    Raises:
-        InputError: A setting or a data file differs; the message names it.
-    """
-    require_same_settings("finetune", config, FREE_ON_RESUME)
-    path = config.output / "data.json"
-    before = read_json(path) if path.exists() else {}
-    for name, fingerprint in _fingerprints(config).items():
-        if before.get(name, fingerprint) != fingerprint:
-            raise InputError(
-                f"{name}: not what it was when the run in {config.output} began; restore it or"
-                " begin a new run"
-            )
-
-
-def _fingerprints(config: FinetuneConfig) -> dict[str, str]:
-    found = {}
-    for path in [*config.train, *config.dev]:
-        if path.is_file():  # some data sets are folders or names on the hub
-            with open(path, "rb") as file:
-                found[str(path)] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
-
-
-def _relocate_best_checkpoint(checkpoint: Path) -> None:
-    """Rewrites the best checkpoint's path, since the run may have been moved.
-
-    Forgets the best checkpoint if it is gone.
-    """
-    path = checkpoint / "trainer_state.json"
-    state = read_json(path)
-    if not state.get("best_model_checkpoint"):
-        return
-    best = checkpoint.parent / Path(state["best_model_checkpoint"]).name
-    changes: dict[str, Any] = {"best_model_checkpoint": str(best)}
-    if not best.is_dir():
-        changes = dict.fromkeys(("best_model_checkpoint", "best_metric", "best_global_step"))
-    if state != state | changes:
-        write_json(path, state | changes)
 
 
 def finish(
@@ -255,4 +193,4 @@ def _together(
     }
 
 
-__all__ = ["finetune", "read_data", "require_unchanged"]
+__all__ = ["finetune", "read_data"]

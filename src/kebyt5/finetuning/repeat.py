@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from kebyt5.finetuning.config import FREE_ON_RESUME, FinetuneConfig
-from kebyt5.finetuning.finetune import finetune, read_data, require_unchanged
+from kebyt5.finetuning.finetune import finetune, read_data
+from kebyt5.finetuning.resume import require_unchanged
 from kebyt5.finetuning.trainer import device_count
 from kebyt5.output import make_output_folder, write_json, write_text
 from kebyt5.provenance import provenance

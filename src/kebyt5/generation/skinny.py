@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from kebyt5.models.fused import is_hooked
 from kebyt5.models.int8 import Int8Linear, quantize_rows
-from kebyt5.models.linear import Linear
+from kebyt5.models.linear import Linear, product
 
 MAX_SKINNY_ROWS = 64
 """Most rows for which this pays: with more, rearranging costs little compared with the product."""
@@ -46,7 +46,7 @@ class SkinnyLinear:
         if packed is None:
             packed = torch.ops.mkldnn._reorder_linear_weight(module.weight, _ROWS_PACKED_FOR)
             self._packed[module] = packed
-        return torch.ops.mkldnn._linear_pointwise(x, packed, module.bias, "none", [], "")
+        return product(x, packed, module.bias)
 
     def each(self, modules: Sequence[nn.Module], x: Tensor) -> list[Tensor]:
         """Applies several layers to the same rows."""

@@ -145,8 +145,6 @@ class PretrainTrainer(ByteModelTrainer):
         with self.compute_loss_context_manager():
             bits = self.validation.bits_per_byte(self.model_wrapped, self.accelerator)
         self._add(bits_per_byte=bits)
-        if self.is_world_process_zero():
-            print(f"step {self.state.global_step}: {bits['all']:.4f} bits per byte")
         self.callback_handler.on_evaluate(self.args, self.state, self.control, bits)
         return bits
 

@@ -119,7 +119,22 @@ class ConstraintSpec(Message):
         return self
 
 
-class GenerateRequest(ModelRequest):
+class TextsRequest(ModelRequest):
+    """Base of requests about one text or several.
+
+    Attributes:
+        input: The text or texts.
+    """
+
+    input: Texts = Field(description="What the model reads: a text, or several.")
+
+    @property
+    def inputs(self) -> list[str]:
+        """The input as a list."""
+        return [self.input] if isinstance(self.input, str) else self.input
+
+
+class GenerateRequest(TextsRequest):
     """Asks for a generated text for each input."""
 
     model_config = ConfigDict(
@@ -138,7 +153,6 @@ class GenerateRequest(ModelRequest):
         }
     )
 
-    input: Texts = Field(description="What the model reads: a text, or several.")
     max_new_bytes: int = Field(
         default=256,
         ge=1,
@@ -184,11 +198,6 @@ class GenerateRequest(ModelRequest):
                 " that, or shorten the label"
             )
         return self
-
-    @property
-    def inputs(self) -> list[str]:
-        """The input as a list."""
-        return [self.input] if isinstance(self.input, str) else self.input
 
 
 class ByteCounts(Message):
@@ -312,17 +321,11 @@ class ScoreResponse(Message):
     best: int = Field(description="Index of the likeliest.")
 
 
-class EmbedRequest(ModelRequest):
+class EmbedRequest(TextsRequest):
     """Texts to represent as vectors."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"input": ["서울", "부산"]}]})
-    input: Texts
     normalize: bool = Field(default=False, description="Scale each vector to length 1.")
-
-    @property
-    def inputs(self) -> list[str]:
-        """The input as a list."""
-        return [self.input] if isinstance(self.input, str) else self.input
 
 
 class EmbedResponse(Message):

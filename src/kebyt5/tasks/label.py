@@ -39,8 +39,8 @@ class LabelTask(Task):
     def read(self, path: str | Path) -> list[Example]:
         """Reads the official file formats of the task, told apart by their extension.
 
-        A `.json` file is a list of objects, a `.parquet` file the table on the hub, and any other
-        file a tab-separated table with a header.
+        A `.json` file is a list of objects, `.jsonl` has one in each line, `.parquet` is the table
+        on the hub, `.csv` a table with commas, any other file one with tabs, both with a header.
         """
         return [
             Example(record.id, self.inputs(record), self.label(record), record.place)

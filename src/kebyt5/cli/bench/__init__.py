@@ -111,7 +111,7 @@ def _mrc(
     size: str, data: Path, examples: int, lengths: Sequence[int], rounds: int, folder: Path
 ) -> None:
     from kebyt5.bench.mrc import bench_mrc, real_texts, synthetic_text
-    from kebyt5.bench.report import report_mrc
+    from kebyt5.bench.mrc_report import report_mrc
 
     workloads = [real_texts(data, examples), *map(synthetic_text, sorted(set(lengths)))]
     text = report_mrc(size, bench_mrc(size, workloads, rounds), rounds)

@@ -1,6 +1,6 @@
 """Options and output that the commands of `kebyt5 bench` share."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -60,4 +60,17 @@ def publish(text: str, output: Path | None, picture: str | None = None) -> None:
         print(f"Written to {output}")
 
 
-__all__ = ["Several", "Size", "chosen_alternatives", "publish", "report"]
+def publish_in(
+    folder: Path | None, name: str, text: str, plot: Callable[[Path], None] | None = None
+) -> None:
+    """Prints a page and, if there is a folder, writes it there under its name, with its plot."""
+    if folder is None:
+        publish(text, None)
+        return
+    picture = f"{name}.png" if plot else None
+    if plot and picture:
+        plot(folder / picture)
+    publish(text, folder / f"{name}.md", picture)
+
+
+__all__ = ["Several", "Size", "chosen_alternatives", "publish", "publish_in", "report"]

@@ -195,10 +195,11 @@ def kernels(
         weights = sum(n * k for n, k in shapes(size))
         for count in rows:
             seconds = bench_kernels(size, count, rounds)
-            best = [min(seconds[name]) for name in KERNELS]
+            best = {name: min(seconds[name]) for name in KERNELS}
+            rates = [2 * count * weights / best[name] / 1e9 for name in ("oneDNN", "int8")]
             cells.append(
-                [size, f"{weights / 1e6:.1f}", str(count), *(f"{1000 * s:.3g}" for s in best),
-                 *(f"{2 * count * weights / s / 1e9:.3g}" for s in (best[1], best[3]))]
+                [size, f"{weights / 1e6:.1f}", str(count),
+                 *(f"{1000 * best[name]:.3g}" for name in KERNELS), *(f"{r:.3g}" for r in rates)]
             )  # fmt: skip
     head = ["size", "M weights", "rows", *(f"{name}, ms" for name in KERNELS),
             "oneDNN, GFLOP/s", "int8, GOP/s"]  # fmt: skip

@@ -1,11 +1,12 @@
 """Benchmarks of the whole: `kebyt5 bench losses`, `pretrained`, `quality` and `serve`."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from kebyt5.cli.bench.common import Several, Size, chosen_alternatives, publish
+from kebyt5.cli.bench.common import Several, Size, chosen_alternatives, publish_in
 from kebyt5.errors import InputError
 
 
@@ -31,16 +32,12 @@ def losses(
         output: An existing or new folder for the table (Markdown) and the plot (PNG).
     """
     from kebyt5.bench.losses import train_alternatives
-    from kebyt5.bench.report import plot_losses, report_losses
+    from kebyt5.bench.losses_report import plot_losses, report_losses
     from kebyt5.output import make_output_folder
 
     folder = make_output_folder(output, may_continue=True) if output else None
     curves = train_alternatives(preset, chosen_alternatives(alternatives), steps)
-    picture = "bench-losses.png" if folder else None
-    if folder and picture:
-        plot_losses(curves, folder / picture)
-    text = report_losses(preset, curves)
-    publish(text, folder / "bench-losses.md" if folder else None, picture)
+    publish_in(folder, "bench-losses", report_losses(preset, curves), partial(plot_losses, curves))
 
 
 def pretrained(
@@ -102,10 +99,7 @@ def pretrained(
             )
         validation = Validation(unseen, examples, batch_size, input_length)
         found = compare_pretrained(models, validation, train, order, rounds)
-    if folder:
-        plot_pretrained(found, folder / "pretrained.png")
-    picture = "pretrained.png" if folder else None
-    publish(report_pretrained(found), folder / "pretrained.md" if folder else None, picture)
+    publish_in(folder, "pretrained", report_pretrained(found), partial(plot_pretrained, found))
 
 
 def quality(
@@ -152,8 +146,8 @@ def quality(
     content, left_out = available_rows(content, runs) if available else (content, [])
     folder = make_output_folder(output, may_continue=True)
     results = measure_quality(content, runs, jobs)
-    plot_quality(content, results, folder / "klue-small.png")
-    publish(report_quality(content, results, left_out), folder / "klue-small.md", "klue-small.png")
+    text = report_quality(content, results, left_out)
+    publish_in(folder, "klue-small", text, partial(plot_quality, content, results))
 
 
 def serve(
@@ -198,9 +192,7 @@ def serve(
     shown = f"{checkpoint}, widened to {preset}" if preset else checkpoint
     text = report_serve(endurance, shown, clients, 60 * minutes, cancelled)
     name = f"bench-serve-{preset}" if preset else "bench-serve"
-    if folder:
-        plot_serve(endurance, folder / f"{name}.png")
-    publish(text, folder / f"{name}.md" if folder else None, f"{name}.png")
+    publish_in(folder, name, text, partial(plot_serve, endurance))
 
 
 __all__ = ["losses", "pretrained", "quality", "serve"]

@@ -1,13 +1,14 @@
 """Benchmarks of all alternatives: `kebyt5 bench train`, `encode`, `generate` and `copy`."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.types import NonNegativeFloat, PositiveInt
 
-from kebyt5.cli.bench.common import Several, Size, chosen_alternatives, publish
+from kebyt5.cli.bench.common import Several, Size, chosen_alternatives, publish_in
 
 
 @Parameter(name="*")
@@ -107,8 +108,8 @@ def _speed(
     output_bytes: int, dropout: float = 0.0, checkpoint: str = "tiny",
 ) -> None:  # fmt: skip
     """Runs one measure, prints its page and, if asked, writes it with its plot."""
-    from kebyt5.bench.report import MAIN_PART, plot_speed, report_speed
     from kebyt5.bench.speed import Case, bench_speed
+    from kebyt5.bench.speed_report import MAIN_PART, plot_speed, report_speed
     from kebyt5.output import make_output_folder
 
     folder = make_output_folder(choice.output, may_continue=True) if choice.output else None
@@ -122,11 +123,9 @@ def _speed(
     names = chosen_alternatives(choice.alternatives)
     speed = bench_speed(measure, names, cases, choice.rounds, dropout, checkpoint=checkpoint)
     text = report_speed(speed, choice.rounds, dropout)
-    has_plot = folder and (MAIN_PART[measure] == "total" or len({c.length for c in cases}) > 1)
-    picture = f"bench-{measure}.png" if has_plot else None
-    if folder and picture:
-        plot_speed(speed, folder / picture)
-    publish(text, folder / f"bench-{measure}.md" if folder else None, picture)
+    has_plot = MAIN_PART[measure] == "total" or len({case.length for case in cases}) > 1
+    plot = partial(plot_speed, speed) if has_plot else None
+    publish_in(folder, f"bench-{measure}", text, plot)
 
 
 __all__ = ["Choice", "copy", "encode", "generate", "train"]

@@ -17,16 +17,17 @@ def python(*arguments):
 
 
 def command(*arguments):
-    """Python code that runs `kebyt5 …` as its script does, and prints what that imported."""
+    """Python code that runs `kebyt5 …` as its script does; prints its code and what it imported."""
     return f"""
 import sys
 sys.argv = {["/bin/kebyt5", *arguments]}
 from kebyt5.cli import main
 try:
     main()
-except SystemExit:
-    pass
-print({HEAVY})
+    code = 0
+except SystemExit as stop:
+    code = stop.code
+print(code, {HEAVY})
 """
 
 
@@ -40,17 +41,32 @@ def test_other_names_are_unknown():
         kebyt5.loads  # noqa: B018
 
 
-@pytest.mark.parametrize("arguments", [
-    ["--help"], ["finetune", "--help"], ["serve", "--help"], ["bench", "--help"], ["tasks"],
-    ["predict", "--no-such-option"],
+@pytest.mark.parametrize(("arguments", "code"), [
+    (["--help"], 0), (["finetune", "--help"], 0), (["serve", "--help"], 0),
+    (["bench", "--help"], 0), (["tasks"], 0), (["predict", "--no-such-option"], 2),
 ])  # fmt: skip
-def test_help_and_refused_options_do_not_wait_for_large_packages(arguments):
-    assert python("-c", command(*arguments)).splitlines()[-1] == "set()"
+def test_help_and_refused_options_do_not_wait_for_large_packages(arguments, code):
+    assert python("-c", command(*arguments)).splitlines()[-1] == f"{code} set()"
 
 
-def test_python_m_imports_as_little():
-    imports = "import runpy, sys; sys.orig_argv[1:3] = ['-m', 'kebyt5']; import kebyt5; print({})"
-    assert python("-c", imports.format(HEAVY)) == "set()\n"
+@pytest.mark.parametrize("options", [["-m", "kebyt5"], ["-u", "-mkebyt5"]])
+def test_python_m_imports_as_little(options):
+    process = subprocess.run(
+        [sys.executable, "-X", "importtime", *options, "--version"], capture_output=True, text=True
+    )
+    assert process.stdout == f"{kebyt5.__version__}\n"
+    imported = {line.rpartition("|")[2].strip() for line in process.stderr.splitlines()}
+    assert "kebyt5.cli" in imported
+    assert not imported & {"torch", "transformers"}
+
+
+def test_a_session_without_a_script_lists_and_has_the_public_names():
+    code = "import sys; sys.argv = []; import kebyt5; print({*kebyt5.__all__} <= {*dir(kebyt5)})"
+    assert python("-c", code + "; print(kebyt5.models.loading.load is kebyt5.load)") == (
+        "True\nTrue\n"
+    )
+    lazy = code.replace("[]", "['kebyt5']")
+    assert python("-c", lazy) == "True\n"
 
 
 def test_a_script_whose_first_argument_is_kebyt5_registers_the_models(tmp_path):

@@ -41,18 +41,35 @@ _HOMES = {
 """Where each public name is defined."""
 
 
-def __getattr__(name: str) -> Any:
-    """Imports a public name when it is first asked for (PEP 562)."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
-    return value
+if not TYPE_CHECKING:  # else every name would seem to exist
+
+    def __getattr__(name: str) -> Any:
+        """Imports a public name when it is first asked for (PEP 562)."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+        return value
+
+
+def __dir__() -> list[str]:
+    """Lists public names that are not imported yet as well."""
+    return sorted({*globals(), *_HOMES})
+
+
+def _is_command() -> bool:
+    """Whether this process is the command `kebyt5`, or `python -m kebyt5`."""
+    script = sys.argv[0] if sys.argv else ""
+    if script == "-m":  # as long as Python looks for the module
+        return not {"kebyt5", "-mkebyt5"}.isdisjoint(sys.orig_argv)
+    return Path(script).stem == "kebyt5"
 
 
 # The command line imports models when a command needs them, as importing Transformers' takes
 # seconds, which is long for `kebyt5 --help`.
-if Path(sys.argv[0]).stem != "kebyt5" and sys.orig_argv[1:3] != ["-m", "kebyt5"]:
+if not _is_command():
     import_module("kebyt5.models.auto")
+    for _name in _HOMES:
+        globals()[_name] = getattr(import_module(_HOMES[_name]), _name)
 
 __all__ = [
     "ByteTokenizer",

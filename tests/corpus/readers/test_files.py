@@ -397,6 +397,14 @@ def test_cp949_is_named_with_the_option_that_then_works(tmp_path):
     assert "CP949" in documents[1].metadata["detail"]
 
 
+@pytest.mark.parametrize("name", ["table", "jsonl"])
+def test_cp949_is_named_where_a_line_is_too_long_to_be_read(tmp_path, name):
+    path = tmp_path / "a.txt"
+    path.write_bytes((KOREAN * 1000).encode("cp949") + b"\n")
+    with pytest.raises(InputError, match=f"{path}:1: not UTF-8 but CP949"):
+        list(get_reader(name)(max_bytes=1024).read(str(path)))
+
+
 def test_utf8_in_a_source_of_cp949_is_named_too(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("".join(chr(code) for code in range(0xAC00, 0xAC40)))

@@ -91,6 +91,12 @@ def test_a_line_as_long_as_the_limit_has_nothing_behind_it(tmp_path):
     assert read("text", path, documents="line", max_bytes=1024) == (["a" * 1024] * 2 + ["b"], [])
 
 
+def test_a_match_of_blanks_divides_paragraphs(tmp_path):
+    path = tmp_path / "a.tsv"
+    path.write_text("하나\t1\n\t2\n둘\t3\n")
+    assert read("text", path, pattern="^([^\t]*)") == (["하나", "둘"], [])
+
+
 def test_blank_lines_divide_what_a_pattern_takes(tmp_path):
     path = tmp_path / "a.tsv"
     path.write_text("# 1\n봄\tNNG\n이\tJKS\n\n# 2\n꽃\tNNG\n")
@@ -437,13 +443,25 @@ def test_a_wrong_quote_costs_its_line_only(tmp_path, row):
     assert defects == [("a.csv:2", "not CSV")]
 
 
-def test_a_damaged_line_spoils_the_row_that_it_is_in(tmp_path):
+@pytest.mark.parametrize("rows", [
+    '"첫 줄\n둘째 줄 "인용" 셋째\n넷째 줄",1\n', '"하나\n\xff\n둘",1\n',
+    '"가\n' + "나" * 400 + '",1\n',
+    '"하나\n둘",1,2\n', '"하나,1\n둘,2\n셋,"\n',
+])  # fmt: skip
+def test_no_line_of_a_row_of_several_that_is_none_is_taken_for_one(tmp_path, rows):
+    path, data = tmp_path / "a.csv", rows.encode().replace("\xff".encode(), b"\xff")
+    path.write_bytes(b"text,label\n" + data + "끝,2\n".encode())
+    *defects, last = get_reader("table")(delimiter=",", max_bytes=1024).read(str(path))
+    assert last.text == "끝"
+    # What is left out is counted, but for line ends.
+    assert sum(each.metadata["size"] for each in defects) >= len(data) - data.count(b"\n")
+
+
+def test_quotes_that_no_line_closes_take_linear_time(tmp_path):
     path = tmp_path / "a.csv"
-    path.write_bytes('text,label\n"하나\n'.encode() + b"\xff\n" + '둘",1\n셋,2\n'.encode())
-    assert read("table", path, delimiter=",") == (
-        ["셋"],
-        [("a.csv:2", "not CSV"), ("a.csv:3", "not utf-8")],
-    )
+    path.write_text("text,label\n" + '하나","둘\n' * 20_000 + "셋,1\n")  # minutes if quadratic
+    found, defects = read("table", path, delimiter=",")
+    assert (found, len(defects)) == (["셋"], 20_000)
 
 
 def test_parquet(tmp_path):

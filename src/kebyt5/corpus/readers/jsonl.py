@@ -10,6 +10,9 @@ from kebyt5.corpus.readers.lines import Line, LinesReader
 from kebyt5.corpus.readers.reader import defect
 from kebyt5.corpus.readers.values import check_path, parse, text_at
 
+_BLANKS = " \t\n\r\v\f"
+"""ASCII's; a line of others is not JSON."""
+
 
 @dataclass(kw_only=True)
 class JSONLinesReader(LinesReader):
@@ -26,14 +29,14 @@ class JSONLinesReader(LinesReader):
         for line in self.lines(file):
             if line.defect is not None:
                 yield line.defect
-            elif line.text.strip():
+            elif line.text.strip(_BLANKS):
                 yield from self._documents(line)
 
     def _documents(self, line: Line) -> Iterator[Document]:
         try:
             value = parse(line.text)
         except json.JSONDecodeError as error:
-            yield defect("not JSON", line.place, str(error), line.text)
+            yield defect("not JSON", line.place, str(error), line.text, line.size)
         else:
             yield from text_at(self.text, value, line.place)
 

@@ -35,6 +35,7 @@ class Line:
         file: Name of its file, in an archive with the archive's name.
         number: Number of the line, from 1.
         text: The text without the line end.
+        size: Bytes that it has in its file.
         goes_on: Whether more parts of this line follow.
         defect: Set if it cannot be read, and counts as this.
     """
@@ -42,6 +43,7 @@ class Line:
     file: str
     number: int
     text: str = ""
+    size: int = 0
     goes_on: bool = False
     defect: Document | None = None
 
@@ -76,13 +78,16 @@ class LinesReader(Reader):
                     lines = map(decoder.decode, _whole_line(part, parts))
                     yield from (line for line in lines if line.text or line.defect)
                 else:
+                    decoder.decode(part)  # which may tell that the file is in another encoding
+                    decoder.reset()
                     yield self._too_long(name, part, parts)
 
     def _too_long(self, name: str, first: Part, parts: Iterator[Part]) -> Line:
         size = sum(len(part.data) for part in _whole_line(first, parts))
         reason, place = f"line over {self.max_bytes:,} bytes", f"{name}:{first.number}"
         shown = _begin(first.data, self.encoding)
-        return Line(name, first.number, defect=defect(reason, place, text=shown, size=size))
+        bad = defect(reason, place, text=shown, size=size)
+        return Line(name, first.number, size=size, defect=bad)
 
 
 def read_lines(stream: BinaryIO, limit: int) -> Iterator[Part]:
@@ -115,6 +120,7 @@ class _Decoder:
         self.name = name
         self.encoding = encoding
         self._decoder = codecs.getincrementaldecoder(encoding)()  # parts may end in a character
+        self._continues = False  # after a part
         self._is_utf8 = codecs.lookup(encoding).name == "utf-8"
         self._is_certain = False  # that the file is in this encoding, as an earlier line shows
         self._has_failed = False  # in the part before of the same line
@@ -128,24 +134,33 @@ class _Decoder:
         data = part.data
         if self._has_failed and self._is_utf8:  # the part before may have cut a character
             data = data[_next_character(data) :]
-        line = Line(self.name, part.number, goes_on=part.goes_on)
+        line = Line(self.name, part.number, size=len(part.data), goes_on=part.goes_on)
         try:
-            line.text = self._text(data, part.goes_on, line.place).removeprefix("\ufeff")
+            line.text = self._text(data, line).removeprefix("\ufeff")
             self._has_failed = False
         except NotText as error:
             self._has_failed = part.goes_on
             shown = _begin(data, self.encoding)
             reason = f"not {self.encoding}"
             line.defect = defect(reason, line.place, str(error), shown, len(data))
+        self._continues = part.goes_on
         return line
 
-    def _text(self, data: bytes, goes_on: bool, place: str) -> str:
+    def reset(self) -> None:
+        """Forgets the beginning of a line whose other parts will not be decoded."""
+        self._decoder.reset()
+        self._continues = self._has_failed = False
+
+    def _text(self, data: bytes, line: Line) -> str:
         try:
-            text = self._decoder.decode(data, final=not goes_on)
+            if line.goes_on or self._continues:
+                text = self._decoder.decode(data, final=not line.goes_on)
+            else:
+                text = data.decode(self.encoding)
         except UnicodeDecodeError as error:
             self._decoder.reset()
             try:
-                decode(data, self.encoding, place)  # says what it is instead
+                decode(data, self.encoding, line.place)  # says what it is instead
             except InputError as explained:
                 if not self._is_certain:
                     raise

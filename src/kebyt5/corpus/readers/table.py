@@ -1,8 +1,7 @@
 """Reading tables with a header: tab-separated like NSMC, or CSV."""
 
 import csv
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import attrgetter
@@ -12,6 +11,10 @@ from datatrove.data import Document
 from kebyt5.corpus.readers.lines import Line, LinesReader
 from kebyt5.corpus.readers.reader import defect, document
 from kebyt5.errors import InputError
+
+_QUOTE = '"'
+_OPEN_CELL = "unexpected end of data"
+"""The error of `csv` for a quoted cell without an end."""
 
 Row = tuple[Line, list[str]]
 """The line that a row begins with, and its cells; no cells where the line has a defect."""
@@ -63,49 +66,49 @@ class TableReader(LinesReader):
         return ((line, line.text.split("\t")) for line in lines)
 
     def _parse_csv(self, lines: Iterator[Line]) -> Iterator[Row]:
-        """Parses rows, which may have several lines.
-
-        If the quotes of a row are wrong, its first line is a defect, and the next row begins with
-        the line after that: a quote that is never closed costs one line, not the rest of the file.
-        """
+        """Parses rows, whose quoted cells may go on in the next lines."""
         csv.field_size_limit(max(csv.field_size_limit(), self.max_bytes))
-        waiting: deque[Line] = deque()  # read already, for rows that turned out to be none
+        for line in lines:
+            row, is_open = self._parsed(line)
+            yield from self._row_of_lines(line, lines) if is_open else (row,)
 
-        def take() -> Line | None:
-            return waiting.popleft() if waiting else next(lines, None)
+    def _row_of_lines(self, first: Line, following: Iterator[Line]) -> Iterator[Row]:
+        """Parses a row from its first line on, up to the line that closes its quoted cell.
 
-        while (line := take()) is not None:
-            if line.defect is not None:
-                yield line, []
-                continue
-            taken = [line]
+        If these lines are no row, all of them are defects, so that no fragment of one passes for a
+        row. If none closes the cell, the first is the only one at fault.
+        """
+        taken, size, is_closed = [first], first.size, False
+        for line in following:
+            taken.append(line)
+            size += line.size + 1
+            # In a quoted cell a quote is written twice.
+            is_closed = line.text.count(_QUOTE) % 2 == 1
+            if is_closed or size > self.max_bytes:
+                break
+        if not is_closed:
+            yield from (self._parsed(line)[0] for line in taken)
+            return
+        text = "\n".join(line.text for line in taken)
+        row, _ = self._parsed(replace(first, text=text, size=size))
+        is_row = row[1] and size <= self.max_bytes and all(line.defect is None for line in taken)
+        yield from (row,) if is_row else map(_no_row, taken)
+
+    def _parsed(self, line: Line) -> tuple[Row, bool]:
+        """Parses a row; tells whether a cell is still open at its end, which makes it a defect."""
+        if line.defect is not None:
+            return (line, []), False
+        try:
+            texts = [f"{text}\n" for text in line.text.split("\n")]
             # Strict: otherwise a cell that is cut off would pass for a complete one.
-            reader = csv.reader(self._texts(taken, take), delimiter=self.delimiter, strict=True)
-            try:
-                row = next(reader)
-            except csv.Error as error:
-                yield _damaged(line, str(error))
-                waiting.extendleft(reversed(taken[1:]))
-                continue
-            damaged = [each for each in taken if each.defect is not None]
-            yield _damaged(line, "a line in it is damaged") if damaged else (line, row)
-            yield from ((each, []) for each in damaged)
-
-    def _texts(self, taken: list[Line], take: Callable[[], Line | None]) -> Iterator[str]:
-        """Yields the texts of lines from the one taken on, up to a length that no row has."""
-        size, line = 0, taken[0]
-        while size <= self.max_bytes:
-            yield f"{line.text}\n"
-            size += len(line.text)
-            following = take()
-            if following is None:
-                return
-            taken.append(following)
-            line = following
+            return (line, next(csv.reader(texts, delimiter=self.delimiter, strict=True))), False
+        except csv.Error as error:
+            return _no_row(line, str(error)), str(error) == _OPEN_CELL
 
 
-def _damaged(line: Line, cause: str) -> Row:
-    return replace(line, defect=defect("not CSV", line.place, cause, line.text)), []
+def _no_row(line: Line, cause: str = "in a cell of several lines") -> Row:
+    bad = line.defect or defect("not CSV", line.place, cause, line.text)
+    return replace(line, defect=bad), []
 
 
 __all__ = ["TableReader"]

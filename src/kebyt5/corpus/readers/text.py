@@ -72,9 +72,12 @@ class TextReader(LinesReader):
         for line in lines:
             if line.defect is not None:
                 yield line.defect
-            elif self.documents == "paragraph" and not line.text.strip():  # whatever the pattern
+                continue
+            text = self._matched(line.text)
+            shown = line.text if text is None else text
+            if self.documents == "paragraph" and not shown.strip():  # even where nothing matches
                 yield from gathering.finish()
-            elif (text := self._matched(line.text)) is not None:
+            elif text is not None:
                 yield from gathering.add(text, line.place)
                 if self.documents == "line" or line.goes_on:
                     yield from gathering.finish()

@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from kebyt5.generation.constraints.constraint import Constraint, ConstraintError
+from kebyt5.generation.encoding import batches_by_length
 from kebyt5.generation.engine import Engine
 from kebyt5.generation.request import (
     GenerationOptions,
@@ -99,8 +100,7 @@ def _beam_search(
     constraints: Sequence[Constraint | None],
 ) -> list[tuple[str, bool]]:
     """Runs beam search by Transformers, in batches of inputs of similar length."""
-    by_length = sorted(range(len(inputs)), key=lambda i: len(inputs[i]), reverse=True)
-    batches = [by_length[i : i + batch_size] for i in range(0, len(by_length), batch_size)]
+    batches = batches_by_length([len(text) for text in inputs], batch_size)
     texts = [("", False)] * len(inputs)
     pad_id = model.generation_config.pad_token_id or 0
     for batch in track(batches, progress):

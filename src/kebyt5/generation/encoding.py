@@ -42,6 +42,16 @@ def batch_of_like_length(lengths: Sequence[int]) -> list[int]:
     return chosen
 
 
+def batches_by_length(lengths: Sequence[int], size: int) -> list[list[int]]:
+    """Divides inputs into batches of `size` with little padding, the longest first.
+
+    Returns:
+        The indices of the inputs of each batch.
+    """
+    longest_first = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
+    return [longest_first[i : i + size] for i in range(0, len(lengths), size)]
+
+
 def encode(model: PreTrainedModel, inputs: Sequence[np.ndarray]) -> list[Tensor]:
     """Computes the encoder states (n, D) of each input.
 
@@ -64,4 +74,4 @@ def encode(model: PreTrainedModel, inputs: Sequence[np.ndarray]) -> list[Tensor]
     return [states[:size] for states, size in pairs]
 
 
-__all__ = ["batch_of_like_length", "encode"]
+__all__ = ["batch_of_like_length", "batches_by_length", "encode"]

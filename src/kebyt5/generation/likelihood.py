@@ -1,6 +1,7 @@
 """Log likelihoods of given answers, for classification and reranking."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
 from kebyt5.generation.constraints.constraint import byte_ids
+from kebyt5.generation.encoding import batches_by_length
 from kebyt5.generation.request import shared_tokenizer
 from kebyt5.models.mode import evaluating
 from kebyt5.models.tokenization_kebyt5 import EOS
@@ -50,27 +52,36 @@ def log_likelihoods(
     if len(inputs) != len(candidates):
         raise ValueError(f"{len(inputs)} inputs, but candidates for {len(candidates)}")
     result = [np.zeros(len(texts)) for texts in candidates]
-    by_length = sorted(
-        (i for i in range(len(inputs)) if candidates[i]), key=lambda i: len(inputs[i]), reverse=True
-    )
-    batches = [by_length[i : i + batch_size] for i in range(0, len(by_length), batch_size)]
+    asked = [i for i, texts in enumerate(candidates) if texts]
+    batches = batches_by_length([len(inputs[i]) for i in asked], batch_size)
     with evaluating(model):
-        for batch in track(batches, progress):
-            pairs = [(row, i, j) for row, i in enumerate(batch) for j in range(len(candidates[i]))]
-            encoded = shared_tokenizer()(
-                [inputs[i] for i in batch], padding=True, return_tensors="pt"
+        for batch in track([[asked[j] for j in batch] for batch in batches], progress):
+            scores = _score_batch(
+                model, [inputs[i] for i in batch], [candidates[i] for i in batch], batch_size
             )
-            encoded = encoded.to(model.device)
-            states = model.get_encoder()(**encoded).last_hidden_state
-            sizes = [len(byte_ids(candidates[i][j])) + 1 for _, i, j in pairs]
-            for group in _passes(sizes, states.shape[1], batch_size):
-                part = pairs[group]
-                rows = torch.tensor([row for row, _, _ in part], device=model.device)
-                texts = [candidates[i][j] for _, i, j in part]
-                found = _score(model, states[rows], encoded.attention_mask[rows], texts)
-                for (_, i, j), value in zip(part, found.tolist(), strict=True):
-                    result[i][j] = value
+            for i, row in zip(batch, scores, strict=True):
+                result[i] = row
     return result
+
+
+def _score_batch(
+    model: PreTrainedModel, inputs: list[str], candidates: list[Sequence[str]], most: int
+) -> list[np.ndarray]:
+    """The log probabilities of the candidates of inputs that are encoded together."""
+    encoded = shared_tokenizer()(inputs, padding=True, return_tensors="pt").to(model.device)
+    states = model.get_encoder()(**encoded).last_hidden_state
+    counts = [len(texts) for texts in candidates]
+    texts = list(chain.from_iterable(candidates))
+    rows = torch.arange(len(inputs), device=model.device).repeat_interleave(
+        torch.tensor(counts, device=model.device)
+    )
+    sizes = [len(byte_ids(text)) + 1 for text in texts]
+    found = [
+        _score(model, states[rows[part]], encoded.attention_mask[rows[part]], texts[part])
+        for part in _passes(sizes, states.shape[1], most)
+    ]
+    values = torch.cat(found).double().cpu().numpy()
+    return np.split(values, np.cumsum(counts)[:-1])
 
 
 def _passes(sizes: Sequence[int], states: int, most: int) -> Iterator[slice]:

@@ -90,15 +90,12 @@ class Admission:
         self._options = options
 
     @contextmanager
-    def admit(
-        self, request: ModelRequest, inputs: Sequence[str], texts: int | None = None
-    ) -> Iterator[float]:
-        """Holds places for a request that is within the limits; yields its deadline.
+    def admit(self, request: ModelRequest, inputs: Sequence[str]) -> Iterator[float]:
+        """Holds places for a request if its texts are within the limits.
 
         Args:
-            request: The request; its own `deadline` may shorten the server's.
-            inputs: The texts that the model will read, each of which takes a place.
-            texts: Number of texts in the request; that of `inputs` if None.
+            request: The request.
+            inputs: Its texts, each of which takes a place.
 
         Yields:
             The time on the event loop's clock by which the request has to be done.
@@ -106,17 +103,33 @@ class Admission:
         Raises:
             Problem: There are too many texts, a text is too long, or too few places are free.
         """
-        self.check_count(texts or len(inputs))
-        if texts is None:
-            for input in inputs:
-                self.check_size([input])
-        if len(inputs) > self.places.total:
+        self.check_count(len(inputs))
+        for input in inputs:
+            self.check_size([input])
+        with self.hold(request, len(inputs)) as deadline:
+            yield deadline
+
+    @contextmanager
+    def hold(self, request: ModelRequest, places: int) -> Iterator[float]:
+        """Holds places for a request whose texts were checked.
+
+        Args:
+            request: The request; its own `deadline` may shorten the server's.
+            places: Number of texts that the model will read; long ones are read in windows.
+
+        Yields:
+            The time on the event loop's clock by which the request has to be done.
+
+        Raises:
+            Problem: Fewer places are free, or there are fewer in all.
+        """
+        if places > self.places.total:
             raise Problem(
                 422,
-                f"the inputs are read in {len(inputs)} windows, more than the"
+                f"the inputs are read in {places} windows, more than the"
                 f" {self.places.total} there is room for; send fewer or shorter ones",
             )
-        with self.places.take(len(inputs)):
+        with self.places.take(places):
             seconds = self._options.seconds_for(request.deadline)
             yield asyncio.get_running_loop().time() + seconds
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -208,7 +209,7 @@ class LocalService:
         # Elsewhere, since it may take long and all connections share this thread.
         windows = await asyncio.to_thread(Windows, task, examples)
         inputs = windows.inputs
-        with self._admission.admit(request, inputs, len(examples)) as deadline:
+        with self._admission.hold(request, len(inputs)) as deadline:
             async with asyncio.timeout_at(deadline):
                 found: Sequence[list[float] | None] = [None] * len(examples)
                 if by_likelihood:
@@ -346,13 +347,10 @@ class LocalService:
         self, inputs: Sequence[str], candidates: Sequence[Sequence[str]]
     ) -> list[list[float]]:
         rows = []
-        for pair in zip(inputs, candidates, strict=True):
-
-            def work(model: PreTrainedModel, pair: tuple[str, Sequence[str]] = pair) -> np.ndarray:
-                return log_likelihoods(model, [pair[0]], [pair[1]])[0]
-
-            # One input at a time, so that other requests get a turn in between.
-            row = await self.worker.call(work, _is_long(*pair))
+        # One input at a time, so that other requests get a turn in between.
+        for input, texts in zip(inputs, candidates, strict=True):
+            work = partial(log_likelihoods, inputs=[input], candidates=[texts])
+            (row,) = await self.worker.call(work, _is_long(input, texts))
             rows.append(row.tolist())
         return rows
 

@@ -3,7 +3,7 @@
 import html
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -173,57 +173,57 @@ class Section:
 def sections(report: CorpusReport) -> list[Section]:
     """Makes the tables of the report."""
     kept = report.kept()
+    total = _together(kept.values())
+    return [_sources(report, kept, total), _lengths(total), _scripts(kept, total), _drops(report)]
+
+
+def _sources(report: CorpusReport, kept: dict[str, Statistics], total: Statistics) -> Section:
+    validation = report.splits.get("validation", {})
     rows = []
     for source in report.read or kept:
+        read = [f"{count:,}" for count in report.read.get(source, ())] or ["", ""]
         part = kept.get(source, Statistics())
-        validation = report.splits.get("validation", {}).get(source, Statistics())
-        documents, size = report.read.get(source, ["", ""])
-        rows.append(
-            [
-                source,
-                *((f"{documents:,}", f"{size:,}") if source in report.read else ("", "")),
-                f"{part.documents:,}",
-                f"{part.bytes:,}",
-                f"{validation.documents:,}",
-            ]
-        )
+        held = validation.get(source, Statistics()).documents
+        rows.append([source, *read, f"{part.documents:,}", f"{part.bytes:,}", f"{held:,}"])
+    read = [f"{sum(counts[column] for counts in report.read.values()):,}" for column in (0, 1)]
+    held = _together(validation.values()).documents
+    rows.append(["all", *read, f"{total.documents:,}", f"{total.bytes:,}", f"{held:,}"])
+    head = ["source", "documents read", "bytes read", "documents", "bytes", "for validation"]
+    return Section("Sources", head, rows, "bytes.png")
+
+
+def _together(parts: Iterable[Statistics]) -> Statistics:
     total = Statistics()
-    for part in kept.values():
+    for part in parts:
         total += part
-    rows.append(
-        [
-            "all",
-            *(
-                f"{sum(counts[column] for counts in report.read.values()):,}"
-                for column in (0, 1)
-            ),
-            f"{total.documents:,}",
-            f"{total.bytes:,}",
-            f"{sum(p.documents for p in report.splits.get('validation', {}).values()):,}",
-        ]
-    )  # fmt: skip
-    lengths = [
+    return total
+
+
+def _lengths(total: Statistics) -> Section:
+    rows = [
         [f"{2**number:,} to {2 ** (number + 1) - 1:,}", f"{count:,}"]
         for number, count in enumerate(total.lengths.tolist())
         if count
     ]
-    scripts = [
+    return Section("Lengths", ["bytes", "documents"], rows, "lengths.png")
+
+
+def _scripts(kept: dict[str, Statistics], total: Statistics) -> Section:
+    rows = [
         [source, *(f"{share:.1%}" for share in part.script_shares.values())]
         for source, part in [*kept.items(), ("all", total)]
     ]
-    drops = [
+    return Section("Scripts", ["source", *SCRIPTS[:-1]], rows, "scripts.png")
+
+
+def _drops(report: CorpusReport) -> Section:
+    rows = [
         [source, reason, f"{documents:,}", f"{size:,}"]
         for source, reasons in report.rejected.items()
         for reason, (documents, size) in sorted(reasons.items(), key=lambda item: -item[1][0])
     ]
-    head = ["source", "documents read", "bytes read", "documents", "bytes", "for validation"]
-    return [
-        Section("Sources", head, rows, "bytes.png"),
-        Section("Lengths", ["bytes", "documents"], lengths, "lengths.png"),
-        Section("Scripts", ["source", *SCRIPTS[:-1]], scripts, "scripts.png"),
-        Section("Dropped", ["source", "reason", "documents", "bytes"], drops,
-                "drops.png" if drops else None),
-    ]  # fmt: skip
+    head = ["source", "reason", "documents", "bytes"]
+    return Section("Dropped", head, rows, "drops.png" if rows else None)
 
 
 def write_report(

@@ -40,12 +40,11 @@ class RequestLog:
         """Serves one request."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        began = time.perf_counter()
         headers = dict(scope["headers"])
         given = headers.get(b"x-request-id", b"")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex.encode()
         fields: dict[str, Any] = {}
-        scope.setdefault("state", {}).update(log=fields, began=began)
+        scope.setdefault("state", {}).update(log=fields, began=time.perf_counter())
         status = 0
 
         async def sending(message: Message) -> None:
@@ -66,28 +65,33 @@ class RequestLog:
                 await internal_problem().response()(scope, receive, sending)
             status = 500
         finally:
-            if failure := fields.pop("error", None):
-                log("failed", logging.ERROR, failure, request_id=request_id.decode())
-            status = fields.pop("status", status)
-            if fields.pop("left", False) or not status:  # before there was anything to send
-                status = CLIENT_LEFT
-            # Paths without a route share one label, since clients may send any number of them.
-            route = getattr(scope.get("route"), "path", "") or "other"
-            seconds = time.perf_counter() - began
-            self._metrics.requests.labels(route, status).inc()
-            self._metrics.seconds.labels(route).observe(seconds)
-            if status < 400 and "model" in fields:
-                self._metrics.bytes.labels(fields["model"], "in").inc(fields["bytes_in"])
-            if scope["method"] in _METHODS:
-                fields["method"] = scope["method"]
-            log(
-                "request",
-                request_id=request_id.decode(),
-                route=route,
-                status=status,
-                seconds=round(seconds, 4),
-                **fields,
-            )
+            self._record(scope, request_id.decode(), status)
+
+    def _record(self, scope: Scope, request_id: str, status: int) -> None:
+        """Counts and logs a request that is over; 0 is the status of one without a response."""
+        fields = scope["state"]["log"]
+        if failure := fields.pop("error", None):
+            log("failed", logging.ERROR, failure, request_id=request_id)
+        status = fields.pop("status", status)
+        if fields.pop("left", False) or not status:  # before there was anything to send
+            status = CLIENT_LEFT
+        # Paths without a route share one label, since clients may send any number of them.
+        route = getattr(scope.get("route"), "path", "") or "other"
+        seconds = time.perf_counter() - scope["state"]["began"]
+        self._metrics.requests.labels(route, status).inc()
+        self._metrics.seconds.labels(route).observe(seconds)
+        if status < 400 and "model" in fields:
+            self._metrics.bytes.labels(fields["model"], "in").inc(fields["bytes_in"])
+        if scope["method"] in _METHODS:
+            fields["method"] = scope["method"]
+        log(
+            "request",
+            request_id=request_id,
+            route=route,
+            status=status,
+            seconds=round(seconds, 4),
+            **fields,
+        )
 
 
 class RequireKey:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from kebyt5.errors import InputError
 from kebyt5.tasks.dp_guess import guess_arcs
-from kebyt5.tasks.files import read_lines, read_parquet
+from kebyt5.tasks.files import NAME_COMMENT, read_lines, read_parquet
 from kebyt5.tasks.forms import Parts
 from kebyt5.tasks.metrics.classification import LabelScore
 from kebyt5.tasks.metrics.dp import LABELS, MISSING, Arc, arc_label_scores, scores
@@ -23,7 +23,6 @@ _LINE_ANYWHERE = re.compile(r"depre.{0,3}(.*)")
 # without its length, or the word itself. The number of digits is one that Python can convert.
 _ENTRY = re.compile(r"\(.+?, ([0-9]{1,1000}), ([A-Z_]+)\)")
 _NUMBER = re.compile("[0-9]{1,4}")
-_NAME = re.compile(r"##\s*(\S+)\t(.*)")
 _ROW = "'index<TAB>word<TAB>lemmas<TAB>tags<TAB>head<TAB>label'"
 _WORD = "'word<TAB>lemmas<TAB>tags'"
 _COLUMNS = ("index", "word_form", "lemma", "pos", "head", "deprel")
@@ -218,26 +217,32 @@ def _arc(entry: str) -> Arc:
 def _read_table(path: str | Path) -> Iterator[Example]:
     lines = read_lines(path)
     for blank, block in groupby(lines, key=lambda line: not line[1].strip()):
-        if blank:
-            continue
-        name, sentence, rows, first = None, None, [], 0
-        for number, line in block:
-            if not line.startswith("##"):
-                first = first or number
-                rows.append(_read_row(line, f"{path}:{number}"))
-            elif rows:
-                problem = "comment inside a sentence; expected a blank line first"
-                raise InputError(f"{path}:{number}: {problem}")
-            elif match := _NAME.fullmatch(line):
-                name, sentence = match.groups()
-        # A file cut off between two rows looks well-formed; only the comment has the whole text.
-        words = " ".join(word for _, word, *_ in rows)
-        if rows and number >= len(lines) - 1 and sentence and _is_cut(words, sentence):
-            raise InputError(
-                f"{path}:{number}: the file ends here; expected the rest of {sentence!r}"
-            )
-        if rows:
-            yield _example(name, sentence, rows, path, first)
+        if not blank and (example := _read_block(path, list(block), len(lines))):
+            yield example
+
+
+def _read_block(path: str | Path, block: list[tuple[int, str]], lines: int) -> Example | None:
+    """Reads the lines between two blank ones; None if they are only comments."""
+    name, sentence, rows, places = None, None, [], []
+    for number, line in block:
+        place = f"{path}:{number}"
+        if not line.startswith("##"):
+            rows.append(_read_row(line, place))
+            places.append(place)
+        elif rows:
+            problem = "comment inside a sentence; expected a blank line first"
+            raise InputError(f"{place}: {problem}")
+        elif match := NAME_COMMENT.fullmatch(line):
+            name, sentence = match.groups()
+    if not rows:
+        return None
+    # A file cut off between two rows looks well-formed; only the comment has the whole text.
+    words = " ".join(word for _, word, *_ in rows)
+    if number >= lines - 1 and sentence and _is_cut(words, sentence):
+        raise InputError(f"{place}: the file ends here; expected the rest of {sentence!r}")
+    first = block[len(block) - len(rows)][0]
+    sentence = words if sentence is None else sentence
+    return _example(name or str(first), sentence, rows, places)
 
 
 def _is_cut(words: str, sentence: str) -> bool:
@@ -264,20 +269,15 @@ def _read_parquet(path: str | Path) -> Iterator[Example]:
         except (KeyError, TypeError, ValueError) as error:
             expected = f"expected lists {', '.join(_COLUMNS)} of one length, and sentence"
             raise InputError(f"{path}:{place}: not the columns of KLUE-DP; {expected}") from error
-        yield _example(record.get("guid"), sentence, rows, path, place, step=0)
+        places = [f"{path}:{place}"] * len(rows)
+        yield _example(record.get("guid") or str(place), sentence, rows, places)
 
 
-def _example(
-    name: str | None,
-    sentence: str | None,
-    rows: Sequence[Row],
-    path: str | Path,
-    first: int,
-    step: int = 1,
-) -> Example:
-    """Makes an example of a sentence whose rows begin at line `first`, `step` lines apart."""
+def _example(name: str, sentence: str, rows: Sequence[Row], places: Sequence[str]) -> Example:
+    """Makes an example of a sentence; `places` says where each row is."""
     gold = []
-    for number, (index, word, _, _, head, label) in enumerate(rows, 1):
+    for number, (row, place) in enumerate(zip(rows, places, strict=True), 1):
+        index, word, _, _, head, label = row
         if index != str(number):
             problem = f"index {index[:20]!r}; expected {number}"
         elif not word:
@@ -289,9 +289,6 @@ def _example(
         else:
             gold.append(Arc(int(head), label))
             continue
-        raise InputError(f"{path}:{first + step * (number - 1)}: {problem}")
-    if sentence is None:
-        sentence = " ".join(word for _, word, *_ in rows)
+        raise InputError(f"{place}: {problem}")
     words = "\n".join("\t".join(row[1:4]) for row in rows)
-    place = f"{path}:{first}"
-    return Example(name or str(first), {"sentence": sentence, "words": words}, tuple(gold), place)
+    return Example(name, {"sentence": sentence, "words": words}, tuple(gold), places[0])

@@ -16,6 +16,9 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _NO_VALUE = re.compile(r"[\s,]*")
 
 
+NAME_COMMENT = re.compile(r"##\s*(\S+)\t(.*)")
+"""The comment `## name<TAB>sentence` above the rows of a sentence in KLUE's tables."""
+
 ID_KEYS = ("guid", "id")
 """Fields that name a record, the first one first."""
 

@@ -15,7 +15,7 @@ from rapidfuzz.distance import LCSseq
 
 from kebyt5.errors import InputError
 from kebyt5.models.offsets import truncate
-from kebyt5.tasks.files import read_lines, read_parquet
+from kebyt5.tasks.files import NAME_COMMENT, read_lines, read_parquet
 from kebyt5.tasks.fitting import size
 from kebyt5.tasks.forms import Marked
 from kebyt5.tasks.metrics.classification import LabelScore
@@ -38,7 +38,6 @@ _MARK = re.compile(rf"{_OPEN.pattern}+|{_CLOSE.pattern}")
 _RUN = re.compile(r"ㅋㅋ+|;;+")
 _UNIT = re.compile(r"ㅋ+|;+|[^ㅋ;]")
 _ROW = "'character<TAB>tag'"
-_NAME = re.compile(r"##\s*(\S+)\t(.*)")
 # Characters that entities of each type often end with; persons have none in common.
 _ENDINGS = {
     "PS": "",
@@ -207,7 +206,7 @@ def _read_block(path: str | Path, block: list[tuple[int, str]], last: int) -> Ex
             raise InputError(f"{place}: comment inside a sentence; expected a blank line first")
         elif hint:
             raise InputError(f"{place}: no rows below the comment; expected {_ROW}{hint}")
-        elif match := _NAME.fullmatch(line):
+        elif match := NAME_COMMENT.fullmatch(line):
             name, marked = match.groups()
 
     end = f"{path}:{block[-1][0]}"

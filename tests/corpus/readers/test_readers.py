@@ -391,6 +391,15 @@ def test_documents_that_are_missing_are_counted(tmp_path):
     )
 
 
+def test_what_is_no_json_counts_with_its_bytes_in_the_file(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes('{"text": "가나다\n \t\n\u3000\n'.encode("cp949"))
+    found = list(get_reader("jsonl")(encoding="cp949").read(str(path)))
+    assert [(each.id, each.metadata["size"]) for each in found] == [
+        (f"{path}:1", 16), (f"{path}:3", 2),
+    ]  # fmt: skip
+
+
 # Tables
 
 
@@ -445,7 +454,7 @@ def test_a_wrong_quote_costs_its_line_only(tmp_path, row):
 
 @pytest.mark.parametrize("rows", [
     '"첫 줄\n둘째 줄 "인용" 셋째\n넷째 줄",1\n', '"하나\n\xff\n둘",1\n',
-    '"가\n' + "나" * 400 + '",1\n',
+    '"' + "가" * 200 + "\n" + "나" * 200 + '",1\n',
     '"하나\n둘",1,2\n', '"하나,1\n둘,2\n셋,"\n',
 ])  # fmt: skip
 def test_no_line_of_a_row_of_several_that_is_none_is_taken_for_one(tmp_path, rows):

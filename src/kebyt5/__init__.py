@@ -41,14 +41,19 @@ _HOMES = {
 """Where each public name is defined."""
 
 
+def _import(name: str) -> Any:
+    """Imports a public name from the module that defines it."""
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value
+
+
 if not TYPE_CHECKING:  # else every name would seem to exist
 
     def __getattr__(name: str) -> Any:
         """Imports a public name when it is first asked for (PEP 562)."""
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(import_module(_HOMES[name]), name)
-        return value
+        return _import(name)
 
 
 def __dir__() -> list[str]:
@@ -69,7 +74,7 @@ def _is_command() -> bool:
 if not _is_command():
     import_module("kebyt5.models.auto")
     for _name in _HOMES:
-        globals()[_name] = getattr(import_module(_HOMES[_name]), _name)
+        _import(_name)
 
 __all__ = [
     "ByteTokenizer",

@@ -13,15 +13,14 @@ import torch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from torch import nn
-from transformers import T5Config
 from transformers.models.t5.modeling_t5 import T5Block
 
 from kebyt5.models import encoder_block, native
 from kebyt5.models.fused import fast_path
 from kebyt5.models.int8 import Int8Linear, quantize_rows
-from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
 from kebyt5.models.native import Panels
 from kebyt5.quantization.quantize import quantize
+from tests.models.samples import plain_model
 
 pytestmark = pytest.mark.skipif(
     not hasattr(native.library(), "encode_block") and "CI" not in os.environ,
@@ -47,25 +46,9 @@ def with_few_rows(monkeypatch):
     monkeypatch.setattr(encoder_block, "MIN_BLOCK_ROWS", 1)
 
 
-def encoder_of(kind="int8", d_model=64, d_kv=16, num_heads=4, d_ff=96, num_layers=1, **changes):
-    torch.manual_seed(0)
-    config = T5Config(
-        vocab_size=384,
-        d_model=d_model,
-        d_kv=d_kv,
-        num_heads=num_heads,
-        d_ff=d_ff,
-        num_layers=num_layers,
-        num_decoder_layers=1,
-        decoder_start_token_id=0,
-        tie_word_embeddings=False,
-        **{"feed_forward_proj": "gated-gelu"} | changes,
-    )
-    model = KEByT5ForConditionalGeneration(config).eval()
-    with torch.no_grad():  # all norms of a new model are ones, and its biases next to zero
-        for name, parameter in model.encoder.named_parameters():
-            if parameter.dim() == 1 or "relative" in name:
-                parameter.add_(torch.randn_like(parameter))
+def encoder_of(kind="int8", d_model=64, d_kv=16, num_heads=4, d_ff=96, **changes):
+    shape = {"d_model": d_model, "d_kv": d_kv, "num_heads": num_heads, "d_ff": d_ff}
+    model = plain_model("encoder", 1.0, **shape | changes)
     return (quantize(model) if kind == "int8" else model).encoder
 
 

@@ -12,7 +12,6 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch._subclasses import FakeTensorMode
-from transformers import T5Config
 
 from kebyt5.generation.decoder import PackedDecoder
 from kebyt5.models import kernels, native
@@ -20,8 +19,8 @@ from kebyt5.models.feed_forward import gate_values
 from kebyt5.models.fused import fast_path
 from kebyt5.models.int8 import Int8Linear, quantize_rows
 from kebyt5.models.kernels import DecoderKernel, ProductKernel, UnfitError
-from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
 from kebyt5.quantization.quantize import quantize
+from tests.models.samples import plain_model
 
 VARIANTS = {
     path.stem.removeprefix("kernels-"): path
@@ -46,25 +45,8 @@ def variant(request, monkeypatch):
 
 
 def model_of(d_model=64, d_kv=16, num_heads=4, d_ff=96, layers=2, **changes):
-    torch.manual_seed(0)
-    config = T5Config(
-        vocab_size=384,
-        d_model=d_model,
-        d_kv=d_kv,
-        num_heads=num_heads,
-        d_ff=d_ff,
-        num_layers=1,
-        num_decoder_layers=layers,
-        decoder_start_token_id=0,
-        tie_word_embeddings=False,
-        **{"feed_forward_proj": "gated-gelu"} | changes,
-    )
-    model = KEByT5ForConditionalGeneration(config).eval()
-    with torch.no_grad():  # all norms of a new model are ones, and its biases next to zero
-        for name, parameter in model.decoder.named_parameters():
-            if parameter.dim() == 1 or "relative" in name:
-                parameter.add_(torch.randn_like(parameter) * 0.3)
-    return model
+    shape = {"d_model": d_model, "d_kv": d_kv, "num_heads": num_heads, "d_ff": d_ff}
+    return plain_model("decoder", 0.3, num_decoder_layers=layers, **shape | changes)
 
 
 def decoders_of(model):

@@ -11,6 +11,7 @@ from kebyt5.generation.encoding import (
     MAX_BATCH,
     MAX_WASTE,
     batch_of_like_length,
+    batches_by_length,
     encode,
 )
 
@@ -29,6 +30,11 @@ def test_batches_waste_little(lengths):
 
 def test_equal_lengths_fill_a_batch():
     assert len(batch_of_like_length([100] * 100)) == 40
+
+
+def test_batches_begin_with_the_longest_inputs_and_keep_their_order():
+    assert batches_by_length([3, 9, 1, 9, 5], 2) == [[1, 3], [4, 0], [2]]
+    assert batches_by_length([], 2) == []
 
 
 def test_states_are_those_of_each_input_alone(tiny_model):

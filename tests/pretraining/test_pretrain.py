@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from dataclasses import fields, replace
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -124,10 +125,10 @@ def finished(process, code=0):
     return process.output()
 
 
-def run_launched(config, *launcher, **environment):
+def run_launched(config, *launcher, options=(), **environment):
     """The same by a launcher of several processes; returns what they wrote."""
     done = subprocess.run(
-        [sys.executable, "-m", *launcher, "pretrain", "--config", str(written(config))],
+        [sys.executable, "-m", *launcher, "pretrain", "--config", str(written(config)), *options],
         env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         timeout=300,
@@ -349,16 +350,48 @@ def test_sharded_over_two_processes_a_run_is_the_same(config, tmp_path, shape):
         FSDP_AUTO_WRAP_POLICY="TRANSFORMER_BASED_WRAP", FSDP_TRANSFORMER_CLS_TO_WRAP="T5Block",
     )  # fmt: skip
     assert "sharded by FSDP" in log
+    assert_about_the_same(tmp_path / "two", tmp_path / "one")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not find_spec("deepspeed"), reason="needs `pip install deepspeed`")
+@pytest.mark.parametrize("stage", [2, 3])
+def test_a_run_by_deepspeed_is_the_same_and_resumes(config, tmp_path, stage):
+    config.save_steps, config.output = 3, tmp_path / "one"
+    pretrain(config)
+    settings = {
+        "compute_environment": "LOCAL_MACHINE", "distributed_type": "DEEPSPEED", "use_cpu": True,
+        "num_processes": 2,
+        "deepspeed_config": {"zero_stage": stage, "zero3_save_16bit_model": True},
+    }  # fmt: skip
+    (tmp_path / "deepspeed.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    config.output = tmp_path / "two"
+    launcher = ["accelerate.commands.accelerate_cli", "launch", "--config_file"]
+    launcher += [str(tmp_path / "deepspeed.yaml"), "--main_process_port", "0", "-m", "kebyt5"]
+    run_launched(config, *launcher, DS_ACCELERATOR="cpu")
+    assert_about_the_same(tmp_path / "two", tmp_path / "one")
+
+    shutil.rmtree(tmp_path / "two" / "checkpoint-6")
+    for name in ("model.safetensors", "metrics.json"):
+        (tmp_path / "two" / name).unlink()
+    run_launched(config, *launcher, options=["--resume"], DS_ACCELERATOR="cpu")
+    assert_about_the_same(tmp_path / "two", tmp_path / "one")
+
+
+def assert_about_the_same(run, other):
+    """Whether two runs have losses and weights that are equal up to rounding."""
     losses = [
-        [e["loss"] for e in read_history(tmp_path / name / "history.jsonl") if "loss" in e]
-        for name in ("one", "two")
+        [e["loss"] for e in read_history(each / "history.jsonl") if "loss" in e]
+        for each in (run, other)
     ]
-    assert losses[1] == pytest.approx(losses[0], abs=1e-4)
-    first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
-    assert first.keys() == second.keys()
-    for name, tensor in first.items():
-        torch.testing.assert_close(second[name], tensor, atol=1e-4, rtol=0)
-    kebyt5.load(tmp_path / "two")
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+    weights, others = (load_file(each / "model.safetensors") for each in (run, other))
+    assert weights.keys() == others.keys()
+    for name, tensor in weights.items():
+        # One bias for all scores changes no softmax: its gradient is rounding, magnified by Adam.
+        if not name.endswith("cand_scoring.0.bias"):
+            torch.testing.assert_close(tensor, others[name], atol=1e-4, rtol=0)
+    kebyt5.load(run)
 
 
 def save_plain(folder):

@@ -96,6 +96,7 @@ class DaemonThreads:
                 failure = error
             with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
                 loop.call_soon_threadsafe(finish, result, failure)
+            del failure  # it holds this frame, and with it all that the function left
 
         try:
             threading.Thread(target=work, name=function.__name__, daemon=True).start()

@@ -1,7 +1,10 @@
 """Languages of regular expressions, schemas and grammars, and refusals with a reason."""
 
+import gc
 import json
 import re
+import time
+import weakref
 from contextlib import suppress
 
 import numpy as np
@@ -10,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kebyt5.generation.constraints import ConstraintError, Grammar, grammar
+from kebyt5.generation.constraints.emptiness import is_empty_schema
 
 EOS = 1
 NEED_EACH_OTHER = {
@@ -138,6 +142,18 @@ def test_a_state_can_be_left_and_taken_up_again():
         (Grammar.lark, 'start: /[a-z]/ y\ny: "k" y\n', "no text at all"),
         (Grammar.regex, "a\\", "ends within an escape"),
         (Grammar.regex, "a" + "\\" * 3, "ends within an escape"),
+        (Grammar.json_schema, {"pattern": "a\\"}, "ends within an escape"),
+        (Grammar.json_schema, {"patternProperties": {"a\\": True}}, "ends within an escape"),
+        (Grammar.json_schema, {"const": 2**53 + 1}, "9007199254740993 would be rounded"),
+        (Grammar.json_schema, {"enum": [{"id": [10**30]}]}, "would be rounded"),
+        (Grammar.json_schema, {"minimum": 10**400}, "would be rounded"),
+        (
+            Grammar.json_schema,
+            {"type": "object", "minProperties": 1, "additionalProperties": {"$ref": "#"}},
+            "no text at all",
+        ),
+        (Grammar.lark, 'start: <[258]> "a"\n', r"holds the token <\[258\]>; write its text"),
+        (Grammar.lark, "start: A start\nA: /a{0}/\n", "cannot handle it; write it simpler"),
     ],
 )
 def test_refusals(make, argument, reason):
@@ -160,6 +176,10 @@ def test_refusals(make, argument, reason):
         (Grammar.lark, 'start: %json {"type": "null"}\n', "null"),
         (Grammar.lark, 'start: "a" | "b" x\nx: x "c"\n', "a"),
         (Grammar.lark, 'start: "/" /"|[\\/]/ "a".."c" // "a" start\n', '/"b'),
+        (Grammar.lark, 'start: "<a>" /<b>/  // <c>\n', "<a><b>"),
+        (Grammar.json_schema, {"anyOf": [{"$ref": "#/$defs/끝"}, {"items": {"$ref": "#"}}],
+                               "$defs": {"끝": {"const": 2**53}}}, "9007199254740992"),
+        (Grammar.json_schema, {"type": "array", "items": {"$ref": "#"}, "minItems": 0.0}, "[]"),
     ],
 )  # fmt: skip
 def test_recursion_that_ends_is_no_reason_to_refuse(make, argument, text):
@@ -204,6 +224,49 @@ def test_a_grammar_is_refused_as_empty_if_and_only_if_it_is(bodies):
 def test_huge_counts_are_no_reason_to_explode(schema):
     constraint = Grammar.json_schema(schema)
     assert admits(constraint, "[1,2]") == ("maxItems" in schema)
+
+
+def chained_schema(links):
+    parts = {str(i): {"items": {"$ref": f"#/$defs/{i + 1}"}} for i in range(links)}
+    return {"$ref": "#/$defs/0", "$defs": parts | {str(links): {"type": "null"}}}
+
+
+def chained_rules(links):
+    return "start: R0\n" + "".join(f"R{i}: R{i + 1}\n" for i in range(links)) + f'R{links}: "a"\n'
+
+
+def test_a_chain_of_references_that_would_end_the_process_is_refused():
+    for make, chained in ((Grammar.json_schema, chained_schema), (Grammar.lark, chained_rules)):
+        make(chained(200))
+        with pytest.raises(ConstraintError, match="goes too deep: a chain of hundreds"):
+            make(chained(20_000))
+
+
+def test_a_schema_is_judged_in_proportion_to_its_size():
+    # Each link is known to have a value only after the next one, and the hub looks at all of them.
+    links = 4000
+    hub = {"allOf": [{"$ref": f"#/$defs/{i}"} for i in range(links)]}
+    parts = {
+        str(i): {"allOf": [{"$ref": f"#/$defs/{i + 1}"}, *[{}] * 20]} for i in range(links)
+    } | {"hub": hub, str(links): {"type": "null"}}
+    schema = json.loads(json.dumps({"$ref": "#/$defs/hub", "$defs": parts}))
+    began = time.thread_time()
+    assert not is_empty_schema(schema)
+    schema["$defs"][str(links)] = {"$ref": "#/$defs/hub"}
+    assert is_empty_schema(schema)
+    assert time.thread_time() - began < 5
+
+
+def test_a_grammar_leaves_no_cycle_that_would_keep_its_memory():
+    gc.disable()
+    try:
+        constraint = Grammar.regex("[a-z]{3}")
+        assert admits(constraint, "abc")
+        gone = weakref.ref(constraint)
+        del constraint
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def pattern_schemas(count):

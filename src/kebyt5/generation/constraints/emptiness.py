@@ -5,9 +5,14 @@ grammar that has a text is never reported as empty; constructs unknown here coun
 """
 
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 from urllib.parse import unquote
+
+from kebyt5.generation.constraints.constraint import ConstraintError
+from kebyt5.generation.constraints.schema import objects
 
 _KEPT = (
     r"(?P<kept>(?:\#|//)[^\n]*"  # a comment
@@ -30,38 +35,45 @@ def with_optional_terminals(grammar: str) -> str | None:
 
     Returns:
         The rewritten grammar; None if the grammar contains more than rules and terminals.
+
+    Raises:
+        ConstraintError: It contains a token by name or number, which need not be text.
     """
-    if not _RULES.fullmatch(_PARTS.sub("", grammar)):
+    rest = _PARTS.sub("", grammar)
+    if token := re.search(r"<[^\s<>]*>", rest):
+        raise ConstraintError(f"the grammar holds the token {token[0]}; write its text in quotes")
+    if not _RULES.fullmatch(rest):
         return None
     return _PARTS.sub(lambda part: part[0] if part["kept"] else f'(""|{part[0]})', grammar)
 
 
 def is_empty_schema(schema: Any) -> bool:
-    """Whether no JSON value satisfies a schema, judging by `$ref`, `required` and `minItems`.
+    """Whether no JSON value satisfies a schema, judging by what its parts need of each other.
 
-    A fixed-point iteration: starting with referenced parts that need no other, those whose needs
-    are met are found to have a value. Parts that are left need themselves.
+    Parts that need no other have a value, then those whose needs are met by them, and so on; what
+    is left needs itself. Takes time in proportion to the needs.
     """
-    nodes = list(_nodes(schema))
-    if any(isinstance(node.get(key), str) for node in nodes[1:] for key in ("$id", "id")):
+    parts = list(objects(schema))
+    if any(isinstance(part.get(key), str) for part in parts[1:] for key in ("$id", "id")):
         return False  # `$ref` would be relative to these
-    targets = {}
-    for node in nodes:
-        reference = node.get("$ref")
-        if isinstance(reference, str) and (target := _target(schema, reference)) is not None:
-            targets[reference] = target
-    unmet = set(targets)
-    while met := {each for each in unmet if _has_value(targets[each], unmet)}:
-        unmet -= met
-    return not _has_value(schema, unmet)
-
-
-def _nodes(part: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(part, dict):
-        yield part
-    if isinstance(part, dict | list):
-        for below in part.values() if isinstance(part, dict) else part:
-            yield from _nodes(below)
+    target = cache(partial(_target, schema))
+    unmet: dict[int, set[int]] = {}  # numbers of the needs of each part
+    serves = defaultdict(list)  # whose needs a part meets
+    for part in parts:
+        unmet[id(part)] = set()
+        for number, several in enumerate(_needs(part, target)):
+            if all(isinstance(each, dict) or each is False for each in several):
+                unmet[id(part)].add(number)
+                for each in several:
+                    serves[id(each)].append((part, number))
+    waiting = [part for part in parts if not unmet[id(part)]]
+    while waiting:
+        for part, number in serves[id(waiting.pop())]:
+            if number in unmet[id(part)]:
+                unmet[id(part)].remove(number)
+                if not unmet[id(part)]:
+                    waiting.append(part)
+    return bool(unmet[id(schema)]) if isinstance(schema, dict) else schema is False
 
 
 def _target(schema: Any, reference: str) -> Any:
@@ -79,36 +91,45 @@ def _target(schema: Any, reference: str) -> Any:
     return schema
 
 
-def _has_value(part: Any, unmet: set[str]) -> bool:
-    """Whether a schema may have a value if the references in `unmet` have none."""
-    if not isinstance(part, dict):
-        return part is not False
-    if part.get("$ref") in unmet:
-        return False
-    for key, enough in (("allOf", all), ("anyOf", any), ("oneOf", any)):
-        several = part.get(key) or [True]
-        if not enough(_has_value(each, unmet) for each in several):
-            return False
-    types = part.get("type")
-    types = types if isinstance(types, list) else [types]
-    possible = {"object": _has_object, "array": _has_array}
-    return any(kind not in possible or possible[kind](part, unmet) for kind in types)
+def _needs(part: dict[str, Any], target: Callable[[str], Any]) -> list[list[Any]]:
+    """Groups of schemas; a schema has a value only if in each group at least one has."""
+    needs = [[each] for each in _listed(part, "allOf")]
+    needs += [several for key in ("anyOf", "oneOf") if (several := _listed(part, key))]
+    reference = part.get("$ref")
+    if isinstance(reference, str) and (found := target(reference)) is not None:
+        needs.append([found])
+    kind = part.get("type")
+    if kind in ("object", ["object"]):
+        needs += _object_needs(part)
+    if kind in ("array", ["array"]):
+        needs += _array_needs(part)
+    return needs
 
 
-def _has_object(part: dict[str, Any], unmet: set[str]) -> bool:
+def _object_needs(part: dict[str, Any]) -> list[list[Any]]:
     properties, required = part.get("properties", {}), part.get("required", [])
     if not isinstance(properties, dict) or not isinstance(required, list):
-        return True
+        return []
     others = True if "patternProperties" in part else part.get("additionalProperties", True)
-    return all(_has_value(properties.get(name, others), unmet) for name in required)
+    needs = [[properties.get(name, others)] for name in required if isinstance(name, str)]
+    return needs + [[*properties.values(), others]] * _is_positive(part.get("minProperties"))
 
 
-def _has_array(part: dict[str, Any], unmet: set[str]) -> bool:
+def _array_needs(part: dict[str, Any]) -> list[list[Any]]:
     first, fewest = part.get("prefixItems", []), part.get("minItems", 0)
     if not isinstance(first, list) or not isinstance(fewest, int):
-        return True
+        return []
     needed = first[:fewest] + [part.get("items", True)] * (fewest > len(first))
-    return all(_has_value(each, unmet) for each in needed)
+    return [[each] for each in needed]
+
+
+def _listed(part: dict[str, Any], key: str) -> list[Any]:
+    found = part.get(key)
+    return found if isinstance(found, list) else []
+
+
+def _is_positive(count: Any) -> bool:
+    return isinstance(count, int) and count > 0
 
 
 __all__ = ["is_empty_schema", "with_optional_terminals"]

@@ -3,6 +3,7 @@
 import json
 import re
 import time
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -10,9 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kebyt5.errors import one_line
 from kebyt5.generation.constraints.constraint import Constraint, ConstraintError, mask_of
 from kebyt5.generation.constraints.emptiness import is_empty_schema, with_optional_terminals
-from kebyt5.generation.constraints.trial import LIMITS, MAX_UNTRIED_PATTERNS, require_compilable
+from kebyt5.generation.constraints.schema import read_schema, require_whole_pattern
+from kebyt5.generation.constraints.trial import (
+    LIMITS,
+    MAX_UNTRIED,
+    MAX_UNTRIED_PATTERNS,
+    require_compilable,
+    require_no_error,
+)
 from kebyt5.models.tokenization_kebyt5 import EOS, LAST_BYTE, OFFSET, VOCABULARY
 
 if TYPE_CHECKING:
@@ -70,12 +79,11 @@ class Grammar(Constraint):
         """
         from llguidance import LLMatcher
 
-        # llguidance would drop an unpaired backslash at the end.
-        if (len(pattern) - len(pattern.rstrip("\\"))) % 2:
-            raise ConstraintError(
-                "the expression ends within an escape; write \\\\ for a backslash"
-            )
-        return cls(LLMatcher.grammar_from_regex(_characters(pattern)))
+        require_whole_pattern(pattern)
+        compiled = LLMatcher.grammar_from_regex(_characters(pattern))
+        if len(pattern) > MAX_UNTRIED:
+            require_compilable(compiled)
+        return cls(compiled)
 
     @classmethod
     def json_schema(cls, schema: str | Mapping[str, Any]) -> "Grammar":
@@ -86,17 +94,16 @@ class Grammar(Constraint):
         """
         from llguidance import LLMatcher
 
+        content = read_schema(schema)
+        text = _characters(json.dumps(content, ensure_ascii=False))  # without escapes in names
         try:
-            text = schema if isinstance(schema, str) else json.dumps(schema)
-            content = json.loads(text)
             grammar = LLMatcher.grammar_from_json_schema(
-                _characters(text), overrides={"whitespace_flexible": False}
+                text, overrides={"whitespace_flexible": False}
             )
-        except (TypeError, ValueError, RecursionError) as error:
-            raise ConstraintError(f"the schema cannot be read: {_one_line(str(error))}") from error
-        plain = json.dumps(content)  # without escapes in names
-        patterns = plain.count('"pattern"') + plain.count('"format"')
-        if patterns > MAX_UNTRIED_PATTERNS or '"multipleOf"' in plain:
+        except ValueError as error:
+            raise ConstraintError(f"the schema cannot be read: {one_line(error)}") from error
+        patterns = text.count('"pattern"') + text.count('"format"')
+        if len(text) > MAX_UNTRIED or patterns > MAX_UNTRIED_PATTERNS or '"multipleOf"' in text:
             require_compilable(grammar)
         made = cls(grammar)
         if is_empty_schema(content):
@@ -113,10 +120,13 @@ class Grammar(Constraint):
         from llguidance import LLMatcher
 
         compiled = LLMatcher.grammar_from_lark(_characters(grammar))
-        if _INTERSECTS.search(grammar):
+        optional = with_optional_terminals(grammar)
+        if len(grammar) > MAX_UNTRIED or _INTERSECTS.search(grammar):
             require_compilable(compiled)
         made = cls(compiled)
-        if (optional := with_optional_terminals(grammar)) is not None:
+        if optional is not None:
+            if len(optional) > MAX_UNTRIED:
+                require_compilable(LLMatcher.grammar_from_lark(optional))
             matcher = _new_matcher(LLMatcher.grammar_from_lark(optional))
             if not (matcher.is_error() or matcher.is_accepting()):
                 raise ConstraintError(_NO_TEXT)
@@ -141,7 +151,7 @@ class Grammar(Constraint):
     def renew(self) -> None:
         """Clears the shared cache, which is limited and may be filled by other texts."""
         self._matcher = _new_matcher(self._grammar)
-        _require_sound(self._matcher)
+        require_no_error(self._matcher.get_error())
 
 
 class _SlowError(ConstraintError):
@@ -154,7 +164,8 @@ class _Walk:
     def __init__(self, grammar: Grammar) -> None:
         self._grammar = grammar
         self._matcher = grammar.matcher()
-        self._state: _State | None = None  # state of the matcher, None at the start
+        # The state of the matcher; a state holds its walk, and a cycle would outlive both for long.
+        self._state: weakref.ref[_State] | None = None  # None at the start
         self._is_renewed = False
         self._slow = 0
 
@@ -179,14 +190,14 @@ class _Walk:
         if self._matcher.is_error():
             self._matcher, self._state = self._grammar.matcher(), None
         began = time.thread_time()
-        if state.before is not None and state.before is self._state:
+        if state.before is not None and self._state and state.before is self._state():
             self._matcher.consume_token(state.byte_id)
         else:
             path = state.path()
             self._matcher.reset()
             self._matcher.consume_tokens(path)
             began = time.thread_time()  # replaying the text is not the grammar's fault
-        self._state = state
+        self._state = weakref.ref(state)
         bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
         is_slow = time.thread_time() - began > _SLOW
         self._slow += is_slow
@@ -197,7 +208,7 @@ class _Walk:
             )
         if "NoExtensionBias" in self._matcher.get_error():  # a dead end
             return mask_of([])
-        _require_sound(self._matcher)
+        require_no_error(self._matcher.get_error())
         mask = np.unpackbits(bits, count=VOCABULARY, bitorder="little").view(bool)
         mask[EOS] &= self._matcher.is_accepting()  # llguidance also allows it if nothing else is
         mask.flags.writeable = False
@@ -252,20 +263,11 @@ class _Bytes:
         return [byte + OFFSET for byte in text]
 
 
-def _require_sound(matcher: "LLMatcher") -> None:
-    if matcher.is_error():
-        raise ConstraintError(f"the grammar is refused: {_one_line(matcher.get_error())}")
-
-
 def _characters(text: str) -> str:
     """Returns the text, or refuses one that UTF-8 cannot encode."""
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise ConstraintError("the grammar holds a lone surrogate, which no text has")
     return text
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:300]
 
 
 __all__ = ["Grammar"]

@@ -3,10 +3,12 @@
 llguidance compiles the intersection of all patterns that `allOf` and `$ref` bring together at one
 place of a JSON schema, or `&` in a terminal of Lark. Each of them can double the time and the
 memory that this takes, and none of its limits counts that: a schema of a kilobyte can keep a
-processor busy for days.
+processor busy for days. It also follows chains of references by recursion, and some thousand of
+them end the process. Before a limit is noticed, a long grammar takes hundreds of MB.
 """
 
 import json
+import signal
 import subprocess
 import sys
 from typing import Any
@@ -26,13 +28,19 @@ LIMITS: dict[str, Any] = {
 MAX_UNTRIED_PATTERNS = 6
 """Most patterns and formats of a schema that is compiled without a trial, within milliseconds."""
 
+MAX_UNTRIED = 4_000
+"""Most characters of a grammar that is compiled without a trial; too few for a long chain."""
+
 _PROCESSOR_SECONDS = 5
 _SECONDS = 30
 _MEMORY = 4 << 30
 
+_STACK = 4 << 20
+"""Bytes of stack for the trial: half of what threads have, as other grammars go deeper later."""
+
 _PROGRAM = """
-import json, sys
-seconds, memory, limits = json.loads(sys.argv[1])
+import json, sys, threading
+seconds, memory, stack, limits = json.loads(sys.argv[1])
 try:
     import resource
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
@@ -41,7 +49,13 @@ except ImportError:
     pass  # Windows
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 grammar = sys.stdin.buffer.read().decode()
-LLMatcher(LLTokenizer("byte"), grammar, log_level=0, limits=LLParserLimits(**limits))
+def compile():
+    limited = LLParserLimits(**limits, verbose_errors=False)
+    print(LLMatcher(LLTokenizer("byte"), grammar, log_level=0, limits=limited).get_error())
+threading.stack_size(stack)
+thread = threading.Thread(target=compile)
+thread.start()
+thread.join()
 """
 
 
@@ -52,23 +66,49 @@ def require_compilable(grammar: str) -> None:
         grammar: In llguidance's own format.
 
     Raises:
-        ConstraintError: It takes more than five seconds of a processor or 4 GB.
+        ConstraintError: It is refused, takes more than five seconds of a processor or 4 GB, or its
+            references go too deep.
     """
-    settings = json.dumps([_PROCESSOR_SECONDS, _MEMORY, LIMITS])
+    settings = json.dumps([_PROCESSOR_SECONDS, _MEMORY, _STACK, LIMITS])
     try:
-        subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-P", "-c", _PROGRAM, settings],  # no modules of the working folder
             input=grammar.encode(),
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             timeout=_SECONDS,
             check=True,
         )
     except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
+        if getattr(error, "returncode", 0) == -signal.SIGSEGV:
+            raise ConstraintError(
+                "the grammar goes too deep: a chain of hundreds of its parts refer to each other"
+            ) from error
         raise ConstraintError(
             "the grammar takes too long to compile: too many of its patterns apply to one string"
             " (by & or allOf, for example); write them as one pattern"
         ) from error
+    require_no_error(done.stdout.decode(errors="replace").strip())
 
 
-__all__ = ["LIMITS", "MAX_UNTRIED_PATTERNS", "require_compilable"]
+def require_no_error(message: str) -> None:
+    """Refuses a grammar about which llguidance says something.
+
+    Raises:
+        ConstraintError: The message is not empty.
+    """
+    if message.startswith("panic"):
+        raise ConstraintError(
+            "the grammar is refused: llguidance cannot handle it; write it simpler"
+        )
+    if message:
+        raise ConstraintError(f"the grammar is refused: {' '.join(message.split())[:300]}")
+
+
+__all__ = [
+    "LIMITS",
+    "MAX_UNTRIED",
+    "MAX_UNTRIED_PATTERNS",
+    "require_compilable",
+    "require_no_error",
+]

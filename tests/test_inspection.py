@@ -243,3 +243,27 @@ def test_attention_goes_to_the_bytes_that_a_position_pools_whatever_the_length(f
         for position, row in enumerate(spread):
             pooled = range(position * factor, min(length, (position + 1) * factor))
             assert list(np.flatnonzero(row)) == list(pooled)
+
+
+def test_a_model_in_training_is_looked_at_as_it_is_and_left_as_it_was(tiny_model):
+    model = tiny_model(dropout_rate=0.5, gbst_batchnorm=True)
+    model.set_attn_implementation("eager")
+    expected = cross_attention(model, IDS, IDS[:3]), block_choice(model, IDS).after
+    statistics = [buffer.clone() for buffer in model.buffers()]
+    model.train()
+    np.testing.assert_array_equal(cross_attention(model, IDS, IDS[:3]), expected[0])
+    np.testing.assert_array_equal(block_choice(model, IDS).after, expected[1])
+    assert model.training
+    assert all(map(torch.equal, model.buffers(), statistics))
+
+
+def test_an_output_without_ids_has_no_attention(tiny_model):
+    model = tiny_model()
+    model.set_attn_implementation("eager")
+    assert cross_attention(model, IDS, []).shape[2] == 0
+    assert len(mean_cross_attention(model, IDS, [])) == 0
+
+
+def test_units_of_a_tensor_and_of_padded_labels():
+    assert units(torch.tensor(IDS)) == units(IDS)
+    assert [unit.text for unit in units([68, -100])] == ["A", "\ufffd"]

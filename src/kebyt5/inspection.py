@@ -16,6 +16,7 @@ import torch
 from transformers import PreTrainedModel
 
 from kebyt5.models.gbst import GBST
+from kebyt5.models.mode import evaluating
 from kebyt5.models.stack import cache_of
 from kebyt5.models.tokenization_kebyt5 import EOS, LAST_BYTE, LAST_SENTINEL, OFFSET, PAD
 
@@ -69,6 +70,7 @@ def units(ids: Sequence[int]) -> list[Unit]:
         [Unit(text='a', start=0, end=1), Unit(text='한', start=1, end=4), Unit(text='</s>', ...)]
     """
     found: list[Unit] = []
+    ids = [int(each) for each in ids]
     place = 0
     while place < len(ids):
         text, size = _read_unit(ids[place : place + 4])
@@ -81,6 +83,8 @@ def _read_unit(ids: Sequence[int]) -> tuple[str, int]:
     first = ids[0]
     if LAST_SENTINEL <= first <= LAST_BYTE:
         return f"<extra_id_{LAST_BYTE - first}>", 1
+    if first < 0:  # such as the padding of labels
+        return "\ufffd", 1
     if not OFFSET <= first <= LAST_BYTE:
         return _NAMES.get(first, f"<extra_id_{first - LAST_BYTE - 1}>"), 1
     for size in range(1, len(ids) + 1):
@@ -109,8 +113,9 @@ def block_choice(model: PreTrainedModel, input_ids: Sequence[int]) -> Choice:
         raise ValueError("the model has no GBST: each byte is one encoder position")
     ids = _row(model, input_ids)
     mask = torch.ones_like(ids, dtype=torch.bool)
-    scores = gbst.block_scores(ids, mask)
-    weights = scores.softmax(dim=-1), gbst.block_weights(scores, mask)
+    with evaluating(model):
+        scores = gbst.block_scores(ids, mask)
+        weights = scores.softmax(dim=-1), gbst.block_weights(scores, mask)
     before, after = (each[0].cpu().numpy() for each in weights)
     return Choice(gbst.blocks, before, after)
 
@@ -180,7 +185,8 @@ def cross_attention(
         step that decides output id t; each row sums to 1.
     """
     parts = _cross_attention_parts(model, input_ids, output_ids, max(1, len(output_ids)))
-    return np.concatenate([part.numpy() for part in parts], axis=2)
+    whole = np.concatenate([part.numpy() for part in parts], axis=2)
+    return whole[:, :, : len(output_ids)]
 
 
 @torch.inference_mode()
@@ -191,7 +197,7 @@ def mean_cross_attention(
     config = model.config
     row = config.num_decoder_layers * config.num_heads * len(input_ids)
     parts = _cross_attention_parts(model, input_ids, output_ids, max(1, _MAX_NUMBERS // row))
-    return np.concatenate([part.mean(dim=(0, 1)).numpy() for part in parts])
+    return np.concatenate([part.mean(dim=(0, 1)).numpy() for part in parts])[: len(output_ids)]
 
 
 def _cross_attention_parts(
@@ -201,25 +207,26 @@ def _cross_attention_parts(
     ids = _row(model, input_ids)
     decoder_ids = _row(model, [model.config.decoder_start_token_id, *output_ids[:-1]])
     mask = torch.ones_like(ids)
-    # The encoder runs separately: with `output_attentions` its self-attentions would be kept too.
-    encoded = model.get_encoder()(ids, attention_mask=mask, return_dict=True)
-    cached: dict[str, Any] = {}
-    for part in decoder_ids.split(size, dim=1):
-        output = model(
-            encoder_outputs=encoded,
-            attention_mask=mask,
-            decoder_input_ids=part,
-            output_attentions=True,
-            use_cache=size < decoder_ids.shape[1],
-            return_dict=True,
-            **cached,
-        )
-        cached = cache_of(output)
-        if not output.cross_attentions:
-            raise ValueError(
-                "this attention keeps no weights; call model.set_attn_implementation('eager')"
+    with evaluating(model):
+        # The encoder runs separately: with `output_attentions` its own would be kept too.
+        encoded = model.get_encoder()(ids, attention_mask=mask, return_dict=True)
+        cached: dict[str, Any] = {}
+        for part in decoder_ids.split(size, dim=1):
+            output = model(
+                encoder_outputs=encoded,
+                attention_mask=mask,
+                decoder_input_ids=part,
+                output_attentions=True,
+                use_cache=size < decoder_ids.shape[1],
+                return_dict=True,
+                **cached,
             )
-        yield torch.cat(output.cross_attentions).float().cpu()
+            cached = cache_of(output)
+            if not output.cross_attentions:
+                raise ValueError(
+                    "this attention keeps no weights; call model.set_attn_implementation('eager')"
+                )
+            yield torch.cat(output.cross_attentions).float().cpu()
 
 
 def spread_over_bytes(attention: np.ndarray, length: int, factor: int) -> np.ndarray:

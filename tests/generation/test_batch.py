@@ -92,3 +92,20 @@ def test_training_mode_is_left_as_it_was(tiny_model):
 
 def test_nothing_to_generate(tiny_model):
     assert generate_texts(tiny_model(), [], []).texts == []
+
+
+@pytest.mark.parametrize("num_beams", [1, 2])
+@pytest.mark.parametrize(
+    ("inputs", "limits", "reason"),
+    [
+        (["a", "b"], [5], "2 inputs, but 1 limits"),
+        (["a", "b"], [5, 6, 7], "2 inputs, but 3 limits"),
+        ("abc", [3, 3, 3], "inputs is one text"),
+        (["a"], [0], "max_new_bytes is 0"),
+    ],
+)
+def test_either_search_refuses_inputs_without_their_limits(
+    tiny_model, num_beams, inputs, limits, reason
+):
+    with pytest.raises(ValueError, match=reason):
+        generate_texts(tiny_model(), inputs, limits, num_beams=num_beams)

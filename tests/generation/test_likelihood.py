@@ -6,6 +6,7 @@ import torch
 
 from kebyt5 import ByteTokenizer
 from kebyt5.generation.likelihood import log_likelihoods
+from tests.models.samples import of_a_library
 
 INPUTS = ["가", "서울에서 부산까지 기차를 탔다.", "b"]
 TARGETS = ["정치", "IT과학", "x", ""]
@@ -34,6 +35,7 @@ def test_long_candidates_are_decoded_few_at_a_time_in_linear_memory(tiny_model, 
         rows, size = options["input_ids"].shape
         passes.append((rows, size + options["encoder_hidden_states"].shape[1]))
 
+    @of_a_library
     def note_packing(_, inputs, options):
         assert options["segments"] is not None  # else scores of all bytes with all are kept
 

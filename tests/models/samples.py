@@ -26,3 +26,9 @@ def plain_model(stack, scale, num_layers=1, num_decoder_layers=1, **changes):
             if parameter.dim() == 1 or "relative" in name:
                 parameter.add_(torch.randn_like(parameter) * scale)
     return model
+
+
+def of_a_library(hook):
+    """Makes a hook one of those that shard or move modules, with which padding stays left out."""
+    hook.__module__ = "torch.distributed.fsdp"
+    return hook

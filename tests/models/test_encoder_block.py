@@ -20,7 +20,7 @@ from kebyt5.models.fused import fast_path
 from kebyt5.models.int8 import Int8Linear, quantize_rows
 from kebyt5.models.native import Panels
 from kebyt5.quantization.quantize import quantize
-from tests.models.samples import plain_model
+from tests.models.samples import of_a_library, plain_model
 
 pytestmark = pytest.mark.skipif(
     not hasattr(native.library(), "encode_block") and "CI" not in os.environ,
@@ -119,8 +119,8 @@ def test_blocks_follow_each_other_with_the_bias_of_the_first(kind, monkeypatch):
     found = states_of(encoder, embedded, [50, 31])
     assert not called
     assert (found - expected).norm() < 0.01 * expected.norm()
-    encoder.block[1].register_forward_hook(lambda *_: None)
-    encoder.block[2].layer[1].register_forward_hook(lambda *_: None)
+    encoder.block[1].register_forward_hook(of_a_library(lambda *_: None))
+    encoder.block[2].layer[1].register_forward_hook(of_a_library(lambda *_: None))
     mixed = states_of(encoder, embedded, [50, 31])
     assert called == [encoder.block[1], encoder.block[2]]
     assert (mixed - expected).norm() < 0.01 * expected.norm()
@@ -148,7 +148,7 @@ def test_a_neighbour_in_the_batch_changes_nothing(kind):
 
 
 def hooked(block):
-    block.layer[0].SelfAttention.register_forward_hook(lambda *_: None)
+    block.layer[0].SelfAttention.register_forward_hook(of_a_library(lambda *_: None))
 
 
 def adapted(block):
@@ -294,7 +294,7 @@ def test_a_hook_that_leaves_again_costs_no_other_kernel(kind):
     encoder, embedded = encoder_of(kind), torch.randn(1, 20, 64)
     states_of(encoder, embedded, [20])
     kernel = encoder.block[0]._kernel
-    hook = encoder.block[0].layer[0].register_forward_hook(lambda *_: None)
+    hook = encoder.block[0].layer[0].register_forward_hook(of_a_library(lambda *_: None))
     states_of(encoder, embedded, [20])
     hook.remove()
     states_of(encoder, embedded, [20])

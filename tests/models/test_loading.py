@@ -371,3 +371,42 @@ def test_a_saved_checkpoint_names_no_code_that_is_not_beside_it(checkpoint, tmp_
     model.config.auto_map = {"AutoConfig": "configuration_gbswt5.GBSWT5Config"}
     save_checkpoint(model, tmp_path / "saved")
     assert "auto_map" not in json.loads((tmp_path / "saved" / "config.json").read_text())
+
+
+def test_a_path_is_never_the_name_of_a_shipped_model(checkpoint, tmp_path, monkeypatch):
+    folder, model = checkpoint
+    folder.rename(tmp_path / "tiny")
+    monkeypatch.chdir(tmp_path)
+    for mine in (Path("tiny"), Path("./tiny"), "./tiny"):
+        assert kebyt5.load(mine).config.d_model == model.config.d_model
+    with pytest.warns(UserWarning, match="tiny is a folder here, .* write ./tiny for the folder"):
+        assert kebyt5.load("tiny").config.d_model == 256
+
+
+def test_an_adapter_of_prompts_is_left_to_peft(checkpoint, tmp_path):
+    from peft import PromptTuningConfig, get_peft_model
+
+    folder, _ = checkpoint
+    prompts = PromptTuningConfig(task_type="SEQ_2_SEQ_LM", num_virtual_tokens=2)
+    get_peft_model(kebyt5.load(folder), prompts).save_pretrained(tmp_path / "prompts")
+    with pytest.raises(CheckpointError, match=r"adapter of prompts .* PeftModel\.from_pretrained"):
+        kebyt5.load(tmp_path / "prompts")
+
+
+@pytest.mark.parametrize("is_plain", [True, False])
+@pytest.mark.parametrize("was_tied", [True, False])
+def test_a_head_that_is_tied_or_not_by_an_override_stays_so(
+    tiny_model, tmp_path, is_plain, was_tied
+):
+    if is_plain:
+        config = T5Config(**PLAIN, tie_word_embeddings=was_tied)
+        model = KEByT5ForConditionalGeneration(config)
+    else:
+        model = tiny_model(tie_word_embeddings=was_tied)
+    model.save_pretrained(tmp_path / "first")
+    overridden = type(model).from_pretrained(tmp_path / "first", tie_word_embeddings=False).eval()
+    overridden.save_pretrained(tmp_path / "second")
+    batch = {"input_ids": torch.full((1, 9), 50), "labels": torch.full((1, 4), 60)}
+    loaded = kebyt5.load(tmp_path / "second")
+    torch.testing.assert_close(loaded(**batch).loss, overridden(**batch).loss)
+    assert loaded.lm_head.weight is not loaded.shared.weight

@@ -427,3 +427,25 @@ def test_blocks_are_read_as_published(given, blocks, tmp_path):
 def test_contradictory_blocks_are_refused(given, message):
     with pytest.raises(ValueError, match=message):
         GBSWT5Config(**given)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        {"downsample_factor": 12}, {"downsample_factor": 0}, {"subword_blocks": []},
+        {"subword_blocks": [2, [4, 9]]}, {"max_subword_block_size": 4},
+    ],
+)  # fmt: skip
+def test_an_override_that_could_not_be_saved_is_refused(tiny_model, tmp_path, override):
+    tiny_model().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="|".join(override)):
+        AutoModelForSeq2SeqLM.from_pretrained(tmp_path, **override)
+
+
+def test_a_head_tied_after_the_configuration_was_made_is_scaled(tiny_model, tmp_path):
+    config = tiny_model(tie_word_embeddings=False).config
+    config.tie_word_embeddings = True
+    model = GBSWT5ForConditionalGeneration(config).eval()
+    model.save_pretrained(tmp_path)
+    again = GBSWT5ForConditionalGeneration.from_pretrained(tmp_path)
+    close(again(IDS, MASK, labels=LABELS).loss, model(IDS, MASK, labels=LABELS).loss)

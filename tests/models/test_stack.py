@@ -12,6 +12,7 @@ from kebyt5.models.fused import fast_path
 from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
 from kebyt5.models.presets import preset_config
 from kebyt5.models.stack import CACHES
+from tests.models.samples import of_a_library
 
 LENGTHS = torch.tensor([[40], [25], [1]])
 MASK = (torch.arange(40) < LENGTHS).long()
@@ -78,10 +79,13 @@ def test_each_switch_changes_nothing_but_the_way(switch, dtype, monkeypatch):
 def test_padding_is_left_out_of_every_layer(monkeypatch):
     ours, _ = models()
     seen = []
+
+    @of_a_library
+    def count(module, args, output):
+        seen.append(output.shape[:-1].numel())
+
     for block in ours.encoder.block:
-        block.layer[1].DenseReluDense.wi_0.register_forward_hook(
-            lambda module, args, output: seen.append(output.shape[:-1].numel())
-        )
+        block.layer[1].DenseReluDense.wi_0.register_forward_hook(count)
     ours(input_ids=IDS, attention_mask=MASK, labels=LABELS)
     assert seen == [int(LENGTHS.sum())] * 2
     monkeypatch.setattr(fast_path, "packed", False)
@@ -167,3 +171,42 @@ def test_a_cache_that_is_given_is_read_also_where_none_is_to_be_returned():
     last = decoder(ids[:, 8:], use_cache=False, **{name: cache}, **rest).last_hidden_state
     whole = decoder(ids, use_cache=False, **rest).last_hidden_state
     torch.testing.assert_close(last[:, 0], whole[:, 8], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("stack", ["encoder", "decoder"])
+@pytest.mark.parametrize("kind", ["plain", "gbst"])
+def test_a_hook_on_a_block_sees_texts_in_rows(tiny_model, kind, stack):
+    model = models()[0] if kind == "plain" else tiny_model()
+    model.eval()
+    batch = {"input_ids": IDS, "attention_mask": MASK, "labels": LABELS.clamp(min=3)}
+    before = model(**batch).logits
+    shapes = []
+
+    def steer(module, arguments, output):
+        shapes.append(len(output[0]))
+        states = output[0].clone()
+        states[:, 0] += 5
+        return (states, *output[1:])
+
+    hook = getattr(model, stack).block[0].register_forward_hook(steer)
+    for is_learning in (True, False):
+        with torch.set_grad_enabled(is_learning):
+            changes = (model(**batch).logits - before).abs().amax(dim=(1, 2))
+        assert changes.min() > 1e-3
+    hook.remove()
+    assert shapes == [len(IDS)] * 2
+    torch.testing.assert_close(model(**batch).logits, before)
+
+
+@pytest.mark.parametrize("is_learning", [True, False])
+@pytest.mark.parametrize("kind", ["plain", "gbst"])
+def test_long_inputs_compile_as_one_graph(tiny_model, kind, is_learning):
+    model = models()[0] if kind == "plain" else tiny_model()
+    batch = {
+        "input_ids": torch.randint(3, 259, (2, 130)), "labels": torch.randint(3, 259, (2, 40)),
+        "attention_mask": torch.ones(2, 130, dtype=torch.long),
+    }  # fmt: skip
+    torch._dynamo.reset()
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    with torch.set_grad_enabled(is_learning):
+        torch.testing.assert_close(compiled(**batch).loss, model(**batch).loss)

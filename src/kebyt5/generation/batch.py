@@ -61,13 +61,20 @@ def generate_texts(
         The texts in the order of the inputs, and how they were generated.
 
     Raises:
-        ValueError: `num_beams` is less than 1, or there is not one limit for each input.
+        ValueError: `num_beams` is less than 1, `inputs` is a single text, or there is not one
+            limit, of at least one byte, for each input.
         GenerationError: Some texts failed in greedy search, for example because a constraint left
             nothing to generate; it holds the others.
         ConstraintError: A constraint left nothing to generate in beam search.
     """
     if num_beams < 1:
         raise ValueError(f"num_beams is {num_beams}; it has to be at least 1")
+    if isinstance(inputs, str):
+        raise ValueError("inputs is one text; give a list of texts")
+    if len(max_new_bytes) != len(inputs):
+        raise ValueError(f"{len(inputs)} inputs, but {len(max_new_bytes)} limits of bytes")
+    if min(max_new_bytes, default=1) < 1:
+        raise ValueError(f"max_new_bytes is {min(max_new_bytes)}; it has to be at least 1")
     if constraint is None or isinstance(constraint, Constraint):
         constraint = [constraint] * len(inputs)
     if num_beams > 1:

@@ -45,8 +45,11 @@ def log_likelihoods(
         Natural logarithms: for each input an array of shape (candidates,).
 
     Raises:
-        ValueError: There are not as many lists of candidates as inputs, or one is a text.
+        ValueError: `inputs` or one of the candidates' lists is a text, or there are not as many
+            lists as inputs.
     """
+    if isinstance(inputs, str):
+        raise ValueError("inputs is one text; give a list of texts")
     if any(isinstance(texts, str) for texts in candidates):
         raise ValueError("give a list of candidates for each input, not a text")
     if len(inputs) != len(candidates):

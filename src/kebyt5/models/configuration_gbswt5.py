@@ -51,7 +51,7 @@ class GBSWT5Config(T5Config):
         self.tie_word_embeddings = self.scale_decoder_outputs = tied is not False
         if self.subword_blocks is not None:
             self.subword_blocks = [list(pair) for pair in self.blocks]
-        self._check_blocks()
+        self.check_blocks()
 
     @property
     def blocks(self) -> tuple[tuple[int, int], ...]:
@@ -71,7 +71,14 @@ class GBSWT5Config(T5Config):
                 raise ValueError(f"subword_blocks: {block} is not a size and offset in bytes")
         return tuple((size, offset) for size, offset in blocks)
 
-    def _check_blocks(self) -> None:
+    def check_blocks(self) -> None:
+        """Refuses blocks and a downsampling factor that contradict each other.
+
+        A model checks them too: `from_pretrained` sets what it overrides one by one.
+
+        Raises:
+            ValueError: They contradict each other.
+        """
         if not self.blocks:
             raise ValueError("subword_blocks, max_subword_block_size: no block; give sizes from 1")
         for size, offset in self.blocks:

@@ -31,7 +31,10 @@ class Linear(nn.Linear):
     def is_onednn(self, x: Tensor) -> bool:
         """Whether oneDNN should multiply these rows."""
         return (
-            fast_path.onednn
+            # First, as compilers cannot trace all that follows.
+            not torch.compiler.is_compiling()
+            and not torch.jit.is_tracing()
+            and fast_path.onednn
             and x.device.type == self.weight.device.type == "cpu"
             and x.dtype == self.weight.dtype == torch.float32
             # Quantizers and sharding put other tensors in a weight's place.
@@ -44,8 +47,6 @@ class Linear(nn.Linear):
             and not torch.is_autocast_enabled("cpu")
             and torch.backends.mkldnn.is_available()
             and bool(torch.backends.mkldnn.enabled)
-            and not torch.compiler.is_compiling()
-            and not torch.jit.is_tracing()
         )
 
 

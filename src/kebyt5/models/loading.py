@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,9 @@ MAX_VOCABULARY = 1024
 
 def load(
     name_or_path: str | os.PathLike[str],
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | str | None = torch.float32,
     **kwargs: Any,
-) -> PreTrainedModel:
+) -> T5ForConditionalGeneration:
     """Loads a KEByT5, GBST-KEByT5 or ByT5 checkpoint for inference or training.
 
     A LoRA adapter is merged into its base model.
@@ -79,8 +80,19 @@ def load(
 
 
 def local_folder(name_or_path: str | os.PathLike[str]) -> Path | None:
-    """Returns the folder of a checkpoint, shipped or not; None for one that is not on disk."""
-    folder = SHIPPED.get(str(name_or_path), name_or_path)
+    """Returns the folder of a checkpoint, shipped or not; None for one that is not on disk.
+
+    A `Path` is never the name of a shipped one.
+    """
+    folder: str | os.PathLike[str] = name_or_path
+    if isinstance(name_or_path, str) and name_or_path in SHIPPED:
+        folder = SHIPPED[name_or_path]
+        if os.path.isdir(name_or_path):
+            warnings.warn(
+                f"{name_or_path} is a folder here, but also the name of a model that comes with"
+                f" kebyt5, which is taken; write ./{name_or_path} for the folder",
+                stacklevel=3,
+            )
     # Not `Path.is_dir`, which raises for names that cannot be; and "" is not the current folder.
     return Path(folder) if os.path.isdir(folder) else None
 
@@ -117,7 +129,7 @@ def save_checkpoint(model: PreTrainedModel, folder: str | os.PathLike[str], **kw
     ByteTokenizer().save_pretrained(folder)
 
 
-def load_float(name_or_path: str | os.PathLike[str]) -> PreTrainedModel:
+def load_float(name_or_path: str | os.PathLike[str]) -> T5ForConditionalGeneration:
     """Loads a checkpoint to train, average or convert; int8 weights are too coarse for that.
 
     Args:
@@ -138,7 +150,9 @@ def load_float(name_or_path: str | os.PathLike[str]) -> PreTrainedModel:
     return model
 
 
-def _load_model(source: str, dtype: torch.dtype, kwargs: dict[str, Any]) -> PreTrainedModel:
+def _load_model(
+    source: str, dtype: torch.dtype | str | None, kwargs: dict[str, Any]
+) -> T5ForConditionalGeneration:
     model_class, config = _architecture(source, kwargs)
     if config.get("int8"):
         dtype = torch.float32  # that of int8 products
@@ -213,7 +227,9 @@ def _explain(source: str, is_local: bool, error: Exception) -> str:
     )
 
 
-def _load_adapter(folder: Path, dtype: torch.dtype, kwargs: dict[str, Any]) -> PreTrainedModel:
+def _load_adapter(
+    folder: Path, dtype: torch.dtype | str | None, kwargs: dict[str, Any]
+) -> T5ForConditionalGeneration:
     """Merges an adapter, which has to be complete, into its base model."""
     from peft import (
         PeftConfig,
@@ -224,6 +240,11 @@ def _load_adapter(folder: Path, dtype: torch.dtype, kwargs: dict[str, Any]) -> P
     )
 
     config = PeftConfig.from_pretrained(str(folder))
+    if config.is_prompt_learning:
+        raise CheckpointError(
+            f"{folder}: an adapter of prompts ({config.peft_type.value}), which cannot be merged"
+            " into weights; load it by PEFT's own PeftModel.from_pretrained"
+        )
     base = config.base_model_name_or_path
     if base_of_adapter(base) is not None:
         raise CheckpointError(f"{folder}: its base, {base}, is an adapter too; merge that first")

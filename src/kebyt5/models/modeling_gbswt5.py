@@ -60,6 +60,7 @@ class GBSWT5Stack(GBSWT5PreTrainedModel, ByteStack):
     """The encoder: GBST, then T5 blocks on its output."""
 
     def __init__(self, config: GBSWT5Config) -> None:
+        config.check_blocks()
         super().__init__(config)
         self.embed_tokens = GBST(
             config.vocab_size,
@@ -124,6 +125,8 @@ class GBSWT5EncoderDecoder(GBSWT5PreTrainedModel):
     encoder: GBSWT5Stack
 
     def __init__(self, config: GBSWT5Config) -> None:
+        # An override of `from_pretrained` may have changed one of them.
+        config.scale_decoder_outputs = config.tie_word_embeddings
         # Not the T5 parent's __init__, which would build a second encoder.
         T5PreTrainedModel.__init__(self, config)
         self.model_dim = config.d_model

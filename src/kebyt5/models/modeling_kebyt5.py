@@ -55,8 +55,10 @@ class KEByT5ForConditionalGeneration(ByteModelMixin, T5ForConditionalGeneration)
 
     def __init__(self, config: T5Config) -> None:
         config = copy.deepcopy(config)
-        # T5Config ties whatever it is given, but this flag remembers what it was given.
-        config.tie_word_embeddings = config.scale_decoder_outputs
+        # T5Config ties whatever it is given, but the other flag remembers what it was given. If the
+        # first is false, it was set later.
+        tied = config.tie_word_embeddings and config.scale_decoder_outputs
+        config.tie_word_embeddings = config.scale_decoder_outputs = tied
         # Not the parent's __init__, which would build stacks of Transformers.
         T5PreTrainedModel.__init__(self, config)
         self.model_dim = config.d_model

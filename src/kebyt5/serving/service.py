@@ -284,7 +284,9 @@ class LocalService:
         constraint = None
         if request.constraint:
             async with asyncio.timeout_at(deadline):
-                constraint = await self._compiling.run(requested_constraint, request.constraint)
+                # Labels are quick and need not wait for grammars.
+                run = asyncio.to_thread if request.constraint.labels else self._compiling.run
+                constraint = await run(requested_constraint, request.constraint)
         return GenerationOptions(
             max_new_bytes=request.max_new_bytes,
             constraint=constraint,

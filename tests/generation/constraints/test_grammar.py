@@ -358,3 +358,9 @@ def test_one_grammar_serves_any_number_of_texts():
     for _ in range(60):
         text = "".join(random.choice(["a", "b"], 400))
         assert admits(constraint, text) == (text[-41] == "a")
+
+
+def test_a_long_grammar_that_explodes_does_so_in_another_process(monkeypatch):
+    monkeypatch.setattr(grammar, "_new_matcher", None)  # so nothing is compiled here
+    with pytest.raises(ConstraintError, match="refused: lexer error: too many expressions"):
+        Grammar.regex("(a|b)?" * 9000)

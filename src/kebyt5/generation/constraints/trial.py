@@ -51,7 +51,18 @@ from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 grammar = sys.stdin.buffer.read().decode()
 def compile():
     limited = LLParserLimits(**limits, verbose_errors=False)
-    print(LLMatcher(LLTokenizer("byte"), grammar, log_level=0, limits=limited).get_error())
+    matcher = LLMatcher(LLTokenizer("byte"), grammar, log_level=0, limits=limited)
+    bits = b"" if matcher.is_error() else matcher.compute_bitmask()
+    if matcher.is_error():
+        return print(matcher.get_error())
+    for byte in range(256):  # most that explode do so after the first byte
+        if bits[byte // 8] >> byte % 8 & 1:
+            after = matcher.deep_copy()
+            after.consume_token(byte)
+            after.compute_bitmask()
+            error = after.get_error()
+            if error and "NoExtensionBias" not in error:  # which is a dead end
+                return print(error)
 threading.stack_size(stack)
 thread = threading.Thread(target=compile)
 thread.start()

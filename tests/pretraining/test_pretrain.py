@@ -24,6 +24,7 @@ from transformers import T5Config
 import kebyt5
 from kebyt5.corpus.shards import Shards, ShardWriter
 from kebyt5.errors import InputError
+from kebyt5.generation.batch import GeneratedTexts
 from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
 from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.history import read_history
@@ -475,6 +476,18 @@ def test_queries_learn_slower_and_copies_come_first(config, checkpoint):
     assert (examples.lookups.early, examples.lookups.share) == (0.8, 0.0)
     assert examples.lookups.examples == examples.copies.examples == 100 * config.batch_size
     assert kebyt5.load(config.output).config.use_cache
+
+
+def test_names_are_masked_by_the_settings_alone(config, checkpoint, monkeypatch):
+    def generate(model, inputs, max_new_bytes, batch_size):
+        sentences = [text.removeprefix("task: NER\n\n### 입력\n").rstrip() for text in inputs]
+        texts = [sentence.replace("하늘", "<하늘:PS>") for sentence in sentences]
+        return GeneratedTexts(texts, [False] * len(texts), None)
+
+    monkeypatch.setattr("kebyt5.pretraining.names.generate_texts", generate)
+    config.salient, config.names = True, str(checkpoint)
+    examples = training_examples(config, Shards(config.corpus / "train"))
+    assert examples.salient.find(["비가 하늘 온다 12개"]) == [[(3, 5), (9, 12)]]
 
 
 def test_texts_end_early_in_training_and_validation_is_masked_as_in_t5(config):

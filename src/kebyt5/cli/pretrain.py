@@ -26,17 +26,13 @@ def pretrain(config: Annotated[PretrainConfig, Parameter(name="*")]) -> None:
     """
     from kebyt5.pretraining.pretrain import pretrain as run
 
-    names = None
     if config.names:
         from kebyt5.cli.display import warn_of_another_task
-        from kebyt5.generation.names import NameTagger
-        from kebyt5.models.loading import load
         from kebyt5.training.processes import this_process
 
         if this_process().is_main_process:
             warn_of_another_task(config.names, "ner")
-        names = NameTagger(load(config.names))
-    outcome = run(config, names)
+    outcome = run(config)
     if outcome.step < config.steps:
         print(f"Stopped after step {outcome.step} with a checkpoint; --resume continues from there")
         # The exit code that shells give a process ended by that signal.

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, set_seed
 from kebyt5.corpus.shards import Shards
 from kebyt5.errors import InputError
 from kebyt5.models.configuration_gbswt5 import GBSWT5Config
-from kebyt5.models.loading import save_checkpoint
+from kebyt5.models.loading import load, save_checkpoint
 from kebyt5.models.products import flops, training_products
 from kebyt5.output import whole_folder, write_json, write_text
 from kebyt5.pretraining.card import model_card
@@ -19,10 +19,11 @@ from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.corpus import Corpus, open_corpus
 from kebyt5.pretraining.examples import Examples, Share
 from kebyt5.pretraining.history import History, read_history
+from kebyt5.pretraining.names import NameTagger
 from kebyt5.pretraining.plots import plot_history
 from kebyt5.pretraining.progress import ShowThroughput
 from kebyt5.pretraining.resume import require_same_sharding, require_unchanged
-from kebyt5.pretraining.salient import NameFinder, SalientSpans
+from kebyt5.pretraining.salient import SalientSpans
 from kebyt5.pretraining.spans import SpanCorruption
 from kebyt5.pretraining.start import starting_model
 from kebyt5.pretraining.stopping import Steer
@@ -60,23 +61,19 @@ class Outcome:
     stopped_by: int
 
 
-def pretrain(config: PretrainConfig, names: NameFinder | None = None) -> Outcome:
+def pretrain(config: PretrainConfig) -> Outcome:
     """Pretrains a model and writes everything to `config.output`.
-
-    Args:
-        config: The settings.
-        names: Finds names in texts, for salient spans.
 
     Raises:
         InputError: A shard, the output folder or a setting is not acceptable.
-        CheckpointError: The checkpoint to start from cannot be loaded.
+        CheckpointError: The checkpoint to start from, or that which finds names, cannot be loaded.
     """
     state = this_process()
     require_one_device_each()
     sizes = divide_batch(config.batch_size, config.device_batch_size, state.num_processes)
     corpus = open_corpus(config.corpus)
     config = replace(config, weights={**corpus.weights, **config.weights})
-    examples = training_examples(config, corpus.train, names)
+    examples = training_examples(config, corpus.train)
     if is_resumed(config):
         require_unchanged(config, corpus.fingerprints)
     set_seed(config.seed)
@@ -174,10 +171,14 @@ def _train(config: PretrainConfig, trainer: PretrainTrainer, checkpoint: Path | 
     return steer.stopped_by
 
 
-def training_examples(
-    config: PretrainConfig, shards: Shards, names: NameFinder | None = None
-) -> Examples:
-    """Makes the examples that a run with these settings trains on."""
+def training_examples(config: PretrainConfig, shards: Shards) -> Examples:
+    """Makes the examples that a run with these settings trains on.
+
+    Raises:
+        InputError: The input length or a weight is not acceptable.
+        CheckpointError: The checkpoint that finds names cannot be loaded.
+    """
+    names = NameTagger(load(config.names)) if config.names else None
 
     def share(usual: float, early: float | None) -> Share:
         return Share(

@@ -1,7 +1,7 @@
 """Finds names in running text with a model fine-tuned on named entities."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from transformers import PreTrainedModel
 
@@ -9,10 +9,12 @@ from kebyt5.generation.batch import generate_texts
 from kebyt5.tasks import get_task
 
 NAMES = ("PS", "LC", "OG")
-"""Persons, places, organizations."""
+"""Entity types of KLUE-NER that count as names: persons, places, organizations."""
 
 MAX_CHARACTERS = 120
 """Most characters of a sentence; longer ones are cut."""
+
+_BATCH_SIZE = 32  # sentences
 
 _SENTENCE = re.compile(
     rf"\S(?:[^\n]{{0,{MAX_CHARACTERS - 2}}}[.!?\n]|[^\n]{{0,{MAX_CHARACTERS - 1}}})"
@@ -24,16 +26,10 @@ class NameTagger:
 
     Args:
         model: A model fine-tuned on the task `ner`.
-        types: Entity types of KLUE-NER that count as names.
-        batch_size: Sentences processed at a time.
     """
 
-    def __init__(
-        self, model: PreTrainedModel, types: Collection[str] = NAMES, batch_size: int = 32
-    ) -> None:
+    def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
-        self.types = types
-        self.batch_size = batch_size
 
     def __call__(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
         """Returns for each text where names begin and end."""
@@ -48,7 +44,7 @@ class NameTagger:
             self.model,
             [task.input_text(example) for example in examples],
             [task.max_target_bytes(example) for example in examples],
-            self.batch_size,
+            _BATCH_SIZE,
         ).texts
         found: list[list[tuple[int, int]]] = [[] for _ in texts]
         for (number, begin, example), answer in zip(sentences, answers, strict=True):
@@ -56,7 +52,7 @@ class NameTagger:
             found[number] += [
                 (begin + entity["start"], begin + entity["end"])
                 for entity in entities
-                if entity["type"] in self.types
+                if entity["type"] in NAMES
             ]
         return found
 

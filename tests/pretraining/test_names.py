@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kebyt5.generation.batch import GeneratedTexts
-from kebyt5.generation.names import MAX_CHARACTERS, NameTagger, sentences_of
+from kebyt5.pretraining.names import MAX_CHARACTERS, NameTagger, sentences_of
 
 
 @given(st.text(st.sampled_from("가나 .!?\n다"), max_size=400))
@@ -31,7 +31,7 @@ def test_what_the_model_marks_is_found_where_it_stands(monkeypatch):
             sentences = [sentence.replace(word, mark) for sentence in sentences]
         return GeneratedTexts(sentences, [False] * len(sentences), None)
 
-    monkeypatch.setattr("kebyt5.generation.names.generate_texts", generate)
+    monkeypatch.setattr("kebyt5.pretraining.names.generate_texts", generate)
     tagger = pickle.loads(pickle.dumps(NameTagger(None)))  # as workers that do not fork get it
     found = tagger(texts)
     assert [[text[a:b] for a, b in spans] for text, spans in zip(texts, found, strict=True)] == [

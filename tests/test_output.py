@@ -76,18 +76,6 @@ def test_weights_may_be_read_by_whoever_may_read_other_files(tmp_path):
     assert rights == {(tmp_path / "usual").stat().st_mode}
 
 
-def test_a_folder_with_a_stopped_run_is_not_to_be_emptied(tmp_path):
-    runs = [tmp_path / "one", tmp_path / "several"]
-    (runs[0] / "checkpoint-2").mkdir(parents=True)
-    (runs[1] / "seed-0" / "checkpoint-2").mkdir(parents=True)
-    for run in runs:
-        with pytest.raises(InputError, match="training run that was stopped; --resume continues"):
-            make_output_folder(run)
-        (run / "metrics.json").touch()
-        with pytest.raises(InputError, match="name another one or empty it"):
-            make_output_folder(run)
-
-
 def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
     (tmp_path / ".incomplete-1").mkdir()
     (tmp_path / ".incomplete-1" / "model.safetensors").touch()

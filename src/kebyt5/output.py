@@ -59,11 +59,7 @@ def make_output_folder(path: str | os.PathLike[str], may_continue: bool = False)
     except OSError as error:
         raise InputError(f"{path}: cannot be used as an output folder: {error.strerror}") from error
     if not may_continue and any(not p.name.startswith(_INCOMPLETE) for p in path.iterdir()):
-        holds = "is not empty; name another one or empty it"
-        is_run = any([*path.glob("checkpoint-*"), *path.glob("*/checkpoint-*")])
-        if is_run and not (path / "metrics.json").exists():
-            holds = "holds a training run that was stopped; --resume continues it"
-        raise InputError(f"{path}: the output folder {holds}")
+        raise InputError(f"{path}: the output folder is not empty; name another one or empty it")
     return path
 
 

@@ -1,7 +1,12 @@
 import pytest
 
 from kebyt5.errors import InputError
-from kebyt5.training.processes import divide_batch, require_one_device_each, this_process
+from kebyt5.training.processes import (
+    divide_batch,
+    make_run_folder,
+    require_one_device_each,
+    this_process,
+)
 
 
 @pytest.mark.parametrize(
@@ -27,3 +32,16 @@ def test_one_process_with_several_gpus_is_refused(monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
     with pytest.raises(InputError, match="4 GPUs, but one process; use accelerate launch"):
         require_one_device_each()
+
+
+def test_a_folder_with_a_stopped_run_is_not_to_be_emptied(tmp_path):
+    runs = [tmp_path / "one", tmp_path / "several"]
+    (runs[0] / "checkpoint-2").mkdir(parents=True)
+    (runs[1] / "seed-0" / "checkpoint-2").mkdir(parents=True)
+    for run in runs:
+        with pytest.raises(InputError, match="training run that was stopped; --resume continues"):
+            make_run_folder(run, may_continue=False)
+        (run / "metrics.json").touch()
+        with pytest.raises(InputError, match="name another one or empty it"):
+            make_run_folder(run, may_continue=False)
+    make_run_folder(runs[0], may_continue=True)

@@ -14,9 +14,9 @@ from kebyt5.finetuning.config import FREE_ON_RESUME, FinetuneConfig
 from kebyt5.finetuning.finetune import finetune, read_data
 from kebyt5.finetuning.resume import require_unchanged
 from kebyt5.finetuning.trainer import device_count
-from kebyt5.output import make_output_folder, write_json, write_text
+from kebyt5.output import write_json, write_text
 from kebyt5.provenance import provenance
-from kebyt5.training.processes import divide_batch, this_process
+from kebyt5.training.processes import divide_batch, make_run_folder, this_process
 from kebyt5.training.settings import is_resumed, require_same_settings, to_yaml
 
 
@@ -48,7 +48,7 @@ def finetune_repeatedly(config: FinetuneConfig) -> dict[str, Any]:
         # The first process scores a run alone, longer than the next run's collectives would wait.
         group = torch.distributed.new_group(timeout=timedelta(days=30), backend="gloo")
     if process.is_main_process:
-        make_output_folder(config.output, may_continue=config.resume)
+        make_run_folder(config.output, may_continue=config.resume)
         write_text(config.output / "config.yaml", to_yaml("finetune", config))
     for run in runs.values():
         if not (config.resume and (run.output / "metrics.json").exists()):

@@ -62,8 +62,27 @@ def own_folder(output: Path, may_continue: bool) -> Iterator[None]:
         return
     make_output_folder(output, may_continue=True)
     with only_process(output, "run"):
-        make_output_folder(output, may_continue)
+        make_run_folder(output, may_continue)
         yield
+
+
+def make_run_folder(output: Path, may_continue: bool) -> None:
+    """Makes the output folder of a run, or of several, or accepts one that may be continued.
+
+    Args:
+        output: The folder.
+        may_continue: Whether it may hold a run already.
+
+    Raises:
+        InputError: The folder holds something; of a stopped run the message says how it goes on.
+    """
+    is_run = any([*output.glob("checkpoint-*"), *output.glob("*/checkpoint-*")])
+    if is_run and not may_continue and not (output / "metrics.json").exists():
+        raise InputError(
+            f"{output}: the output folder holds a training run that was stopped; --resume"
+            " continues it"
+        )
+    make_output_folder(output, may_continue)
 
 
 def divide_batch(batch_size: int, largest: int, world: int) -> tuple[int, int]:
@@ -99,6 +118,7 @@ def keep_tied_embeddings_together(model: PreTrainedModel) -> None:
 __all__ = [
     "divide_batch",
     "keep_tied_embeddings_together",
+    "make_run_folder",
     "own_folder",
     "require_one_device_each",
     "this_process",

@@ -1,7 +1,4 @@
-"""Plots of a run: learning curves, and scores by noise and by length of the input.
-
-The fonts of the plots have no Hangul, so texts from data files are not written into them.
-"""
+"""Plots of a run: learning curves, and scores by noise and by length of the input."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -30,7 +27,7 @@ def panels(columns: int, width: float = 6, height: float = 3.2) -> tuple["Figure
     return figure, list(figure.subplots(1, columns, squeeze=False)[0])
 
 
-def explain(axes: "Axes") -> None:
+def add_legend(axes: "Axes") -> None:
     """Adds a grid and a legend to a panel that has curves."""
     if axes.get_lines():
         axes.grid(alpha=_GRID)
@@ -70,7 +67,7 @@ def learning_curves(
     end = max((entry.get("step", 0) for entry in history), default=0)
     for axes in (losses, scores):
         axes.set_xlim(0, 1.03 * end or 1)
-        explain(axes)
+        add_legend(axes)
     return figure
 
 
@@ -86,7 +83,7 @@ def draw_by_length(axes: "Axes", bins: Sequence[Mapping[str, Any]], score: str) 
     labels = ["–".join("" if n is None else f"{n:,}" for n in b["bytes"]) for b in bins]
     axes.set_xticks(places, labels, rotation=30 if len(bins) > 6 else 0)
     axes.set(xlabel="input in bytes", ylabel="percent", ylim=_PERCENT)
-    explain(axes)
+    add_legend(axes)
 
 
 def draw_by_noise(axes: "Axes", rates: Sequence[Mapping[str, Any]], scores: Sequence[str]) -> None:
@@ -95,7 +92,7 @@ def draw_by_noise(axes: "Axes", rates: Sequence[Mapping[str, Any]], scores: Sequ
         points = [(100 * r["rate"], r["scores"][score]) for r in rates if score in r["scores"]]
         axes.plot(*zip(*points, strict=True), marker="o", label=score)
     axes.set(xlabel="rate of noise (percent)", ylabel="percent", ylim=_PERCENT)
-    explain(axes)
+    add_legend(axes)
 
 
 def robustness_curves(metrics: Mapping[str, Any], score: str) -> "Figure | None":
@@ -128,9 +125,9 @@ def _curve(axes: "Axes", history: Sequence[Mapping[str, Any]], key: str, label: 
 
 
 __all__ = [
+    "add_legend",
     "draw_by_length",
     "draw_by_noise",
-    "explain",
     "learning_curves",
     "panels",
     "robustness_curves",

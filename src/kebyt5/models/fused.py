@@ -25,7 +25,8 @@ class FastPath:
         fused: Norm, gated GELU and dropout are one function each.
         packed: Encoder and decoder skip padding, and attention recomputes its scores in the
             backward pass (with `attn_implementation="blockwise"`, the default).
-        folded: GBST reads tables where its weights and the byte embedding are constant.
+        folded: GBST reads tables in place of embedding and convolution, and of the projection
+            where no gradient reaches them; the consensus of long texts is a polynomial.
         onednn: oneDNN computes the products of linear layers in float32.
         kernels: Compiled functions (`csrc`) run decoder passes and, at inference, GBST and encoder
             blocks; they also make examples for pretraining.

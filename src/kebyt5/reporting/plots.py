@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kebyt5.evaluation.plots import draw_by_length, draw_by_noise, explain, panels
+from kebyt5.evaluation.plots import add_legend, draw_by_length, draw_by_noise, panels
 from kebyt5.output import png
 
 
@@ -31,7 +31,7 @@ def numbers_against_gold(gold: Sequence[float], answers: Sequence[float]) -> byt
     ends = [min(*gold, *answers), max(*gold, *answers)]
     axes.plot(ends, ends, color="#888888", linewidth=0.8, linestyle="--", label="gold = answer")
     axes.set(xlabel="gold", ylabel="answer", aspect="equal")
-    explain(axes)
+    add_legend(axes)
     return png(figure)
 
 

@@ -35,13 +35,14 @@ def mount_playground(app: FastAPI, services: Mapping[str, LocalService]) -> None
         app: An app from `create_app`; its own routes take precedence.
         services: The services of the app, by the name of their model.
     """
-    if find_spec("gradio") is None or find_spec("kebyt5.serving.playground") is None:
+    if find_spec("gradio") is None:
         app.add_api_route("/", _to_documentation, include_in_schema=False)
         return
     import gradio
 
-    playground = import_module("kebyt5.serving.playground")
-    page = playground.build(services)
+    from kebyt5.serving.playground import build
+
+    page = build(services)
     app.router.routes.append(_OtherMethods(app.routes))
     gradio.mount_gradio_app(app, page, path="/", footer_links=[], run_history=False)
     page_app = app.routes[-1].app  # type: ignore[attr-defined]

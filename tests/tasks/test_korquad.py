@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kebyt5.errors import InputError
-from kebyt5.tasks.fitting import size
+from kebyt5.models.offsets import byte_length
 from kebyt5.tasks.korquad import KorQuAD
 from kebyt5.tasks.squad import Answers
 from kebyt5.tasks.task import Example
@@ -48,10 +48,10 @@ def test_the_score_is_the_best_over_the_gold_answers() -> None:
 
 def test_windows_keep_the_question() -> None:
     example = ask("제주", context="가나다라" * 30)
-    limit = size(korquad.input_text(ask("제주", context=""))) + 100
+    limit = byte_length(korquad.input_text(ask("제주", context=""))) + 100
     fitted = korquad.fit(example, limit, 60)
     assert len(fitted) == 6
-    assert all(size(korquad.input_text(part)) <= limit for part in fitted)
+    assert all(byte_length(korquad.input_text(part)) <= limit for part in fitted)
     assert {part.inputs["question"] for part in fitted} == {"어디에?"}
     # There is nothing to learn from a window that does not show the answer.
     assert {part.gold for part in fitted} == {None}

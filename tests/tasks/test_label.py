@@ -11,8 +11,8 @@ from pyarrow import parquet
 from sklearn.metrics import accuracy_score, f1_score
 
 from kebyt5.errors import InputError
+from kebyt5.models.offsets import byte_length
 from kebyt5.tasks import Example
-from kebyt5.tasks.fitting import size
 from kebyt5.tasks.label import LabelTask
 from kebyt5.tasks.metrics.classification import accuracy, label_scores, macro_f1, micro_f1
 from kebyt5.tasks.nli import NLI
@@ -307,6 +307,6 @@ def test_other_names_of_a_label_are_read_as_it() -> None:
 def test_of_long_fields_something_of_each_stays() -> None:
     example = nli.example(premise="비" * 200, hypothesis="눈" * 20)
     (short,) = nli.fit(example, 300)
-    assert 290 < size(nli.input_text(short)) <= 300
+    assert 290 < byte_length(nli.input_text(short)) <= 300
     assert short.inputs["hypothesis"] == "눈" * 20
     assert nli.fit(example, 3000) == [example]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from kebyt5.errors import InputError
-from kebyt5.tasks.fitting import size
+from kebyt5.models.offsets import byte_length
 from kebyt5.tasks.mrc import MRC, UNKNOWN
 from kebyt5.tasks.squad import Answers
 from kebyt5.tasks.task import Example
@@ -96,7 +96,7 @@ def test_every_real_target_reads_back_as_its_gold(klue_data: Path, split: str) -
     targets = [mrc.target_text(example) for example in examples]
     for example, target in zip(examples, targets, strict=True):
         assert mrc.parse(target, example) == (example.gold.texts[0], None)
-        assert size(target) <= mrc.max_target_bytes(example)
+        assert byte_length(target) <= mrc.max_target_bytes(example)
         for seed in range(20):
             _, trained = mrc.training_pair(example, seed)
             assert mrc.parse(trained, example) == (example.gold.texts[0], None)
@@ -173,13 +173,13 @@ def test_the_score_is_the_best_over_the_gold_answers() -> None:
 
 def test_windows_keep_the_question_and_cover_the_context() -> None:
     example = ask("귤", context="가나다라마바사아자차" * 20)
-    frame = size(mrc.input_text(ask("귤", context="")))
+    frame = byte_length(mrc.input_text(ask("귤", context="")))
     fitted = mrc.fit(example, frame + 100, 50)
     contexts = [part.inputs["context"] for part in fitted]
     assert contexts[0] == example.inputs["context"][:33]
     assert "".join(text[:16] for text in contexts[:-1]) + contexts[-1] == example.inputs["context"]
     for part in fitted:
-        assert size(mrc.input_text(part)) <= frame + 100
+        assert byte_length(mrc.input_text(part)) <= frame + 100
         assert part.inputs["question"] == example.inputs["question"]
 
     assert mrc.fit(example, frame + 600, 50) == [example]
@@ -190,7 +190,7 @@ def test_windows_keep_the_question_and_cover_the_context() -> None:
     # Nor are there windows of a few bytes, each with all of a long question.
     inputs = {"question": "".join(map(chr, range(0xAC00, 0xB400))), "context": "가나" * 2500}
     endless = replace(example, inputs=inputs)
-    frame = size(mrc.input_text(replace(endless, inputs=inputs | {"context": ""})))
+    frame = byte_length(mrc.input_text(replace(endless, inputs=inputs | {"context": ""})))
     with pytest.raises(InputError, match="q: the question leaves too little room"):
         mrc.fit(endless, frame + 100)
 
@@ -199,7 +199,7 @@ def test_a_window_is_to_be_answered_from_what_it_shows() -> None:
     gold = Answers(("귤", "밀감"), ("배",))
     example = ask("귤", context="가" * 30 + "밀감" + "나" * 30 + "배" + "다" * 30)
     example = replace(example, gold=gold)
-    frame = size(mrc.input_text(ask("귤", context="")))
+    frame = byte_length(mrc.input_text(ask("귤", context="")))
     golds = [part.gold for part in mrc.fit(example, frame + 102, 102)]
     assert golds == [
         Answers(("밀감",), ("배",)),
@@ -226,7 +226,7 @@ def test_a_window_has_an_answer_where_the_data_says() -> None:
     context = "귤" + "가" * 60 + "귤" + "나" * 60
     gold = Answers(("귤",), starts={"귤": (61,)})
     example = replace(ask("귤", context=context), gold=gold)
-    frame = size(mrc.input_text(ask("귤", context="")))
+    frame = byte_length(mrc.input_text(ask("귤", context="")))
     parts = mrc.fit(example, frame + 90, 90)
     assert [part.inputs["context"].count("귤") for part in parts] == [1, 0, 1, 0, 0]
     assert [part.gold.texts[0] for part in parts] == [UNKNOWN, UNKNOWN, "귤", UNKNOWN, UNKNOWN]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from kebyt5.errors import InputError
-from kebyt5.tasks.fitting import size
+from kebyt5.models.offsets import byte_length
 from kebyt5.tasks.task import Example
 from kebyt5.tasks.wos import WOS
 
@@ -109,7 +109,7 @@ def test_every_real_target_reads_back_as_its_gold(klue_data: Path, split: str) -
     targets = [wos.target_text(example) for example in examples]
     for example, target in zip(examples, targets, strict=True):
         assert wos.parse(target, example) == (example.gold, None)
-        assert size(target) <= wos.max_target_bytes(example)
+        assert byte_length(target) <= wos.max_target_bytes(example)
     assert wos.score(examples, targets) == {"jga": 100, "slot_f1": 100, "unparsed": 0}
 
     dialogues = json.loads(path.read_text("utf-8"))
@@ -128,9 +128,9 @@ def test_the_score_counts_what_could_not_be_read() -> None:
 
 
 def test_the_oldest_turns_are_dropped() -> None:
-    whole = size(wos.input_text(DINNER))
+    whole = byte_length(wos.input_text(DINNER))
     assert wos.fit(DINNER, whole, 9) == [DINNER]
-    first = size("사용자: 한식당을 찾아요.\n")
+    first = byte_length("사용자: 한식당을 찾아요.\n")
     (example,) = wos.fit(DINNER, whole - 1, 9)
     assert example.inputs["dialogue"] == "시스템: 어디에서요?\n사용자: 강남이요."
     assert (example.id, example.gold) == ("w", DINNER.gold)
@@ -138,7 +138,7 @@ def test_the_oldest_turns_are_dropped() -> None:
     (example,) = wos.fit(DINNER, whole - first - 1, 9)
     assert example.inputs["dialogue"] == "사용자: 강남이요."
     # Of the last turn the end is kept, in whole characters.
-    (example,) = wos.fit(DINNER, size(wos.input_text(example)) - 1, 9)
+    (example,) = wos.fit(DINNER, byte_length(wos.input_text(example)) - 1, 9)
     assert example.inputs["dialogue"] == "사용자: 남이요."
     with pytest.raises(InputError, match="w: no room for a turn within 30 bytes"):
         wos.fit(DINNER, 30, 9)
@@ -149,7 +149,7 @@ def test_a_fitted_dialogue_fits(lines: list[str], limit: int) -> None:
     dialogue = "\n".join(f"사용자: {line}" for line in lines)
     (example,) = wos.fit(wos.example(dialogue=dialogue), limit, 9)
     kept = example.inputs["dialogue"]
-    assert size(wos.input_text(example)) <= limit
+    assert byte_length(wos.input_text(example)) <= limit
     assert dialogue.endswith(kept.removeprefix("사용자: "))
     assert kept.startswith("사용자: ")
 

@@ -6,10 +6,10 @@ import unicodedata
 from datatrove.pipeline.formatters.base import BaseFormatter
 
 from kebyt5.corpus.config import Cleaning
+from kebyt5.models.offsets import replace_surrogates
 
 # Control characters except tabs and line ends, byte order marks, and noncharacters.
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _RARE_BLANK = re.compile("[\xa0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 _BLANKS = re.compile(r"(?<=\S)(?:[ \t]{2,}|\t)(?=\S)")
 
@@ -21,7 +21,7 @@ def clean(text: str, options: Cleaning) -> str:
     consecutive empty lines become one. The options control the rest.
     """
     text = _CONTROL.sub("", text)
-    text = _SURROGATE.sub("\ufffd", text)
+    text = replace_surrogates(text)
     if options.nfc:
         text = unicodedata.normalize("NFC", text)
     if options.blanks:

@@ -11,6 +11,7 @@ from typing import Self
 from datatrove.data import Document
 from datatrove.pipeline.writers.jsonl import JsonlWriter
 
+from kebyt5.models.offsets import byte_length
 from kebyt5.output import write_json
 
 Counts = dict[str, dict[str, list[int]]]
@@ -34,7 +35,7 @@ class Tally:
         entry = reasons.setdefault(reason, [0, 0])
         entry[0] += 1
         size = document.metadata.get("size")  # a defect keeps only the beginning of its text
-        entry[1] += len(document.text.encode(errors="surrogatepass")) if size is None else size
+        entry[1] += byte_length(document.text) if size is None else size
 
     def write(self, rank: int) -> None:
         """Writes the counts and resets them."""

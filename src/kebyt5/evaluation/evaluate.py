@@ -14,10 +14,10 @@ from kebyt5.evaluation.options import PredictOptions
 from kebyt5.evaluation.plots import robustness_curves
 from kebyt5.evaluation.predict import Predictions, predict
 from kebyt5.evaluation.predictions import write_predictions
+from kebyt5.models.offsets import byte_length
 from kebyt5.output import save_figure, write_json
 from kebyt5.provenance import provenance
 from kebyt5.tasks import Example, Task
-from kebyt5.tasks.fitting import size
 
 MIN_BIN = 64
 """Upper end, in bytes, of the first bin of input lengths; each further one ends at twice that."""
@@ -58,7 +58,7 @@ def scores_by_length(task: Task, predictions: Predictions) -> list[dict[str, Any
         For each non-empty bin `bytes` (lower end inclusive, upper end exclusive), `examples` and
         `scores`.
     """
-    lengths = [size(task.input_text(example)) for example in predictions.examples]
+    lengths = [byte_length(task.input_text(example)) for example in predictions.examples]
     bins: dict[int, list[int]] = {}
     for index, length in enumerate(lengths):
         bins.setdefault((length // MIN_BIN).bit_length(), []).append(index)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from kebyt5.errors import InputError
+from kebyt5.models.offsets import has_surrogate
 from kebyt5.tasks import Example, Task
 from kebyt5.tasks.files import ID_KEYS, Record
 
@@ -81,7 +82,7 @@ def _example(task: Task, text: str, place: str, plain: bool) -> Example:
             raise InputError(
                 f"{place}: expected a JSON object with the fields {', '.join(fields)}: {error}"
             ) from error
-    if any("\ud800" <= character <= "\udfff" for value in inputs.values() for character in value):
+    if any(map(has_surrogate, inputs.values())):
         raise InputError(f"{place}: not UTF-8; the text contains bytes that are not characters")
     return Example(id=name, inputs=inputs, place=place)
 

@@ -14,8 +14,9 @@ from kebyt5.generation.batch import generate_texts
 from kebyt5.generation.constraints.forms import task_constraints
 from kebyt5.generation.likelihood import log_likelihoods
 from kebyt5.generation.request import GenerationStatistics
+from kebyt5.models.offsets import byte_length
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
-from kebyt5.tasks import Example, Task, fitting
+from kebyt5.tasks import Example, Task
 
 T = TypeVar("T")
 
@@ -252,7 +253,7 @@ def require_fit(text: str, max_bytes: int, place: str) -> None:
     Raises:
         InputError: The text is longer; the message begins with `place`.
     """
-    size = fitting.size(text)
+    size = byte_length(text)
     if size > max_bytes:
         raise InputError(
             f"{place}: {size} bytes, over the limit of {max_bytes}; shorten it, raise the"

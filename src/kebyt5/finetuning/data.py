@@ -11,8 +11,9 @@ from torch.utils.data import Dataset, Sampler
 from kebyt5.errors import InputError
 from kebyt5.evaluation.predict import fit_inputs, require_fit
 from kebyt5.models.modeling_kebyt5 import IGNORED
+from kebyt5.models.offsets import byte_length
 from kebyt5.models.tokenization_kebyt5 import PAD, ByteTokenizer
-from kebyt5.tasks import Example, Task, fitting
+from kebyt5.tasks import Example, Task
 
 
 class TaskData(NamedTuple):
@@ -70,7 +71,7 @@ class TaskDataset(Dataset[dict[str, list[int]]]):
                 target = task.target_text(example)
                 if strict:
                     require_fit(target, max_target_bytes, example.place or example.id)
-                self.truncated += was_cut or fitting.size(target) > max_target_bytes
+                self.truncated += was_cut or byte_length(target) > max_target_bytes
                 self.items += [(task, part) for part in shown if part.gold is not None]
             self.sizes.append(len(self.items) - before)
         self.counts = mixture_counts(self.sizes, temperature)

@@ -1,8 +1,27 @@
-"""Maps between the characters (code points) of a text and its UTF-8 bytes."""
+"""Characters (code points) of a text and its UTF-8 bytes, which lone surrogates do not have."""
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def byte_length(text: str) -> int:
+    """The number of UTF-8 bytes of the text; a lone surrogate counts as the U+FFFD in its place."""
+    return len(text.encode(errors="surrogatepass"))
+
+
+def has_surrogate(text: str) -> bool:
+    """Whether the text holds a lone surrogate, which is not a character."""
+    return _SURROGATE.search(text) is not None
+
+
+def replace_surrogates(text: str) -> str:
+    """The text with U+FFFD in place of every lone surrogate."""
+    return _SURROGATE.sub("\ufffd", text)
 
 
 def char_to_byte(text: str) -> np.ndarray:
@@ -43,4 +62,11 @@ def _begins_character(text: str) -> np.ndarray:
     return (raw & 0xC0) != 0x80
 
 
-__all__ = ["byte_to_char", "char_to_byte", "truncate"]
+__all__ = [
+    "byte_length",
+    "byte_to_char",
+    "char_to_byte",
+    "has_surrogate",
+    "replace_surrogates",
+    "truncate",
+]

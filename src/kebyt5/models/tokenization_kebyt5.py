@@ -23,7 +23,7 @@ from transformers.tokenization_utils_base import TruncationStrategy
 from transformers.utils import PaddingStrategy
 
 from .id_arrays import narrow, pad_rows, raise_mmap_threshold
-from .offsets import byte_to_char, char_to_byte, truncate
+from .offsets import byte_to_char, char_to_byte, replace_surrogates, truncate
 
 Sentinels = Literal["huggingface", "pretraining"]
 
@@ -36,7 +36,6 @@ LAST_SENTINEL = 248  # of pretraining; the ids below are bytes of UTF-8
 _ID_TO_BYTE = bytes((i - OFFSET) % 256 for i in range(256))
 _OUTSIDE_UTF8 = (0, 1, 2, *range(LAST_SENTINEL, 256))
 _EXTRA_ID = re.compile(rb"<extra_id_(\d+)>")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 _CUTS_FIRST_TEXT = (TruncationStrategy.LONGEST_FIRST, TruncationStrategy.ONLY_FIRST)
 _UNCOMMON_OPTIONS = (  # left to Transformers
@@ -266,7 +265,7 @@ class ByteTokenizer(ByT5Tokenizer):
             return text.encode()
         except UnicodeEncodeError as error:
             if self.errors == "replace":
-                return _SURROGATE.sub("\ufffd", text).encode()
+                return replace_surrogates(text).encode()
             reason = "a lone surrogate is not text (errors='replace' would encode it as U+FFFD)"
             raise UnicodeEncodeError("utf-8", text, error.start, error.end, reason) from None
 

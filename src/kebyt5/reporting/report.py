@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from kebyt5.evaluation.evaluate import show_score
 from kebyt5.evaluation.plots import learning_curves
+from kebyt5.models.offsets import replace_surrogates
 from kebyt5.output import DPI, png, write_text
 from kebyt5.progress import track
 from kebyt5.reporting import markdown, plots
@@ -90,7 +91,7 @@ def write_report(runs: Runs, folder: Path, made: Mapping[str, Any]) -> None:
     for name in ("report.md", "report.html"):
         text = _environment(name).get_template(f"{name}.jinja").render(content)
         # Data may contain halves of surrogate pairs, which UTF-8 cannot encode.
-        write_text(folder / name, text.encode("utf-8", "replace").decode())
+        write_text(folder / name, replace_surrogates(text))
 
 
 def _environment(name: str) -> Environment:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from kebyt5.errors import InputError
+from kebyt5.models.offsets import has_surrogate
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _NO_VALUE = re.compile(r"[\s,]*")
 
 
@@ -82,7 +82,7 @@ class Record:
         name = self._first(names)
         value = self.fields[name]
         if isinstance(value, str):
-            if _SURROGATE.search(value):
+            if has_surrogate(value):
                 problem = "contains half of a surrogate pair, which is not a character"
                 raise InputError(f"{self.place}: {name!r} {problem}; expected valid text")
             return value

@@ -4,13 +4,8 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import replace
 
-from kebyt5.models.offsets import char_to_byte, truncate
+from kebyt5.models.offsets import byte_length, char_to_byte, truncate
 from kebyt5.tasks.task import Example, Task
-
-
-def size(text: str) -> int:
-    """Returns the length of a text in bytes of UTF-8."""
-    return len(text.encode(errors="surrogatepass"))
 
 
 def shorten_longest(fields: Mapping[str, str], excess: int) -> dict[str, str]:
@@ -20,7 +15,7 @@ def shorten_longest(fields: Mapping[str, str], excess: int) -> dict[str, str]:
         fields: Texts by name.
         excess: Number of bytes to remove, at least; if the texts have fewer, all become empty.
     """
-    sizes = {name: size(text) for name, text in fields.items()}
+    sizes = {name: byte_length(text) for name, text in fields.items()}
     longest = sorted(sizes.values(), reverse=True)
     limit = 0
     for count in range(1, len(longest) + 1):
@@ -37,7 +32,7 @@ def shorten_longest(fields: Mapping[str, str], excess: int) -> dict[str, str]:
 
 def shortened(task: Task, example: Example, max_bytes: int) -> Example:
     """Shortens the longest input fields of an example, so that part of each remains."""
-    excess = size(task.input_text(example)) - max_bytes
+    excess = byte_length(task.input_text(example)) - max_bytes
     if excess <= 0:
         return example
     return replace(example, inputs=shorten_longest(example.inputs, excess))

@@ -14,9 +14,8 @@ from typing import Any, ClassVar
 from rapidfuzz.distance import LCSseq
 
 from kebyt5.errors import InputError
-from kebyt5.models.offsets import truncate
+from kebyt5.models.offsets import byte_length, truncate
 from kebyt5.tasks.files import NAME_COMMENT, read_lines, read_parquet
-from kebyt5.tasks.fitting import size
 from kebyt5.tasks.forms import Marked
 from kebyt5.tasks.metrics.classification import LabelScore
 from kebyt5.tasks.metrics.ner import (
@@ -133,10 +132,10 @@ class NER(Task):
         """Drops the end of the sentence from input and gold: the model copies only what it sees."""
         sentence = example.inputs["sentence"]
         shown = _collapse(sentence)
-        excess = size(self.input_text(example)) - max_bytes
+        excess = byte_length(self.input_text(example)) - max_bytes
         if excess <= 0:
             return [example]
-        kept = list(_units(sentence))[: len(truncate(shown, max(0, size(shown) - excess)))]
+        kept = list(_units(sentence))[: len(truncate(shown, max(0, byte_length(shown) - excess)))]
         end = kept[-1][1] if kept else 0
         gold = None if example.gold is None else example.gold[:end]
         return [replace(example, inputs={"sentence": sentence[:end]}, gold=gold)]
@@ -144,7 +143,7 @@ class NER(Task):
     def max_target_bytes(self, example: Example) -> int:
         """Returns the length of the sentence with a mark (5 bytes) per word and a dozen more."""
         sentence = example.inputs["sentence"]
-        return len(sentence.encode(errors="surrogatepass")) + 5 * len(sentence.split()) + 64
+        return byte_length(sentence) + 5 * len(sentence.split()) + 64
 
     def form(self, example: Example) -> Marked:
         """Allows the sentence as the model sees it, with marks."""

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from kebyt5.errors import InputError, one_line
+from kebyt5.models.offsets import byte_length
 from kebyt5.tasks.files import Record, read_records
-from kebyt5.tasks.fitting import size
 from kebyt5.tasks.metrics.seq2seq import scores
 from kebyt5.tasks.task import Example, Parsed, Task
 
@@ -64,7 +64,7 @@ class Seq2Seq(Task):
 
     def max_target_bytes(self, example: Example) -> int:
         """Returns twice the length of the text, and some more."""
-        return 2 * size(example.inputs["text"]) + 256
+        return 2 * byte_length(example.inputs["text"]) + 256
 
     def to_json(self, parsed: Parsed, example: Example) -> str:
         """Returns the text."""

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from kebyt5.errors import InputError
+from kebyt5.models.offsets import byte_length
 from kebyt5.tasks.files import Record, read_json, read_records, read_text
-from kebyt5.tasks.fitting import size, windows
+from kebyt5.tasks.fitting import windows
 from kebyt5.tasks.task import Example, Parsed, Task
 
 _MIN_ROOM = 8
@@ -114,8 +115,8 @@ class QuestionTask(Task):
         """
         context = example.inputs["context"]
         frame = replace(example, inputs={**example.inputs, "context": ""})
-        room = max_bytes - size(self.input_text(frame))
-        if size(context) <= room:
+        room = max_bytes - byte_length(self.input_text(frame))
+        if byte_length(context) <= room:
             return [example]
         if room < max(_MIN_ROOM, max_bytes // _MIN_SHARE):
             raise InputError(

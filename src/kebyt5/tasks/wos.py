@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from kebyt5.errors import InputError
+from kebyt5.models.offsets import byte_length
 from kebyt5.tasks.files import Record, read_records
-from kebyt5.tasks.fitting import size
 from kebyt5.tasks.metrics.wos import scores
 from kebyt5.tasks.task import Example, Parsed, Task
 
@@ -107,13 +107,13 @@ class WOS(Task):
             InputError: The limit leaves no room for a turn.
         """
         dialogue = example.inputs["dialogue"]
-        room = max_bytes - size(self.input_text(replace(example, inputs={"dialogue": ""})))
+        room = max_bytes - byte_length(self.input_text(replace(example, inputs={"dialogue": ""})))
         kept = dialogue
-        while size(kept) > room and "\n" in kept:
+        while byte_length(kept) > room and "\n" in kept:
             kept = kept.partition("\n")[2]
-        if size(kept) > room:
+        if byte_length(kept) > room:
             speaker = next((s for s in SPEAKERS.values() if kept.startswith(s)), "")
-            room -= size(speaker)
+            room -= byte_length(speaker)
             if room < 4:
                 raise InputError(
                     f"{example.place or example.id or 'input'}: no room for a turn within"

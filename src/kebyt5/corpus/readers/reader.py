@@ -9,6 +9,7 @@ from datatrove.data import Document
 
 from kebyt5.corpus.readers.files import find_files, legible, readable
 from kebyt5.errors import InputError
+from kebyt5.models.offsets import byte_length
 from kebyt5.settings import STRICT
 
 
@@ -94,7 +95,7 @@ def defect(
         size: Size of the input in bytes, if `text` is not all of it.
     """
     if size is None:
-        size = len(text.encode(errors="surrogatepass"))
+        size = byte_length(text)
     metadata = {"defect": reason, "detail": detail, "size": size}
     return Document(text=text[:1000], id=legible(place), metadata=metadata)
 

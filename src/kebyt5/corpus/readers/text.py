@@ -12,6 +12,7 @@ from datatrove.data import Document
 from kebyt5.corpus.readers.lines import Line, LinesReader
 from kebyt5.corpus.readers.reader import document
 from kebyt5.errors import InputError
+from kebyt5.models.offsets import byte_length
 
 
 class Gathering:
@@ -25,7 +26,7 @@ class Gathering:
 
     def add(self, line: str, place: str) -> Iterator[Document]:
         """Adds a line; if that would exceed the limit, first yields the lines so far."""
-        size = len(line.encode(errors="surrogatepass")) + 1
+        size = byte_length(line) + 1
         if self.bytes + size > self.max_bytes:
             yield from self.finish()
         if not self.lines:

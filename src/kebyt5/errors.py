@@ -15,9 +15,9 @@ class CheckpointError(InputError):
     """A checkpoint cannot be loaded; the message names it, the cause and the remedy."""
 
 
-def one_line(error: BaseException) -> str:
-    """Returns another library's error message, which may have several lines, on one."""
-    return " ".join(str(error).split())
+def one_line(text: object) -> str:
+    """Returns a text, such as the message of another library's error, on one line."""
+    return " ".join(str(text).split())
 
 
 def option(name: str) -> str:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 
+from kebyt5.errors import one_line
 from kebyt5.reporting.mistakes import ADDED, MISSING, Piece
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~#&$])")
@@ -12,12 +13,12 @@ _MARKS = {MISSING: "[-{}-]", ADDED: "{{+{}+}}"}
 
 def plain(text: object) -> str:
     """Escapes text for a paragraph or a cell, on one line."""
-    return _SPECIAL.sub(r"\\\1", " ".join(str(text).split()))
+    return _SPECIAL.sub(r"\\\1", one_line(text))
 
 
 def code(text: object) -> str:
     """Formats text as code in a paragraph or a cell, on one line."""
-    line = " ".join(str(text).split()).replace("|", "\\|")
+    line = one_line(text).replace("|", "\\|")
     ticks = "`" * (_longest_run(line) + 1)
     blank = " " if line.startswith("`") or line.endswith("`") else ""
     return f"{ticks}{blank}{line}{blank}{ticks}"

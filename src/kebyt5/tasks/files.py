@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kebyt5.errors import InputError
+from kebyt5.errors import InputError, one_line
 from kebyt5.models.offsets import has_surrogate
 
 _NO_VALUE = re.compile(r"[\s,]*")
@@ -299,6 +299,5 @@ def _list(names: Any) -> str:
 
 
 def _short(value: Any, length: int = 40) -> str:
-    text = value if isinstance(value, str) else repr(value)
-    text = " ".join(text.split())
+    text = one_line(value if isinstance(value, str) else repr(value))
     return text if len(text) <= length else text[: length - 1] + "…"

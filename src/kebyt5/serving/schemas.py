@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from kebyt5.generation.request import Finish
+from kebyt5.models.tokenization_kebyt5 import Sentinels
 
 Text = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
@@ -176,7 +177,7 @@ class GenerateRequest(TextsRequest):
         default=[], max_length=16, description="Texts before which the output ends."
     )
     constraint: ConstraintSpec | None = None
-    sentinels: Literal["huggingface", "pretraining"] = Field(
+    sentinels: Sentinels = Field(
         default="huggingface", description="Which ids <extra_id_i> stands for."
     )
     stream: bool = Field(

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Discriminator, Field, JsonValue, create_model
 
+from kebyt5.evaluation.options import Decoding
 from kebyt5.serving.schemas import (
     BATCH,
     ONE,
@@ -38,7 +39,7 @@ class TaskRequest(ModelRequest):
 class LabelTaskRequest(TaskRequest):
     """Base of the requests to a task whose answers are labels."""
 
-    decoding: Literal["likelihood", "generation"] = Field(
+    decoding: Decoding = Field(
         default="likelihood",
         description="Take the likeliest label, or generate one byte by byte; a generated text that"
         " is not a label is replaced by the most similar one.",

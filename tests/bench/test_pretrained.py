@@ -77,7 +77,7 @@ def test_ppm_is_charged_for_masked_bytes_alone(corpus, validation):
     bits = ppm_bits_per_byte(never, validation)
     assert bits == pytest.approx(dict.fromkeys(("film", "law", "all"), 1 + math.log2(255)))
     # Text that it knows by heart costs next to nothing, but where a text begins anew.
-    learnt = ppm_bits_per_byte(train_ppm(Shards(corpus / "train")), validation)
+    learnt = ppm_bits_per_byte(train_ppm(Shards(corpus / "train"), 5), validation)
     assert learnt["all"] < 0.5
 
 

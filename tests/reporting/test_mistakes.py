@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kebyt5.reporting.mistakes import ADDED, MISSING, SAME, Piece, compare, worst_mistakes
+from kebyt5.reporting.mistakes import ADDED, MISSING, MOST, SAME, Piece, compare, worst_mistakes
 from kebyt5.reporting.results import read_runs
 from kebyt5.tasks import Example
 from kebyt5.tasks.squad import Answers
@@ -45,7 +45,7 @@ def test_what_is_equal_by_chance_between_two_changes_is_part_of_them():
 def mistakes(write_result, tmp_path):
     """The worst mistakes of a result made of examples and texts."""
 
-    def find(name, examples, texts, most=20, likelihoods=None):
+    def find(name, examples, texts, likelihoods=None):
         write_result(tmp_path / "run", name, examples, texts)
         if likelihoods:
             path = tmp_path / "run" / "predictions.jsonl"
@@ -53,7 +53,7 @@ def mistakes(write_result, tmp_path):
             both = zip(lines, likelihoods, strict=True)
             path.write_text("\n".join(json.dumps(x | {"log_likelihoods": y}) for x, y in both))
         (result,) = read_runs([tmp_path / "run"]).results
-        return worst_mistakes(result, most)
+        return worst_mistakes(result)
 
     return find
 
@@ -68,10 +68,10 @@ def test_free_text_is_ranked_by_similarity(mistakes):
 
 
 def test_only_the_worst_are_shown_and_all_are_counted(mistakes):
-    examples = [Example(str(i), {"text": "아무"}, "하늘") for i in range(9)]
-    found = mistakes("seq2seq", examples, ["바다"] * 9, most=4)
-    assert [mistake.id for mistake in found.worst] == ["0", "1", "2", "3"]
-    assert found.count == 9
+    examples = [Example(str(i), {"text": "아무"}, "하늘") for i in range(MOST + 5)]
+    found = mistakes("seq2seq", examples, ["바다"] * (MOST + 5))
+    assert [mistake.id for mistake in found.worst] == [str(i) for i in range(MOST)]
+    assert found.count == MOST + 5
 
 
 def test_numbers_are_ranked_by_distance(mistakes):

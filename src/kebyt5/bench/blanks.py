@@ -23,6 +23,8 @@ BEAMS = 8
 TOP = 5
 """Number of likeliest fillings among which the right one counts for `top5`."""
 
+_SEED = 0
+
 
 class Blank(NamedTuple):
     """A text with `<extra_id_0>` in place of the answer."""
@@ -47,9 +49,9 @@ class Filled:
     top5: int = 0
 
 
-def make_blanks(texts: Iterable[str], seed: int = 0) -> list[Blank]:
+def make_blanks(texts: Iterable[str]) -> list[Blank]:
     """Makes one blank in each text that has a place for it, of each kind in turn."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(_SEED)
     blanks: list[Blank] = []
     for number, text in enumerate(texts):
         kind = list(KINDS)[number % len(KINDS)]

@@ -28,16 +28,14 @@ TOGETHER = 512
 """Examples per call. For small batches the overhead of the array operations dominates: with 128
 examples per call, making them is half as fast."""
 
+_BATCHES = 5  # per round
 
-def bench_examples(
-    corpus: Path | None = None, batch_size: int = TOGETHER, batches: int = 5, rounds: int = 5
-) -> dict[str, list[float]]:
+
+def bench_examples(corpus: Path | None, rounds: int) -> dict[str, list[float]]:
     """Makes batches of each of `KINDS` in one thread, interleaved.
 
     Args:
-        corpus: Folder of `kebyt5 corpus build`; by default 30 MB of random Hangul.
-        batch_size: Examples per batch.
-        batches: Batches per round.
+        corpus: Folder of `kebyt5 corpus build`; None for 30 MB of random Hangul.
         rounds: Number of rounds.
 
     Returns:
@@ -50,7 +48,7 @@ def bench_examples(
                     writer.write(hangul(3_000, seed))
         shards = Shards(corpus / "train" if corpus else Path(temporary))
         makers = {name: Examples(shards, **settings) for name, settings in KINDS.items()}
-        indices = np.arange(batches * batch_size).reshape(batches, batch_size)
+        indices = np.arange(_BATCHES * TOGETHER).reshape(_BATCHES, TOGETHER)
         seconds = interleave(
             {name: partial(_make, examples, indices) for name, examples in makers.items()}, rounds
         )

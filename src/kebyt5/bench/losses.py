@@ -19,6 +19,9 @@ from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 from kebyt5.progress import progress_bars
 from kebyt5.tasks import get_task
 
+_LEARNING_RATE = 1e-3
+_SEED = 0
+
 
 @dataclass(frozen=True)
 class LossCurves:
@@ -43,12 +46,7 @@ class LossCurves:
 
 
 def train_alternatives(
-    size: str,
-    names: Sequence[str],
-    steps: int,
-    batch_size: int = 8,
-    learning_rate: float = 1e-3,
-    seed: int = 0,
+    size: str, names: Sequence[str], steps: int, batch_size: int = 8
 ) -> LossCurves:
     """Trains each alternative from the same weights on the same batches with AdamW, no dropout.
 
@@ -60,8 +58,6 @@ def train_alternatives(
         names: Names of alternatives; those that cannot train are left out.
         steps: Number of steps.
         batch_size: Sentences per step.
-        learning_rate: Constant learning rate.
-        seed: Seed of the weights and of the order of sentences.
 
     Raises:
         InputError: None of the alternatives can train.
@@ -73,24 +69,24 @@ def train_alternatives(
     with progress_bars() as progress:
         for name in names:
             task = progress.add_task(name, total=steps)
-            weights = Weights.draw(size, seed)
+            weights = Weights.draw(size)
             runner = ALTERNATIVES[name](weights)
             parameters = list(dict.fromkeys(weights.tensors.values()))
-            optimizer = torch.optim.AdamW(parameters, learning_rate)
-            for batch in islice(_batches(batch_size, seed), steps):
+            optimizer = torch.optim.AdamW(parameters, _LEARNING_RATE)
+            for batch in islice(_batches(batch_size), steps):
                 losses[name].append(float(runner.train(batch)))
                 optimizer.step()
                 progress.advance(task)
     return LossCurves(losses)
 
 
-def _batches(size: int, seed: int) -> Iterator[Batch]:
+def _batches(size: int) -> Iterator[Batch]:
     """Yields batches of tagged sentences without end, in a new order in each pass over them."""
     ner = get_task("ner")
     examples = list(ner.read(SENTENCES))
     tokenizer = ByteTokenizer()
     for epoch in count():
-        order = np.random.default_rng((seed, epoch)).permutation(len(examples))
+        order = np.random.default_rng((_SEED, epoch)).permutation(len(examples))
         for begin in range(0, len(order) - size + 1, size):
             chosen = [examples[i] for i in order[begin : begin + size]]
             sources, targets = (

@@ -37,7 +37,7 @@ class PPM:
         ValueError: The order is out of range, or all texts are too short for one context.
     """
 
-    def __init__(self, texts: Iterable[np.ndarray], order: int = 5) -> None:
+    def __init__(self, texts: Iterable[np.ndarray], order: int) -> None:
         if not 0 <= order <= 7:
             raise ValueError(f"order {order}: has to be 0 to 7, so that a row fits into 64 bits")
         self.order = order

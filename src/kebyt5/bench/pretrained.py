@@ -132,7 +132,7 @@ def unseen_text(files: Sequence[Path], folder: Path) -> Shards:
     return Shards(folder)
 
 
-def train_ppm(shards: Shards, order: int = 5) -> PPM:
+def train_ppm(shards: Shards, order: int) -> PPM:
     """Trains PPM on all bytes of a corpus, ignoring the weights of its sources."""
     every = track(list(shards), f"Counting contexts of {order} bytes")
     return PPM((shard.data for shard in every), order)

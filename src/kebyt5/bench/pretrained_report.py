@@ -79,8 +79,6 @@ def bits_table(bits: dict[str, dict[str, float]]) -> list[str]:
 
 def infilling_table(infilling: dict[str, Infilling]) -> list[str]:
     """Makes a table with one row per class of lengths, and the total last."""
-    if not infilling:
-        return []
     some = next(iter(infilling.values()))
     rows = []
     for number, (first, last) in enumerate(LENGTHS):
@@ -94,8 +92,6 @@ def infilling_table(infilling: dict[str, Infilling]) -> list[str]:
 
 def blanks_table(blanks: dict[str, dict[str, Filled]]) -> list[str]:
     """Makes a table with one row per kind of blank, and columns for top-1 and top-5 fillings."""
-    if not blanks:
-        return []
     some = next(iter(blanks.values()))
     head = ["blank", "texts"]
     for name in blanks:
@@ -173,7 +169,7 @@ def _draw_bits(axes: "Axes", bits: dict[str, dict[str, float]]) -> None:
 
 
 def _draw_infilling(axes: "Axes", infilling: dict[str, Infilling]) -> None:
-    width = 0.8 / max(1, len(infilling))
+    width = 0.8 / len(infilling)
     for number, (name, of) in enumerate(infilling.items()):
         shares = [
             100 * exact / max(1, spans) for exact, spans in zip(of.exact, of.spans, strict=True)

@@ -19,6 +19,7 @@ from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 from kebyt5.progress import progress_bars, track
 
 BATCH_SIZE = 8
+_SEED = 0
 
 
 class Asked(NamedTuple):
@@ -39,24 +40,21 @@ class Queue:
     requests: Sequence[Asked]
 
     @classmethod
-    def mixed(
-        cls, count: int, lengths: tuple[int, int], sizes: tuple[int, int], seed: int = 0
-    ) -> "Queue":
+    def mixed(cls, count: int, lengths: tuple[int, int], sizes: tuple[int, int]) -> "Queue":
         """Makes requests of random Hangul.
 
         Args:
             count: Number of requests.
             lengths: Smallest and largest input in bytes; uniformly distributed logarithms.
             sizes: Smallest and largest output in bytes; uniformly distributed.
-            seed: Seed of texts, lengths and sizes.
         """
-        rng = random.Random(seed)
+        rng = random.Random(_SEED)
         tokenizer = ByteTokenizer()
         low, high = lengths
         requests = []
         for number in range(count):
             length = round(low * (high / low) ** rng.random())
-            ids = tokenizer.encode_array(hangul(length - 1, seed + number))
+            ids = tokenizer.encode_array(hangul(length - 1, number))
             requests.append(Asked(ids, rng.randint(*sizes)))
         return cls(requests)
 

@@ -57,6 +57,8 @@ PAUSE = 0.5
 
 TOO_BUSY = 429
 
+_SEED = 0
+
 
 @dataclass(frozen=True)
 class Question:
@@ -192,9 +194,9 @@ def seconds_to_refuse(log: Iterable[bytes]) -> list[float]:
     return [entry["seconds"] for entry in entries if entry.get("status") == TOO_BUSY]
 
 
-def make_questions(model: PreTrainedModel, count: int, seed: int = 0) -> list[Question]:
+def make_questions(model: PreTrainedModel, count: int) -> list[Question]:
     """Draws texts and limits, and answers them by Transformers, one at a time."""
-    rng = random.Random(seed)
+    rng = random.Random(_SEED)
     task = get_task("ner")
     sentences = [example.inputs["sentence"] for example in task.read(SAMPLE)]
     questions = []

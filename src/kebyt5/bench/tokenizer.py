@@ -11,19 +11,20 @@ from kebyt5.bench.measure import Ratio, interleave, ratio
 from kebyt5.bench.workload import hangul
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 
+_SIZE = 300_000  # bytes of text
 
-def bench_tokenizer(size: int = 300_000, rounds: int = 5) -> list[tuple[str, float, float, Ratio]]:
+
+def bench_tokenizer(rounds: int) -> list[tuple[str, float, float, Ratio]]:
     """Measures encoding and decoding of random Hangul.
 
     Args:
-        size: Bytes of text.
         rounds: Interleaved rounds after a warm-up round.
 
     Returns:
         For each case, its name, the median milliseconds of `ByT5Tokenizer` and of `ByteTokenizer`,
         and their ratio.
     """
-    text = hangul(size, seed=0)
+    text = hangul(_SIZE, seed=0)
     ids = ByteTokenizer()(text).input_ids
     cases: dict[str, Callable[[Any], Any]] = {
         "encode to numpy": lambda tokenizer: tokenizer(text, return_tensors="np"),

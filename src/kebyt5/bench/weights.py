@@ -24,6 +24,8 @@ _EMBEDDING = "shared.weight"
 _TIED = (f"{_GBST}embeds.weight", "decoder.embed_tokens.weight")
 """Further names of the embedding."""
 
+_SEED = 0
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -38,13 +40,13 @@ class Weights:
     tensors: dict[str, nn.Parameter]
 
     @classmethod
-    def draw(cls, size: str, seed: int = 0) -> "Weights":
+    def draw(cls, size: str) -> "Weights":
         """Draws random weights at T5's own scale.
 
         At other scales attention may be so peaked that denormal numbers make matrix products six
         times slower. Norms differ slightly from one, since CTranslate2 merges equal tensors.
         """
-        torch.manual_seed(seed)
+        torch.manual_seed(_SEED)
         model = GBSWT5ForConditionalGeneration(gbst_config(size))
         with torch.no_grad():
             for name, parameter in model.named_parameters():

@@ -23,14 +23,15 @@ from kebyt5.models.modeling_gbswt5 import GBSWT5ForConditionalGeneration
 _WRITERS = (".o.weight", ".wo.weight")
 """Weights whose output is added to the residual stream."""
 
+_SEED = 0
 
-def widened(model: PreTrainedModel, config: T5Config, seed: int = 0) -> dict[str, Tensor]:
+
+def widened(model: PreTrainedModel, config: T5Config) -> dict[str, Tensor]:
     """Returns parameters of a larger shape that compute the same as a model, up to rounding.
 
     Args:
         model: The small GBST model.
         config: The larger shape, with the same GBST blocks and d_kv.
-        seed: Seed of the random weights that are added.
 
     Raises:
         ValueError: The shape is smaller in some dimension, or of another kind.
@@ -42,7 +43,7 @@ def widened(model: PreTrainedModel, config: T5Config, seed: int = 0) -> dict[str
     for name in ("d_kv", "blocks", "downsample_factor", "feed_forward_proj", "vocab_size"):
         if (own := getattr(small, name, None)) != (needed := getattr(config, name)):
             raise ValueError(f"its {name} is {own}, not {needed}")
-    torch.manual_seed(seed)
+    torch.manual_seed(_SEED)
     with torch.no_grad():
         large = GBSWT5ForConditionalGeneration(config)
         values = {name: value.clone() for name, value in large.state_dict().items()}

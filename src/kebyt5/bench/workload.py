@@ -29,7 +29,7 @@ def hangul(size: int, seed: int) -> str:
     return "".join(map(chr, characters)) + "." * (size % 3)
 
 
-def random_batch(batch_size: int, length: int, output_bytes: int, seed: int = 0) -> Batch:
+def random_batch(batch_size: int, length: int, output_bytes: int) -> Batch:
     """Makes random Hangul of `length` ids in and `output_bytes` out, ends of sequence included.
 
     Raises:
@@ -40,14 +40,14 @@ def random_batch(batch_size: int, length: int, output_bytes: int, seed: int = 0)
     tokenizer = ByteTokenizer()
 
     def ids(size: int, stream: int) -> Tensor:
-        seeds = range(seed + stream, seed + stream + 2 * batch_size, 2)
+        seeds = range(stream, stream + 2 * batch_size, 2)
         return torch.tensor(tokenizer([hangul(size - 1, s) for s in seeds]).input_ids)
 
     inputs = ids(length, 0)
     return Batch(inputs, torch.ones_like(inputs), ids(output_bytes, 1))
 
 
-def copying_batch(batch_size: int, length: int, output_bytes: int, seed: int = 0) -> Batch:
+def copying_batch(batch_size: int, length: int, output_bytes: int) -> Batch:
     """Makes prompts of the NER task of exactly `length` ids, whose answers are their sentences.
 
     Each input contains the sentences of `SENTENCES` in a different order.
@@ -63,7 +63,7 @@ def copying_batch(batch_size: int, length: int, output_bytes: int, seed: int = 0
     tokenizer = ByteTokenizer()
     inputs = []
     for row in range(batch_size):
-        order = np.random.default_rng(seed + row).permutation(len(sentences))
+        order = np.random.default_rng(row).permutation(len(sentences))
         text = " ".join(sentences[i] for i in order).encode()
         room = length - 1 - len(ner.input_text(ner.example(sentence="")).encode())
         if room < output_bytes or len(text) < room:

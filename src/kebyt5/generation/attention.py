@@ -10,23 +10,24 @@ from torch import Tensor
 
 from kebyt5.generation.cache import SlotCache
 
+_POSITIONS = 256  # of a new table of the relative bias
+
 
 class RelativeBias:
     """T5's relative bias of the decoder's self-attention, by distance.
 
     Args:
         attention: Self-attention of the first block, which holds the bias of all blocks.
-        positions: Positions that the table covers at first.
 
     Attributes:
         middle: Column of distance zero.
         table: (heads, 2 * middle); column `middle + key - query`, minus infinity for later keys.
     """
 
-    def __init__(self, attention: Any, positions: int = 256) -> None:
+    def __init__(self, attention: Any) -> None:
         self._attention = attention
         self.middle = 0
-        self.reach(positions)
+        self.reach(_POSITIONS)
 
     @torch.no_grad()
     def reach(self, positions: int) -> None:

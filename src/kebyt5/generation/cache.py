@@ -8,6 +8,8 @@ from copy import copy
 
 from torch import Tensor
 
+_CAPACITY = 64  # output positions that a new cache has room for
+
 
 class SlotCache:
     """The key-value cache of one request.
@@ -16,7 +18,6 @@ class SlotCache:
 
     Args:
         cross: Keys and values of the n encoder states, (layers, 2, heads, n, d_kv), contiguous.
-        capacity: Output positions to allocate at first.
 
     Attributes:
         cross: Keys and values of the encoder states, as given.
@@ -24,11 +25,11 @@ class SlotCache:
         length: Cached output positions.
     """
 
-    def __init__(self, cross: Tensor, capacity: int = 64) -> None:
+    def __init__(self, cross: Tensor) -> None:
         self.cross = cross
         self.length = 0
         layers, pair, heads, _, d_kv = cross.shape
-        self.keys_values = cross.new_empty(layers, pair, heads, capacity, d_kv)
+        self.keys_values = cross.new_empty(layers, pair, heads, _CAPACITY, d_kv)
 
     def reserve(self, positions: int) -> None:
         """Makes room for that many positions, at least doubling what there is."""

@@ -72,7 +72,7 @@ class Slot:
         cache: SlotCache,
         config: PreTrainedConfig,
         habits: Habits,
-        plain: Callable[[np.ndarray, Iterable[int]], Iterator[np.ndarray]] | None = None,
+        plain: Callable[[np.ndarray, Iterable[int]], Iterator[np.ndarray]] | None,
     ) -> None:
         self.request = request
         self.cache = cache

@@ -57,7 +57,7 @@ def open_library(path: Path) -> ctypes.CDLL | None:
     except OSError:  # not compiled, or a library that it was linked with is missing
         return None
     digest = hashlib.sha256(content).hexdigest()
-    if not sources or (hasattr(opened, "digest") and digest == _text(opened, "digest")):
+    if not sources or (hasattr(opened, "digest") and digest == _digest(opened)):
         return opened
     warnings.warn(
         f"{path} was compiled from other sources than those beside it, so it is not used;"
@@ -67,8 +67,8 @@ def open_library(path: Path) -> ctypes.CDLL | None:
     return None
 
 
-def _text(opened: ctypes.CDLL, name: str) -> str:
-    address = ctypes.addressof(ctypes.c_char.in_dll(opened, name))
+def _digest(opened: ctypes.CDLL) -> str:
+    address = ctypes.addressof(ctypes.c_char.in_dll(opened, "digest"))
     return (c_char_p(address).value or b"").decode()
 
 

@@ -9,6 +9,9 @@ from rapidfuzz.distance import Indel
 
 from kebyt5.reporting.results import PredictionLine, Result
 
+MOST = 20
+"""Most wrong answers that are shown."""
+
 SAME, MISSING, ADDED = "same", "missing", "added"
 
 _ISLAND = 2
@@ -56,14 +59,10 @@ class Mistakes:
     measure: str
 
 
-def worst_mistakes(result: Result, most: int = 20) -> Mistakes:
-    """Finds the worst of the wrong answers.
+def worst_mistakes(result: Result) -> Mistakes:
+    """Finds the wrong answers, the worst of which are shown.
 
     An answer is wrong if it parses to a different value than the target.
-
-    Args:
-        result: The result.
-        most: Largest number of mistakes to return.
     """
     measure, badness = _measure(result)
     wrong = []
@@ -74,7 +73,7 @@ def worst_mistakes(result: Result, most: int = 20) -> Mistakes:
     lay = _replaced if result.task.labels else compare
     worst = [
         Mistake(line.example.id, line.example.inputs, lay(line.target, line.text), bad, reason)
-        for bad, reason, line in sorted(wrong, key=lambda mistake: -mistake[0])[:most]
+        for bad, reason, line in sorted(wrong, key=lambda mistake: -mistake[0])[:MOST]
     ]
     return Mistakes(worst, len(wrong), measure)
 
@@ -140,4 +139,14 @@ def _joined(pieces: Sequence[Piece]) -> Iterator[Piece]:
                 yield Piece(kind, text)
 
 
-__all__ = ["ADDED", "MISSING", "SAME", "Mistake", "Mistakes", "Piece", "compare", "worst_mistakes"]
+__all__ = [
+    "ADDED",
+    "MISSING",
+    "MOST",
+    "SAME",
+    "Mistake",
+    "Mistakes",
+    "Piece",
+    "compare",
+    "worst_mistakes",
+]

@@ -191,7 +191,7 @@ class TaskMessages:
     output: type[Answered]
     content: Callable[[Task, Parsed, Example], Mapping[str, Any]]
     fields: Callable[[Any], dict[str, str]]
-    example: Mapping[str, Any] | None = None
+    example: Mapping[str, Any]
 
 
 def _entities(task: Task, parsed: Parsed, example: Example) -> dict[str, Any]:
@@ -299,7 +299,7 @@ def _messages_of(task: str) -> TaskMessages:
     if task in _SPECIAL:
         return _SPECIAL[task]
     output, content = (Label, _label) if TASKS[task].labels else (Output, _output)
-    return TaskMessages(_input_of(task), output, content, _texts, _EXAMPLES.get(task))
+    return TaskMessages(_input_of(task), output, content, _texts, _EXAMPLES[task])
 
 
 MESSAGES = {task: _messages_of(task) for task in TASKS}
@@ -311,8 +311,7 @@ def _request(task: str) -> type[TaskRequest]:
     one: Any = messages.input
     several = Annotated[list[one], BATCH, SEVERAL]
     either = Annotated[Annotated[one, ONE] | several, Discriminator(one_or_several)]
-    examples = [messages.example] if messages.example else None
-    fields: dict[str, Any] = {"input": (either, Field(examples=examples))}
+    fields: dict[str, Any] = {"input": (either, Field(examples=[messages.example]))}
     return create_model(
         f"{task.capitalize()}Request",
         __base__=LabelTaskRequest if TASKS[task].labels else TaskRequest,
@@ -348,7 +347,7 @@ def answered(
     example: Example,
     text: str,
     shortened: bool,
-    log_likelihoods: Sequence[float] | None = None,
+    log_likelihoods: Sequence[float] | None,
 ) -> Answered:
     """Makes the answer message of a text that a model wrote.
 
@@ -357,7 +356,7 @@ def answered(
         example: The example that was asked.
         text: The text that the model wrote.
         shortened: Whether the model could not see the whole input at once.
-        log_likelihoods: Log-likelihood of each of the task's labels, if they were compared.
+        log_likelihoods: Log-likelihood of each of the task's labels; None if not compared.
     """
     parsed = task.parse(text, example)
     messages = MESSAGES[task.name]

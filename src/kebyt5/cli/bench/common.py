@@ -61,7 +61,7 @@ def publish(text: str, output: Path | None, picture: str | None = None) -> None:
 
 
 def publish_in(
-    folder: Path | None, name: str, text: str, plot: Callable[[Path], None] | None = None
+    folder: Path | None, name: str, text: str, plot: Callable[[Path], None] | None
 ) -> None:
     """Prints a page and, if there is a folder, writes it there under its name, with its plot."""
     if folder is None:

@@ -41,7 +41,7 @@ def make_examples(
 
     rows = [
         [name, f"{median(rates):.0f}", f"{min(rates):.0f} to {max(rates):.0f}"]
-        for name, rates in bench_examples(corpus, rounds=rounds).items()
+        for name, rates in bench_examples(corpus, rounds).items()
     ]
     report("Examples", [f"{TOGETHER} at a time", "MB/s, median", "range"], rows, output)
 

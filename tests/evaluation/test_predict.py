@@ -141,7 +141,7 @@ def test_of_the_windows_of_an_example_the_one_surest_of_its_label_counts(monkeyp
     examples = [Example(count, {"document": "재밌다"}) for count in ("2", "1", "3")]
     windows = Windows(task, examples)
     assert len(windows.inputs) == len(windows.shown) == 6
-    assert windows.shortened == [True, False, True]
+    assert windows.truncated == [True, False, True]
     rows = [[-2.0, -1.0], [-0.5, -3.0], [-9.0, -8.0], [-4.0, -5.0], [-4.0, -3.0], [-7.0, -6.0]]
     assert windows.surest(rows).tolist() == [rows[1], rows[2], rows[4]]
     assert Windows(task, []).surest([]).shape == (0, 2)

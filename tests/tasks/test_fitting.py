@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kebyt5.models.offsets import byte_length
-from kebyt5.tasks.fitting import shorten_longest, windows
+from kebyt5.tasks.fitting import truncate_longest, windows
 
 
 @given(st.text(st.characters()), st.integers(4, 40), st.integers(4, 40))
@@ -33,8 +33,8 @@ def test_windows_with_gaps_or_without_room_are_refused(max_bytes: int, stride: i
     st.dictionaries(st.sampled_from("abcd"), st.text(st.characters()), min_size=1),
     st.integers(0, 200),
 )
-def test_the_longest_fields_are_shortened_first(fields: dict[str, str], excess: int) -> None:
-    short = shorten_longest(fields, excess)
+def test_the_longest_fields_are_truncated_first(fields: dict[str, str], excess: int) -> None:
+    short = truncate_longest(fields, excess)
     assert all(fields[name].startswith(text) for name, text in short.items())
     before, after = (sum(map(byte_length, texts.values())) for texts in (fields, short))
     assert before - after >= min(excess, before)

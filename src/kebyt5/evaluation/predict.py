@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -110,7 +110,7 @@ def predict(
     """
     options = options or PredictOptions()
     windows = Windows(task, examples, options.max_input_bytes, options.stride, options.strict)
-    inputs, truncated = windows.inputs, sum(windows.shortened)
+    inputs, truncated = windows.inputs, sum(windows.truncated)
     if task.labels and options.decoding == "likelihood":
         labels = [task.labels] * len(inputs)
         rows = log_likelihoods(model, inputs, labels, options.batch_size, progress)
@@ -151,7 +151,7 @@ class Windows:
     Attributes:
         inputs: The input texts of all windows.
         shown: For each window, an example with the part that it shows.
-        shortened: For each example, whether the model cannot see the whole at once.
+        truncated: For each example, whether the model cannot see the whole at once.
 
     Raises:
         InputError: See `fit_inputs`.
@@ -167,16 +167,16 @@ class Windows:
     ) -> None:
         self.inputs: list[str] = []
         self.shown: list[Example] = []
-        self.shortened: list[bool] = []
+        self.truncated: list[bool] = []
         self._task = task
         self._examples = examples
         self._slices: list[slice] = []
         for example in examples:
-            texts, parts, was_cut = fit_inputs(task, example, max_bytes, stride, strict)
-            self._slices.append(slice(len(self.inputs), len(self.inputs) + len(texts)))
-            self.inputs += texts
-            self.shown += parts
-            self.shortened.append(was_cut)
+            fitted = fit_inputs(task, example, max_bytes, stride, strict)
+            self._slices.append(slice(len(self.inputs), len(self.inputs) + len(fitted.texts)))
+            self.inputs += fitted.texts
+            self.shown += fitted.parts
+            self.truncated.append(fitted.is_truncated)
 
     def of(self, values: Sequence[T]) -> list[Sequence[T]]:
         """Groups values of all windows by example."""
@@ -218,9 +218,23 @@ class Windows:
         ]
 
 
+class Fitted(NamedTuple):
+    """An example as the model can see it.
+
+    Attributes:
+        texts: The input texts.
+        parts: For each text, an example with the part that it shows.
+        is_truncated: Whether the model cannot see the whole at once.
+    """
+
+    texts: list[str]
+    parts: list[Example]
+    is_truncated: bool
+
+
 def fit_inputs(
     task: Task, example: Example, max_bytes: int | None, stride: int | None, strict: bool
-) -> tuple[list[str], list[Example], bool]:
+) -> Fitted:
     """Fits an example into input texts by `Task.fit`, truncating them where that is not enough.
 
     Args:
@@ -229,10 +243,6 @@ def fit_inputs(
         max_bytes: Largest size of an input text; the task's own limit if None.
         stride: Bytes from the beginning of a window to that of the next; half a window if None.
         strict: Whether to refuse an example that the model cannot see as a whole.
-
-    Returns:
-        The texts, the parts of the example that they show, and whether the model cannot see the
-        whole at once.
 
     Raises:
         InputError: With `strict`, the example is too long; or the limit leaves no room for the
@@ -243,8 +253,8 @@ def fit_inputs(
         require_fit(task.input_text(example), max_bytes, example.place or example.id)
     parts = task.fit(example, max_bytes, stride)
     texts = [task.input_text(part) for part in parts]
-    shortened = [ByteTokenizer.truncate(text, max_bytes) for text in texts]
-    return shortened, parts, shortened != texts or parts != [example]
+    truncated = [ByteTokenizer.truncate(text, max_bytes) for text in texts]
+    return Fitted(truncated, parts, truncated != texts or parts != [example])
 
 
 def require_fit(text: str, max_bytes: int, place: str) -> None:
@@ -261,4 +271,4 @@ def require_fit(text: str, max_bytes: int, place: str) -> None:
         )
 
 
-__all__ = ["Predictions", "Windows", "fit_inputs", "predict", "require_fit"]
+__all__ = ["Fitted", "Predictions", "Windows", "fit_inputs", "predict", "require_fit"]

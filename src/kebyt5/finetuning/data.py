@@ -33,7 +33,7 @@ class TaskDataset(Dataset[dict[str, list[int]]]):
 
     Args:
         parts: Tasks with their examples.
-        max_input_bytes: Longer inputs are shortened as `Task.fit` does, else at a character, and
+        max_input_bytes: Longer inputs are truncated as `Task.fit` does, else at a character, and
             counted; None for the task's own limit. Windows without anything to learn are left out.
         max_target_bytes: Longer targets are cut at a character and counted.
         stride: Bytes between the beginnings of windows, as in `Task.fit`.
@@ -67,12 +67,13 @@ class TaskDataset(Dataset[dict[str, list[int]]]):
         for task, examples in parts:
             before = len(self.items)
             for example in examples:
-                _, shown, was_cut = fit_inputs(task, example, max_input_bytes, stride, strict)
+                fitted = fit_inputs(task, example, max_input_bytes, stride, strict)
                 target = task.target_text(example)
                 if strict:
                     require_fit(target, max_target_bytes, example.place or example.id)
-                self.truncated += was_cut or byte_length(target) > max_target_bytes
-                self.items += [(task, part) for part in shown if part.gold is not None]
+                is_cut = byte_length(target) > max_target_bytes
+                self.truncated += fitted.is_truncated or is_cut
+                self.items += [(task, part) for part in fitted.parts if part.gold is not None]
             self.sizes.append(len(self.items) - before)
         self.counts = mixture_counts(self.sizes, temperature)
         # Close enough to the lengths of the training pairs.

@@ -104,7 +104,7 @@ def _environment(name: str) -> Environment:
     )
     environment.filters |= {
         "elide": elide,
-        "shortened": shortened,
+        "abridged": abridged,
         "md": markdown.plain,
         "row": markdown.row,
         "code": markdown.code,
@@ -122,7 +122,7 @@ def elide(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[:half]} … {text[-half:]}"
 
 
-def shortened(pieces: Sequence[Piece], length: int) -> list[Piece]:
+def abridged(pieces: Sequence[Piece], length: int) -> list[Piece]:
     """Elides the pieces that target and answer share; differences are kept whole."""
     return [Piece(k, elide(text, length)) if k == SAME else Piece(k, text) for k, text in pieces]
 

@@ -95,8 +95,8 @@ def _notes(results: Sequence[Result], sources: Sequence[Source]) -> list[str]:
         if any(result.metrics["examples"] == source.examples for result in results):
             notes.append(f"[{number}] compares with runs on {source.data}.")
     for result in results:
-        if cut := result.metrics.get("truncated"):
-            notes.append(f"{result.name} shortened {cut:,} inputs to its length limit.")
+        if truncated := result.metrics.get("truncated"):
+            notes.append(f"{result.name} shortened {truncated:,} inputs to its length limit.")
     return notes
 
 

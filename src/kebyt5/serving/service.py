@@ -220,7 +220,7 @@ class LocalService:
                     chosen = await self._answers(task, windows, constrained, deadline)
         return [
             TaskAnswer(*each)
-            for each in zip(chosen, windows.of(inputs), windows.shortened, found, strict=True)
+            for each in zip(chosen, windows.of(inputs), windows.truncated, found, strict=True)
         ]
 
     async def fill(self, request: FillRequest) -> FillResponse:
@@ -376,7 +376,7 @@ class LocalService:
         if any(each.finish == "deadline" for each in generated):
             raise TimeoutError
         texts = [each.text for each in generated]
-        if len(texts) == len(windows.shortened):  # one for each example
+        if len(texts) == len(windows.truncated):  # one for each example
             return texts
         return await self.worker.call(lambda model: windows.choose(model, texts), is_long=True)
 

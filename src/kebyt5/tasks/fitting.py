@@ -8,8 +8,8 @@ from kebyt5.models.offsets import byte_length, char_to_byte, truncate
 from kebyt5.tasks.task import Example, Task
 
 
-def shorten_longest(fields: Mapping[str, str], excess: int) -> dict[str, str]:
-    """Shortens the longest texts at their ends, down to the largest common length that suffices.
+def truncate_longest(fields: Mapping[str, str], excess: int) -> dict[str, str]:
+    """Truncates the longest texts, down to the largest common length that suffices.
 
     Args:
         fields: Texts by name.
@@ -19,7 +19,7 @@ def shorten_longest(fields: Mapping[str, str], excess: int) -> dict[str, str]:
     longest = sorted(sizes.values(), reverse=True)
     limit = 0
     for count in range(1, len(longest) + 1):
-        # The common length if the `count` longest texts are shortened.
+        # The common length if the `count` longest texts are truncated.
         limit = (sum(longest[:count]) - excess) // count
         if count == len(longest) or limit >= longest[count]:
             break
@@ -30,12 +30,12 @@ def shorten_longest(fields: Mapping[str, str], excess: int) -> dict[str, str]:
     }
 
 
-def shortened(task: Task, example: Example, max_bytes: int) -> Example:
-    """Shortens the longest input fields of an example, so that part of each remains."""
+def truncated(task: Task, example: Example, max_bytes: int) -> Example:
+    """Truncates the longest input fields of an example, so that part of each remains."""
     excess = byte_length(task.input_text(example)) - max_bytes
     if excess <= 0:
         return example
-    return replace(example, inputs=shorten_longest(example.inputs, excess))
+    return replace(example, inputs=truncate_longest(example.inputs, excess))
 
 
 def windows(text: str, max_bytes: int, stride: int) -> list[tuple[int, int]]:

@@ -10,7 +10,7 @@ from rapidfuzz import fuzz, process
 
 from kebyt5.errors import InputError
 from kebyt5.tasks.files import Record, read_records
-from kebyt5.tasks.fitting import shortened
+from kebyt5.tasks.fitting import truncated
 from kebyt5.tasks.metrics.classification import LabelScore, accuracy, label_scores
 from kebyt5.tasks.task import Example, Parsed, Task
 
@@ -77,8 +77,8 @@ class LabelTask(Task):
         return self.labels[number] if number is not None and number < len(self.labels) else None
 
     def fit(self, example: Example, max_bytes: int, stride: int | None = None) -> list[Example]:
-        """Shortens the longest input fields, so that part of each remains."""
-        return [shortened(self, example, max_bytes)]
+        """Truncates the longest input fields, so that part of each remains."""
+        return [truncated(self, example, max_bytes)]
 
     def target_text(self, example: Example) -> str:
         """Returns the label."""

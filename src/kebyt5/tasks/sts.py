@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from kebyt5.errors import InputError
 from kebyt5.tasks.files import Record, read_records
-from kebyt5.tasks.fitting import shortened
+from kebyt5.tasks.fitting import truncated
 from kebyt5.tasks.metrics.sts import paraphrase_f1, pearson
 from kebyt5.tasks.task import Example, Parsed, Task
 
@@ -49,8 +49,8 @@ class STS(Task):
         return f"task: STS\n\n문장1: {first}\n문장2: {second}\n"
 
     def fit(self, example: Example, max_bytes: int, stride: int | None = None) -> list[Example]:
-        """Shortens the longer sentence first, so that part of each remains."""
-        return [shortened(self, example, max_bytes)]
+        """Truncates the longer sentence first, so that part of each remains."""
+        return [truncated(self, example, max_bytes)]
 
     def target_text(self, example: Example) -> str:
         """Returns the score with one decimal."""

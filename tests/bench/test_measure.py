@@ -40,7 +40,8 @@ def test_the_first_round_counts_where_the_cases_have_run_before():
 def test_each_run_is_announced():
     told = []
     interleave_parts({"a": lambda: {}, "b": lambda: {}}, 1, told.append)
-    assert told == ["a", "b"] * 2
+    interleave({"c": lambda: None}, 1, told.append)
+    assert told == ["a", "b"] * 2 + ["c"] * 2
 
 
 def test_whole_cases_are_timed():

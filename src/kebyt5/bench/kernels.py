@@ -86,18 +86,18 @@ def bench_kernels(size: str, rows: int, rounds: int) -> dict[str, list[float]]:
     torch.manual_seed(0)
     layers = [nn.Linear(k, n, bias=False) for n, k in shapes(size)]
     inputs = {layer.in_features: torch.randn(rows, layer.in_features) for layer in layers}
-    cases: dict[str, Callable[[], None]] = {}
+
+    def run(kernels: Sequence[Kernel]) -> None:
+        for kernel, layer in zip(kernels, layers, strict=True):
+            kernel(inputs[layer.in_features])
+
+    cases = {
+        name: partial(run, [make(layer, rows) for layer in layers])
+        for name, make in KERNELS.items()
+    }
     with progress_bars() as progress:
-        task = progress.add_task(f"{rows} rows", total=(rounds + 1) * len(KERNELS))
-
-        def run(kernels: Sequence[Kernel]) -> None:
-            for kernel, layer in zip(kernels, layers, strict=True):
-                kernel(inputs[layer.in_features])
-            progress.advance(task)
-
-        for name, make in KERNELS.items():
-            cases[name] = partial(run, [make(layer, rows) for layer in layers])
-        return interleave(cases, rounds)
+        task = progress.add_task(f"{rows} rows", total=(rounds + 1) * len(cases))
+        return interleave(cases, rounds, lambda name: progress.advance(task))
 
 
 __all__ = ["KERNELS", "bench_kernels", "shapes"]

@@ -58,20 +58,24 @@ def interleave_parts(
 
 
 def interleave(
-    cases: Mapping[str, Callable[[], Any]], rounds: int, warm_up: bool = True
+    cases: Mapping[str, Callable[[], Any]],
+    rounds: int,
+    on_run: Callable[[str], None] = lambda name: None,
+    warm_up: bool = True,
 ) -> dict[str, list[float]]:
     """Runs every case once per round, after a warm-up round, and times it as a whole.
 
     Args:
         cases: Cases by name.
         rounds: Number of rounds that count.
+        on_run: Called with the name of a case before it runs; its time does not count.
         warm_up: False if the cases have run already.
 
     Returns:
         For each case, the seconds per round.
     """
     whole = {name: lambda case=case: {"whole": seconds_of(case)} for name, case in cases.items()}
-    timed = interleave_parts(whole, rounds, warm_up=warm_up)
+    timed = interleave_parts(whole, rounds, on_run, warm_up)
     return {name: parts["whole"] for name, parts in timed.items()}
 
 

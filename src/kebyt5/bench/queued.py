@@ -1,10 +1,10 @@
 """Comparing the engine with batches in order of arrival, on requests of mixed lengths."""
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -100,13 +100,10 @@ def bench_queue(
     with progress_bars() as progress:
         task = progress.add_task("queue", total=len(cases) * rounds)
 
-        def told(name: str, case: Callable[[], Any]) -> None:
-            progress.update(task, description=name)
-            case()
-            progress.advance(task)
+        def tell(name: str) -> None:
+            progress.update(task, description=name, advance=1)
 
-        told_cases = {name: partial(told, name, case) for name, case in cases.items()}
-        return interleave(told_cases, rounds, warm_up=False)
+        return interleave(cases, rounds, tell, warm_up=False)
 
 
 def answer(runner: Alternative, queue: Queue) -> list[list[int]]:

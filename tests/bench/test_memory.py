@@ -4,7 +4,7 @@ import torch
 
 from kebyt5.bench import memory, speed
 from kebyt5.bench.memory import available_memory, rehearse
-from kebyt5.bench.speed import Case, memory_needed, misfits
+from kebyt5.bench.speed import Case, Speed, memory_needed, misfits
 
 MIB = 2**20
 
@@ -74,7 +74,7 @@ def test_smaller_cases_than_one_that_fits_are_not_rehearsed(monkeypatch):
 
     monkeypatch.setattr(speed, "memory_needed", needed)
     cases = [Case("base", batch, length, 8) for batch in (1, 4) for length in (10, 20, 40)]
-    too_large = misfits("train", "kebyt5", cases, 0.0, room=80)
+    too_large = misfits(Speed("train", rounds=1), "kebyt5", cases, room=80)
     assert too_large == {Case("base", 4, 40, 8): 160}
     assert rehearsed == [(4, 40), (4, 20), (1, 40)]
 

@@ -17,7 +17,7 @@ def rounds(part, *seconds):
 
 @pytest.fixture
 def speed():
-    speed = Speed("train")
+    speed = Speed("train", rounds=3)
     for length, factor in ((512, 1.0), (1024, 3.0)):
         case = Case("base", 1, length, 128)
         speed.results += [
@@ -46,7 +46,7 @@ def test_exponent_is_that_of_least_squares_where_points_do_not_lie_on_a_line():
 
 
 def test_a_page_has_medians_ranges_ratios_cold_runs_and_peaks(speed):
-    page = report_speed(speed, rounds=3, dropout=0.0)
+    page = report_speed(speed)
     assert page.startswith("# Training step\n")
     assert "## base, batch 1, 512 bytes in, 128 out" in page
     assert row(page, "")[1:] == ["step, s", "times sdpa", "/ floor", "first, s", "peak, GiB"]
@@ -57,19 +57,19 @@ def test_a_page_has_medians_ranges_ratios_cold_runs_and_peaks(speed):
 
 
 def test_a_page_on_copies_names_the_model_that_copies():
-    page = report_speed(Speed("copy", checkpoint="runs/ner"), rounds=3, dropout=0.0)
+    page = report_speed(Speed("copy", rounds=3, checkpoint="runs/ner"))
     assert "The GBST model is `runs/ner`, widened to this shape" in page
 
 
 def test_what_does_not_fit_is_reported_with_its_estimate(speed):
-    page = report_speed(speed, rounds=3, dropout=0.0)
+    page = report_speed(speed)
     cells = row(page, "Transformers, eager")
     assert cells[1] == "does not fit: needs about 40.0 GiB"
     assert not any(cells[2:])
 
 
 def test_a_page_says_whether_alternatives_agree(speed):
-    assert "differ by at most 1.0e-04" in report_speed(speed, rounds=3, dropout=0.0)
+    assert "differ by at most 1.0e-04" in report_speed(speed)
 
 
 def test_every_alternative_has_its_exponent(speed):
@@ -89,13 +89,13 @@ def test_generation_is_told_by_its_parts():
     counts = GenerationStatistics(passes=40, decided=40, copied=128, forced=344, proposed=256,
                         proposed_forced=430)  # fmt: skip
     floors = {"encode": [1.0, 1.0], "byte": [0.03, 0.03], "total": [2.5, 2.5]}
-    speed = Speed("generate", [
+    speed = Speed("generate", rounds=2, results=[
         Result(case, "ctranslate2-int8", theirs),
         Result(case, "kebyt5", parts, cold=5.0, peak=3 * GIB),
         Result(case, "kebyt5-engine", parts, cold=5.0, peak=3 * GIB, statistics=counts),
         Result(case, "floor, plain", floors),
     ])  # fmt: skip
-    page = report_speed(speed, rounds=2, dropout=0.0)
+    page = report_speed(speed)
     heads = row(page, "")
     assert heads[1:6] == ["encode, s", "ms per byte", "total, s", "bytes/s",
                           "times CTranslate2 int8"]  # fmt: skip
@@ -110,7 +110,9 @@ def test_generation_is_told_by_its_parts():
 def test_plots_are_written_whole(speed, measure, tmp_path):
     if measure == "generate":
         parts = {"encode": [2.0], "byte": [0.05], "total": [5.2]}
-        speed = Speed("generate", [Result(Case("base", 1, 64, 8), "kebyt5", parts)])
+        speed = Speed(
+            "generate", rounds=2, results=[Result(Case("base", 1, 64, 8), "kebyt5", parts)]
+        )
     plot_speed(speed, tmp_path / "plot.png")
     assert [path.name for path in tmp_path.iterdir()] == ["plot.png"]
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")

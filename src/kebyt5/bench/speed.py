@@ -83,21 +83,25 @@ class Result:
 
 @dataclass
 class Speed:
-    """All results of one measure.
+    """One measure and all its results.
 
     Attributes:
         measure: "train", "encode", "generate" or "copy".
+        rounds: Interleaved rounds after a warm-up round.
+        dropout: Dropout rate in training.
+        checkpoint: The small model that is widened to each size, for copies.
         results: Case by case, alternative by alternative.
         machine: Rates of the machine, measured in between.
         losses: First loss of each alternative by case, in training.
-        checkpoint: The small model that was widened, for copies.
     """
 
     measure: str
+    rounds: int
+    dropout: float = 0.0
+    checkpoint: str = "tiny"
     results: list[Result] = field(default_factory=list)
     machine: Machine = field(default_factory=Machine)
     losses: dict[tuple[Case, str], float] = field(default_factory=dict)
-    checkpoint: str = "tiny"
 
 
 def bench_speed(
@@ -125,7 +129,7 @@ def bench_speed(
         InputError: The checkpoint cannot be widened.
     """
     names = [name for name in names if measure in ALTERNATIVES[name].does]
-    speed = Speed(measure, checkpoint=checkpoint)
+    speed = Speed(measure, rounds, dropout, checkpoint)
     copying = partial(Weights.copying, checkpoint=checkpoint)
     make_weights = copying if measure == "copy" else Weights.draw
     with progress_bars() as progress:
@@ -147,16 +151,16 @@ def bench_speed(
                 for name in names:
                     most = ALTERNATIVES[name].largest_batch
                     possible = [case for case in of_size if most is None or case.batch_size <= most]
-                    too_large = misfits(measure, name, possible, dropout, room)
+                    too_large = misfits(speed, name, possible, room)
                     for case in possible:
                         tell(case, f"{name} alone")
                         needs = too_large.get(case)
-                        alone[case].append(_run_alone(measure, name, case, dropout, file, needs))
+                        alone[case].append(_run_alone(speed, name, case, file, needs))
                 weights = Weights.read(size, file)
             runners: dict[str, Alternative] = {}
             for case, results in alone.items():
                 speed.results += _run_together(
-                    speed, case, results, weights, runners, dropout, rounds, partial(tell, case)
+                    speed, case, results, weights, runners, partial(tell, case)
                 )
             del weights, runners
     return speed
@@ -167,16 +171,14 @@ def batch_for(measure: str, case: Case) -> Batch:
     return BATCHES.get(measure, random_batch)(case.batch_size, case.length, case.outputs)
 
 
-def misfits(
-    measure: str, name: str, cases: Sequence[Case], dropout: float, room: float
-) -> dict[Case, int]:
+def misfits(speed: Speed, name: str, cases: Sequence[Case], room: float) -> dict[Case, int]:
     """Finds the cases of one size that do not fit in memory, and the bytes that they need."""
     fitting: list[Case] = []
     needed = {}
     for case in sorted(cases, key=lambda case: case.batch_size * case.length, reverse=True):
         if any(all(a >= b for a, b in zip(c[1:], case[1:], strict=True)) for c in fitting):
             continue  # a larger case fits, so no rehearsal is needed
-        needs = memory_needed(measure, name, case, dropout)
+        needs = memory_needed(speed.measure, name, case, speed.dropout)
         if needs > room:
             needed[case] = needs
         else:
@@ -184,21 +186,19 @@ def misfits(
     return needed
 
 
-def _run_alone(
-    measure: str, name: str, case: Case, dropout: float, weights: Path, needs: int | None
-) -> Result:
+def _run_alone(speed: Speed, name: str, case: Case, weights: Path, needs: int | None) -> Result:
     """Measures the first run in a fresh process, unless it needs more memory than there is."""
     result = Result(case, name, needs=needs)
     if needs is None:
-        numbers = [str(number) for number in (*case[1:], dropout)]
+        numbers = [str(number) for number in (*case[1:], speed.dropout)]
         try:
             result.cold, result.peak = in_fresh_process(
-                "kebyt5.bench.speed", measure, name, case.size, str(weights), *numbers
+                "kebyt5.bench.speed", speed.measure, name, case.size, str(weights), *numbers
             )
         except FreshProcessError as error:
             if not error.was_killed:
                 raise
-            result.needs = memory_needed(measure, name, case, dropout)
+            result.needs = memory_needed(speed.measure, name, case, speed.dropout)
     return result
 
 
@@ -217,7 +217,7 @@ def memory_needed(measure: str, name: str, case: Case, dropout: float) -> int:
 
 def _run_together(
     speed: Speed, case: Case, results: list[Result], weights: Weights,
-    runners: dict[str, Alternative], dropout: float, rounds: int, tell: Callable[[str], None],
+    runners: dict[str, Alternative], tell: Callable[[str], None],
 ) -> Iterator[Result]:  # fmt: skip
     """Measures the alternatives that fit in memory, and the floors, in interleaved rounds."""
     batch = batch_for(speed.measure, case)
@@ -225,13 +225,13 @@ def _run_together(
     for result in results:
         if result.needs is None:
             if result.name not in runners:
-                runners[result.name] = ALTERNATIVES[result.name](weights, dropout)
+                runners[result.name] = ALTERNATIVES[result.name](weights, speed.dropout)
             parts[result.name] = partial(_parts, speed, case, result.name, runners[result.name],
                                          batch)  # fmt: skip
     shape = case.batch_size, case.length, case.outputs
     for name, make_config in FLOORS.items():
         parts[name] = partial(_floor, speed, make_config(case.size), shape)
-    seconds = interleave_parts(parts, rounds, tell)
+    seconds = interleave_parts(parts, speed.rounds, tell)
     for result in results:
         result.rounds = seconds.get(result.name, {})
         result.statistics = getattr(runners.get(result.name), "statistics", None)

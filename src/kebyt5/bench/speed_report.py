@@ -50,22 +50,16 @@ def exponent(lengths: Sequence[float], seconds: Sequence[float]) -> float:
     return float(np.polyfit(np.log(lengths), np.log(seconds), 1)[0])
 
 
-def report_speed(speed: Speed, rounds: int, dropout: float) -> str:
-    """Writes the page on one measure, except for its plot: one table per case, and provenance.
-
-    Args:
-        speed: The measurements.
-        rounds: Number of rounds.
-        dropout: Dropout rate in training.
-    """
+def report_speed(speed: Speed) -> str:
+    """Writes the page on one measure, except for its plot: one table per case, and provenance."""
     notes = [
-        f"Medians of {rounds} interleaved rounds with their range, float32, random weights of T5's"
-        " own scale. `times sdpa` is how many times as fast a row is as Transformers with sdpa;"
-        " `/ floor` is how many times as long as its floor it takes, 1 being the limit of"
+        f"Medians of {speed.rounds} interleaved rounds with their range, float32, random weights of"
+        " T5's own scale. `times sdpa` is how many times as fast a row is as Transformers with"
+        " sdpa; `/ floor` is how many times as long as its floor it takes, 1 being the limit of"
         " `torch.matmul` (oneDNN may be below); `first`"
         " and `peak` are the first run of a fresh process and all the memory it held."
         " docs/benchmarks.md has more on this.",
-        NOTES[speed.measure].format(dropout=dropout, checkpoint=speed.checkpoint),
+        NOTES[speed.measure].format(dropout=speed.dropout, checkpoint=speed.checkpoint),
     ]
     lines = [f"# {TITLES[speed.measure]}", "", " ".join(notes), ""]
     for case in dict.fromkeys(result.case for result in speed.results):

@@ -122,7 +122,7 @@ def _speed(
     ]
     names = chosen_alternatives(choice.alternatives)
     speed = bench_speed(measure, names, cases, choice.rounds, dropout, checkpoint=checkpoint)
-    text = report_speed(speed, choice.rounds, dropout)
+    text = report_speed(speed)
     has_plot = MAIN_PART[measure] == "total" or len({case.length for case in cases}) > 1
     plot = partial(plot_speed, speed) if has_plot else None
     publish_in(folder, f"bench-{measure}", text, plot)

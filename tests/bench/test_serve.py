@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from kebyt5.bench.serve import Answers, Endurance, enlarged, seconds_to_refuse
+from kebyt5.bench.serve import Answers, Endurance, Load, enlarged, seconds_to_refuse
 from kebyt5.bench.serve_report import report_serve
 from kebyt5.cli.bench import bench
 from kebyt5.errors import InputError
@@ -33,11 +33,12 @@ def test_wrong_answers_and_growing_memory_are_seen():
     overload = Answers(seconds=10, latencies=[1.0], refused=[0.01, 0.03, 0.02])
     stopped = Answers(seconds=1, latencies=[1.0] * 3, failed={"ReadError": 1})
     memory = [(float(second), (100 + second) * 2**20) for second in range(100)]
+    load = Load(64, 300, 0.1)
     endurance = Endurance(
-        0.5, alone, together, overload, 1.5, stopped, memory, [0.004, 0.001, 0.002]
+        load, 0.5, alone, together, overload, 1.5, stopped, memory, [0.004, 0.001, 0.002]
     )
     assert endurance.growth == pytest.approx(189.5 / 109.5 - 1)
-    page = report_serve(endurance, "tiny", 64, 300, 0.1)
+    page = report_serve(endurance, "tiny")
     for part in (
         "| **times one at a time** | 6.0 | 6.0 | 1 / 3.3 |",
         "| **times `generate`** | 12.0 |",

@@ -5,7 +5,6 @@ clients and the server share the machine.
 """
 
 import asyncio
-import codecs
 import json
 import random
 import signal
@@ -13,38 +12,24 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
-from typing import IO, Any
+from typing import IO
 
 import httpx2
 import numpy as np
-import torch
-from transformers import PreTrainedModel
 
 from kebyt5.bench.measure import processor_seconds, resident_memory
+from kebyt5.bench.questions import Question, make_questions
 from kebyt5.bench.weights import Weights
-from kebyt5.client import AsyncClient, GenerateRequest, ServerError, TextEnd, TextPiece
+from kebyt5.client import AsyncClient, ServerError, TextEnd, TextPiece
 from kebyt5.errors import InputError
-from kebyt5.generation.request import encode_input
-from kebyt5.models.loading import load
-from kebyt5.models.tokenization_kebyt5 import OFFSET
-from kebyt5.progress import progress_bars, track
+from kebyt5.progress import progress_bars
 from kebyt5.serving.options import ServeOptions
-from kebyt5.tasks import get_task
-
-SAMPLE = Path(__file__).parents[1] / "assets" / "sample_ner" / "dev.tsv"
-"""File with the sentences of the texts."""
-
-SENTENCES = (1, 1, 1, 2, 2, 4, 8)
-"""Numbers of sentences in a text, drawn with equal probability."""
-
-LIMITS = (32, 64, 128, 256)
-"""Limits on the bytes generated, drawn with equal probability."""
 
 CROWD = 64
 """Number of clients beyond the server's places, to overload it."""
@@ -57,16 +42,20 @@ PAUSE = 0.5
 
 TOO_BUSY = 429
 
-_SEED = 0
-
 
 @dataclass(frozen=True)
-class Question:
-    """A request, its right answer, and the seconds that Transformers took for it."""
+class Load:
+    """Clients that ask one question after another for some time.
 
-    request: GenerateRequest
-    answer: str
+    Attributes:
+        clients: Number of simultaneous clients.
+        seconds: Duration of the load.
+        cancelled: Share of the requests that are cancelled early.
+    """
+
+    clients: int
     seconds: float
+    cancelled: float = 0.0
 
 
 @dataclass
@@ -113,11 +102,16 @@ class Answers:
         return float(np.percentile(self.latencies, percent)) if self.latencies else float("nan")
 
 
+Ask = Callable[[Question, Answers, bool], Awaitable[int]]
+"""Asks a question, streaming or not, and adds to the answers; returns the status or 0."""
+
+
 @dataclass(frozen=True)
 class Endurance:
     """All measurements of a server under load.
 
     Attributes:
+        load: The load of all clients.
         plain: Answers per second of Transformers' `generate`, one text at a time, without a server.
         alone: Answers to one request at a time.
         together: Answers to all clients at once.
@@ -128,6 +122,7 @@ class Endurance:
         refusing: Seconds that the server took for each refusal.
     """
 
+    load: Load
     plain: float
     alone: Answers
     together: Answers
@@ -145,25 +140,22 @@ class Endurance:
         return float(np.median(sizes[-part:]) / np.median(sizes[:part])) - 1
 
 
-def bench_serve(
-    checkpoint: str, clients: int, seconds: float, cancelled: float, questions: int
-) -> Endurance:
+def bench_serve(checkpoint: str, load: Load, questions: int) -> Endurance:
     """Starts a server and puts it under load.
 
     Args:
         checkpoint: Checkpoint to serve.
-        clients: Number of simultaneous clients.
-        seconds: Duration of the load.
-        cancelled: Share of the requests that are cancelled early.
+        load: The load of all clients.
         questions: Number of different questions.
 
     Raises:
+        CheckpointError: The checkpoint cannot be loaded.
         InputError: The server does not start.
     """
-    asked = make_questions(load(checkpoint), questions)
+    asked = make_questions(checkpoint, questions)
     with TemporaryFile() as log:
         with _server(checkpoint, log) as (url, process):
-            found = asyncio.run(_measure(asked, url, process, clients, seconds, cancelled))
+            found = asyncio.run(_measure(asked, url, process, load))
         log.seek(0)
         return replace(found, refusing=seconds_to_refuse(log))
 
@@ -194,40 +186,6 @@ def seconds_to_refuse(log: Iterable[bytes]) -> list[float]:
     return [entry["seconds"] for entry in entries if entry.get("status") == TOO_BUSY]
 
 
-def make_questions(model: PreTrainedModel, count: int) -> list[Question]:
-    """Draws texts and limits, and answers them by Transformers, one at a time."""
-    rng = random.Random(_SEED)
-    task = get_task("ner")
-    sentences = [example.inputs["sentence"] for example in task.read(SAMPLE)]
-    questions = []
-    _greedy(model, GenerateRequest(input=sentences[0], max_new_bytes=LIMITS[0]))  # warms up
-    for _ in track(range(count), "Answers to compare with"):
-        sentence = " ".join(rng.choices(sentences, k=rng.choice(SENTENCES)))
-        text = task.input_text(task.example(sentence=sentence))
-        request = GenerateRequest(input=text, max_new_bytes=rng.choice(LIMITS))
-        began = time.perf_counter()
-        answer = _greedy(model, request)
-        questions.append(Question(request, answer, time.perf_counter() - began))
-    return questions
-
-
-@torch.inference_mode()
-def _greedy(model: PreTrainedModel, request: GenerateRequest) -> str:
-    (text,) = request.inputs
-    ids = torch.from_numpy(encode_input(text, "huggingface"))[None]
-    generated = model.generate(
-        input_ids=ids,
-        attention_mask=torch.ones_like(ids),
-        max_new_tokens=request.max_new_bytes,
-        do_sample=False,
-        num_beams=1,
-    )[0, 1:].tolist()
-    data = bytes(i - OFFSET for i in generated if i >= OFFSET)
-    ends = generated[-1] == model.generation_config.eos_token_id
-    # An incomplete character at the limit is dropped; elsewhere it becomes U+FFFD.
-    return codecs.getincrementaldecoder("utf-8")("replace").decode(data, ends)
-
-
 @contextmanager
 def _server(checkpoint: str, log: IO[bytes]) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Runs a server in its own process, logging to a file; yields its address and the process."""
@@ -252,52 +210,42 @@ def _server(checkpoint: str, log: IO[bytes]) -> Iterator[tuple[str, subprocess.P
 
 
 async def _measure(
-    questions: Sequence[Question],
-    url: str,
-    process: subprocess.Popen[bytes],
-    clients: int,
-    seconds: float,
-    cancelled: float,
+    questions: Sequence[Question], url: str, process: subprocess.Popen[bytes], load: Load
 ) -> Endurance:
     with progress_bars() as bar:
         bar.add_task("Under load", total=None)
-        connections = clients + ServeOptions().places + CROWD
+        connections = load.clients + ServeOptions().places + CROWD
         async with AsyncClient(
             url, timeout=PATIENCE, patience=0, connections=connections
         ) as client:
             ask = partial(_ask, client)
-            load = partial(_load, ask, questions, process.pid)
-            await load(clients, min(10.0, seconds), 0.0)  # warms up
-            alone = await load(1, seconds / 5, 0.0)
+            under = partial(_answers_under, ask, questions, process.pid)
+            brief = min(10.0, load.seconds)
+            await under(Load(load.clients, brief))  # warms up
+            alone = await under(Load(1, load.seconds / 5))
             async with _watching(process.pid) as memory:
-                together = await load(clients, seconds, cancelled)
-            brief = min(10.0, seconds)
-            overload = await load(ServeOptions().places + CROWD, brief, 0.0)
+                together = await under(load)
+            overload = await under(Load(ServeOptions().places + CROWD, brief))
             drained = overload.seconds - brief
-            stopped = await _stop(ask, questions, process, clients)
+            stopped = await _stop(ask, questions, process, load.clients)
     plain = len(questions) / sum(each.seconds for each in questions)
-    return Endurance(plain, alone, together, overload, drained, stopped, memory)
+    return Endurance(load, plain, alone, together, overload, drained, stopped, memory)
 
 
-async def _load(
-    ask: Any,
-    questions: Sequence[Question],
-    process_id: int,
-    clients: int,
-    seconds: float,
-    cancelled: float,
+async def _answers_under(
+    ask: Ask, questions: Sequence[Question], process_id: int, load: Load
 ) -> Answers:
-    """Runs clients that ask one question after another for some time."""
+    """Runs the clients of a load."""
     answers = Answers()
-    end = time.monotonic() + seconds
+    end = time.monotonic() + load.seconds
 
     async def one_client(number: int) -> None:
         rng = random.Random(number)
-        await asyncio.sleep(number / clients)  # not all of them at once
+        await asyncio.sleep(number / load.clients)  # not all of them at once
         while time.monotonic() < end:
             question = rng.choice(questions)
             asking = asyncio.ensure_future(ask(question, answers, rng.random() < 0.5))
-            if rng.random() < cancelled:
+            if rng.random() < load.cancelled:
                 await asyncio.wait({asking}, timeout=rng.random())
                 if not asking.done():
                     answers.cancelled += 1
@@ -307,7 +255,7 @@ async def _load(
                     await asyncio.sleep(PAUSE)
 
     began, used = time.monotonic(), processor_seconds(process_id)
-    await asyncio.gather(*map(one_client, range(clients)))
+    await asyncio.gather(*map(one_client, range(load.clients)))
     answers.seconds = time.monotonic() - began
     answers.processor = processor_seconds(process_id) - used
     return answers
@@ -354,7 +302,7 @@ def _count(answers: Answers, reason: str) -> None:
 
 
 async def _stop(
-    ask: Any, questions: Sequence[Question], process: subprocess.Popen[bytes], requests: int
+    ask: Ask, questions: Sequence[Question], process: subprocess.Popen[bytes], requests: int
 ) -> Answers:
     """Sends requests, tells the server to stop once it has accepted them, and waits for both."""
     answers = Answers()
@@ -390,9 +338,8 @@ async def _watching(process_id: int) -> AsyncIterator[list[tuple[float, int]]]:
 __all__ = [
     "Answers",
     "Endurance",
-    "Question",
+    "Load",
     "bench_serve",
     "enlarged",
-    "make_questions",
     "seconds_to_refuse",
 ]

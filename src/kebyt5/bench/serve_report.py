@@ -10,19 +10,14 @@ from kebyt5.output import save_figure
 MIB = 2**20
 
 
-def report_serve(
-    endurance: Endurance, checkpoint: str, clients: int, seconds: float, cancelled: float
-) -> str:
+def report_serve(endurance: Endurance, checkpoint: str) -> str:
     """Writes the page, except for its plot.
 
     Args:
         endurance: The measurements.
         checkpoint: The checkpoint that was served.
-        clients: Number of simultaneous clients.
-        seconds: Duration of the load.
-        cancelled: Share of the requests that were cancelled early.
     """
-    alone, together = endurance.alone, endurance.together
+    load, alone, together = endurance.load, endurance.alone, endurance.together
     head = ["", "answers/s", "bytes/s", "processor, ms an answer", "p50, s", "p99, s",
             "first text p50, s", "answers", "cancelled", "refused", "failed", "wrong"]  # fmt: skip
     rows = [
@@ -32,7 +27,7 @@ def report_serve(
             *[""] * (len(head) - 2),
         ],
         ["one at a time", *_cells(alone)],
-        [f"{clients} clients", *_cells(together)],
+        [f"{load.clients} clients", *_cells(together)],
         ["**times `generate`**", f"{together.rate / endurance.plain:.1f}", *[""] * (len(head) - 2)],
         [
             "**times one at a time**",
@@ -48,10 +43,11 @@ def report_serve(
     lines = [
         "# A server under load",
         "",
-        f"`{checkpoint}`, {clients} clients for {seconds:g} s; texts of 1 to 8 sentences of the"
-        f" sample data, 32 to 256 bytes generated, half of them streamed; {cancelled:.0%} of the"
-        " requests are given up within a second. Every answer is compared with plain greedy search"
-        " by Transformers, one text at a time. Load and server share the machine.",
+        f"`{checkpoint}`, {load.clients} clients for {load.seconds:g} s; texts of 1 to 8 sentences"
+        " of the sample data, 32 to 256 bytes generated, half of them streamed;"
+        f" {load.cancelled:.0%} of the requests are given up within a second. Every answer is"
+        " compared with plain greedy search by Transformers, one text at a time. Load and server"
+        " share the machine.",
         "",
         *table(head, rows),
         "",

@@ -180,7 +180,7 @@ def serve(
         questions: Number of different requests, which Transformers answers beforehand.
         output: An existing or new folder for the page (Markdown) and the plot (PNG).
     """
-    from kebyt5.bench.serve import bench_serve, enlarged
+    from kebyt5.bench.serve import Load, bench_serve, enlarged
     from kebyt5.bench.serve_report import plot_serve, report_serve
     from kebyt5.output import make_output_folder
 
@@ -188,9 +188,9 @@ def serve(
         raise InputError(f"--cancelled {cancelled}: has to be a share, at most 1")
     folder = make_output_folder(output, may_continue=True) if output else None
     with enlarged(preset, checkpoint) as served:
-        endurance = bench_serve(served, clients, 60 * minutes, cancelled, questions)
+        endurance = bench_serve(served, Load(clients, 60 * minutes, cancelled), questions)
     shown = f"{checkpoint}, widened to {preset}" if preset else checkpoint
-    text = report_serve(endurance, shown, clients, 60 * minutes, cancelled)
+    text = report_serve(endurance, shown)
     name = f"bench-serve-{preset}" if preset else "bench-serve"
     publish_in(folder, name, text, partial(plot_serve, endurance))
 

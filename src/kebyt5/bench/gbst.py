@@ -7,6 +7,7 @@ Run as a module, it measures its own memory in a fresh process:
 import argparse
 import statistics
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,6 +21,24 @@ BATCH = 4
 D_MODEL = 1536
 BLOCKS = ((1, 0), (2, 0), (3, 0), (6, 0), (9, 0))
 DOWNSAMPLE = 3
+
+
+class Compared(NamedTuple):
+    """The naive layer and ours in one case.
+
+    Attributes:
+        naive_seconds: Median seconds of the naive layer.
+        our_seconds: Median seconds of ours.
+        times: Their ratio.
+        naive_memory: Peak memory of the naive layer in bytes, beyond what its process held before.
+        our_memory: The same of ours.
+    """
+
+    naive_seconds: float
+    our_seconds: float
+    times: Ratio
+    naive_memory: int
+    our_memory: int
 
 
 def make_case(which: str, length: int, backward: bool) -> Callable[[], Tensor]:
@@ -40,25 +59,25 @@ def make_case(which: str, length: int, backward: bool) -> Callable[[], Tensor]:
     return run
 
 
-def bench_gbst(
-    length: int, backward: bool, rounds: int = 5
-) -> tuple[list[float], Ratio, list[int]]:
+def bench_gbst(length: int, backward: bool, rounds: int) -> Compared:
     """Compares time in one run and memory in fresh processes.
 
-    Returns:
-        Median seconds of the naive and of our layer, their ratio, and for both the peak memory in
-        bytes in addition to what the process held before.
+    Args:
+        length: Input bytes.
+        backward: Whether to run the backward pass too.
+        rounds: Interleaved rounds after a warm-up round.
     """
     cases = {which: make_case(which, length, backward) for which in ("naive", "ours")}
     seconds = interleave(cases, rounds)
-    memory = [
+    naive_memory, our_memory = (
         in_fresh_process(
             "kebyt5.bench.gbst", which, str(length), "backward" if backward else "forward"
         )
         for which in cases
-    ]
-    medians = [statistics.median(values) for values in seconds.values()]
-    return medians, ratio(seconds["naive"], seconds["ours"]), memory
+    )
+    naive, ours = seconds["naive"], seconds["ours"]
+    medians = statistics.median(naive), statistics.median(ours)
+    return Compared(*medians, ratio(naive, ours), naive_memory, our_memory)
 
 
 if __name__ == "__main__":

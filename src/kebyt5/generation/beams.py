@@ -6,7 +6,7 @@ the constraint.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -35,6 +35,12 @@ class _Beam:
     log_likelihood: float
     state: Any
     cache: SlotCache  # holds all ids but the last
+
+
+class _Extension(NamedTuple):
+    beam: _Beam
+    id: int
+    log_likelihood: float  # of the beam with the id
 
 
 def beam_search(
@@ -106,10 +112,11 @@ def _search_part(
             ]
         scores[:, closing_id] = -np.inf
         following = [
-            (live[place], byte_id, score) for place, byte_id, score in _largest(scores, num_beams)
+            _Extension(live[place], byte_id, score)
+            for place, byte_id, score in _largest(scores, num_beams)
         ]
         if not following or (
-            len(closed) == num_beams and closed[-1].log_likelihood >= following[0][2]
+            len(closed) == num_beams and closed[-1].log_likelihood >= following[0].log_likelihood
         ):
             break
         live = [
@@ -132,10 +139,11 @@ def _largest(scores: np.ndarray, count: int) -> Iterator[tuple[int, int, float]]
         yield place // scores.shape[1], place % scores.shape[1], float(flat[place])
 
 
-def _caches(following: list[tuple[_Beam, int, float]]) -> Iterator[SlotCache]:
+def _caches(following: Sequence[_Extension]) -> Iterator[SlotCache]:
     """A cache for each extended beam, copied only if several extend the same one."""
     taken: set[int] = set()
-    for beam, _, _ in following:
+    for extension in following:
+        beam = extension.beam
         yield beam.cache.copy() if id(beam) in taken else beam.cache
         taken.add(id(beam))
 

@@ -18,8 +18,8 @@ def tokenizer(*, rounds: PositiveInt = 5, output: Path | None = None) -> None:
     from kebyt5.bench.tokenizer import bench_tokenizer
 
     rows = [
-        [name, f"{theirs:.1f}", f"{ours:.2f}", str(times)]
-        for name, theirs, ours, times in bench_tokenizer(rounds=rounds)
+        [each.name, f"{each.theirs:.1f}", f"{each.ours:.2f}", str(each.times)]
+        for each in bench_tokenizer(rounds)
     ]
     head = ["300 kB of Hangul", "ByT5Tokenizer, ms", "ByteTokenizer, ms", "times (range)"]
     report("Tokenizer", head, rows, output)
@@ -64,17 +64,17 @@ def gbst(
     rows = []
     for length in lengths:
         for backward in (False, True):
-            (naive, ours), times, (naive_bytes, our_bytes) = bench_gbst(length, backward, rounds)
+            found = bench_gbst(length, backward, rounds)
             rows.append(
                 [
                     f"{length:,}",
                     "forward and backward" if backward else "forward",
-                    f"{naive:.2f}",
-                    f"{ours:.2f}",
-                    str(times),
-                    f"{naive_bytes / 2**20:,.0f}",
-                    f"{our_bytes / 2**20:,.0f}",
-                    f"{naive_bytes / our_bytes:.1f}",
+                    f"{found.naive_seconds:.2f}",
+                    f"{found.our_seconds:.2f}",
+                    str(found.times),
+                    f"{found.naive_memory / 2**20:,.0f}",
+                    f"{found.our_memory / 2**20:,.0f}",
+                    f"{found.naive_memory / found.our_memory:.1f}",
                 ]
             )
     head = ["bytes", "pass", "naive, s", "ours, s", "times (range)", "naive, MiB", "ours, MiB",

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kebyt5.generation.encoding import (
     FREE_WASTE,
-    MAX_BATCH,
+    MAX_BATCH_BYTES,
     MAX_WASTE,
     batch_of_like_length,
     batches_by_length,
@@ -25,7 +25,7 @@ def test_batches_waste_little(lengths):
     assert 0 in chosen
     assert len(set(chosen)) == len(chosen)
     assert max(mine) <= MAX_WASTE * min(mine) + FREE_WASTE
-    assert len(mine) == 1 or sum(mine) <= MAX_BATCH
+    assert len(mine) == 1 or sum(mine) <= MAX_BATCH_BYTES
 
 
 def test_equal_lengths_fill_a_batch():

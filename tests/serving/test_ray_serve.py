@@ -32,13 +32,13 @@ def test_what_was_accepted_waits_for_busy_replicas(monkeypatch):
 
     async def scenario():
         with pytest.raises(Problem):
-            await attempts.after(busy)  # not accepted yet: refused
-        await attempts.after(RayActorError())
+            await attempts.retry_or_raise(busy)  # not accepted yet: refused
+        await attempts.retry_or_raise(RayActorError())
         for _ in range(3):
-            await attempts.after(busy)
+            await attempts.retry_or_raise(busy)
         await asyncio.sleep(0.2)
         with pytest.raises(TimeoutError):
-            await attempts.after(busy)
+            await attempts.retry_or_raise(busy)
 
     asyncio.run(scenario())
 

@@ -10,7 +10,7 @@ def fill(
     text: Annotated[str, Parameter(allow_leading_hyphen=True)],
     *,
     checkpoint: str = "tiny",
-    beams: PositiveInt = 8,
+    num_beams: PositiveInt = 8,
     results: PositiveInt = 5,
     max_bytes: PositiveInt = 48,
     device: str = "cpu",
@@ -27,7 +27,7 @@ def fill(
     Args:
         text: Text with the blanks `<extra_id_0>`, `<extra_id_1>`, … in this order, at most 11.
         checkpoint: A folder, a name on the hub, or `tiny`, the model that kebyt5 ships.
-        beams: Width of the beam search.
+        num_beams: Width of the beam search.
         results: Number of fillings to print, no more than beams.
         max_bytes: Longest span in bytes; a Korean syllable has 3.
         device: Device to compute on: `cpu`, or a GPU by its name in PyTorch, such as `cuda` or
@@ -38,7 +38,7 @@ def fill(
     from kebyt5.models.loading import load
 
     the_device = require_device(device)
-    for filling in run(move(load(checkpoint), the_device), text, beams, results, max_bytes):
+    for filling in run(move(load(checkpoint), the_device), text, num_beams, results, max_bytes):
         print(f"{filling.log_likelihood:8.2f}  {_in_a_line(filling.text)}")
 
 

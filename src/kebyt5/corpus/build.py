@@ -97,9 +97,7 @@ def source_files(config: CorpusConfig) -> list[SourceFile]:
     return files
 
 
-def make_stages(
-    config: CorpusConfig, files: list[SourceFile], made_with: dict[str, Any]
-) -> list[Stage]:
+def make_stages(config: CorpusConfig, files: list[SourceFile], made: dict[str, Any]) -> list[Stage]:
     """Makes the pipeline of a recipe."""
     work, dedup = config.output / CORPUS_WORK, config.dedup
     tasks = min(config.executor.tasks or MAX_TASKS, len(files))
@@ -149,7 +147,7 @@ def make_stages(
     return [
         *stages,
         Stage("shards", [*last, shards], tasks),
-        Stage("report", [Finish(config, len(files), made_with)], 1),
+        Stage("report", [Finish(config, len(files), made)], 1),
     ]
 
 
@@ -159,11 +157,11 @@ class Finish(PipelineStep):
     type = "📊 - REPORT"
     name = "report"
 
-    def __init__(self, config: CorpusConfig, files: int, made_with: dict[str, Any]) -> None:
+    def __init__(self, config: CorpusConfig, files: int, made: dict[str, Any]) -> None:
         super().__init__()
         self.config = config
         self.source_files = files
-        self.made_with = made_with
+        self.made = made
 
     def run(
         self, data: Iterable[Document] | None = None, rank: int = 0, world_size: int = 1
@@ -175,14 +173,14 @@ class Finish(PipelineStep):
         if not report.documents:
             reasons = ", ".join(f"{reason} {n:,}" for reason, n in report.dropped().items())
             raise InputError(f"{output}: no document is left; dropped: {reasons or 'nothing'}")
-        write_report(report, output / "report", self.made_with, anew=True)
+        write_report(report, output / "report", self.made, anew=True)
         content = {
             "format": "kebyt5 corpus 1",
             "weights": {source.name: source.weight for source in self.config.sources},
             "files": self.source_files,
             **report.to_json(),
             "recipe": dump_config(self.config),
-            "made": self.made_with,
+            "made": self.made,
         }
         write_json(output / CORPUS_MANIFEST, content)
         _remove_intermediate(work)

@@ -229,7 +229,7 @@ def _drops(report: CorpusReport) -> Section:
 def write_report(
     report: CorpusReport,
     folder: str | os.PathLike[str],
-    made_with: dict[str, Any],
+    made: dict[str, Any],
     anew: bool = False,
 ) -> None:
     """Writes `report.md`, `report.html` and their plots.
@@ -237,7 +237,7 @@ def write_report(
     Args:
         report: The numbers.
         folder: The output folder.
-        made_with: Provenance of the corpus, from `provenance`.
+        made: Provenance of the corpus, from `provenance`.
         anew: Whether an existing report may be replaced.
 
     Raises:
@@ -252,16 +252,17 @@ def write_report(
     )
     if report.rejected:
         plot_drops(report.rejected, folder / "drops.png")
-    made = (
-        f"{made_with['command']}, commit {made_with['commit']}, {made_with['date']},"
-        f" {made_with['machine']['processor']}, {made_with['machine']['cores']} cores"
+    machine = made["machine"]
+    footer = (
+        f"{made['command']}, commit {made['commit']}, {made['date']},"
+        f" {machine['processor']}, {machine['cores']} cores"
     )
     parts = sections(report)
-    write_text(folder / "report.md", _markdown(parts, made))
-    write_text(folder / "report.html", _html(parts, made))
+    write_text(folder / "report.md", _markdown(parts, footer))
+    write_text(folder / "report.html", _html(parts, footer))
 
 
-def _markdown(parts: Sequence[Section], made: str) -> str:
+def _markdown(parts: Sequence[Section], footer: str) -> str:
     lines = ["# Corpus", ""]
     for part in parts:
         lines += [f"## {part.title}", ""]
@@ -273,7 +274,7 @@ def _markdown(parts: Sequence[Section], made: str) -> str:
             lines += ["| " + " | ".join(row) + " |" for row in cells] + [""]
         else:
             lines += ["Nothing.", ""]
-    return "\n".join([*lines, f"`{made}`", ""])
+    return "\n".join([*lines, f"`{footer}`", ""])
 
 
 _PAGE = """<!DOCTYPE html>
@@ -284,11 +285,11 @@ th:first-child, td:first-child {{ text-align: left; }} tr:nth-child(even) {{ bac
 img {{ max-width: 100%; }} footer {{ margin-top: 2rem; color: #666; }}
 </style></head><body><h1>Corpus</h1>
 {body}
-<footer><code>{made}</code></footer></body></html>
+<footer><code>{footer}</code></footer></body></html>
 """
 
 
-def _html(parts: Sequence[Section], made: str) -> str:
+def _html(parts: Sequence[Section], footer: str) -> str:
     body = []
     for part in parts:
         body.append(f"<h2>{html.escape(part.title)}</h2>")
@@ -303,7 +304,7 @@ def _html(parts: Sequence[Section], made: str) -> str:
             cells = "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row)
             body.append(f"<tr>{cells}</tr>")
         body.append("</table>")
-    return _PAGE.format(body="\n".join(body), made=html.escape(made))
+    return _PAGE.format(body="\n".join(body), footer=html.escape(footer))
 
 
 __all__ = ["CorpusReport", "Section", "sections", "write_report"]

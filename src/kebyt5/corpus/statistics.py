@@ -11,7 +11,7 @@ from kebyt5.corpus.shards import SEPARATOR, Shard
 SCRIPTS = ("Hangul", "Latin", "digits", "Han", "other", "blanks")
 """The scripts that are counted, in characters; `other` is everything else."""
 
-LENGTHS = 32
+LENGTH_CLASSES = 32
 """Number of length classes: from 1 byte, from 2, from 4, … from 2^31."""
 
 _HANGUL = ((0x1100, 0x11FF), (0x3130, 0x318F), (0xA960, 0xA97F), (0xAC00, 0xD7A3), (0xD7B0, 0xD7FF))
@@ -29,26 +29,26 @@ class Statistics:
     Attributes:
         documents: Number of documents.
         bytes: Number of bytes in the documents, without separators.
-        lengths: Number of documents by length class, int64 (LENGTHS,).
+        lengths: Number of documents by length class, int64 (LENGTH_CLASSES,).
         scripts: Number of characters by script, int64 (len(SCRIPTS),).
     """
 
     documents: int = 0
     bytes: int = 0
-    lengths: np.ndarray = field(default_factory=lambda: np.zeros(LENGTHS, np.int64))
+    lengths: np.ndarray = field(default_factory=lambda: np.zeros(LENGTH_CLASSES, np.int64))
     scripts: np.ndarray = field(default_factory=lambda: np.zeros(len(SCRIPTS), np.int64))
 
     @classmethod
     def of(cls, shard: Shard) -> Self:
         """Counts a shard."""
         lengths = np.diff(shard.offsets.astype(np.int64)) - len(SEPARATOR)
-        classes = np.minimum(np.log2(np.maximum(lengths, 1)).astype(np.int64), LENGTHS - 1)
+        classes = np.minimum(np.log2(np.maximum(lengths, 1)).astype(np.int64), LENGTH_CLASSES - 1)
         scripts = count_scripts(shard.data)
         scripts[SCRIPTS.index("blanks")] -= shard.documents * len(SEPARATOR)
         return cls(
             shard.documents,
             int(lengths.sum()),
-            np.bincount(classes, minlength=LENGTHS),
+            np.bincount(classes, minlength=LENGTH_CLASSES),
             scripts,
         )
 
@@ -134,4 +134,4 @@ def _script_of() -> np.ndarray:
     return table
 
 
-__all__ = ["LENGTHS", "SCRIPTS", "Statistics", "count_scripts", "hangul_share"]
+__all__ = ["LENGTH_CLASSES", "SCRIPTS", "Statistics", "count_scripts", "hangul_share"]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-MAX_BATCH = 4096
+MAX_BATCH_BYTES = 4096
 """Most bytes in a batch; more do not make the matrix products any faster."""
 
 MAX_WASTE = 1.5
@@ -36,7 +36,7 @@ def batch_of_like_length(lengths: Sequence[int]) -> list[int]:
     for i in near[1:]:
         together = [lengths[j] for j in [*chosen, i]]
         longest = MAX_WASTE * min(together) + FREE_WASTE
-        if max(together) > longest or sum(together) > MAX_BATCH:
+        if max(together) > longest or sum(together) > MAX_BATCH_BYTES:
             break
         chosen.append(i)
     return chosen

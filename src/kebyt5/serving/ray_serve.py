@@ -114,7 +114,7 @@ class RemoteService:
                 replies.cancel()
                 raise
             except Exception as error:
-                await attempts.after(error)
+                await attempts.retry_or_raise(error)
 
     async def answer(self, task: str, request: TaskRequest) -> TaskResponse:
         """Answers inputs of a task."""
@@ -148,7 +148,7 @@ class RemoteService:
                 reply.cancel()
                 raise
             except Exception as error:
-                await attempts.after(error)
+                await attempts.retry_or_raise(error)
 
 
 class _Attempts:
@@ -192,7 +192,7 @@ class _Attempts:
             raise said
         return said
 
-    async def after(self, error: Exception) -> None:
+    async def retry_or_raise(self, error: Exception) -> None:
         """Pauses before another attempt if a replica died; raises any other error.
 
         Once the request was accepted, it also waits for replicas that are busy.

@@ -9,7 +9,13 @@ import yaml
 from kebyt5.errors import InputError
 from kebyt5.finetuning.config import FinetuneConfig
 from kebyt5.pretraining.config import PretrainConfig
-from kebyt5.training.settings import is_resumed, require_same_settings, to_settings, to_yaml
+from kebyt5.training.settings import (
+    is_resumed,
+    read_settings,
+    require_same_settings,
+    to_settings,
+    to_yaml,
+)
 
 
 @pytest.fixture
@@ -82,6 +88,16 @@ def test_what_is_no_run_of_the_command_is_refused_in_a_line(configs, command, co
         (config.output / "config.yaml").write_text(content, encoding="latin-1")
     with pytest.raises(InputError, match="run: holds no run to resume; name an empty folder"):
         require_same_settings(command, config, ())
+
+
+@COMMANDS
+def test_settings_are_read_as_they_were_written(configs, command, tmp_path):
+    config, path = configs[command], tmp_path / "config.yaml"
+    path.write_text(to_yaml(command, config))
+    assert read_settings(path, command) == to_settings(config)
+    (other,) = configs.keys() - {command}
+    with pytest.raises(InputError, match=f"config.yaml: has no settings of kebyt5 {other}"):
+        read_settings(path, other)
 
 
 @COMMANDS

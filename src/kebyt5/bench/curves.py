@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from transformers import PreTrainedModel
 
 from kebyt5.bench.measure import interleave
@@ -18,6 +17,7 @@ from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.history import read_history
 from kebyt5.pretraining.pretrain import training_examples
 from kebyt5.training.initialization import set_dropout
+from kebyt5.training.settings import read_settings
 
 
 @dataclass(frozen=True)
@@ -70,18 +70,18 @@ def comparable(settings: Mapping[str, PretrainConfig]) -> dict[str, PretrainConf
     return at_random or dict(settings)
 
 
-def read_settings(run: Path) -> PretrainConfig:
+def read_config(run: Path) -> PretrainConfig:
     """Reads the settings of a pretraining run.
 
     Raises:
         InputError: The folder has no valid `config.yaml`.
     """
     path = run / "config.yaml"
+    settings = read_settings(path, "pretrain")
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))["pretrain"]
         paths = {name: Path(settings[name]) for name in ("corpus", "output")}
         return PretrainConfig(**(settings | paths))
-    except (OSError, LookupError, TypeError, ValueError, yaml.YAMLError) as error:
+    except (LookupError, TypeError, InputError) as error:
         raise InputError(f"{path}: not the settings of a pretraining run: {error}") from error
 
 
@@ -150,8 +150,8 @@ __all__ = [
     "Curve",
     "comparable",
     "measure_steps",
+    "read_config",
     "read_curves",
-    "read_settings",
     "reference",
     "training_step",
 ]

@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedModel
 
 from kebyt5.bench.blanks import Filled, fill_blanks, make_blanks
-from kebyt5.bench.curves import Curve, comparable, measure_steps, read_curves, read_settings
+from kebyt5.bench.curves import Curve, comparable, measure_steps, read_config, read_curves
 from kebyt5.bench.ppm import PPM
 from kebyt5.corpus.shards import Shards, ShardWriter
 from kebyt5.errors import InputError
@@ -101,7 +101,7 @@ def compare_pretrained(
         for title, name in zip(models, names, strict=True)
         if Path(name, "history.jsonl").is_file()
     }
-    settings = comparable({title: read_settings(run) for title, run in runs.items()})
+    settings = comparable({title: read_config(run) for title, run in runs.items()})
     runs = {title: runs[title] for title in settings}
     if len(runs) > 1:
         seconds = measure_steps({title: models[title] for title in runs}, settings, train, rounds)

@@ -26,7 +26,7 @@ from kebyt5.pretraining.pretrain import pretrain
 from kebyt5.process import prepare_process
 from kebyt5.settings import STRICT, validated
 from kebyt5.tasks import get_task
-from kebyt5.training.settings import to_settings
+from kebyt5.training.settings import read_settings, to_settings
 from kebyt5.workers import end_with_parent
 from kebyt5.yaml_files import load_yaml
 
@@ -245,11 +245,7 @@ def _pretraining(settings: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """Returns the settings of a pretraining run, including those of its `config`, and its name."""
     values = dict(settings)
     if "config" in values:
-        preset = Path(values.pop("config"))
-        try:
-            values = load_yaml(preset, "settings of a pretraining run")["pretrain"] | values
-        except (LookupError, TypeError) as error:
-            raise InputError(f"{preset}: not the settings of a pretraining run: {error}") from error
+        values = read_settings(Path(values.pop("config")), "pretrain") | values
     return values, f"{values.get('model', 'model')}-{_hash(values)}"
 
 

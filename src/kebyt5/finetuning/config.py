@@ -9,8 +9,7 @@ from cyclopts import Parameter
 
 from kebyt5.errors import InputError
 from kebyt5.evaluation.options import check_stride
-from kebyt5.training.settings import check_ranges, check_schedule
-from kebyt5.yaml_files import load_yaml
+from kebyt5.training.settings import check_ranges, check_schedule, read_settings
 
 Freeze = Literal["none", "gbst", "gbst+embedding"]
 
@@ -223,8 +222,8 @@ def finetuned_tasks(checkpoint: str | os.PathLike[str]) -> tuple[str, ...]:
         checkpoint: A folder or a name. Only folders that `kebyt5 finetune` wrote say their tasks.
     """
     try:
-        named = load_yaml(Path(checkpoint) / "config.yaml", "settings")["finetune"]["task"]
-    except (InputError, LookupError, TypeError):
+        named = read_settings(Path(checkpoint) / "config.yaml", "finetune").get("task")
+    except InputError:
         return ()
     if isinstance(named, str):
         return (named,)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import yaml
 
 from kebyt5.errors import InputError, option
+from kebyt5.yaml_files import load_yaml
 
 BEGINNING = ("config.yaml", "corpus.json", "data.json")
 """Files that a run writes before anything else."""
@@ -101,6 +102,21 @@ def to_yaml(command: Command, config: RunSettings) -> str:
     return yaml.safe_dump({command: to_settings(config)}, allow_unicode=True, sort_keys=False)
 
 
+def read_settings(path: Path, command: Command) -> dict[str, Any]:
+    """Reads the settings of a run, as plain values, from a file that `to_yaml` wrote or a preset.
+
+    Raises:
+        InputError: The file cannot be read, or has no settings of this command.
+    """
+    content = load_yaml(path, f"settings of kebyt5 {command}")
+    try:
+        return dict(content[command])
+    except (LookupError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: has no settings of kebyt5 {command}; name another file"
+        ) from error
+
+
 def is_resumed(config: RunSettings) -> bool:
     """Whether a run continues what is in its output folder.
 
@@ -127,8 +143,8 @@ def require_same_settings(command: Command, config: RunSettings, free: Collectio
     """
     output = config.output
     try:
-        before = dict(yaml.safe_load((output / "config.yaml").read_text(encoding="utf-8"))[command])
-    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError) as error:
+        before = read_settings(output / "config.yaml", command)
+    except InputError as error:
         raise InputError(f"{output}: holds no run to resume; name an empty folder") from error
     now = to_settings(config)
     # Settings that did not exist when the run began had their defaults.
@@ -149,6 +165,7 @@ __all__ = [
     "check_schedule",
     "check_warmup",
     "is_resumed",
+    "read_settings",
     "require_same_settings",
     "to_settings",
     "to_yaml",

@@ -530,12 +530,12 @@ def test_what_is_wrong_is_said_before_the_first_step(config, corpus, tmp_path):
     with pytest.raises(InputError, match=rf"film/{path.name}: its checksum"):
         pretrain(config)
     path.write_bytes(whole)
-    record = corpus / "corpus.json"
+    manifest = corpus / "corpus.json"
     content = {
         "weights": {"film": 1, "law": 1},
         "splits": {"train": {"film": {"documents": 10**6}}},
     }
-    record.write_text(json.dumps(content))
+    manifest.write_text(json.dumps(content))
     with pytest.raises(
         InputError, match=r"train/film: .* documents, but corpus.json has 1,000,000"
     ):
@@ -544,12 +544,12 @@ def test_what_is_wrong_is_said_before_the_first_step(config, corpus, tmp_path):
         "train": {"film": {"documents": 40}},
         "validation": {"film": {"documents": 8}},
     }
-    record.write_text(json.dumps(content))
+    manifest.write_text(json.dumps(content))
     shutil.move(corpus / "validation", tmp_path / "aside")
     with pytest.raises(InputError, match=r"validation/film: 0 documents, but corpus.json has 8"):
         pretrain(config)
     shutil.move(tmp_path / "aside", corpus / "validation")
-    record.unlink()
+    manifest.unlink()
     config.weights = {"laws": 1.0}
     with pytest.raises(InputError, match="weight of laws: no such source; there are film, law"):
         pretrain(config)

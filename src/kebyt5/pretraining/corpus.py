@@ -1,4 +1,4 @@
-"""The corpus that a run reads: its shards, as its record describes them."""
+"""The corpus that a run reads: its shards, as its manifest describes them."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -39,81 +39,86 @@ def open_corpus(folder: Path) -> Corpus:
     """Opens the corpus in a folder; the processes of a run share the work of checking it.
 
     Raises:
-        InputError: A shard is damaged or missing, or the corpus's record cannot be read.
+        InputError: A shard is damaged or missing, or the corpus's manifest cannot be read.
     """
     train, validation = Shards(folder / "train"), validation_shards(folder)
     state = this_process()
     for part in (train, validation):
         if part is not None:
             part.verify(state.process_index, state.num_processes)
-    weights = recorded_weights(folder, train.sources)
-    require_recorded(folder, {"train": train, "validation": validation})
+    path = folder / CORPUS_MANIFEST
+    if not path.exists():  # shards made by hand
+        return Corpus(train, validation, {})
+    manifest = read_manifest(path)
+    weights = weights_of(manifest, path, train.sources)
+    require_documents(manifest, path, {"train": train, "validation": validation})
     return Corpus(train, validation, weights)
 
 
-def recorded_weights(corpus: Path, sources: Collection[str]) -> dict[str, float]:
-    """Reads the weights that the recipe of a corpus gives its sources.
-
-    Args:
-        corpus: Folder of the corpus.
-        sources: Sources that have shards; others in the recipe have lost all their documents.
-
-    Returns:
-        Weights by source; none if the shards were not made by a recipe.
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Reads the manifest of a corpus.
 
     Raises:
-        InputError: The corpus's record cannot be read.
+        InputError: It cannot be read, or its numbers of documents are none.
     """
-    manifest = _manifest(corpus)
-    if manifest is None:
-        return {}
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(manifest, dict):
+            raise TypeError("not an object")
+        for sources in manifest.get("splits", {}).values():
+            for source in sources.values():
+                int(source["documents"])
+    except (OSError, ValueError, TypeError, AttributeError, LookupError) as error:
+        raise InputError(
+            f"{path}: no manifest of a corpus: {error}; run `kebyt5 corpus build` again"
+        ) from error
+    return manifest
+
+
+def weights_of(
+    manifest: Mapping[str, Any], path: Path, sources: Collection[str]
+) -> dict[str, float]:
+    """Returns the weights that the recipe of a corpus gives its sources, by their names.
+
+    Args:
+        manifest: The manifest of the corpus.
+        path: Where the manifest is, for messages.
+        sources: Sources that have shards; others in the recipe have lost all their documents.
+
+    Raises:
+        InputError: The manifest lacks the weight of a source.
+    """
     try:
         return {name: float(manifest["weights"][name]) for name in sources}
     except (LookupError, TypeError, ValueError) as error:
         raise InputError(
-            f"{corpus / CORPUS_MANIFEST}: no record of a corpus with the weights of"
-            f" {', '.join(sources)}; run `kebyt5 corpus build` again"
+            f"{path}: no manifest of a corpus with the weights of {', '.join(sources)}; run"
+            " `kebyt5 corpus build` again"
         ) from error
 
 
-def require_recorded(corpus: Path, parts: Mapping[str, Shards | None]) -> None:
-    """Requires the number of documents that the record of a corpus states.
+def require_documents(
+    manifest: Mapping[str, Any], path: Path, parts: Mapping[str, Shards | None]
+) -> None:
+    """Requires the number of documents that the manifest of a corpus states.
 
     Args:
-        corpus: Folder of the corpus; shards that were not made by a recipe have no record.
+        manifest: The manifest of the corpus.
+        path: Where the manifest is, for messages.
         parts: Shards of each split; None if there are none.
 
     Raises:
         InputError: Shards are missing, or are not those of this corpus.
     """
-    splits = (_manifest(corpus) or {}).get("splits", {})
+    splits = manifest.get("splits", {})
     for split, shards in parts.items():
-        for name, recorded in splits.get(split, {}).items():
+        for name, stated in splits.get(split, {}).items():
             found = sum(shard.documents for shard in shards.sources.get(name, [])) if shards else 0
-            if found != recorded["documents"]:
+            if found != stated["documents"]:
                 raise InputError(
-                    f"{corpus / split / name}: {found:,} documents, but {CORPUS_MANIFEST} has"
-                    f" {recorded['documents']:,}; copy the corpus once more, or build it anew"
+                    f"{path.parent / split / name}: {found:,} documents, but {path.name} has"
+                    f" {stated['documents']:,}; copy the corpus once more, or build it anew"
                 )
 
 
-def _manifest(corpus: Path) -> dict[str, Any] | None:
-    """The record of a corpus; None where shards were made by hand."""
-    path = corpus / CORPUS_MANIFEST
-    if not path.exists():
-        return None
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
-            raise TypeError("not an object")
-        for sources in found.get("splits", {}).values():
-            for source in sources.values():
-                int(source["documents"])
-    except (OSError, ValueError, TypeError, AttributeError, LookupError) as error:
-        raise InputError(
-            f"{path}: no record of a corpus: {error}; run `kebyt5 corpus build` again"
-        ) from error
-    return found
-
-
-__all__ = ["Corpus", "open_corpus", "recorded_weights", "require_recorded"]
+__all__ = ["Corpus", "open_corpus", "read_manifest", "require_documents", "weights_of"]

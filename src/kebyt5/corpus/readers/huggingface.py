@@ -7,7 +7,7 @@ from typing import Any
 
 from datatrove.data import Document
 
-from kebyt5.corpus.readers.reader import Reader, defect, document
+from kebyt5.corpus.readers.reader import Reader, defect, document, require_column
 from kebyt5.corpus.readers.values import as_text
 from kebyt5.errors import InputError, one_line
 
@@ -44,9 +44,7 @@ class HuggingFaceReader(Reader):
         path, _, shard = file.rpartition("#")
         try:
             for row, values in enumerate(self._rows(path, int(shard)), 1):
-                if self.column not in values:
-                    found = ", ".join(values)[:100]
-                    raise InputError(f"{path}: no column {self.column!r} among {found}")
+                require_column(self.column, values, path)
                 text = as_text(values[self.column])
                 if text is None:
                     yield defect(f"no text at {self.column}", f"{file}:{row}")

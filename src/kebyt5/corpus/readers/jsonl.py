@@ -25,14 +25,14 @@ class JSONLinesReader(LinesReader):
         super().__post_init__()
         check_path("text", self.text)
 
-    def _read(self, file: str) -> Iterator[Document]:
-        for line in self.lines(file):
+    def _documents(self, lines: Iterator[Line]) -> Iterator[Document]:
+        for line in lines:
             if line.defect is not None:
                 yield line.defect
             elif line.text.strip(_BLANKS):
-                yield from self._documents(line)
+                yield from self._document(line)
 
-    def _documents(self, line: Line) -> Iterator[Document]:
+    def _document(self, line: Line) -> Iterator[Document]:
         try:
             value = parse(line.text)
         except json.JSONDecodeError as error:

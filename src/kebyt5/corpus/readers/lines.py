@@ -1,6 +1,7 @@
 """Reading files line by line: decoding, damaged lines, and lines too long to be read at once."""
 
 import codecs
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
@@ -57,30 +58,35 @@ class Line:
 class LinesReader(Reader):
     """Base of readers whose documents are lines or runs of lines."""
 
-    def lines(self, file: str, divide: bool = False) -> Iterator[Line]:
-        """Yields the lines of a file, or of the files in an archive.
+    @property
+    def divides(self) -> bool:
+        """Whether lines over `max_bytes` are read in parts; otherwise they are defects."""
+        return False
 
-        Args:
-            file: Name of the file.
-            divide: Read lines over `max_bytes` in parts; otherwise they are defects.
-        """
+    @abstractmethod
+    def _documents(self, lines: Iterator[Line]) -> Iterator[Document]:
+        """Yields the documents in the lines of one file; an archive has several."""
+
+    def _read(self, file: str) -> Iterator[Document]:
         for name, stream in open_members(file):
             if name != file and is_archive(name):
-                nested = defect("an archive in an archive", name, "unpack it first")
-                yield Line(name, 0, defect=nested)
-                continue
-            decoder = _Decoder(name, self.encoding)
-            parts = read_lines(stream, self.max_bytes)
-            for part in parts:
-                if not part.goes_on:
-                    yield decoder.decode(part)
-                elif divide:
-                    lines = map(decoder.decode, _whole_line(part, parts))
-                    yield from (line for line in lines if line.text or line.defect)
-                else:
-                    decoder.decode(part)  # which may tell that the file is in another encoding
-                    decoder.reset()
-                    yield self._too_long(name, part, parts)
+                yield defect("an archive in an archive", name, "unpack it first")
+            else:
+                yield from self._documents(self._lines(name, stream))
+
+    def _lines(self, name: str, stream: BinaryIO) -> Iterator[Line]:
+        decoder = _Decoder(name, self.encoding)
+        parts = read_lines(stream, self.max_bytes)
+        for part in parts:
+            if not part.goes_on:
+                yield decoder.decode(part)
+            elif self.divides:
+                lines = map(decoder.decode, _whole_line(part, parts))
+                yield from (line for line in lines if line.text or line.defect)
+            else:
+                decoder.decode(part)  # which may tell that the file is in another encoding
+                decoder.reset()
+                yield self._too_long(name, part, parts)
 
     def _too_long(self, name: str, first: Part, parts: Iterator[Part]) -> Line:
         size = sum(len(part.data) for part in _whole_line(first, parts))

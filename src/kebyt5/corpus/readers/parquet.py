@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from datatrove.data import Document
 
 from kebyt5.corpus.readers.files import located
-from kebyt5.corpus.readers.reader import Reader, defect, document
+from kebyt5.corpus.readers.reader import Reader, defect, document, require_column
 from kebyt5.corpus.readers.values import as_text
 from kebyt5.errors import InputError
 
@@ -31,10 +31,7 @@ class ParquetReader(Reader):
             filesystem, name = located(file)
             with filesystem.open(name, "rb") as stream:
                 table = parquet.ParquetFile(stream)
-                names = table.schema_arrow.names
-                if self.column not in names:
-                    found = ", ".join(names)[:100]
-                    raise InputError(f"{file}: no column {self.column!r} among {found}")
+                require_column(self.column, table.schema_arrow.names, file)
                 for batch in table.iter_batches(1000, columns=[self.column]):
                     for value in batch.column(0):
                         row += 1

@@ -2,7 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from datatrove.data import Document
@@ -100,4 +100,14 @@ def defect(
     return Document(text=text[:1000], id=legible(place), metadata=metadata)
 
 
-__all__ = ["Reader", "defect", "document"]
+def require_column(column: str, columns: Collection[str], place: str) -> None:
+    """Requires a table to have a column.
+
+    Raises:
+        InputError: None of its columns has this name; the message begins with `place`.
+    """
+    if column not in columns:
+        raise InputError(f"{place}: no column {column!r} among {', '.join(columns)[:100]}")
+
+
+__all__ = ["Reader", "defect", "document", "require_column"]

@@ -3,13 +3,11 @@
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import groupby
-from operator import attrgetter
 
 from datatrove.data import Document
 
 from kebyt5.corpus.readers.lines import Line, LinesReader
-from kebyt5.corpus.readers.reader import defect, document
+from kebyt5.corpus.readers.reader import defect, document, require_column
 from kebyt5.errors import InputError
 
 _QUOTE = '"'
@@ -35,19 +33,16 @@ class TableReader(LinesReader):
         if len(self.delimiter) != 1:
             raise InputError(f"delimiter {self.delimiter!r}: has to be one character")
 
-    def _read(self, file: str) -> Iterator[Document]:
-        split = self._split_at_tabs if self.delimiter == "\t" else self._parse_csv
-        for _, lines in groupby(self.lines(file), key=attrgetter("file")):
-            yield from self._documents(split(lines))
-
-    def _documents(self, rows: Iterator[Row]) -> Iterator[Document]:
+    def _documents(self, lines: Iterator[Line]) -> Iterator[Document]:
         """Yields the column's cells as documents; the first row has the names of the columns."""
+        rows = self._split_at_tabs(lines) if self.delimiter == "\t" else self._parse_csv(lines)
         columns, wanted = 0, 0
         for line, row in rows:
             if line.defect is not None:
                 yield line.defect
             elif not columns:
-                columns, wanted = len(row), self._wanted(row, line.place)
+                require_column(self.column, row, line.place)
+                columns, wanted = len(row), row.index(self.column)
             elif not line.text.strip():
                 yield document("", line.place)
             elif len(row) != columns:
@@ -55,12 +50,6 @@ class TableReader(LinesReader):
                 yield defect(reason, line.place, str(len(row)), line.text)
             else:
                 yield document(row[wanted], line.place)
-
-    def _wanted(self, header: list[str], place: str) -> int:
-        if self.column not in header:
-            found = ", ".join(header)[:100]
-            raise InputError(f"{place}: no column {self.column!r} among {found}")
-        return header.index(self.column)
 
     def _split_at_tabs(self, lines: Iterator[Line]) -> Iterator[Row]:
         return ((line, line.text.split("\t")) for line in lines)

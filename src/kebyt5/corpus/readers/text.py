@@ -1,10 +1,8 @@
 """Reading plain text."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
-from operator import attrgetter
 from typing import Literal
 
 from datatrove.data import Document
@@ -63,12 +61,12 @@ class TextReader(LinesReader):
             except re.error as error:
                 raise InputError(f"pattern {self.pattern!r}: {error}") from error
 
-    def _read(self, file: str) -> Iterator[Document]:
-        lines = self.lines(file, divide=self.pattern is None)
-        for _, of_a_file in groupby(lines, key=attrgetter("file")):
-            yield from self._documents(of_a_file)
+    @property
+    def divides(self) -> bool:
+        """Whether there is no pattern, whose match may lie in two parts."""
+        return self.pattern is None
 
-    def _documents(self, lines: Iterable[Line]) -> Iterator[Document]:
+    def _documents(self, lines: Iterator[Line]) -> Iterator[Document]:
         gathering = Gathering(self.max_bytes)
         for line in lines:
             if line.defect is not None:

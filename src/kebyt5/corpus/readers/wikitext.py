@@ -4,10 +4,8 @@ An article begins with a line ` = 제목 = `; its sections with ` = = 절 = =`, 
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
-from operator import attrgetter
 
 from datatrove.data import Document
 
@@ -23,11 +21,12 @@ _SECTION = re.compile(r" (?:= ){2,}(.*?)(?: =){2,} ?")
 class WikitextReader(LinesReader):
     """Reads articles: the title, then the text; headings become lines without their marks."""
 
-    def _read(self, file: str) -> Iterator[Document]:
-        for _, lines in groupby(self.lines(file, divide=True), key=attrgetter("file")):
-            yield from self._articles(lines)
+    @property
+    def divides(self) -> bool:
+        """Always: a long paragraph is text like others."""
+        return True
 
-    def _articles(self, lines: Iterable[Line]) -> Iterator[Document]:
+    def _documents(self, lines: Iterator[Line]) -> Iterator[Document]:
         gathering, titled = Gathering(self.max_bytes), False
         for line in lines:
             if line.defect is not None:

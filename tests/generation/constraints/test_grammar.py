@@ -180,6 +180,10 @@ def test_refusals(make, argument, reason):
         (Grammar.json_schema, {"anyOf": [{"$ref": "#/$defs/끝"}, {"items": {"$ref": "#"}}],
                                "$defs": {"끝": {"const": 2**53}}}, "9007199254740992"),
         (Grammar.json_schema, {"type": "array", "items": {"$ref": "#"}, "minItems": 0.0}, "[]"),
+        (Grammar.json_schema, {"const": {"$ref": "가", "pattern": "\\"}},
+         '{"$ref":"가","pattern":"\\\\"}'),
+        (Grammar.json_schema, {"type": "object", "properties": {"const": {"type": "null"}},
+                               "required": ["const"]}, '{"const":null}'),
     ],
 )  # fmt: skip
 def test_recursion_that_ends_is_no_reason_to_refuse(make, argument, text):

@@ -1,12 +1,15 @@
 """JSON schemas as llguidance takes them, and what it would silently read as something else."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
 from kebyt5.errors import one_line
 from kebyt5.generation.constraints.constraint import ConstraintError
+
+_LITERAL = {"const", "enum"}
+"""Keys of values that are no schemas, whatever they contain."""
 
 _EXACT = {"const", "enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
 _COUNTS = {f"{side}{what}" for side in ("min", "max") for what in ("Length", "Items", "Properties")}
@@ -25,7 +28,7 @@ def read_schema(schema: str | Mapping[str, Any]) -> Any:
         content = json.loads(schema if isinstance(schema, str) else json.dumps(schema))
     except (TypeError, ValueError, RecursionError) as error:
         raise ConstraintError(f"the schema cannot be read: {one_line(error)}") from error
-    for part in objects(content):
+    for part in objects(content, without=_LITERAL):
         _respell(part)
         _require_whole_patterns(part)
         for each in (each for name in _EXACT & part.keys() for each in values(part[name])):
@@ -33,18 +36,25 @@ def read_schema(schema: str | Mapping[str, Any]) -> Any:
     return content
 
 
-def objects(value: Any) -> Iterator[dict[str, Any]]:
-    """All objects of a JSON value, an outer one before those within."""
-    return (each for each in values(value) if isinstance(each, dict))
+def objects(value: Any, without: Collection[str] = ()) -> Iterator[dict[str, Any]]:
+    """All objects of a JSON value, an outer one before those within.
+
+    Args:
+        value: The value.
+        without: Keys whose values are passed over.
+    """
+    return (each for each in values(value, without) if isinstance(each, dict))
 
 
-def values(value: Any) -> Iterator[Any]:
-    """A JSON value and all values within, an outer one before its inner ones."""
+def values(value: Any, without: Collection[str] = ()) -> Iterator[Any]:
+    """A JSON value and all values within, an outer one before its inner ones; see `objects`."""
     waiting = [value]
     while waiting:
         yield (part := waiting.pop())
-        if isinstance(part, dict | list):
-            waiting += part.values() if isinstance(part, dict) else part
+        if isinstance(part, dict):
+            waiting += (below for key, below in part.items() if key not in without)
+        elif isinstance(part, list):
+            waiting += part
 
 
 def require_whole_pattern(pattern: str) -> None:

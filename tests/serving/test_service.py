@@ -8,10 +8,11 @@ import pytest
 from kebyt5.evaluation.predict import Windows
 from kebyt5.generation.constraints.forms import task_constraints
 from kebyt5.quantization.quantize import quantize
+from kebyt5.serving.constraints import requested_constraint
 from kebyt5.serving.options import ServeOptions
 from kebyt5.serving.registry import share_equal_weights
-from kebyt5.serving.schemas import ModelRequest
-from kebyt5.serving.service import LocalService
+from kebyt5.serving.schemas import GenerateRequest, ModelRequest
+from kebyt5.serving.service import COMPILERS, LocalService
 from kebyt5.tasks import get_task
 
 
@@ -53,3 +54,30 @@ def test_inputs_and_constraints_are_made_while_others_are_answered(
     assert task.parse(said.text, example).reason is None
     assert threads
     assert threading.current_thread() not in threads
+
+
+def test_labels_do_not_wait_for_grammars(service, monkeypatch):
+    stuck = threading.Event()
+
+    def compile_for_long(spec):
+        return stuck.wait() if spec.regex else requested_constraint(spec)
+
+    def request(**constraint):
+        return GenerateRequest(input="가", constraint=constraint, max_new_bytes=8)
+
+    async def check():
+        slow = [
+            asyncio.create_task(service.generate(request(regex="a*"))) for _ in range(COMPILERS)
+        ]
+        await asyncio.sleep(0.1)  # until each has a thread
+        answer = await service.generate(request(labels=["나", "다"]))
+        for each in slow:
+            each.cancel()
+        await asyncio.gather(*slow, return_exceptions=True)
+        return answer.results[0].text
+
+    monkeypatch.setattr("kebyt5.serving.service.requested_constraint", compile_for_long)
+    try:
+        assert asyncio.run(asyncio.wait_for(check(), 30)) in ("나", "다")
+    finally:
+        stuck.set()

@@ -1,9 +1,12 @@
 """Only the threads that run models use several cores, which they share."""
 
 import asyncio
+import gc
 import os
 import sys
 import threading
+import time
+import weakref
 
 import pytest
 import torch
@@ -72,6 +75,32 @@ def test_what_never_ends_keeps_only_its_own_place():
         assert await waiting == 2
 
     asyncio.run(asyncio.wait_for(check(), 30))  # without a free place it would wait for ever
+
+
+def test_what_a_failed_function_held_is_freed_at_once():
+    class Large:
+        pass
+
+    kept = []
+
+    def fail():
+        large = Large()
+        kept.append(weakref.ref(large))
+        raise ValueError("too large")
+
+    async def check():
+        with pytest.raises(ValueError, match="too large"):
+            await DaemonThreads(1).run(fail)
+
+    gc.disable()
+    try:
+        asyncio.run(asyncio.wait_for(check(), 30))
+        deadline = time.monotonic() + 10
+        while kept[0]() is not None and time.monotonic() < deadline:  # until the thread has ended
+            time.sleep(0.01)
+        assert kept[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_a_thread_that_cannot_be_started_takes_no_place(monkeypatch):

@@ -96,14 +96,19 @@ class DaemonThreads:
                 failure = error
             with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
                 loop.call_soon_threadsafe(finish, result, failure)
-            del failure  # it holds this frame, and with it all that the function left
+            del failure  # which holds this frame
 
         try:
             threading.Thread(target=work, name=function.__name__, daemon=True).start()
         except RuntimeError:  # there are too many threads already
             self._free.release()
             raise
-        return await done
+        try:
+            return await done
+        finally:
+            if not done.cancelled():  # or `finish` would still ask for it
+                # Its error holds this frame: a cycle that would keep what the function left.
+                del done
 
 
 __all__ = ["DaemonThreads", "give_way", "leave_cores_to_workers"]

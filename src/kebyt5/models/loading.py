@@ -56,6 +56,12 @@ def load(
             over or misshapen, or a pickle that holds more than tensors.
     """
     folder = local_folder(name_or_path)
+    if _is_shipped(name_or_path) and os.path.isdir(name_or_path):
+        warnings.warn(
+            f"{name_or_path} is a folder here, but also the name of a model that comes with"
+            f" kebyt5, which is taken; write ./{name_or_path} for the folder",
+            stacklevel=2,
+        )
     source = str(folder or name_or_path)
     if not source:
         raise CheckpointError("the name of the checkpoint is empty; give a folder or a hub name")
@@ -84,17 +90,13 @@ def local_folder(name_or_path: str | os.PathLike[str]) -> Path | None:
 
     A `Path` is never the name of a shipped one.
     """
-    folder: str | os.PathLike[str] = name_or_path
-    if isinstance(name_or_path, str) and name_or_path in SHIPPED:
-        folder = SHIPPED[name_or_path]
-        if os.path.isdir(name_or_path):
-            warnings.warn(
-                f"{name_or_path} is a folder here, but also the name of a model that comes with"
-                f" kebyt5, which is taken; write ./{name_or_path} for the folder",
-                stacklevel=3,
-            )
+    folder = SHIPPED[str(name_or_path)] if _is_shipped(name_or_path) else name_or_path
     # Not `Path.is_dir`, which raises for names that cannot be; and "" is not the current folder.
     return Path(folder) if os.path.isdir(folder) else None
+
+
+def _is_shipped(name_or_path: str | os.PathLike[str]) -> bool:
+    return isinstance(name_or_path, str) and name_or_path in SHIPPED
 
 
 def base_of_adapter(checkpoint: str | os.PathLike[str]) -> str | None:

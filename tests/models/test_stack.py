@@ -210,3 +210,15 @@ def test_long_inputs_compile_as_one_graph(tiny_model, kind, is_learning):
     compiled = torch.compile(model, backend="eager", fullgraph=True)
     with torch.set_grad_enabled(is_learning):
         torch.testing.assert_close(compiled(**batch).loss, model(**batch).loss)
+
+
+@pytest.mark.parametrize("kind", ["forward", "forward_pre", "full_backward", "full_backward_pre"])
+def test_every_kind_of_hook_sees_a_text_in_each_row(kind):
+    model, _ = models()
+    seen = []
+    within = model.encoder.block[1].layer[1].DenseReluDense.wi_0
+    hook = getattr(within, f"register_{kind}_hook")(lambda _, *given: seen.append(given[-1]))
+    model(input_ids=IDS, attention_mask=MASK, labels=LABELS).loss.backward()
+    hook.remove()
+    states = seen[0] if isinstance(seen[0], torch.Tensor) else seen[0][0]
+    assert states.shape[:2] == IDS.shape

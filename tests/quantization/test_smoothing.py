@@ -64,3 +64,18 @@ def test_a_layer_without_a_gate_is_left_to_its_norm(batch):
     before = logits(model, batch)
     smooth(model, [batch])
     torch.testing.assert_close(logits(model, batch), before, rtol=1e-6, atol=1e-6)
+
+
+def test_padding_has_no_say(tiny_model):
+    ids = torch.randint(3, 259, (1, 30), generator=torch.Generator().manual_seed(0))
+    alone = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids[:, :8]}
+    other = {name: each[:, :1].expand_as(each) for name, each in alone.items()}
+    padded = {name: torch.cat([each, other[name]]) for name, each in alone.items()}
+    longer = torch.full((2, 60), 200)  # what is there does not count
+    padded["input_ids"] = torch.cat([padded["input_ids"], longer], dim=1)
+    padded["attention_mask"] = torch.cat([padded["attention_mask"], longer * 0], dim=1)
+    expected, found = tiny_model(), tiny_model()
+    smooth(expected, [alone, other])
+    smooth(found, [padded])
+    for name, parameter in expected.named_parameters():
+        torch.testing.assert_close(found.get_parameter(name), parameter, atol=0, rtol=0)

@@ -27,6 +27,7 @@ from .int8 import Int8Linear, replace_linears
 from .linear import Linear
 
 _LIBRARIES = {"accelerate", "deepspeed", "kebyt5", "peft", "torch", "transformers"}
+"""Packages whose hooks take states in whatever rows they come."""
 
 CACHES = ("cache", "past_key_values")
 """Names of the key-value cache in Transformers: since 5.24, and before."""
@@ -182,7 +183,7 @@ def _are_watched(blocks: nn.Module) -> bool:
 
     The hooks of libraries that shard, move or adapt modules take rows as they are.
     """
-    waiting: list[nn.Module | None] = [blocks]  # `modules()` would take five times as long
+    waiting: list[nn.Module | None] = [blocks]  # `modules()` takes longer
     while waiting:
         module = waiting.pop()
         if module is None:

@@ -261,6 +261,18 @@ def test_a_schema_is_judged_in_proportion_to_its_size():
     assert time.thread_time() - began < 5
 
 
+def test_a_schema_of_several_types_is_empty_if_it_is_for_each_of_them():
+    again = {"$ref": "#"}
+    both = {
+        "type": ["object", "array"], "required": ["a"], "properties": {"a": again},
+        "minItems": 1, "items": again,
+    }  # fmt: skip
+    assert is_empty_schema(both)
+    assert is_empty_schema(both | {"type": ["array", "array"]})
+    for other in ({"type": ["object", "array", "null"]}, {"minItems": 0}, {"required": []}):
+        assert not is_empty_schema(both | other)
+
+
 def test_a_grammar_leaves_no_cycle_that_would_keep_its_memory():
     gc.disable()
     try:

@@ -26,6 +26,10 @@ _PARTS = re.compile(f"{_KEPT}|{_TERMINAL}|{_NAME}", re.DOTALL)
 _RULES = re.compile(r"(?:[\w\s|()\[\]{}?*+!.,>-]|:(?!:)|~(?=\s*\d))*")
 """Rules without their terminals; excludes nested grammars, parameters and special tokens."""
 
+_OF_A_TYPE = ("properties", "required", "additionalProperties", "patternProperties",
+              "minProperties", "prefixItems", "items", "minItems")  # fmt: skip
+"""Keywords of a schema that apply to objects or to arrays alone."""
+
 
 def with_optional_terminals(grammar: str) -> str | None:
     """Rewrites a grammar in llguidance's variant of Lark so that every terminal is optional.
@@ -35,16 +39,20 @@ def with_optional_terminals(grammar: str) -> str | None:
 
     Returns:
         The rewritten grammar; None if the grammar contains more than rules and terminals.
-
-    Raises:
-        ConstraintError: It contains a token by name or number, which need not be text.
     """
-    rest = _PARTS.sub("", grammar)
-    if token := re.search(r"<[^\s<>]*>", rest):
-        raise ConstraintError(f"the grammar holds the token {token[0]}; write its text in quotes")
-    if not _RULES.fullmatch(rest):
+    if not _RULES.fullmatch(_PARTS.sub("", grammar)):
         return None
     return _PARTS.sub(lambda part: part[0] if part["kept"] else f'(""|{part[0]})', grammar)
+
+
+def require_no_tokens(grammar: str) -> None:
+    """Refuses a grammar that holds tokens by name or number, which need not be text.
+
+    Raises:
+        ConstraintError: It does.
+    """
+    if token := re.search(r"<[^\s<>]*>", _PARTS.sub("", grammar)):
+        raise ConstraintError(f"the grammar holds the token {token[0]}; write its text in quotes")
 
 
 def is_empty_schema(schema: Any) -> bool:
@@ -59,11 +67,13 @@ def is_empty_schema(schema: Any) -> bool:
     target = cache(partial(_target, schema))
     unmet: dict[int, set[int]] = {}  # numbers of the needs of each part
     serves = defaultdict(list)  # whose needs a part meets
-    for part in parts:
+    known = set(map(id, parts))
+    for part in parts:  # and what is made of those with several types
         unmet[id(part)] = set()
         for number, several in enumerate(_needs(part, target)):
             if all(isinstance(each, dict) or each is False for each in several):
                 unmet[id(part)].add(number)
+                parts += (each for each in several if each is not False and id(each) not in known)
                 for each in several:
                     serves[id(each)].append((part, number))
     waiting = [part for part in parts if not unmet[id(part)]]
@@ -98,11 +108,12 @@ def _needs(part: dict[str, Any], target: Callable[[str], Any]) -> list[list[Any]
     reference = part.get("$ref")
     if isinstance(reference, str) and (found := target(reference)) is not None:
         needs.append([found])
-    kind = part.get("type")
-    if kind in ("object", ["object"]):
-        needs += _object_needs(part)
-    if kind in ("array", ["array"]):
-        needs += _array_needs(part)
+    kinds, typed = part.get("type"), {"object": _object_needs, "array": _array_needs}
+    if isinstance(kinds, str):
+        return needs + (typed[kinds](part) if kinds in typed else [])
+    if isinstance(kinds, list) and all(isinstance(kind, str) and kind in typed for kind in kinds):
+        alone = {key: value for key, value in part.items() if key in _OF_A_TYPE}
+        needs.append([alone | {"type": kind} for kind in dict.fromkeys(kinds)])
     return needs
 
 
@@ -132,4 +143,4 @@ def _is_positive(count: Any) -> bool:
     return isinstance(count, int) and count > 0
 
 
-__all__ = ["is_empty_schema", "with_optional_terminals"]
+__all__ = ["is_empty_schema", "require_no_tokens", "with_optional_terminals"]

@@ -13,7 +13,11 @@ import numpy as np
 
 from kebyt5.errors import one_line
 from kebyt5.generation.constraints.constraint import Constraint, ConstraintError, mask_of
-from kebyt5.generation.constraints.emptiness import is_empty_schema, with_optional_terminals
+from kebyt5.generation.constraints.emptiness import (
+    is_empty_schema,
+    require_no_tokens,
+    with_optional_terminals,
+)
 from kebyt5.generation.constraints.schema import read_schema, require_whole_pattern
 from kebyt5.generation.constraints.trial import (
     LIMITS,
@@ -120,14 +124,15 @@ class Grammar(Constraint):
         from llguidance import LLMatcher
 
         compiled = LLMatcher.grammar_from_lark(_characters(grammar))
-        optional = with_optional_terminals(grammar)
+        require_no_tokens(grammar)
         if len(grammar) > MAX_UNTRIED or _INTERSECTS.search(grammar):
             require_compilable(compiled)
         made = cls(compiled)
-        if optional is not None:
+        if (optional := with_optional_terminals(grammar)) is not None:
+            compiled = LLMatcher.grammar_from_lark(optional)
             if len(optional) > MAX_UNTRIED:
-                require_compilable(LLMatcher.grammar_from_lark(optional))
-            matcher = _new_matcher(LLMatcher.grammar_from_lark(optional))
+                require_compilable(compiled)
+            matcher = _new_matcher(compiled)
             if not (matcher.is_error() or matcher.is_accepting()):
                 raise ConstraintError(_NO_TEXT)
         return made

@@ -275,6 +275,30 @@ def test_an_argument_that_there_is_not_is_no_fault_of_the_checkpoint(checkpoint)
         kebyt5.load(checkpoint[0], no_such_option=1)
 
 
+@pytest.mark.parametrize(
+    "argument",
+    [
+        {"attn_implementation": "nope"},
+        {"dtype": "nonsense"},
+        {"d_ff": 99},
+        {"tie_word_embeddings": True},
+    ],
+    ids=str,
+)
+def test_an_argument_that_may_be_the_cause_is_named(checkpoint, argument):
+    with pytest.raises(
+        CheckpointError, match=f"the cause may be an argument: {next(iter(argument))}$"
+    ):
+        kebyt5.load(checkpoint[0], **argument)
+
+
+def test_where_there_is_none_the_checkpoint_alone_is_to_blame(checkpoint):
+    folder, _ = checkpoint
+    edit_config(folder, d_ff=64)
+    with pytest.raises(CheckpointError, match=r"does not belong to this config\.json$"):
+        kebyt5.load(folder, device_map="cpu")  # changes no shape
+
+
 def test_the_type_of_weights_goes_by_its_old_name_too(checkpoint):
     folder, _ = checkpoint
     assert kebyt5.load(folder, torch_dtype=torch.bfloat16).dtype == torch.bfloat16

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ def load(
     if not source:
         raise CheckpointError("the name of the checkpoint is empty; give a folder or a hub name")
     dtype = kwargs.pop("torch_dtype", dtype)
+    given = [*kwargs, *(["dtype"] if isinstance(dtype, str) else [])]
     if folder is not None:
         kwargs["local_files_only"] = True
     elif os.path.exists(source) or source.startswith((".", "/", "~")) or source.count("/") > 1:
@@ -80,7 +82,8 @@ def load(
     except Exception as error:  # a damaged file may raise anything at all
         if isinstance(error, TypeError) and any(repr(name) in str(error) for name in kwargs):
             raise  # an argument that `from_pretrained` does not take
-        raise CheckpointError(_explain(source, folder is not None, error)) from error
+        reason = _explain(source, folder is not None, error) + _or_arguments(given)
+        raise CheckpointError(reason) from error
     model.name_or_path = str(name_or_path)
     return model
 
@@ -162,12 +165,15 @@ def _load_model(
         source,
         **({"dtype": dtype, "output_loading_info": True, "ignore_mismatched_sizes": True} | kwargs),
     )
-    _require_all_tensors(source, info)
+    blame = "the file is damaged or does not belong to this config.json" + _or_arguments(
+        [name for name in kwargs if hasattr(model.config, name)]
+    )
+    _require_all_tensors(source, info, blame)
     for name, shared_name in model.get_expanded_tied_weights_keys().items():
         if model.get_parameter(name) is not model.get_parameter(shared_name):
             raise CheckpointError(
                 f"{source}: {name} and {shared_name} differ, but config.json says they are one;"
-                " the file is damaged or does not belong to this config.json"
+                f" {blame}"
             )
     return model.eval()
 
@@ -193,7 +199,7 @@ def _architecture(
     return ARCHITECTURES[model_type], config
 
 
-def _require_all_tensors(source: str, info: dict[str, Any]) -> None:
+def _require_all_tensors(source: str, info: dict[str, Any], blame: str) -> None:
     """Refuses what Transformers only warns of: weights that stay random or are dropped."""
     problems = [
         (info["missing_keys"], "are missing"),
@@ -203,10 +209,12 @@ def _require_all_tensors(source: str, info: dict[str, Any]) -> None:
     for keys, problem in problems:
         if keys:
             names = ", ".join(sorted(keys)[:3]) + (", …" if len(keys) > 3 else "")
-            raise CheckpointError(
-                f"{source}: {len(keys)} tensors {problem} ({names}); the file is damaged or does"
-                " not belong to this config.json"
-            )
+            raise CheckpointError(f"{source}: {len(keys)} tensors {problem} ({names}); {blame}")
+
+
+def _or_arguments(names: Sequence[str]) -> str:
+    """What to add to a reason: arguments of the caller, if there are any."""
+    return f"; the cause may be an argument: {', '.join(names)}" if names else ""
 
 
 def _explain(source: str, is_local: bool, error: Exception) -> str:

@@ -17,10 +17,12 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 FLAGS = ["-O3", "-std=c11", "-fPIC", "-shared", "-fopenmp", "-fno-math-errno", "-fno-trapping-math"]
 AVX512 = ["-march=cascadelake", "-mtune=generic", "-mprefer-vector-width=512"]
+AVX2 = ["-march=haswell", "-mtune=generic"]
 VARIANTS = {
     "amx": [*AVX512, "-mamx-tile", "-mamx-int8"],
     "avx512": AVX512,
-    "avx2": ["-march=haswell", "-mtune=generic"],
+    "avxvnni": [*AVX2, "-mavxvnni"],
+    "avx2": AVX2,
 }
 """Which one runs is chosen where it is loaded, in kebyt5/models/native.py."""
 

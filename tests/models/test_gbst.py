@@ -1,9 +1,7 @@
 """GBST computes Charformer's equations, whatever the padding, the batch and the precision."""
 
 import copy
-import ctypes
 import os
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +11,7 @@ from hypothesis import strategies as st
 from torch.profiler import ProfilerActivity, profile
 
 from kebyt5.bench.naive_gbst import naive_gbst
-from kebyt5.models import folding, native
+from kebyt5.models import native
 from kebyt5.models.banded import BandedLookup, BandedProduct
 from kebyt5.models.consensus import PolynomialConsensus
 from kebyt5.models.folding import TableKernel, Weights
@@ -404,18 +402,13 @@ def test_compiled_functions_say_what_pytorch_says(configuration, lengths, dim, t
     torch.testing.assert_close(*found, atol=2e-6, rtol=2e-5)
 
 
-@pytest.mark.parametrize("variant", ["avx512", "avx2"])
+@pytest.mark.skipif(
+    native.library() is None and "CI" not in os.environ,
+    reason="kebyt5 was installed without a C compiler, or this is no Linux on x86-64",
+)
 def test_so_does_every_variant(variant, monkeypatch):
-    name = f"kernels-{variant}.so"
-    if variant == "avx512" and "avx512_vnni" not in native._processor_flags():
-        pytest.skip("this processor has no AVX-512 with VNNI")
-    path = Path(native.__file__).with_name(name)
-    if not path.exists() and "CI" not in os.environ:
-        pytest.skip("kebyt5 was installed without a C compiler")
     gbst, ids = make_gbst(dim=40), torch.randint(3, 259, (2, 700))
     mask = torch.arange(700) < torch.tensor([[700], [390]])
-    for module in (native, folding):
-        monkeypatch.setattr(module, "library", lambda: ctypes.CDLL(str(path)))
     chosen = calls_of(monkeypatch, TableKernel, "choose")
     with torch.inference_mode():
         found = gbst(ids, mask)[0]

@@ -22,26 +22,10 @@ from kebyt5.models.kernels import DecoderKernel, ProductKernel, UnfitError
 from kebyt5.quantization.quantize import quantize
 from tests.models.samples import plain_model
 
-VARIANTS = {
-    path.stem.removeprefix("kernels-"): path
-    for path in Path(kernels.__file__).parent.glob("kernels-*.so")
-}
-
 pytestmark = pytest.mark.skipif(
     native.library() is None and "CI" not in os.environ,
     reason="kebyt5 was installed without a C compiler, or this is no Linux on x86-64",
 )
-
-
-@pytest.fixture(params=["amx", "avx512", "avx2"])
-def variant(request, monkeypatch):
-    if request.param not in native.runnable_variants():
-        pytest.skip(f"this processor does not run the variant {request.param}")
-    loaded = ctypes.CDLL(str(VARIANTS[request.param]))
-    if request.param == "amx":
-        assert loaded.allow_tiles()
-    for module in (kernels, native):
-        monkeypatch.setattr(module, "library", lambda: loaded)
 
 
 def model_of(d_model=64, d_kv=16, num_heads=4, d_ff=96, layers=2, **changes):
@@ -198,15 +182,25 @@ def test_where_compiler_or_system_do_not_have_amx_vectors_compute(amx, monkeypat
     monkeypatch.setattr(native, "open_library", lambda p: amx if "amx" in p.name else p.name)
     assert native.library.__wrapped__() == "kernels-avx512.so"
     monkeypatch.setattr(native, "open_library", lambda p: p.name if "avx2" in p.name else None)
-    monkeypatch.setattr(
-        native, "_processor_flags", lambda: native._VARIANTS["amx"] | native._VARIANTS["avx2"]
-    )
+    flags = native._VARIANTS["amx"] | native._VARIANTS["avx2"]
+    monkeypatch.setattr(native, "_processor_flags", lambda: flags)
     assert native.library.__wrapped__() == "kernels-avx2.so"
+
+
+def test_one_variant_can_be_asked_for(monkeypatch):
+    monkeypatch.setattr(native, "_processor_flags", lambda: native._VARIANTS["amx"])
+    monkeypatch.setattr(native, "open_library", lambda p: SimpleNamespace(name=p.name))
+    monkeypatch.setenv("KEBYT5_KERNELS", "avx512")
+    assert native.library.__wrapped__().name == "kernels-avx512.so"
+    monkeypatch.setenv("KEBYT5_KERNELS", "avx2")
+    with pytest.warns(UserWarning, match="KEBYT5_KERNELS=avx2: this processor runs amx, avx512$"):
+        assert native.library.__wrapped__() is None
 
 
 def test_the_kernels_are_there_where_there_is_a_compiler():
     if shutil.which("gcc") or "CI" in os.environ:
-        assert set(VARIANTS) == {"amx", "avx512", "avx2"}
+        compiled = {path.stem for path in Path(native.__file__).parent.glob("kernels-*.so")}
+        assert compiled == {f"kernels-{variant}" for variant in native._VARIANTS}
 
 
 def test_rounding_is_that_of_pytorch_to_the_last_digit(variant, monkeypatch):

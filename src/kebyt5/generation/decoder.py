@@ -141,7 +141,7 @@ class PackedDecoder:
     def logits(self, hidden: Tensor) -> Tensor:
         """Computes logits (rows, V) in float32 from hidden states (rows, D)."""
         head = self._model.lm_head
-        if self._head is not None and len(hidden) <= MAX_KERNEL_ROWS[torch.float32]:
+        if self._head is not None and len(hidden) <= MAX_KERNEL_ROWS:
             return self._head(hidden * self._scale)
         return self._linear(head, hidden * self._scale).float()
 

@@ -8,6 +8,7 @@ between two steps that digit decides about 1/127 of the row's largest.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -103,13 +104,27 @@ class Int8Linear(nn.Module):
         """Maps rows (M, K) to (M, N), float32."""
         if self._uses_panels(rows):
             return self.panels().multiply(*rows)
+        product = self._product(rows.values)
+        if use_native(product):
+            return native.scale_rows(product, rows.scale)
+        return product.mul_(rows.scale)
+
+    def _product(self, values: Tensor) -> Tensor:
+        """Multiplies by oneDNN, in units of the rows' steps."""
+        if not _saturates():
+            return self._onednn(values, _ZERO_POINT)
+        # Products of seven bits fit: values are twice their half, and a rest.
+        half = self._onednn(values >> 1, _ZERO_POINT // 2)
+        return half.mul_(2).add_(self._onednn(values & 1, 0))
+
+    def _onednn(self, values: Tensor, zero_point: int) -> Tensor:
         if self._packed is None:
             self._zero_points = torch.zeros(len(self.scale), dtype=torch.long)
             self._packed = torch.ops.onednn.qlinear_prepack(self.weight, None)
-        product = torch.ops.onednn.qlinear_pointwise(
-            rows.values,
+        return torch.ops.onednn.qlinear_pointwise(
+            values,
             1.0,  # the rows' scales come afterwards
-            _ZERO_POINT,
+            zero_point,
             self._packed,
             self.scale,
             self._zero_points,
@@ -121,9 +136,6 @@ class Int8Linear(nn.Module):
             [],
             "",
         )
-        if use_native(product):
-            return native.scale_rows(product, rows.scale)
-        return product.mul_(rows.scale)
 
     def _uses_panels(self, rows: Rows) -> bool:
         if self.weight.is_meta:  # of `joined`, which has packed it already
@@ -144,6 +156,15 @@ class Int8Linear(nn.Module):
         if self._panels is None:
             self._panels = Panels(self.weight, self.scale)
         return self._panels
+
+
+@cache
+def _saturates() -> bool:
+    """Whether oneDNN adds products in 16 bits, too few for these, as it does without VNNI."""
+    size, most = 64, 127
+    largest = Int8Linear(torch.full((size, size), most, dtype=torch.int8), torch.ones(size))
+    values = torch.full((size, size), _ZERO_POINT + most, dtype=torch.uint8)
+    return bool((largest._onednn(values, _ZERO_POINT) != size * most * most).any())
 
 
 def linear_each(layers: Sequence[nn.Module], x: Tensor) -> list[Tensor]:

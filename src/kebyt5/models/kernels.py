@@ -21,8 +21,8 @@ from .int8 import Int8Linear
 from .linear import Linear
 from .native import Panels, call, library
 
-MAX_KERNEL_ROWS = {torch.float32: 12, torch.int8: 32}
-"""Most rows for which this kernel beats PyTorch (float32) or oneDNN (int8)."""
+MAX_KERNEL_ROWS = 12
+"""Most rows for which this kernel is faster than PyTorch."""
 
 _MAX_ROWS_CACHED = 128
 """The same where a block's weights stay in the cache and call overhead dominates."""
@@ -108,7 +108,7 @@ class DecoderKernel:
             self._norm(stack.final_layer_norm),
             config.layer_norm_epsilon,
         )
-        self.max_rows = MAX_KERNEL_ROWS[torch.int8 if is_int8 else torch.float32]
+        self.max_rows = MAX_KERNEL_ROWS
         if is_cached:
             self.max_rows = _MAX_ROWS_CACHED
         if layers[0].q.panels:

@@ -2,6 +2,7 @@
 
 import ctypes
 import hashlib
+import os
 import platform
 import sys
 import warnings
@@ -17,11 +18,13 @@ from torch import Tensor
 
 from .fused import fast_path
 
+_AVX2 = {"avx2", "fma", "bmi1", "bmi2", "abm", "movbe", "f16c"}
 _AVX512 = {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"}
 _VARIANTS = {
     "amx": {*_AVX512, "amx_tile", "amx_int8"},
     "avx512": _AVX512,
-    "avx2": {"avx2", "fma", "bmi1", "bmi2", "abm", "movbe", "f16c"},
+    "avxvnni": {*_AVX2, "avx_vnni"},
+    "avx2": _AVX2,
 }
 """The instructions that each variant of hatch_build.py needs, the fastest variant first."""
 
@@ -40,8 +43,16 @@ def library() -> ctypes.CDLL | None:
 
 
 def runnable_variants() -> list[str]:
-    """The variants whose instructions this processor has, the fastest one first."""
-    return [name for name, needed in _VARIANTS.items() if needed <= _processor_flags()]
+    """The variants whose instructions this processor has, the fastest one first.
+
+    The environment variable KEBYT5_KERNELS, for comparisons, leaves one of them.
+    """
+    names = [name for name, needed in _VARIANTS.items() if needed <= _processor_flags()]
+    wanted = os.environ.get("KEBYT5_KERNELS")
+    if wanted is None or wanted in names:
+        return names if wanted is None else [wanted]
+    warnings.warn(f"KEBYT5_KERNELS={wanted}: this processor runs {', '.join(names)}", stacklevel=2)
+    return []
 
 
 def open_library(path: Path) -> ctypes.CDLL | None:
@@ -141,7 +152,7 @@ class Panels:
     def fit(weight: Tensor) -> bool:
         """Whether there are compiled functions for a weight (N, K)."""
         is_whole = weight.dtype == torch.float32 or weight.shape[1] % 4 == 0
-        return is_whole and hasattr(library(), "multiply_rounded")
+        return is_whole and library() is not None
 
     def multiply(self, values: Tensor, scales: Tensor) -> Tensor:
         """Maps quantized rows (M, K) and their scales (M, 1) to (M, N), float32."""

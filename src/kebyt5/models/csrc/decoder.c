@@ -105,14 +105,12 @@ static void multiply_one(const Linear* linear, const float* x, int64_t rows, Rou
 /* gelu(x W_0ᵀ) * x W_1ᵀ of the feed-forward layer. */
 static void multiply_and_open(const Layer* layer, const float* x, int64_t rows, Space* space,
                               int threads) {
-#ifdef __AVX512VNNI__
     if (uses_panels(&layer->wi_0, rows)) {
         round_few(&layer->wi_0, x, rows, &space->rounded);
         multiply_panels(layer->wi_1.panels, layer->wi_0.panels, x, &space->rounded, rows,
                         space->opened, 0, threads);
         return;
     }
-#endif
     multiply((const Linear*[]){&layer->wi_0, &layer->wi_1}, 2, x, rows, &space->rounded,
              (float*[]){space->inner, space->value}, 0, threads);
     open_gate(space->inner, space->value, rows * layer->wi_0.outs, space->opened);

@@ -16,7 +16,6 @@ static void round_all(const float* x, int64_t rows, int64_t width, const Rounded
         round_row(x + row * width, width, rounded->values + row * width, rounded->scales + row);
 }
 
-#ifdef __AVX512VNNI__
 typedef struct {
     const float *own_norm, *feed_forward_norm;
     Panels projections, o, wi_0, wi_1, wo; /* projections: q, k and v, concatenated */
@@ -101,7 +100,6 @@ void multiply_rounded(const Panels* linear, uint8_t* values, float* scales, int6
     Rounded rounded = {values, scales};
     multiply_panels(linear, NULL, NULL, &rounded, rows, out, 0, threads);
 }
-#endif
 
 /* Quantizes rows (rows, width). */
 void round_rows(const float* x, int64_t rows, int64_t width, uint8_t* values, float* scales,

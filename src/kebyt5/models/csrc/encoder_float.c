@@ -8,7 +8,6 @@
 #include "texts.h"
 #include "workspace.h"
 
-#ifdef __AVX512VNNI__
 #define DEPTH 1024 /* inputs of a panel that is made at a time, so that it stays in the cache */
 
 typedef struct {
@@ -64,8 +63,9 @@ static Own own_of(const Space* space, int64_t rows) {
     return own;
 }
 
-/* Writes 16 rows of 16 floats, `stride` apart, as columns of a panel. */
-static void transpose_16x16(const float* from, int64_t stride, float* to) {
+/* Writes LANES rows of as many floats, `stride` apart, as columns of a panel. */
+static void transpose(const float* from, int64_t stride, float* to) {
+#ifdef __AVX512VNNI__
     __m512 a[16], b[16];
     UNROLL_FOR (int i = 0; i < 16; i++) a[i] = _mm512_loadu_ps(from + i * stride);
     UNROLL_FOR (int i = 0; i < 16; i += 2) {
@@ -91,16 +91,34 @@ static void transpose_16x16(const float* from, int64_t stride, float* to) {
         _mm512_storeu_ps(to + (4 + j) * PANEL, _mm512_shuffle_f32x4(odd[0], odd[1], 0x88));
         _mm512_storeu_ps(to + (12 + j) * PANEL, _mm512_shuffle_f32x4(odd[0], odd[1], 0xdd));
     }
+#else
+    __m256 a[8], b[8];
+    UNROLL_FOR (int i = 0; i < 8; i++) a[i] = _mm256_loadu_ps(from + i * stride);
+    UNROLL_FOR (int i = 0; i < 8; i += 2) {
+        b[i] = _mm256_unpacklo_ps(a[i], a[i + 1]);
+        b[i + 1] = _mm256_unpackhi_ps(a[i], a[i + 1]);
+    }
+    UNROLL_FOR (int i = 0; i < 8; i += 4)
+        UNROLL_FOR (int half = 0; half < 2; half++) {
+            a[i + 2 * half] = _mm256_shuffle_ps(b[i + half], b[i + half + 2], 0x44);
+            a[i + 2 * half + 1] = _mm256_shuffle_ps(b[i + half], b[i + half + 2], 0xee);
+        }
+    /* Now half h of a[i + j] is column 4h + j of rows i to i + 3. */
+    UNROLL_FOR (int j = 0; j < 4; j++) {
+        _mm256_storeu_ps(to + j * PANEL, _mm256_permute2f128_ps(a[j], a[4 + j], 0x20));
+        _mm256_storeu_ps(to + (4 + j) * PANEL, _mm256_permute2f128_ps(a[j], a[4 + j], 0x31));
+    }
+#endif
 }
 
 /* Makes a panel (depth, PANEL) from `columns` rows of a weight, padded with zeros. */
 static void make_panel(const float* weight, int64_t stride, int64_t columns, int64_t depth,
                        float* panel) {
-    const int64_t turned = depth / 16 * 16, whole = columns / 16 * 16;
+    const int64_t turned = depth / LANES * LANES, whole = columns / LANES * LANES;
     if (columns < PANEL) memset(panel, 0, depth * PANEL * sizeof(float));
-    for (int64_t column = 0; column < whole; column += 16)
-        for (int64_t i = 0; i < turned; i += 16)
-            transpose_16x16(weight + column * stride + i, stride, panel + i * PANEL + column);
+    for (int64_t column = 0; column < whole; column += LANES)
+        for (int64_t i = 0; i < turned; i += LANES)
+            transpose(weight + column * stride + i, stride, panel + i * PANEL + column);
     for (int64_t column = 0; column < columns; column++)
         for (int64_t i = column < whole ? turned : 0; i < depth; i++)
             panel[i * PANEL + column] = weight[column * stride + i];
@@ -207,4 +225,3 @@ int encode_float_block(const FloatBlock* block, float* hidden, int64_t rows, con
     give_back(memory);
     return 1;
 }
-#endif

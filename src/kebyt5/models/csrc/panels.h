@@ -10,8 +10,8 @@
 #include "tiles.h"
 
 /* A layer x Wᵀ with W (outs, width); for int8, width is a multiple of four. Panels, scales and
- * starts are padded with zeros to a whole panel. Sums begin at `starts`, which make up for the zero
- * point of the rows, 128. Float weights have neither scales nor starts. */
+ * starts are padded with zeros to a whole panel. Sums that contain the zero point of the rows, 128,
+ * begin at `starts`, which make up for it. Float weights have neither scales nor starts. */
 typedef struct {
     const void* panels;
     const float* scales;
@@ -19,42 +19,53 @@ typedef struct {
     int64_t outs, width;
 } Panels;
 
+#define PANEL 64 /* outputs */
+#define GROUP 6  /* rows that are computed at a time, ... */
 #ifdef __AVX512VNNI__
-#define PANEL 64  /* outputs, four vectors of them, ... */
-#define GROUP 6   /* ... and rows that are computed at a time: as many as there are registers for */
+#define PARTS 4 /* ... and vectors of outputs: as many as there are registers for */
+#else
+#define PARTS 2
+#endif
+#define COLUMNS (PARTS * LANES)
 #define PIECE 256 /* inputs whose products of floats are added up before they are added */
 #define AHEAD 8   /* how many steps ahead weights are prefetched */
 #define CACHED (512 << 10) /* bytes of rows that stay in the cache beside a panel */
 
-/* sums += x * weight by fours. The compiler's intrinsic takes up registers that sums need. */
-#define ADD_PRODUCTS(sums, x, weight) \
-    __asm__("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(x), "v"(weight))
-
-/* Writes or adds A B for A (rows, depth) and PANEL columns of B (depth, ...). */
-ALWAYS_INLINE void multiply_floats(const float* a, int64_t a_stride, const float* b,
+/* Writes or adds A B for A (rows, depth) and COLUMNS columns of B (depth, ...). */
+ALWAYS_INLINE void multiply_columns(const float* a, int64_t a_stride, const float* b,
                                    int64_t b_stride, int64_t depth, const int rows, float* out,
                                    int64_t out_stride, int add) {
-    __m512 sums[GROUP][4];
+    Floats sums[GROUP][PARTS];
     UNROLL_FOR (int row = 0; row < rows; row++)
-        UNROLL_FOR (int part = 0; part < 4; part++) sums[row][part] = _mm512_setzero_ps();
+        UNROLL_FOR (int part = 0; part < PARTS; part++) sums[row][part] = broadcast(0);
     for (int64_t i = 0; i < depth; i++, b += b_stride) {
-        __m512 factors[4];
-        UNROLL_FOR (int part = 0; part < 4; part++) {
-            _mm_prefetch((const char*)(b + AHEAD * b_stride + 16 * part), _MM_HINT_T0);
-            factors[part] = _mm512_loadu_ps(b + 16 * part);
+        Floats factors[PARTS];
+        UNROLL_FOR (int part = 0; part < PARTS; part++) {
+            _mm_prefetch((const char*)(b + AHEAD * b_stride + LANES * part), _MM_HINT_T0);
+            factors[part] = load(b + LANES * part);
         }
         UNROLL_FOR (int row = 0; row < rows; row++) {
-            __m512 input = _mm512_set1_ps(a[row * a_stride + i]);
-            UNROLL_FOR (int part = 0; part < 4; part++)
-                sums[row][part] = _mm512_fmadd_ps(input, factors[part], sums[row][part]);
+            Floats input = broadcast(a[row * a_stride + i]);
+            UNROLL_FOR (int part = 0; part < PARTS; part++)
+                sums[row][part] = multiply_add(input, factors[part], sums[row][part]);
         }
     }
     UNROLL_FOR (int row = 0; row < rows; row++)
-        UNROLL_FOR (int part = 0; part < 4; part++) {
-            float* at = out + row * out_stride + 16 * part;
-            const __m512 sum = sums[row][part];
-            _mm512_storeu_ps(at, add ? _mm512_add_ps(_mm512_loadu_ps(at), sum) : sum);
+        UNROLL_FOR (int part = 0; part < PARTS; part++) {
+            float* at = out + row * out_stride + LANES * part;
+            Floats sum = sums[row][part];
+            if (add) sum += load(at);
+            store(at, sum);
         }
+}
+
+/* The same for PANEL columns of B. */
+ALWAYS_INLINE void multiply_floats(const float* a, int64_t a_stride, const float* b,
+                                   int64_t b_stride, int64_t depth, const int rows, float* out,
+                                   int64_t out_stride, int add) {
+    for (int64_t column = 0; column < PANEL; column += COLUMNS)
+        multiply_columns(a, a_stride, b + column, b_stride, depth, rows, out + column, out_stride,
+                         add);
 }
 
 /* Writes or adds A B in pieces, so that rounding does not grow with the number of inputs. */
@@ -68,42 +79,45 @@ ALWAYS_INLINE void multiply_pieces(const float* a, int64_t a_stride, const float
 }
 
 /* Writes or adds sums of products in units of their output's scale and their row's step. */
-ALWAYS_INLINE void scale_sums(__m512i sums, const float* scales, float step, float* to, int add) {
-    __m512 product = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), _mm512_loadu_ps(scales));
-    product = _mm512_mul_ps(product, _mm512_set1_ps(step));
-    _mm512_storeu_ps(to, add ? _mm512_add_ps(_mm512_loadu_ps(to), product) : product);
+ALWAYS_INLINE void scale_sums(Integers sums, const float* scales, float step, float* to, int add) {
+    Floats product = floats_of(sums) * load(scales) * broadcast(step);
+    if (add) product += load(to);
+    store(to, product);
 }
 
-/* Writes or adds a panel's outputs for `rows` <= GROUP quantized rows from `top` on. */
-ALWAYS_INLINE void multiply_int8(const Panels* linear, int64_t panel, const Rounded* rounded,
+/* Writes or adds COLUMNS of a panel's outputs, from `first` on, for `rows` <= GROUP quantized rows
+ * from `top` on. */
+ALWAYS_INLINE void multiply_int8(const Panels* linear, int64_t first, const Rounded* rounded,
                                  int64_t top, const int rows, float* to, int64_t stride, int add) {
     const int64_t width = linear->width;
-    const int8_t* weight = (const int8_t*)linear->panels + panel * PANEL * width;
+    const int8_t* weight =
+        (const int8_t*)linear->panels + first / PANEL * PANEL * width + 4 * (first % PANEL);
     const uint8_t* x = rounded->values + top * width;
-    __m512i sums[GROUP][4];
+    Integers sums[GROUP][PARTS];
     UNROLL_FOR (int row = 0; row < rows; row++)
-        UNROLL_FOR (int part = 0; part < 4; part++) {
-            sums[row][part] = _mm512_loadu_si512(linear->starts + panel * PANEL + 16 * part);
-            __builtin_prefetch(to + row * stride + 16 * part, 1);
+        UNROLL_FOR (int part = 0; part < PARTS; part++) {
+            sums[row][part] = ZERO_POINT ? load_integers(linear->starts + first + LANES * part)
+                                         : broadcast_integer(0);
+            __builtin_prefetch(to + row * stride + LANES * part, 1);
         }
     for (int64_t i = 0; i < width; i += 4, weight += 4 * PANEL) {
-        __m512i factors[4];
-        UNROLL_FOR (int part = 0; part < 4; part++) {
-            _mm_prefetch(weight + AHEAD * 4 * PANEL + 64 * part, _MM_HINT_T0);
-            factors[part] = _mm512_loadu_si512(weight + 64 * part);
+        Integers factors[PARTS];
+        UNROLL_FOR (int part = 0; part < PARTS; part++) {
+            _mm_prefetch(weight + AHEAD * 4 * PANEL + 4 * LANES * part, _MM_HINT_T0);
+            factors[part] = load_integers(weight + 4 * LANES * part);
         }
         UNROLL_FOR (int row = 0; row < rows; row++) {
             int32_t four;
             memcpy(&four, x + row * width + i, 4);
-            __m512i inputs = _mm512_set1_epi32(four);
-            UNROLL_FOR (int part = 0; part < 4; part++)
+            Integers inputs = broadcast_integer(four);
+            UNROLL_FOR (int part = 0; part < PARTS; part++)
                 ADD_PRODUCTS(sums[row][part], inputs, factors[part]);
         }
     }
     UNROLL_FOR (int row = 0; row < rows; row++)
-        UNROLL_FOR (int part = 0; part < 4; part++)
-            scale_sums(sums[row][part], linear->scales + panel * PANEL + 16 * part,
-                       rounded->scales[top + row], to + row * stride + 16 * part, add);
+        UNROLL_FOR (int part = 0; part < PARTS; part++)
+            scale_sums(sums[row][part], linear->scales + first + LANES * part,
+                       rounded->scales[top + row], to + row * stride + LANES * part, add);
 }
 
 /* Writes or adds a panel's outputs for rows of x, or quantized rows if the weight is int8. */
@@ -112,7 +126,9 @@ ALWAYS_INLINE void multiply_group(const Panels* linear, int64_t panel, const flo
                                   int64_t stride, int add) {
     const int64_t width = linear->width;
     if (linear->scales)
-        multiply_int8(linear, panel, rounded, top, rows, to, stride, add);
+        for (int64_t column = 0; column < PANEL; column += COLUMNS)
+            multiply_int8(linear, panel * PANEL + column, rounded, top, rows, to + column, stride,
+                          add);
     else
         multiply_pieces(x + top * width, width,
                         (const float*)linear->panels + panel * PANEL * width, width, rows, to,
@@ -245,4 +261,3 @@ static void multiply_panels(const Panels* linear, const Panels* gate, const floa
         end_tiles();
     }
 }
-#endif

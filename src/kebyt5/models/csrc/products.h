@@ -47,9 +47,9 @@ ALWAYS_INLINE void float_products(const float* x, int64_t stride, const float* w
     }
 }
 
-#ifdef __AVX512VNNI__
 /* The sums of four vectors of integers. */
-ALWAYS_INLINE __m128i integer_sums_of(const __m512i x[OUTS]) {
+ALWAYS_INLINE __m128i integer_sums_of(const Integers x[OUTS]) {
+#ifdef __AVX512VNNI__
     __m512i low =
         _mm512_add_epi32(_mm512_unpacklo_epi32(x[0], x[1]), _mm512_unpackhi_epi32(x[0], x[1]));
     __m512i high =
@@ -58,39 +58,37 @@ ALWAYS_INLINE __m128i integer_sums_of(const __m512i x[OUTS]) {
         _mm512_add_epi32(_mm512_unpacklo_epi64(low, high), _mm512_unpackhi_epi64(low, high));
     __m256i half =
         _mm256_add_epi32(_mm512_castsi512_si256(lanes), _mm512_extracti64x4_epi64(lanes, 1));
+#else
+    __m256i half = _mm256_hadd_epi32(_mm256_hadd_epi32(x[0], x[1]), _mm256_hadd_epi32(x[2], x[3]));
+#endif
     return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
 }
-#endif
 
 ALWAYS_INLINE int32_t int8_dot(const uint8_t* x, const int8_t* weight, int64_t size) {
     int32_t sum = 0;
-    for (int64_t i = 0; i < size; i++) sum += (int32_t)x[i] * weight[i];
+    for (int64_t i = 0; i < size; i++) sum += ((int32_t)x[i] - 128 + ZERO_POINT) * weight[i];
     return sum;
 }
 
 ALWAYS_INLINE void int8_products(const uint8_t* x, const int8_t* weight, int64_t width,
                                  const int rows, __m128i sums[ROWS]) {
-    int64_t i = 0;
-#ifdef __AVX512VNNI__
-    __m512i parts[ROWS][OUTS];
+    Integers parts[ROWS][OUTS];
     UNROLL_FOR (int row = 0; row < rows; row++)
-        UNROLL_FOR (int out = 0; out < OUTS; out++) parts[row][out] = _mm512_setzero_si512();
-    for (; i + 64 <= width; i += 64) {
-        __m512i inputs[ROWS];
-        for (int row = 0; row < rows; row++) inputs[row] = _mm512_loadu_si512(x + row * width + i);
+        UNROLL_FOR (int out = 0; out < OUTS; out++) parts[row][out] = broadcast_integer(0);
+    int64_t i = 0;
+    for (; i + 4 * LANES <= width; i += 4 * LANES) {
+        Integers inputs[ROWS];
+        for (int row = 0; row < rows; row++) inputs[row] = load_integers(x + row * width + i);
         for (int out = 0; out < OUTS; out++) {
             const int8_t* from = weight + out * width + i;
             _mm_prefetch(from + OUTS * width, _MM_HINT_T0);
-            __m512i factors = _mm512_loadu_si512(from);
+            Integers factors = load_integers(from);
             for (int row = 0; row < rows; row++)
-                parts[row][out] = _mm512_dpbusd_epi32(parts[row][out], inputs[row], factors);
+                ADD_PRODUCTS(parts[row][out], inputs[row], factors);
         }
     }
     for (int row = 0; row < rows; row++) sums[row] = integer_sums_of(parts[row]);
     if (i == width) return;
-#else
-    for (int row = 0; row < rows; row++) sums[row] = _mm_setzero_si128();
-#endif
     for (int row = 0; row < rows; row++) {
         int32_t rest[OUTS];
         for (int out = 0; out < OUTS; out++)
@@ -108,8 +106,8 @@ ALWAYS_INLINE void multiply_block(const Linear* linear, const float* x, const Ro
         __m128i sums[ROWS];
         const int8_t* weight = (const int8_t*)linear->weight + first * width;
         int8_products(rounded->values + top * width, weight, width, rows, sums);
-        /* The share of the zero point, 128, in the sums. */
-        __m128i excess = _mm_slli_epi32(_mm_loadu_si128((const __m128i*)(linear->sums + first)), 7);
+        __m128i excess = _mm_mullo_epi32(_mm_loadu_si128((const __m128i*)(linear->sums + first)),
+                                         _mm_set1_epi32(ZERO_POINT));
         __m128 scales = _mm_loadu_ps(linear->scales + first);
         for (int row = 0; row < rows; row++) {
             __m128 product = _mm_cvtepi32_ps(_mm_sub_epi32(sums[row], excess));
@@ -154,13 +152,11 @@ static void multiply(const Linear* const* linears, int count, const float* x, in
     int64_t work = 0;
     for (int i = 0; i < count; i++) work += linears[i]->outs * width * rows;
     round_few(linears[0], x, rows, rounded);
-#ifdef __AVX512VNNI__
     if (uses_panels(linears[0], rows)) {
         for (int i = 0; i < count; i++)
             multiply_panels(linears[i]->panels, NULL, x, rounded, rows, outs[i], add, threads);
         return;
     }
-#endif
 #pragma omp parallel num_threads(threads) if (work > MIN_WORK)
     for (int i = 0; i < count; i++) {
         const Linear* linear = linears[i];

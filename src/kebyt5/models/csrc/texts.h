@@ -4,7 +4,6 @@
 
 #include "panels.h"
 
-#ifdef __AVX512VNNI__
 /* Memory for the attention of one head within a text, padded to whole panels. */
 typedef struct {
     float *keys, *values; /* (d_kv, size), (size, d_kv) */
@@ -93,4 +92,3 @@ static void attend_texts(const Texts* texts, const float* projected, const float
                     heads * d_kv);
     }
 }
-#endif

@@ -14,18 +14,53 @@
 #define ROWS 4 /* ... and rows: as many as there are registers for */
 #define LANES 16
 typedef __m512 Floats;
+typedef __m512i Integers;
 ALWAYS_INLINE Floats load(const float* from) { return _mm512_loadu_ps(from); }
 ALWAYS_INLINE void store(float* to, Floats x) { _mm512_storeu_ps(to, x); }
 ALWAYS_INLINE Floats broadcast(float x) { return _mm512_set1_ps(x); }
 ALWAYS_INLINE Floats multiply_add(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
+ALWAYS_INLINE Integers load_integers(const void* from) { return _mm512_loadu_si512(from); }
+ALWAYS_INLINE Integers broadcast_integer(int32_t x) { return _mm512_set1_epi32(x); }
+ALWAYS_INLINE Floats floats_of(Integers x) { return _mm512_cvtepi32_ps(x); }
 #else
 #define ROWS 2
 #define LANES 8
 typedef __m256 Floats;
+typedef __m256i Integers;
 ALWAYS_INLINE Floats load(const float* from) { return _mm256_loadu_ps(from); }
 ALWAYS_INLINE void store(float* to, Floats x) { _mm256_storeu_ps(to, x); }
 ALWAYS_INLINE Floats broadcast(float x) { return _mm256_set1_ps(x); }
 ALWAYS_INLINE Floats multiply_add(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
+ALWAYS_INLINE Integers load_integers(const void* from) {
+    return _mm256_loadu_si256((const __m256i*)from);
+}
+ALWAYS_INLINE Integers broadcast_integer(int32_t x) { return _mm256_set1_epi32(x); }
+ALWAYS_INLINE Floats floats_of(Integers x) { return _mm256_cvtepi32_ps(x); }
+#endif
+
+/* ADD_PRODUCTS(sums, x, weight) adds the products of bytes to sums, by fours. Values x of a row are
+ * 128 ± 127, as VNNI multiplies unsigned by signed bytes; each product has ZERO_POINT times its
+ * weight too much. */
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
+#define ZERO_POINT 128
+/* The compiler's intrinsics take up registers that sums need. */
+#ifdef __AVX512VNNI__
+#define ADD_PRODUCTS(sums, x, weight) \
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(x), "v"(weight))
+#else
+#define ADD_PRODUCTS(sums, x, weight) \
+    __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sums) : "x"(x), "x"(weight))
+#endif
+#else
+#define ZERO_POINT 0
+/* Pairs are added in 16 bits, which two products of a magnitude with seven bits never exceed. */
+#define ADD_PRODUCTS(sums, x, weight) sums = add_products(sums, x, weight)
+ALWAYS_INLINE Integers add_products(Integers sums, Integers x, Integers weight) {
+    const Integers centred = _mm256_xor_si256(x, _mm256_set1_epi8(-128));
+    const Integers pairs =
+        _mm256_maddubs_epi16(_mm256_abs_epi8(centred), _mm256_sign_epi8(weight, centred));
+    return _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
 #endif
 
 /* Calls a function or macro with a constant number of rows, at most ROWS. */

@@ -1,0 +1,22 @@
+"""The compiled variants of the kernels."""
+
+import ctypes
+from pathlib import Path
+
+import pytest
+
+from kebyt5.models import folding, kernels, native
+
+
+@pytest.fixture(params=["amx", "avx512", "avxvnni", "avx2"])
+def variant(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Lets a test run with each variant that this processor can."""
+    name: str = request.param
+    if name not in native.runnable_variants():
+        pytest.skip(f"this processor does not run the variant {name}")
+    loaded = ctypes.CDLL(str(Path(native.__file__).with_name(f"kernels-{name}.so")))
+    if name == "amx":
+        assert loaded.allow_tiles()
+    for module in (folding, kernels, native):
+        monkeypatch.setattr(module, "library", lambda: loaded)
+    return name

@@ -6,10 +6,10 @@ checkpoints are T5 to the Auto classes; `kebyt5.load` makes a `KEByT5ForConditio
 them, which adds the z-loss and refuses damaged files.
 """
 
-import sys
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from kebyt5.registration import register_with_transformers
 
 if TYPE_CHECKING:
     from kebyt5.errors import CheckpointError
@@ -41,19 +41,14 @@ _HOMES = {
 """Where each public name is defined."""
 
 
-def _import(name: str) -> Any:
-    """Imports a public name from the module that defines it."""
-    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
-    return value
-
-
 if not TYPE_CHECKING:  # else every name would seem to exist
 
     def __getattr__(name: str) -> Any:
         """Imports a public name when it is first asked for (PEP 562)."""
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return _import(name)
+        value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+        return value
 
 
 def __dir__() -> list[str]:
@@ -61,20 +56,7 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_HOMES})
 
 
-def _is_command() -> bool:
-    """Whether this process is the command `kebyt5`, or `python -m kebyt5`."""
-    script = sys.argv[0] if sys.argv else ""
-    if script == "-m":  # as long as Python looks for the module
-        return not {"kebyt5", "-mkebyt5"}.isdisjoint(sys.orig_argv)
-    return Path(script).stem == "kebyt5"
-
-
-# The command line imports models when a command needs them, as importing Transformers' takes
-# seconds, which is long for `kebyt5 --help`.
-if not _is_command():
-    import_module("kebyt5.models.auto")
-    for _name in _HOMES:
-        _import(_name)
+register_with_transformers()
 
 __all__ = [
     "ByteTokenizer",

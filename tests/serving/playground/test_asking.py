@@ -9,9 +9,9 @@ from transformers import T5Config
 from kebyt5 import inspection
 from kebyt5.generation.fill import fill
 from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
+from kebyt5.serving.options import ServeOptions
 from kebyt5.serving.playground.asking import (
     FILL,
-    MAX_BYTES,
     MAX_SEEN_INPUT,
     MAX_SEEN_OUTPUT,
     OPTIONAL,
@@ -109,12 +109,14 @@ def test_an_empty_field_is_named(task, blank, tiny_model):
             assert (refusal.value.key, refusal.value.values) == ("empty", {"field": field})
 
 
-def test_too_much_text_is_refused_with_its_size(served):
+def test_a_text_may_be_as_long_as_the_server_takes(served):
+    limit = ServeOptions().max_input_bytes
     with pytest.raises(Refusal) as refusal:
-        ask(served, "nsmc", {"document": "가" * 1_000_000})
-    assert refusal.value.key == "huge"
-    assert refusal.value.values == {"size": 3_000_000, "limit": MAX_BYTES}
-    fits = ask(served, "nsmc", {"document": "가" * (MAX_BYTES // 3)})
+        ask(served, "nsmc", {"document": "a" * (limit + 1)})
+    assert (refusal.value.key, f"{limit + 1} bytes" in refusal.value.values["reason"]) == (
+        "refused", True,
+    )  # fmt: skip
+    fits = ask(served, "nsmc", {"document": "가" * (limit // 3)})
     assert (
         len(fits.look.input_ids) == 1 + 1024 - (1024 - len("nsmc sentiment classification: ")) % 3
     )
@@ -126,7 +128,6 @@ def test_too_much_text_is_refused_with_its_size(served):
         ("dp", {"sentence": "간다", "words": "간다 | 가 ㄴ다"}, "2개"),
         ("dp", {"sentence": "간다", "words": "\n\n간다\t가\tVV\tX"}, "3번째 줄에 칸이 4개"),
         (FILL, {"blanks": "__ 가 " * 12}, "12개"),
-        ("mrc", {"question": "왜? " * 2000, "context": "그래서."}, "too little room"),
     ],
 )
 def test_what_a_task_refuses_is_refused_with_its_reason(task, fields, part, served):

@@ -57,8 +57,31 @@ def test_what_cannot_be_asked_is_said_in_the_language_of_the_page(handlers):
         assert words in warning
         assert 'class="warning"' in warning
         assert rest == ["", "", None]
-    warning, *_ = handlers["answer"]("en", "one", "nsmc", None, *typed("가" * 10**6))
-    assert "3,000,000 bytes, but this page accepts at most 16,384" in warning
+
+
+@pytest.mark.parametrize(
+    ("task", "texts", "korean"),
+    [
+        ("nsmc", ["가" * 10**6], "입력이 3,000,000바이트입니다. 16,384바이트까지"),
+        ("mrc", ["왜? " * 2000, "그래서."], "질문을 줄이세요"),
+        ("korquad", ["왜?", "가" * 5000], r"지문이 길어 \d+개 구간으로 .* 128개까지만"),
+        (FILL, ["__ <extra_id_0>"], "‘&lt;extra_id_’로 시작하는 표시를 지우세요"),
+        (FILL, ["__ <extra_id_x>"], "‘&lt;extra_id_’로 시작하는 표시를 지우세요"),
+    ],
+)
+def test_what_the_server_refuses_is_said_in_the_language_of_the_page(
+    task, texts, korean, handlers, monkeypatch
+):
+    monkeypatch.setattr(TASKS["korquad"], "max_input_bytes", 250)
+    said, *_ = handlers["answer"]("ko", "one", task, None, *typed(*texts))
+    assert re.search(korean, said)
+    assert "서버 메시지" not in said
+    said, *_ = handlers["answer"]("en", "one", task, None, *typed(*texts))
+    assert not re.search("[가-힣]", said)
+
+
+def test_other_refusals_are_told_in_the_words_of_the_server():
+    assert "(서버 메시지: no such thing)" in wording.refusal_message("no such thing", "ko")
 
 
 def test_another_language_keeps_the_answer(handlers, page):

@@ -26,9 +26,6 @@ from kebyt5.tasks import TASKS, Example, Parsed, Task, get_task
 FILL = "fill"
 """The choice besides the registered tasks: filling blanks, for pretrained models."""
 
-MAX_BYTES = 16_384
-"""Most bytes in all fields together, since a person waits for the answer."""
-
 MAX_SEEN_INPUT, MAX_SEEN_OUTPUT = 3_072, 384
 """Bytes of input and output whose attention is computed and shown."""
 
@@ -131,16 +128,13 @@ def ask(service: LocalService, task: str, fields: Mapping[str, str]) -> Answer:
         fields: A text for each of the task's fields.
 
     Raises:
-        Refusal: A field is empty, the fields together are too long, the task does not accept them,
-            the server is busy, the answer takes too long, or something fails that the log tells.
+        Refusal: A field is empty, the service does not accept them or is busy, the answer takes too
+            long, or something fails that the log tells.
     """
     fields = {field: _without_surrogates(fields.get(field) or "") for field in fields_of(task)}
     for field, text in fields.items():
         if not text.strip() and field not in OPTIONAL:
             raise Refusal("empty", field=field)
-    size = sum(len(text.encode()) for text in fields.values())
-    if size > MAX_BYTES:
-        raise Refusal("huge", size=size, limit=MAX_BYTES)
     answering = (
         _fill(service, fields["blanks"]) if task == FILL else _predict(service, task, fields)
     )

@@ -11,7 +11,14 @@ from kebyt5.serving.playground.asking import FILL, Answer, Refusal, ask, fields_
 from kebyt5.serving.playground.drawing import draw_answer, note
 from kebyt5.serving.playground.inside import draw_attention, draw_blocks
 from kebyt5.serving.playground.samples import SAMPLES
-from kebyt5.serving.playground.wording import LANGUAGES, Language, field_label, message, task_label
+from kebyt5.serving.playground.wording import (
+    LANGUAGES,
+    Language,
+    field_label,
+    message,
+    refusal_message,
+    task_label,
+)
 from kebyt5.serving.service import LocalService
 from kebyt5.tasks import TASKS
 
@@ -202,6 +209,8 @@ def _refusal(refusal: Refusal, language: Language) -> str:
     values = dict(refusal.values)
     if "field" in values:
         values["field"] = field_label(values["field"], language)
+    if refusal.key == "refused":
+        return note(refusal_message(values["reason"], language), "warning")
     return note(message(refusal.key, language, **values), "warning")
 
 

@@ -1,5 +1,6 @@
 """The texts of the playground, in Korean and in English."""
 
+import re
 from typing import Literal, get_args
 
 Language = Literal["ko", "en"]
@@ -33,12 +34,6 @@ _MESSAGES: dict[str, tuple[str, str]] = {
     "empty": (
         "‘{field}’ 칸이 비어 있습니다. 내용을 입력하세요.",
         "“{field}” is empty; type something.",
-    ),
-    "huge": (
-        "입력이 {size:,}바이트입니다. 이 화면에서는 {limit:,}바이트까지 입력할 수 있습니다. 글을"
-        " 줄이거나 명령줄에서 ‘kebyt5 predict’를 사용하세요.",
-        "The input has {size:,} bytes, but this page accepts at most {limit:,}. Shorten it, or use"
-        " “kebyt5 predict” on the command line.",
     ),
     "no blank": (
         "빈칸이 없습니다. 채울 자리에 밑줄 두 개(__)를 쓰세요.",
@@ -267,6 +262,23 @@ _LABELS: dict[str, tuple[str, str]] = {
     "per:title": ("직함", "title"),
 }
 
+_REFUSALS: dict[str, str] = {
+    r"an input has (\d+) bytes; send at most (\d+)": (
+        "입력이 {:,}바이트입니다. {:,}바이트까지 입력할 수 있으니 글을 줄이거나 나누어 물어보세요."
+    ),
+    r"the inputs are read in (\d+) windows, more than the (\d+)": (
+        "지문이 길어 {:,}개 구간으로 나누어 읽어야 하는데, {:,}개까지만 읽을 수 있습니다."
+        " 지문을 줄이거나 나누어 물어보세요."
+    ),
+    "the question leaves too little room": (
+        "질문이 길어 지문을 읽을 자리가 모자랍니다. 질문을 줄이세요."
+    ),
+    "is not a blank|the text has blanks": (
+        "빈칸은 밑줄 두 개(__)로만 표시합니다. ‘<extra_id_’로 시작하는 표시를 지우세요."
+    ),
+}
+"""What the server says of questions that a person can mend, and the same in Korean."""
+
 _REASONS: dict[str, str] = {
     "empty": "출력이 비어 있음",
     "repaired": "가장 가까운 답으로 고침",
@@ -292,6 +304,15 @@ and the rest of the reason is appended."""
 def message(key: str, language: Language, **values: object) -> str:
     """Returns a message of the page with its values filled in."""
     return _MESSAGES[key][LANGUAGES.index(language)].format(**values)
+
+
+def refusal_message(detail: str, language: Language) -> str:
+    """Says why the server refuses a question: in its own words where there are no others."""
+    if language == "ko":
+        for said, korean in _REFUSALS.items():
+            if match := re.search(said, detail):
+                return korean.format(*map(int, match.groups()))
+    return message("refused", language, reason=detail)
 
 
 def reason_message(reason: str, language: Language) -> str:
@@ -334,5 +355,6 @@ __all__ = [
     "field_label",
     "message",
     "reason_message",
+    "refusal_message",
     "task_label",
 ]

@@ -15,8 +15,9 @@ from kebyt5 import inspection
 from kebyt5.errors import InputError
 from kebyt5.finetuning.config import finetuned_tasks
 from kebyt5.generation.fill import MAX_BLANKS, Filling
+from kebyt5.generation.request import encode_input
 from kebyt5.models.configuration_gbswt5 import GBSWT5Config
-from kebyt5.models.tokenization_kebyt5 import ByteTokenizer, Sentinels
+from kebyt5.models.tokenization_kebyt5 import Sentinels
 from kebyt5.serving.logs import log
 from kebyt5.serving.problems import Problem, problem_of
 from kebyt5.serving.schemas import FillRequest, ModelRequest
@@ -163,9 +164,8 @@ def look(
         output: The output.
         sentinels: The convention for `<extra_id_i>` in both.
     """
-    tokenizer = ByteTokenizer()
-    input_ids = tokenizer.encode_array(text, sentinels=sentinels).tolist()
-    output_ids = tokenizer.encode_array(output, sentinels=sentinels).tolist()
+    input_ids = encode_input(text, sentinels).tolist()
+    output_ids = encode_input(output, sentinels).tolist()
     has_gbst = isinstance(model.config, GBSWT5Config)
     written = inspection.units(output_ids[:MAX_SEEN_OUTPUT])
     found = inspection.mean_cross_attention(model, input_ids, output_ids[:MAX_SEEN_OUTPUT])

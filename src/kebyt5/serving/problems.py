@@ -1,6 +1,7 @@
 """Refusals as problem+json (RFC 9457), each of which says what to do about it."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -13,6 +14,7 @@ from starlette.responses import Response
 
 from kebyt5.errors import InputError
 from kebyt5.generation.constraints import ConstraintError
+from kebyt5.serving.logs import log
 from kebyt5.serving.schemas import ONE, SEVERAL
 
 NO_SUCH_PATH = "there is no such path; /openapi.json lists the paths"
@@ -112,6 +114,17 @@ def problem_of(error: BaseException) -> Problem:
     return internal_problem()
 
 
+def report(error: Exception) -> Problem:
+    """Makes the problem that a client is told of, and logs an error that is the server's own.
+
+    The log has no message of the error, which may quote what the client wrote.
+    """
+    problem = problem_of(error)
+    if problem.status == 500:
+        log("failed", logging.ERROR, error)
+    return problem
+
+
 def install_handlers(app: FastAPI) -> None:
     """Installs handlers that turn every refusal of an app into problem+json."""
 
@@ -187,4 +200,5 @@ __all__ = [
     "install_handlers",
     "internal_problem",
     "problem_of",
+    "report",
 ]

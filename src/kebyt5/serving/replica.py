@@ -4,7 +4,6 @@ Ray logs the messages of exceptions, which may quote what a user wrote. A replic
 problems instead of raising exceptions.
 """
 
-import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import wraps
 from typing import Any
@@ -13,22 +12,15 @@ from pydantic import BaseModel
 from ray.serve.metrics import Gauge
 
 from kebyt5.process import limit_kernel_caches, prepare_process
-from kebyt5.serving.logs import configure, log
+from kebyt5.serving.logs import configure
 from kebyt5.serving.metrics import Engines
 from kebyt5.serving.options import ServeOptions
-from kebyt5.serving.problems import Problem, problem_of
+from kebyt5.serving.problems import Problem, report
 from kebyt5.serving.registry import load_models
 from kebyt5.serving.schemas import EmbedRequest, FillRequest, GenerateRequest, ScoreRequest
 from kebyt5.serving.service import LocalService
 from kebyt5.serving.tasks import REQUESTS
 from kebyt5.serving.threads import leave_cores_to_workers
-
-
-def _problem(error: Exception) -> Problem:
-    problem = problem_of(error)
-    if problem.status == 500:
-        log("failed", logging.ERROR, error)
-    return problem
 
 
 def _replies(
@@ -41,7 +33,7 @@ def _replies(
         try:
             return (await method(*args)).model_dump_json()
         except Exception as error:
-            return _problem(error)
+            return report(error)
 
     return reply
 
@@ -84,7 +76,7 @@ class Replica:
             async for event in self._service.stream(request):
                 yield type(event).__name__, event.model_dump_json() if event else ""
         except Exception as error:
-            yield _problem(error)
+            yield report(error)
 
     @_replies
     async def answer(self, task: str, body: str) -> BaseModel:

@@ -153,7 +153,8 @@ def test_what_fails_is_told_without_its_message_and_logged(served, monkeypatch, 
     monkeypatch.setattr(served, "predict", fail)
     with pytest.raises(Refusal) as refusal:
         ask(served, "ner", SAMPLES["ner"])
-    assert (refusal.value.key, refusal.value.values) == ("failed", {})
+    assert refusal.value.key == "failed"
+    assert "somebody" not in repr(refusal.value.values)
     assert [record.exc_info[0] for record in caplog.records] == [RuntimeError]
 
 

@@ -1,7 +1,6 @@
 """Asking a model, and inspecting how it came to its answer."""
 
 import asyncio
-import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,14 +11,12 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from kebyt5 import inspection
-from kebyt5.errors import InputError
 from kebyt5.finetuning.config import finetuned_tasks
 from kebyt5.generation.fill import MAX_BLANKS, Filling
 from kebyt5.generation.request import encode_input
 from kebyt5.models.configuration_gbswt5 import GBSWT5Config
 from kebyt5.models.tokenization_kebyt5 import Sentinels
-from kebyt5.serving.logs import log
-from kebyt5.serving.problems import Problem, problem_of
+from kebyt5.serving.problems import report
 from kebyt5.serving.schemas import FillRequest, ModelRequest
 from kebyt5.serving.service import LocalService
 from kebyt5.tasks import TASKS, Example, Parsed, Task, get_task
@@ -30,8 +27,8 @@ FILL = "fill"
 MAX_SEEN_INPUT, MAX_SEEN_OUTPUT = 3_072, 384
 """Bytes of input and output whose attention is computed and shown."""
 
-_KEYS = {429: "busy", 504: "late"}
-"""Keys of the page's messages for problems, by their HTTP status."""
+_KEYS = {429: "busy", 500: "failed", 504: "late"}
+"""Keys of the page's messages for problems, by their HTTP status; any other is "refused"."""
 
 OPTIONAL = frozenset({"words"})
 """Fields that may be left blank."""
@@ -44,7 +41,8 @@ class Refusal(Exception):
 
     Attributes:
         key: Key of the message that says why, see `wording.message`.
-        values: Values of the message's placeholders; `field` is the name of an input field.
+        values: Values of the message's placeholders; `field` is the name of an input field, and
+            `reason` what the server says.
     """
 
     def __init__(self, key: str, **values: Any) -> None:
@@ -141,16 +139,12 @@ def ask(service: LocalService, task: str, fields: Mapping[str, str]) -> Answer:
     )
     try:
         return asyncio.run(answering)
-    except (InputError, Problem, TimeoutError) as error:
-        problem = problem_of(error)
-        if problem.status in _KEYS:
-            raise Refusal(_KEYS[problem.status]) from error
-        raise Refusal("refused", reason=problem.detail) from error
     except Refusal:
         raise
     except Exception as error:
-        log("failed", logging.ERROR, error)  # its message may quote what the person wrote
-        raise Refusal("failed") from error
+        problem = report(error)
+        key = _KEYS.get(problem.status, "refused")
+        raise Refusal(key, reason=problem.detail) from error
 
 
 def look(

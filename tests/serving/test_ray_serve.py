@@ -252,7 +252,7 @@ def test_a_request_that_no_replica_takes_ends_soon_after_its_deadline(monkeypatc
 
     async def scenario():
         waiting = asyncio.get_running_loop().create_future()
-        handle = SimpleNamespace(generate=SimpleNamespace(remote=lambda body: waiting))
+        handle = SimpleNamespace(call=SimpleNamespace(remote=lambda *_: waiting))
         service = RemoteService(handle, ServeOptions(deadline=0.1))
         asking = asyncio.create_task(service.generate(GenerateRequest(input="가")))
         done, _ = await asyncio.wait({asking}, timeout=60)

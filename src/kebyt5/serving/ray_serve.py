@@ -10,7 +10,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import AsyncGenerator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -76,7 +76,7 @@ class RemoteService:
     async def info(self) -> ModelInfo:
         """Describes the model."""
         attempts = _Attempts(ModelRequest(), self._options)
-        return ModelInfo.model_validate_json(await self._ask("info", attempts))
+        return ModelInfo.model_validate_json(await attempts.make(self._handle.info.remote))
 
     async def generate(self, request: GenerateRequest) -> GenerateResponse:
         """Generates texts."""
@@ -136,19 +136,11 @@ class RemoteService:
         self, method: str, request: ModelRequest, kind: type[AnyResponse], *task: str
     ) -> AnyResponse:
         attempts = _Attempts(request, self._options)
-        return kind.model_validate_json(await self._ask(method, attempts, *task))
 
-    async def _ask(self, method: str, attempts: "_Attempts", *task: str) -> str:
-        while True:
-            body = () if method == "info" else (attempts.body(),)
-            reply = getattr(self._handle, method).remote(*task, *body)
-            try:
-                return await attempts.wait(reply)
-            except (asyncio.CancelledError, TimeoutError):
-                reply.cancel()
-                raise
-            except Exception as error:
-                await attempts.retry_or_raise(error)
+        def call() -> Any:
+            return self._handle.call.remote(method, attempts.body(), *task)
+
+        return kind.model_validate_json(await attempts.make(call))
 
 
 class _Attempts:
@@ -178,6 +170,23 @@ class _Attempts:
                 422,
                 "the schema has a lone surrogate or is nested too deeply; fix it, or flatten it",
             ) from error
+
+    async def make(self, call: Callable[[], Any]) -> str:
+        """Calls a replica, and another one if it dies, until one replies.
+
+        Raises:
+            Problem: A replica replied with a problem, or all are busy.
+            TimeoutError: There was no reply in time.
+        """
+        while True:
+            reply = call()
+            try:
+                return await self.wait(reply)
+            except (asyncio.CancelledError, TimeoutError):
+                reply.cancel()
+                raise
+            except Exception as error:
+                await self.retry_or_raise(error)
 
     async def wait(self, reply: Awaitable[T | Problem]) -> T:
         """Waits for the reply of a replica.

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from functools import partial
 
 import uvicorn
 
@@ -10,8 +11,9 @@ from kebyt5.serving.server import bind
 
 
 @asynccontextmanager
-async def served(app, sockets):
-    config = uvicorn.Config(app, http=TimeoutProtocol, ws="none", lifespan="off", log_config=None)
+async def served(app, sockets, seconds=20, max_connections=1000):
+    protocol = partial(TimeoutProtocol, seconds=seconds, max_connections=max_connections)
+    config = uvicorn.Config(app, http=protocol, ws="none", lifespan="off", log_config=None)
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve(sockets))
     while not server.started:
@@ -21,8 +23,7 @@ async def served(app, sockets):
     await serving
 
 
-def test_more_connections_than_there_may_be_are_refused(monkeypatch):
-    monkeypatch.setattr(TimeoutProtocol, "max_connections", 2)
+def test_more_connections_than_there_may_be_are_refused():
     sockets = bind("127.0.0.1", 0)
 
     async def answer(idle):
@@ -41,7 +42,7 @@ def test_more_connections_than_there_may_be_are_refused(monkeypatch):
             await send({"type": "http.response.start", "status": 204, "headers": []})
             await send({"type": "http.response.body"})
 
-        async with served(app, sockets):
+        async with served(app, sockets, max_connections=2):
             return [await answer(1), await answer(2), await answer(1)]
 
     fits, refused, again = asyncio.run(asyncio.wait_for(scenario(), 60))
@@ -52,8 +53,7 @@ def test_more_connections_than_there_may_be_are_refused(monkeypatch):
     assert "retry-after: 5" in refused.lower()
 
 
-def test_a_client_that_does_not_read_is_given_up(monkeypatch):
-    monkeypatch.setattr(TimeoutProtocol, "read_seconds", 0.2)
+def test_a_client_that_does_not_read_is_given_up():
     sockets = bind("127.0.0.1", 0)
 
     async def scenario():
@@ -73,7 +73,7 @@ def test_a_client_that_does_not_read_is_given_up(monkeypatch):
             flooding.cancel()
             left.set()
 
-        async with served(app, sockets):
+        async with served(app, sockets, seconds=0.2):
             # The reader takes some for its buffer and no more.
             _, writer = await asyncio.open_connection(*sockets[0].getsockname())
             writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -110,8 +110,7 @@ def test_any_pending_byte_counts_as_not_read(monkeypatch):
     assert transports[0].get_write_buffer_limits() == (0, 0)
 
 
-def test_a_client_that_reads_slowly_gets_everything(monkeypatch):
-    monkeypatch.setattr(TimeoutProtocol, "read_seconds", 0.3)
+def test_a_client_that_reads_slowly_gets_everything():
     sockets, size = bind("127.0.0.1", 0), 16 * 2**20
 
     async def app(scope, receive, send):
@@ -119,7 +118,7 @@ def test_a_client_that_reads_slowly_gets_everything(monkeypatch):
         await send({"type": "http.response.body", "body": b"a" * size})
 
     async def scenario():
-        async with served(app, sockets):
+        async with served(app, sockets, seconds=0.3):
             address = sockets[0].getsockname()
             reader, writer = await asyncio.open_connection(*address, limit=2**16)
             writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")

@@ -14,19 +14,19 @@ class TimeoutProtocol(H11Protocol):
 
     A connection is idle if the head of a request does not arrive in time, or if the client does
     not read pending output. Uvicorn itself would wait for both forever.
+
+    Args:
+        seconds: Seconds within which the head of a request has to arrive, and a client has to read
+            some of the pending output.
+        max_connections: Number of connections that may be open; requests on further ones are
+            refused with 503.
+        **uvicorn: What Uvicorn passes.
     """
 
-    head_seconds = 20.0
-    """Seconds within which the head of a request has to arrive."""
-
-    read_seconds = 20.0
-    """Seconds within which a client has to read some of the pending output."""
-
-    max_connections = 1000
-    """Number of connections that may be open; requests on further ones are refused with 503."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, *, seconds: float, max_connections: int, **uvicorn: Any) -> None:
+        super().__init__(**uvicorn)
+        self._seconds = seconds
+        self._max_connections = max_connections
         self._head_timer: asyncio.TimerHandle | None = None
         self._read_timer: asyncio.TimerHandle | None = None
 
@@ -34,10 +34,11 @@ class TimeoutProtocol(H11Protocol):
         """Starts to wait for the head of the first request."""
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=0)  # so that `pause_writing` tells of every byte
-        if len(self.connections) > self.max_connections:
+        if len(self.connections) > self._max_connections:
             self.app = Problem(
                 503,
-                f"{self.max_connections} connections are open, and no more can be; try again later",
+                f"{self._max_connections} connections are open, and no more can be;"
+                " try again later",
                 {"Retry-After": "5", "Connection": "close"},
             ).response()
         self._watch()
@@ -90,11 +91,11 @@ class TimeoutProtocol(H11Protocol):
         if self.conn.their_state is not h11.IDLE and self.conn.our_state is not h11.DONE:
             self._stop_waiting()
         elif self._head_timer is None and not self.transport.is_closing():
-            self._head_timer = self.loop.call_later(self.head_seconds, self.transport.close)
+            self._head_timer = self.loop.call_later(self._seconds, self.transport.close)
 
     def _watch_reader(self) -> None:
         left = self.transport.get_write_buffer_size()
-        self._read_timer = self.loop.call_later(self.read_seconds, self._require_reading, left)
+        self._read_timer = self.loop.call_later(self._seconds, self._require_reading, left)
 
     def _require_reading(self, before: int) -> None:
         if self.transport.get_write_buffer_size() < before:

@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import uvicorn
 from starlette.datastructures import State
@@ -74,11 +75,7 @@ def run(
     Raises:
         InputError: This process may open too few files, or the file of keys is invalid.
     """
-    limits = {
-        "max_connections": _open_files() - _OTHER_FILES,
-        "head_seconds": options.body_seconds,
-        "read_seconds": options.body_seconds,
-    }
+    connections = _open_files() - _OTHER_FILES
     if announcement is None:
         configure()
     # The engine and the event loop compete for the GIL; at the default of 5 ms per turn, a refusal
@@ -92,7 +89,9 @@ def run(
         mount_playground(app, services)
     config = uvicorn.Config(
         app,
-        http=type("LimitedProtocol", (TimeoutProtocol,), limits),
+        http=partial(  # type: ignore[arg-type]
+            TimeoutProtocol, seconds=options.body_seconds, max_connections=connections
+        ),
         ws="none",
         log_config=None,
         access_log=False,

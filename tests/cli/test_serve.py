@@ -12,6 +12,12 @@ from kebyt5.process import KERNEL_CACHES
 from kebyt5.serving.options import ServeOptions
 
 
+@pytest.fixture(autouse=True)
+def logs_as_they_are(monkeypatch):
+    """Commands run in the process of the tests, whose logging stays."""
+    monkeypatch.setattr("kebyt5.serving.logs.configure", lambda: None)
+
+
 def refused(result, *parts):
     code, _, error = result
     assert code == 2, error
@@ -41,6 +47,7 @@ def test_help_has_every_option(run):
         (["--slots", "2", "--queue", "2"], ["--max-texts 64", "raise --queue"]),
         (["--api-keys", "/no/such/file"], ["/no/such/file: cannot be read"]),
         (["--ray", "--replicas", "3", "--max-replicas", "2"], ["fewer than --replicas 3"]),
+        (["--ray", "--port", "0"], ["--port 0", "name it"]),
         (["--replicas", "3"], ["--replicas", "for --ray"]),
         (["--device", "gpu"], ["--device gpu: not here; PyTorch finds cpu"]),
         (["--ray", "--lame-duck-seconds", "3"], ["--lame-duck-seconds", "not with --ray"]),

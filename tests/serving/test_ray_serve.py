@@ -17,11 +17,10 @@ from ray import serve
 from ray.exceptions import RayActorError
 
 from kebyt5.client import Client, ConstraintSpec, GenerateRequest, ServerError, TextEnd
-from kebyt5.errors import InputError
 from kebyt5.serving import ray_serve
 from kebyt5.serving.options import ServeOptions
 from kebyt5.serving.problems import Problem
-from kebyt5.serving.ray_serve import RemoteService, _Attempts, deploy, run
+from kebyt5.serving.ray_serve import RemoteService, _Attempts, deploy
 from tests.serving.servers import LONG, running, texts
 
 
@@ -220,13 +219,6 @@ def test_sigterm_answers_what_is_accepted_and_leaves_what_others_serve(server, g
     assert answers == dict.fromkeys(range(16), greedy(LONG, 600))
     assert set(serve.status().applications) == {"other"}
     assert serve.get_app_handle("other").remote().result() == "here"
-
-
-def test_what_cannot_be_deployed():
-    with pytest.raises(InputError, match="fewer than"):
-        run({"tiny": "tiny"}, ServeOptions(), "127.0.0.1", 8000, 2, 1, 1)
-    with pytest.raises(InputError, match="--port 0"):
-        run({"tiny": "tiny"}, ServeOptions(), "127.0.0.1", 0, 1, 1, 1)
 
 
 def test_a_replica_reserves_the_cores_that_it_computes_with(monkeypatch):

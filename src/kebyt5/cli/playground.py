@@ -46,11 +46,14 @@ def playground(
     sockets = bind(host, port)  # reports errors before the models are loaded
     _, port, *_ = sockets[0].getsockname()
     threads = leave_cores_to_workers(len(named))
-    told = f"http://{host}:{port} shows the playground; Ctrl-C ends it."
+
+    def tell() -> None:
+        print(f"http://{host}:{port} shows the playground; Ctrl-C ends it.", flush=True)
+
     with suppress(KeyboardInterrupt):
         models = load_models(named, the_device)
         options = ServeOptions(deadline=_DEADLINE)
-        run(models, options, sockets, playground=True, threads=threads, announcement=told)
+        run(models, options, sockets, playground=True, threads=threads, on_ready=tell)
 
 
 __all__ = ["playground"]

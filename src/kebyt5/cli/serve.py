@@ -50,6 +50,7 @@ def serve(
     limit_kernel_caches()
     require_extra("serve", "fastapi", "uvicorn", "prometheus_client", *(["ray"] if ray else []))
     from kebyt5.devices import require_device
+    from kebyt5.serving.logs import configure
     from kebyt5.serving.registry import load_models, parse_checkpoints
 
     if ray and device != "cpu":
@@ -60,12 +61,18 @@ def serve(
     options = options or ServeOptions()
     if ray and options.lame_duck_seconds:
         raise InputError("--lame-duck-seconds: not with --ray, which takes replicas out itself")
+    max_replicas = max_replicas or replicas
+    if max_replicas < replicas:
+        raise InputError(f"--max-replicas {max_replicas}: fewer than --replicas {replicas}")
+    if ray and port == 0:
+        raise InputError("--port 0: not with --ray, whose machines all listen on one port; name it")
     options.read_api_keys()  # reports errors now rather than in a remote process
     named = parse_checkpoints(checkpoints)
     if ray:
         from kebyt5.serving.ray_serve import run as run_on_ray
 
-        run_on_ray(named, options, host, port, replicas, max_replicas or replicas, cores)
+        configure()
+        run_on_ray(named, options, host, port, replicas, max_replicas, cores)
         return
     from kebyt5.serving.server import bind, run
     from kebyt5.serving.threads import leave_cores_to_workers
@@ -74,6 +81,7 @@ def serve(
     has_playground = playground and options.api_keys is None
     threads = leave_cores_to_workers(len(named))
     models = load_models(named, the_device)
+    configure()
     run(models, options, sockets, playground=has_playground, threads=threads)
 
 

@@ -21,7 +21,6 @@ from ray import serve
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError
 
-from kebyt5.errors import InputError
 from kebyt5.serving.app import create_app
 from kebyt5.serving.logs import configure, log
 from kebyt5.serving.options import ServeOptions
@@ -320,19 +319,11 @@ def run(
         named: Checkpoints by name.
         options: Limits and keys.
         host: Address to listen on.
-        port: Port of the ingress.
+        port: Port of the ingress, on each machine of the cluster; not 0.
         replicas: Smallest number of replicas of each model.
         max_replicas: Largest number of replicas of each model.
         cores: Cores of each replica.
-
-    Raises:
-        InputError: `max_replicas` is less than `replicas`, or the port is 0.
     """
-    if max_replicas < replicas:
-        raise InputError(f"--max-replicas {max_replicas}: fewer than --replicas {replicas}")
-    if port == 0:
-        raise InputError("--port 0: all machines of a cluster listen on one port; name it")
-    configure()
     stop = threading.Event()
     ray.init(log_to_driver=False, logging_level=logging.WARNING)
     for number in (signal.SIGTERM, signal.SIGINT):  # after `ray.init`, which sets its own handlers

@@ -7,7 +7,7 @@ import resource
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import uvicorn
@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from kebyt5.errors import InputError
 from kebyt5.serving.app import create_app
 from kebyt5.serving.connections import TimeoutProtocol
-from kebyt5.serving.logs import configure, log
+from kebyt5.serving.logs import log
 from kebyt5.serving.mounting import mount_playground
 from kebyt5.serving.options import ServeOptions
 from kebyt5.serving.service import LocalService
@@ -60,7 +60,7 @@ def run(
     *,
     playground: bool,
     threads: int,
-    announcement: str | None = None,
+    on_ready: Callable[[], None] = lambda: None,
 ) -> None:
     """Serves models until SIGTERM or SIGINT, and then finishes the accepted requests.
 
@@ -70,14 +70,12 @@ def run(
         sockets: Sockets to listen on, from `bind`.
         playground: Whether to mount the playground at `/`; it does not ask for a key.
         threads: Number of PyTorch threads that each model computes with.
-        announcement: Text to print, in place of logs, once requests are answered.
+        on_ready: Function to call once requests are answered.
 
     Raises:
         InputError: This process may open too few files, or the file of keys is invalid.
     """
     connections = _open_files() - _OTHER_FILES
-    if announcement is None:
-        configure()
     # The engine and the event loop compete for the GIL; at the default of 5 ms per turn, a refusal
     # would wait for several turns.
     sys.setswitchinterval(_SWITCH_SECONDS)
@@ -101,7 +99,7 @@ def run(
     # Objects made so far are permanent; scanning them for garbage would delay all requests.
     gc.collect()
     gc.freeze()
-    _Server(config, app.state, options.lame_duck_seconds, announcement).run(list(sockets))
+    _Server(config, app.state, options.lame_duck_seconds, on_ready).run(list(sockets))
 
 
 class _Server(uvicorn.Server):
@@ -112,7 +110,7 @@ class _Server(uvicorn.Server):
         state: State of the app: whether it `is_ready`, and the event `stopping`, for which such
             responses wait.
         lame_duck_seconds: Seconds between the announcement of the shutdown and the shutdown.
-        announcement: Text to print once requests are answered.
+        on_ready: Function to call once requests are answered.
     """
 
     def __init__(
@@ -120,18 +118,18 @@ class _Server(uvicorn.Server):
         config: uvicorn.Config,
         state: State,
         lame_duck_seconds: float,
-        announcement: str | None,
+        on_ready: Callable[[], None],
     ) -> None:
         super().__init__(config)
         self._state = state
         self._lame_duck_seconds = lame_duck_seconds
-        self._announcement = announcement
+        self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Starts the app and accepts connections."""
         await super().startup(sockets)
-        if self.started and self._announcement:
-            print(self._announcement, flush=True)
+        if self.started:
+            self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stops accepting connections, after a while, and waits for the open ones."""

@@ -1,6 +1,7 @@
 """Checkpoints and adapters by name."""
 
 import pytest
+import torch
 from peft import LoraConfig, get_peft_model
 
 import kebyt5
@@ -39,7 +40,7 @@ def test_adapters_share_what_they_leave_as_it_is(checkpoint, tmp_path):
     for name in ("one", "two"):
         get_peft_model(kebyt5.load(checkpoint), config).save_pretrained(tmp_path / name)
     named = {name: str(tmp_path / name) for name in ("one", "two")}
-    models = load_models({"base": str(checkpoint), **named})
+    models = load_models({"base": str(checkpoint), **named}, torch.device("cpu"))
     weights = [dict(model.named_parameters()) for model in models.values()]
     for name, first in weights[0].items():
         others = [each[name] for each in weights[1:]]

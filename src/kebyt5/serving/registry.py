@@ -15,7 +15,6 @@ from kebyt5.models.loading import load
 DEFAULT = "tiny"
 """The checkpoint that is served if none is given: the one shipped with the package."""
 
-_CPU = torch.device("cpu")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
@@ -50,9 +49,7 @@ def parse_checkpoints(checkpoints: Sequence[str]) -> dict[str, str]:
     return named
 
 
-def load_models(
-    named: Mapping[str, str], device: torch.device = _CPU
-) -> dict[str, PreTrainedModel]:
+def load_models(named: Mapping[str, str], device: torch.device) -> dict[str, PreTrainedModel]:
     """Loads checkpoints; equal weights, as in adapters of one base, are kept in memory once.
 
     Args:

@@ -167,21 +167,13 @@ class BodyLimit:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         try:
-            body: bytes | None = await self._read(scope, receive)
+            body = await self._read(scope, receive)
         except Problem as problem:
             return await problem.response()(scope, receive, send)
         if body is None:  # the client left
             return None
 
-        async def replay() -> Message:
-            nonlocal body
-            if body is None:
-                return await receive()
-            message = {"type": "http.request", "body": body, "more_body": False}
-            body = None
-            return message
-
-        return await self._app(scope, replay, send)
+        return await self._app(scope, replayed(body, receive), send)
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
         """Returns the body; None if the client left before it was complete."""
@@ -210,4 +202,14 @@ class BodyLimit:
         )
 
 
-__all__ = ["CLIENT_LEFT", "BodyLimit", "RefuseWhenFull", "RequestLog", "RequireKey"]
+def replayed(body: bytes, receive: Receive) -> Receive:
+    """Receives a body that was read already, and then what follows it."""
+    left = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_again() -> Message:
+        return left.pop() if left else await receive()
+
+    return receive_again
+
+
+__all__ = ["CLIENT_LEFT", "BodyLimit", "RefuseWhenFull", "RequestLog", "RequireKey", "replayed"]

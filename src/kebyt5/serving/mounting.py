@@ -13,9 +13,10 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Match
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kebyt5.serving.logs import log
+from kebyt5.serving.middleware import replayed
 from kebyt5.serving.problems import NO_SUCH_PATH, Problem, install_handlers
 from kebyt5.serving.service import LocalService
 
@@ -101,7 +102,7 @@ class _OnlyAsking:
             elif path == "/queue/join":
                 body = await Request(scope, receive).body()
                 if self._is_question(body):
-                    receive = _replayed(body, receive)
+                    receive = replayed(body, receive)
                 else:
                     app = Problem(422, "the page takes texts and numbers only").response()
         await app(scope, receive, send)
@@ -124,16 +125,6 @@ class _OnlyAsking:
 
 def _log_exception() -> None:
     log("page failed", logging.ERROR, sys.exception())
-
-
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    """Receives a body that was read already, and then what follows it."""
-    left = [{"type": "http.request", "body": body}]
-
-    async def receive_again() -> Message:
-        return left.pop() if left else await receive()
-
-    return receive_again
 
 
 async def _to_documentation() -> Response:

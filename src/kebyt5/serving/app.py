@@ -90,6 +90,7 @@ def create_app(
         redirect_slashes=False,  # an unknown path is refused, not redirected
     )
     app.state.services = dict(services)
+    app.state.is_ready = False
     app.state.stopping = asyncio.Event()
     app.state.metrics = metrics = Metrics(services)
     install_handlers(app)
@@ -152,7 +153,7 @@ async def readyz(request: Request) -> Health:
 
     The server is ready from the time everything is loaded until it begins to stop.
     """
-    if not getattr(request.app.state, "is_ready", False):
+    if not request.app.state.is_ready:
         raise Problem(503, "starting or stopping; send requests elsewhere")
     return await healthz(request)
 

@@ -1,5 +1,6 @@
 """Writing outputs atomically: a file or folder is complete or absent, never half written."""
 
+import errno
 import io
 import json
 import os
@@ -123,7 +124,7 @@ def require_writable(path: Path) -> None:
         InputError: Its folder does not exist or cannot be written to, or the path exists and is
             not a regular file.
     """
-    with _as_input_error(path):
+    with writing(path):
         folder = _regular(path).parent
         if not folder.is_dir():
             raise InputError(f"{path}: cannot be written: give a file in a folder that exists")
@@ -134,34 +135,49 @@ def require_writable(path: Path) -> None:
 def _regular(path: Path) -> Path:
     """Follows a symbolic link to the file to write; refuses devices, pipes and folders."""
     if path.is_symlink():
-        path = path.resolve()
+        try:
+            path = path.resolve()
+        except RuntimeError as error:  # in Python 3.13 an OSError
+            raise InputError(f"{path}: cannot be written: {error}; name another one") from error
     if path.exists() and not path.is_file():
         raise InputError(f"{path}: cannot be written: it is not a regular file; name another one")
     return path
 
 
 @contextmanager
-def _as_input_error(path: Path) -> Iterator[None]:
+def writing(path: Path, then: str = "") -> Iterator[None]:
+    """Turns an error of the operating system into one that names the path and the remedy.
+
+    Args:
+        path: What the block writes.
+        then: What to do once there is room, if the disk is full; begins with a blank.
+
+    Raises:
+        InputError: It cannot be written.
+    """
     try:
         yield
-    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of symbolic links
-        cause = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: cannot be written: {cause}") from error
+    except OSError as error:
+        remedy = f"; make room{then}" if is_disk_full(error) else ""
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}{remedy}") from error
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Whether an error says that there is no room on the disk, or none for this user."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
 def _whole_file(path: Path) -> Iterator[Path]:
     """Yields a temporary path that is renamed to `path` when the block ends without an error."""
-    with _as_input_error(path):
+    with writing(path):
         place = _regular(path)
-    temporary = place.with_name(f".{place.name}.{os.getpid()}.incomplete")
-    try:
-        yield temporary
-        temporary.replace(place)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        temporary = place.with_name(f".{place.name}.{os.getpid()}.incomplete")
+        try:
+            yield temporary
+            temporary.replace(place)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -201,10 +217,10 @@ def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=path, prefix=_INCOMPLETE) as temporary:
         try:
-            yield Path(temporary)
-        except (OSError, SafetensorError) as error:
-            cause = getattr(error, "strerror", None) or error
-            raise InputError(f"{path}: cannot be written: {cause}; make room") from error
+            with writing(path):
+                yield Path(temporary)
+        except SafetensorError as error:  # which says in its text only what happened
+            raise InputError(f"{path}: cannot be written: {error}; make room") from error
         _set_default_permissions(Path(temporary))
         items = Path(temporary).iterdir()
         for item in sorted(items, key=lambda item: (item.name == "metrics.json", item.name)):
@@ -226,6 +242,7 @@ def _set_default_permissions(folder: Path) -> None:
 
 
 __all__ = [
+    "is_disk_full",
     "make_output_folder",
     "new_folder",
     "only_process",
@@ -234,4 +251,5 @@ __all__ = [
     "whole_folder",
     "write_json",
     "write_text",
+    "writing",
 ]

@@ -208,7 +208,7 @@ def write_on_a_small_disk(folder):
 
 def test_a_full_disk_is_one_clear_line(tmp_path):
     said = Process(write_on_a_small_disk, tmp_path).output()
-    assert f"InputError: {tmp_path}: cannot be written: {os.strerror(errno.EFBIG)}" in said
+    assert f"InputError: {tmp_path}/0-00001: cannot be written: {os.strerror(errno.EFBIG)}" in said
     # The shard before is whole, and of the other nothing is left.
     assert [list(shard) for shard in Shards(tmp_path)] == [["가" * 4_000]]
     assert len(list(tmp_path.iterdir())) == 3

@@ -5,7 +5,6 @@ files only, and the error of a failed task is written beside them, wherever it r
 process can report it.
 """
 
-import errno
 import json
 import multiprocessing
 import os
@@ -29,7 +28,7 @@ from datatrove.utils.stats import PipelineStats
 
 from kebyt5.corpus.config import Executor
 from kebyt5.errors import InputError
-from kebyt5.output import write_json
+from kebyt5.output import is_disk_full, write_json
 from kebyt5.workers import end_with_parent
 
 
@@ -167,7 +166,7 @@ def _full_disk(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not is_disk_full(error):
             raise
         raise InputError(
             f"{_output(folder)}: {error.strerror}; make room and run it again, finished tasks are"

@@ -11,13 +11,12 @@ The manifest is written when the other files are complete: a shard without it do
 source has its own folder of shards, `CORPUS/SPLIT/SOURCE/NAME.*`.
 """
 
-import errno
 import hashlib
 import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -25,7 +24,7 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 
 from kebyt5.errors import InputError
-from kebyt5.output import write_text
+from kebyt5.output import write_text, writing
 
 CORPUS_MANIFEST = "corpus.json"
 """The manifest of a corpus, which its build writes last, beside `train` and `validation`."""
@@ -42,6 +41,7 @@ FORMAT = "kebyt5 byte shard 1"
 MAX_BYTES = 256 << 20
 _BYTES, _INDEX, _MANIFEST = ".bytes", ".index", ".manifest.json"
 _UNFINISHED = ".incomplete"
+_KEPT = " and run it again, complete shards are kept"
 _INDEX_TYPE = np.dtype("<u8")
 
 
@@ -80,7 +80,7 @@ class ShardWriter:
         self._file: BinaryIO | None = None
         self._ends = [0]
         self._hash = hashlib.sha256()
-        with _write_errors(self.folder):
+        with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             name = re.compile(rf"{re.escape(prefix)}-\d{{5,}}(\.[a-z]+)+")
             left = [path for path in self.folder.iterdir() if name.fullmatch(path.name)]
@@ -100,7 +100,7 @@ class ShardWriter:
             raise ValueError("the document is empty; leave it out and count it")
         if self._file is not None and self._ends[-1] + len(document) > self.max_bytes:
             self._finish_shard()
-        with _write_errors(self.folder):
+        with writing(self._path, _KEPT):
             if self._file is None:
                 self._file = open(f"{self._path}{_BYTES}{_UNFINISHED}", "wb")  # noqa: SIM115
                 self._ends = [0]
@@ -131,7 +131,7 @@ class ShardWriter:
         assert self._file is not None
         index = np.array(self._ends, _INDEX_TYPE).tobytes()
         path = self._path
-        with _write_errors(self.folder):
+        with writing(self._path, _KEPT):
             self._file.close()
             Path(f"{path}{_INDEX}{_UNFINISHED}").write_bytes(index)
             for suffix in (_BYTES, _INDEX):
@@ -361,20 +361,6 @@ def _cause(error: Exception) -> str:
     if isinstance(error, OSError):
         return error.strerror or "cannot be read"
     return f"{error} is missing" if isinstance(error, KeyError) else str(error)
-
-
-@contextmanager
-def _write_errors(folder: Path) -> Iterator[None]:
-    """Turns errors of the operating system into one-line errors with place and remedy."""
-    try:
-        yield
-    except OSError as error:
-        remedy = ""
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            remedy = "; make room and run it again, complete shards are kept"
-        raise InputError(
-            f"{error.filename or folder}: cannot be written: {error.strerror}{remedy}"
-        ) from error
 
 
 __all__ = [

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kebyt5.errors import InputError
-from kebyt5.output import write_text
+from kebyt5.output import write_text, writing
 
 
 class History:
@@ -54,14 +54,9 @@ class History:
         if "bits_per_byte" in entry and entry["step"] in self._measured:
             return
         line = json.dumps(entry, ensure_ascii=False) + "\n"
-        try:
-            with open(self.path, "a", encoding="utf-8") as file:
-                file.write(line)
-        except OSError as error:
-            raise InputError(
-                f"{self.path}: cannot be written: {error.strerror}; make room and continue with"
-                " --resume"
-            ) from error
+        continued = " and continue with --resume"
+        with writing(self.path, continued), open(self.path, "a", encoding="utf-8") as file:
+            file.write(line)
 
     def sync(self) -> None:
         """Has the disk hold all entries, before a checkpoint that needs them."""

@@ -1,6 +1,7 @@
 """Requests and responses of the tasks over HTTP: objects instead of prompts and marks."""
 
-from collections.abc import Callable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -46,6 +47,14 @@ class LabelTaskRequest(TaskRequest):
     )
 
 
+class TaskInput(Message):
+    """Base of the inputs of a task; by default a text for each of its input fields."""
+
+    def inputs(self) -> dict[str, str]:
+        """Makes the texts of the task's input fields."""
+        return self.model_dump()
+
+
 class Answered(Message):
     """Base of the answers of a task: how the model came to the answer."""
 
@@ -54,6 +63,11 @@ class Answered(Message):
         description="Why the text is malformed; null if it is well-formed."
     )
     shortened: bool = Field(description="Whether the model could not see the whole input at once.")
+
+    @classmethod
+    @abstractmethod
+    def content(cls, task: Task, parsed: Parsed, example: Example) -> dict[str, Any]:
+        """Makes the fields that a task's own answer has besides these."""
 
 
 class TaskResponse(Message):
@@ -77,6 +91,11 @@ class Entities(Answered):
 
     entities: list[Entity]
 
+    @classmethod
+    def content(cls, task: Task, parsed: Parsed, example: Example) -> dict[str, Any]:
+        """Makes the entities."""
+        return {"entities": [Entity(**entity) for entity in task.to_json(parsed, example)]}
+
 
 class WordInput(Message):
     """A word (eojeol) with its morphemes."""
@@ -86,11 +105,16 @@ class WordInput(Message):
     tags: Cell = Field(description="Tags of the morphemes, separated by +.")
 
 
-class SentenceOfWords(Message):
+class SentenceOfWords(TaskInput):
     """A sentence to parse."""
 
     sentence: Text
     words: list[WordInput] = Field(min_length=1, max_length=500, fail_fast=True)
+
+    def inputs(self) -> dict[str, str]:
+        """Makes a row of each word."""
+        rows = (f"{word.word}\t{word.lemmas}\t{word.tags}" for word in self.words)
+        return {"sentence": self.sentence, "words": "\n".join(rows)}
 
 
 class Arc(Message):
@@ -107,6 +131,12 @@ class Tree(Answered):
 
     words: list[Arc]
 
+    @classmethod
+    def content(cls, task: Task, parsed: Parsed, example: Example) -> dict[str, Any]:
+        """Makes the arc of every word."""
+        arcs = task.to_json(parsed, example)
+        return {"words": [Arc(index=number, **arc) for number, arc in enumerate(arcs, 1)]}
+
 
 class Evidence(Message):
     """Where the context contains an answer, in characters."""
@@ -122,6 +152,17 @@ class Answer(Answered):
     answer: str | None = Field(description="null where the context does not answer the question.")
     evidence: Evidence | None = Field(description="null where the answer is not in the context.")
 
+    @classmethod
+    def content(cls, task: Task, parsed: Parsed, example: Example) -> dict[str, Any]:
+        """Makes the answer, and where the context first has it."""
+        answer = str(parsed.value)
+        if answer == UNKNOWN:
+            return {"answer": None, "evidence": None}
+        start = example.inputs["context"].find(answer) if answer else -1
+        end = start + len(answer)
+        evidence = Evidence(start=start, end=end, text=answer) if start >= 0 else None
+        return {"answer": answer, "evidence": evidence}
+
 
 class Turn(Message):
     """One turn of a dialogue."""
@@ -130,10 +171,16 @@ class Turn(Message):
     text: Annotated[str, Field(pattern=r"^[^\n]+$")]
 
 
-class Dialogue(Message):
+class Dialogue(TaskInput):
     """A dialogue so far."""
 
     turns: list[Turn] = Field(min_length=1, max_length=200)
+
+    def inputs(self) -> dict[str, str]:
+        """Makes a line of each turn."""
+        speakers = {"user": SPEAKERS["user"], "system": SPEAKERS["sys"]}
+        lines = (f"{speakers[turn.speaker]}{turn.text}" for turn in self.turns)
+        return {"dialogue": "\n".join(lines)}
 
 
 class SlotValue(Message):
@@ -149,6 +196,15 @@ class DialogueState(Answered):
 
     state: list[SlotValue]
 
+    @classmethod
+    def content(cls, task: Task, parsed: Parsed, example: Example) -> dict[str, Any]:
+        """Makes a value for each slot."""
+        state = []
+        for name, value in task.to_json(parsed, example).items():
+            domain, _, slot = name.partition("-")
+            state.append(SlotValue(domain=domain, slot=slot, value=value))
+        return {"state": state}
+
 
 class Likelihoods(Answered):
     """Base of label answers: the likelihood of each label; null if they were not compared."""
@@ -162,11 +218,21 @@ class Label(Likelihoods):
 
     label: str
 
+    @classmethod
+    def content(cls, task: Task, parsed: Parsed, example: Example) -> dict[str, Any]:
+        """Makes the label."""
+        return {"label": parsed.value}
+
 
 class Similarity(Likelihoods):
     """How similar two sentences are, from 0 to 5."""
 
     score: float
+
+    @classmethod
+    def content(cls, task: Task, parsed: Parsed, example: Example) -> dict[str, Any]:
+        """Makes the score."""
+        return {"score": parsed.value}
 
 
 class Output(Answered):
@@ -174,85 +240,32 @@ class Output(Answered):
 
     answer: JsonValue
 
+    @classmethod
+    def content(cls, task: Task, parsed: Parsed, example: Example) -> dict[str, Any]:
+        """Makes the answer as `predictions.jsonl` has it."""
+        return {"answer": task.to_json(parsed, example)}
+
 
 @dataclass(frozen=True)
 class TaskMessages:
-    """Messages of a task, and how they map to its own inputs and answers.
+    """Messages of a task.
 
     Attributes:
         input: Message of one input.
         output: Message of one answer.
-        content: Makes the fields of an `output` that `Answered` does not have.
-        fields: Makes the task's own input fields from an `input`.
         example: Content of an `input`, for the documentation.
     """
 
-    input: type[Message]
+    input: type[TaskInput]
     output: type[Answered]
-    content: Callable[[Task, Parsed, Example], Mapping[str, Any]]
-    fields: Callable[[Any], dict[str, str]]
     example: Mapping[str, Any]
 
 
-def _entities(task: Task, parsed: Parsed, example: Example) -> dict[str, Any]:
-    return {"entities": [Entity(**entity) for entity in task.to_json(parsed, example)]}
-
-
-def _tree(task: Task, parsed: Parsed, example: Example) -> dict[str, Any]:
-    arcs = task.to_json(parsed, example)
-    return {"words": [Arc(index=number, **arc) for number, arc in enumerate(arcs, 1)]}
-
-
-def _answer(task: Task, parsed: Parsed, example: Example) -> dict[str, Any]:
-    answer = str(parsed.value)
-    if answer == UNKNOWN:
-        return {"answer": None, "evidence": None}
-    start = example.inputs["context"].find(answer) if answer else -1
-    end = start + len(answer)
-    evidence = Evidence(start=start, end=end, text=answer) if start >= 0 else None
-    return {"answer": answer, "evidence": evidence}
-
-
-def _state(task: Task, parsed: Parsed, example: Example) -> dict[str, Any]:
-    state = []
-    for name, value in task.to_json(parsed, example).items():
-        domain, _, slot = name.partition("-")
-        state.append(SlotValue(domain=domain, slot=slot, value=value))
-    return {"state": state}
-
-
-def _label(task: Task, parsed: Parsed, example: Example) -> dict[str, Any]:
-    return {"label": parsed.value}
-
-
-def _similarity(task: Task, parsed: Parsed, example: Example) -> dict[str, Any]:
-    return {"score": parsed.value}
-
-
-def _output(task: Task, parsed: Parsed, example: Example) -> dict[str, Any]:
-    return {"answer": task.to_json(parsed, example)}
-
-
-def _words(sentence: SentenceOfWords) -> dict[str, str]:
-    rows = (f"{word.word}\t{word.lemmas}\t{word.tags}" for word in sentence.words)
-    return {"sentence": sentence.sentence, "words": "\n".join(rows)}
-
-
-def _dialogue(dialogue: Dialogue) -> dict[str, str]:
-    speakers = {"user": SPEAKERS["user"], "system": SPEAKERS["sys"]}
-    lines = (f"{speakers[turn.speaker]}{turn.text}" for turn in dialogue.turns)
-    return {"dialogue": "\n".join(lines)}
-
-
-def _texts(message: Message) -> dict[str, str]:
-    return message.model_dump()
-
-
-def _input_of(task: str) -> type[Message]:
+def _input_of(task: str) -> type[TaskInput]:
     """Makes a message with a task's input fields, each a text."""
     fields: dict[str, Any] = dict.fromkeys(TASKS[task].input_fields, (Text, ...))
     title = f"{task.capitalize()}Input"
-    return create_model(title, __base__=Message, __doc__=TASKS[task].title, **fields)
+    return create_model(title, __base__=TaskInput, __doc__=TASKS[task].title, **fields)
 
 
 _PAIR = {"sentence1": "비가 온다.", "sentence2": "비가 내린다."}
@@ -272,10 +285,14 @@ _PARSE = {
         {"word": "간다.", "lemmas": "가 ㄴ다 .", "tags": "VV+EF+SF"},
     ],
 }
-_TURNS = {"turns": [{"speaker": "user", "text": "서울 중앙에 있는 호텔을 찾아 주세요."}]}
-_SENTENCE = {"sentence": "김하늘 씨는 서울에 산다."}
 
 _EXAMPLES: dict[str, Mapping[str, Any]] = {
+    "ner": {"sentence": "김하늘 씨는 서울에 산다."},
+    "dp": _PARSE,
+    "mrc": _QUESTION,
+    "korquad": _QUESTION,
+    "wos": {"turns": [{"speaker": "user", "text": "서울 중앙에 있는 호텔을 찾아 주세요."}]},
+    "sts": _PAIR,
     "ynat": {"title": "내년 예산안 국회 통과"},
     "re": _RELATION,
     "nli": {"premise": "비가 온다.", "hypothesis": "날씨가 맑다."},
@@ -284,22 +301,21 @@ _EXAMPLES: dict[str, Mapping[str, Any]] = {
     "seq2seq": {"text": "아버지가방에들어가신다."},
 }
 
-_SPECIAL = {
-    "ner": TaskMessages(_input_of("ner"), Entities, _entities, _texts, _SENTENCE),
-    "dp": TaskMessages(SentenceOfWords, Tree, _tree, _words, _PARSE),
-    "mrc": TaskMessages(_input_of("mrc"), Answer, _answer, _texts, _QUESTION),
-    "korquad": TaskMessages(_input_of("korquad"), Answer, _answer, _texts, _QUESTION),
-    "wos": TaskMessages(Dialogue, DialogueState, _state, _dialogue, _TURNS),
-    "sts": TaskMessages(_input_of("sts"), Similarity, _similarity, _texts, _PAIR),
+_INPUTS: dict[str, type[TaskInput]] = {"dp": SentenceOfWords, "wos": Dialogue}
+_OUTPUTS: dict[str, type[Answered]] = {
+    "ner": Entities,
+    "dp": Tree,
+    "mrc": Answer,
+    "korquad": Answer,
+    "wos": DialogueState,
+    "sts": Similarity,
 }
 
 
 def _messages_of(task: str) -> TaskMessages:
     """Returns the form of a task; by default texts in, and a label or the task's answer out."""
-    if task in _SPECIAL:
-        return _SPECIAL[task]
-    output, content = (Label, _label) if TASKS[task].labels else (Output, _output)
-    return TaskMessages(_input_of(task), output, content, _texts, _EXAMPLES[task])
+    output = _OUTPUTS.get(task) or (Label if TASKS[task].labels else Output)
+    return TaskMessages(_INPUTS.get(task) or _input_of(task), output, _EXAMPLES[task])
 
 
 MESSAGES = {task: _messages_of(task) for task in TASKS}
@@ -337,9 +353,8 @@ RESPONSES = {task: _response(task) for task in MESSAGES}
 
 def examples_of(task: Task, request: TaskRequest) -> list[Example]:
     """Makes the task's examples from the inputs of a request."""
-    fields = MESSAGES[task.name].fields
     inputs = request.input if isinstance(request.input, list) else [request.input]
-    return [task.example(**fields(each)) for each in inputs]
+    return [task.example(**each.inputs()) for each in inputs]
 
 
 def answered(
@@ -359,42 +374,24 @@ def answered(
         log_likelihoods: Log-likelihood of each of the task's labels; None if not compared.
     """
     parsed = task.parse(text, example)
-    messages = MESSAGES[task.name]
-    content = dict(messages.content(task, parsed, example))
-    if issubclass(messages.output, Likelihoods):
+    output = MESSAGES[task.name].output
+    content = output.content(task, parsed, example)
+    if issubclass(output, Likelihoods):
         content |= {"log_likelihoods": None, "probabilities": None}
         if log_likelihoods is not None:
             values = np.asarray(log_likelihoods)
             shares = softmax(values).tolist()
             content["log_likelihoods"] = dict(zip(task.labels, values.tolist(), strict=True))
             content["probabilities"] = dict(zip(task.labels, shares, strict=True))
-    return messages.output(text=text, unparsed=parsed.reason, shortened=shortened, **content)
+    return output(text=text, unparsed=parsed.reason, shortened=shortened, **content)
 
 
 __all__ = [
     "MESSAGES",
     "REQUESTS",
     "RESPONSES",
-    "Answer",
-    "Answered",
-    "Arc",
-    "Dialogue",
-    "DialogueState",
-    "Entities",
-    "Entity",
-    "Evidence",
-    "Label",
-    "LabelTaskRequest",
-    "Output",
-    "SentenceOfWords",
-    "Similarity",
-    "SlotValue",
-    "TaskMessages",
     "TaskRequest",
     "TaskResponse",
-    "Tree",
-    "Turn",
-    "WordInput",
     "answered",
     "examples_of",
 ]

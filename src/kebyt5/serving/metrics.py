@@ -68,10 +68,6 @@ class Engines(Collector):
     def __init__(self, services: Mapping[str, Service]) -> None:
         self._services = services
 
-    def describe(self) -> Iterable[Metric]:
-        """Describes nothing in advance."""
-        return []
-
     def collect(self) -> Iterable[Metric]:
         """Reads the current metrics."""
         queue = GaugeMetricFamily(

@@ -7,7 +7,6 @@ import pytest
 from kebyt5.serving.admission import MAX_WAIT, Admission, Places
 from kebyt5.serving.options import ServeOptions
 from kebyt5.serving.problems import Problem
-from kebyt5.serving.schemas import GenerateRequest
 
 
 def test_places_are_given_back_whatever_happens():
@@ -38,12 +37,12 @@ def test_the_wait_follows_how_long_texts_take(monkeypatch):
 
 def test_more_windows_than_there_are_places_are_refused_for_good():
     options = ServeOptions()
-    admission, request = Admission(options), GenerateRequest(input="하늘", deadline=5)
+    admission = Admission(options)
 
     async def hold(places):
-        with admission.hold(request, places) as deadline:
+        with admission.hold(places, deadline=5) as due:
             assert admission.places.taken == places
-            return deadline - asyncio.get_running_loop().time()
+            return due - asyncio.get_running_loop().time()
 
     assert 4 < asyncio.run(hold(options.places)) <= 5
     with pytest.raises(Problem, match=f"{options.places + 1} windows") as refusal:
@@ -57,7 +56,7 @@ def test_texts_are_counted_and_measured_before_they_get_a_place():
     admission = Admission(options)
 
     async def admit(inputs):
-        with admission.admit(GenerateRequest(input=inputs), inputs):
+        with admission.admit(inputs, None):
             return admission.places.taken
 
     assert asyncio.run(admit(["하늘", "바다"])) == 2

@@ -11,7 +11,7 @@ from kebyt5.quantization.quantize import quantize
 from kebyt5.serving.constraints import requested_constraint
 from kebyt5.serving.options import ServeOptions
 from kebyt5.serving.registry import share_equal_weights
-from kebyt5.serving.schemas import GenerateRequest, ModelRequest
+from kebyt5.serving.schemas import GenerateRequest
 from kebyt5.serving.service import COMPILERS, LocalService
 from kebyt5.tasks import get_task
 
@@ -49,7 +49,7 @@ def test_inputs_and_constraints_are_made_while_others_are_answered(
     monkeypatch.setattr(f"kebyt5.serving.service.{name}", noted)
     task = get_task("ner")
     example = task.example(sentence="가나")
-    answering = service.predict(task, [example], ModelRequest(), False, constrained=True)
+    answering = service.predict(task, [example], False, constrained=True)
     (said,) = asyncio.run(answering)
     assert task.parse(said.text, example).reason is None
     assert threads

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 
 from kebyt5.serving.options import ServeOptions
 from kebyt5.serving.problems import Problem
-from kebyt5.serving.schemas import ModelRequest
 
 MAX_WAIT = 60
 """Longest time, in seconds, that a client is asked to wait before it retries."""
@@ -90,12 +89,12 @@ class Admission:
         self._options = options
 
     @contextmanager
-    def admit(self, request: ModelRequest, inputs: Sequence[str]) -> Iterator[float]:
+    def admit(self, inputs: Sequence[str], deadline: float | None) -> Iterator[float]:
         """Holds places for a request if its texts are within the limits.
 
         Args:
-            request: The request.
             inputs: Its texts, each of which takes a place.
+            deadline: The seconds that the request allows; may shorten the server's own limit.
 
         Yields:
             The time on the event loop's clock by which the request has to be done.
@@ -106,16 +105,16 @@ class Admission:
         self.check_count(len(inputs))
         for input in inputs:
             self.check_size([input])
-        with self.hold(request, len(inputs)) as deadline:
-            yield deadline
+        with self.hold(len(inputs), deadline) as due:
+            yield due
 
     @contextmanager
-    def hold(self, request: ModelRequest, places: int) -> Iterator[float]:
+    def hold(self, places: int, deadline: float | None) -> Iterator[float]:
         """Holds places for a request whose texts were checked.
 
         Args:
-            request: The request; its own `deadline` may shorten the server's.
             places: Number of texts that the model will read; long ones are read in windows.
+            deadline: The seconds that the request allows; may shorten the server's own limit.
 
         Yields:
             The time on the event loop's clock by which the request has to be done.
@@ -130,7 +129,7 @@ class Admission:
                 f" {self.places.total} there is room for; send fewer or shorter ones",
             )
         with self.places.take(places):
-            seconds = self._options.seconds_for(request.deadline)
+            seconds = self._options.seconds_for(deadline)
             yield asyncio.get_running_loop().time() + seconds
 
     def check_count(self, texts: int) -> None:

@@ -36,7 +36,6 @@ from kebyt5.serving.schemas import (
     GenerateRequest,
     GenerateResponse,
     ModelInfo,
-    ModelRequest,
     Score,
     ScoreRequest,
     ScoreResponse,
@@ -150,8 +149,8 @@ class LocalService:
 
     async def generate(self, request: GenerateRequest) -> GenerateResponse:
         """Generates texts."""
-        with self._admission.admit(request, request.inputs) as deadline:
-            options = await self._generation_options(request, deadline)
+        with self._admission.admit(request.inputs, request.deadline) as due:
+            options = await self._generation_options(request, due)
             texts = await self._generate_all(request.inputs, [options] * len(request.inputs))
         results = [
             GeneratedText(text=each.text, finish=each.finish, statistics=_counts(each))
@@ -178,7 +177,7 @@ class LocalService:
         examples = examples_of(the_task, request)
         by_likelihood = getattr(request, "decoding", None) == "likelihood"
         predicted = await self.predict(
-            the_task, examples, request, by_likelihood, request.constrain
+            the_task, examples, by_likelihood, request.constrain, request.deadline
         )
         results = [
             answered(the_task, example, each.text, each.shortened, each.log_likelihoods)
@@ -190,18 +189,18 @@ class LocalService:
         self,
         task: Task,
         examples: Sequence[Example],
-        request: ModelRequest,
         by_likelihood: bool,
         constrained: bool = False,
+        deadline: float | None = None,
     ) -> list[TaskAnswer]:
         """Answers examples of a task in the same way as `kebyt5.evaluation.predict`.
 
         Args:
             task: The task of the examples.
             examples: Examples without gold.
-            request: The request, which may name a deadline.
             by_likelihood: Whether to take the likeliest label instead of generating one.
             constrained: Whether to generate only texts that may be an answer.
+            deadline: Seconds after which to give up; may shorten the server's own limit.
         """
         self._admission.check_count(len(examples))
         for example in examples:
@@ -209,15 +208,15 @@ class LocalService:
         # Elsewhere, since it may take long and all connections share this thread.
         windows = await asyncio.to_thread(Windows, task, examples)
         inputs = windows.inputs
-        with self._admission.hold(request, len(inputs)) as deadline:
-            async with asyncio.timeout_at(deadline):
+        with self._admission.hold(len(inputs), deadline) as due:
+            async with asyncio.timeout_at(due):
                 found: Sequence[list[float] | None] = [None] * len(examples)
                 if by_likelihood:
                     rows = await self._log_likelihoods(inputs, [task.labels] * len(inputs))
                     table = windows.surest(rows)
                     chosen, found = [task.labels[i] for i in table.argmax(1)], table.tolist()
                 else:
-                    chosen = await self._answers(task, windows, constrained, deadline)
+                    chosen = await self._answers(task, windows, constrained, due)
         return [
             TaskAnswer(*each)
             for each in zip(chosen, windows.of(inputs), windows.truncated, found, strict=True)
@@ -225,10 +224,10 @@ class LocalService:
 
     async def fill(self, request: FillRequest) -> FillResponse:
         """Fills blanks."""
-        with self._admission.admit(request, [request.text]) as deadline:
+        with self._admission.admit([request.text], request.deadline) as due:
             self._admission.check_new_bytes(request.max_bytes, "max_bytes")
             engine, sizes = self.worker.engine, (request.beams, request.results, request.max_bytes)
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(due):
                 found = await self.worker.call(
                     lambda _: fill(engine, request.text, *sizes), is_long=True
                 )
@@ -242,8 +241,8 @@ class LocalService:
         """Scores candidate outputs by their likelihood."""
         sizes = [len(text.encode()) for text in request.candidates]
         self._admission.check_new_bytes(max(sizes), "candidates")
-        with self._admission.admit(request, [request.input]) as deadline:
-            async with asyncio.timeout_at(deadline):
+        with self._admission.admit([request.input], request.deadline) as due:
+            async with asyncio.timeout_at(due):
                 (row,) = await self._log_likelihoods([request.input], [request.candidates])
         shares = softmax(np.array(row)).tolist()
         scores = [
@@ -254,7 +253,7 @@ class LocalService:
 
     async def embed(self, request: EmbedRequest) -> EmbedResponse:
         """Embeds texts as the means of their encoder states."""
-        with self._admission.admit(request, request.inputs) as deadline:
+        with self._admission.admit(request.inputs, request.deadline) as due:
             ids = [encode_input(text, "huggingface") for text in request.inputs]
             left = list(range(len(ids)))
             vectors: dict[int, list[float]] = {}
@@ -266,7 +265,7 @@ class LocalService:
                 def work(model: PreTrainedModel, batch: list[int] = batch) -> list[torch.Tensor]:
                     return [each.float().mean(0) for each in encode(model, [ids[i] for i in batch])]
 
-                async with asyncio.timeout_at(deadline):
+                async with asyncio.timeout_at(due):
                     means = torch.stack(await self.worker.call(work))
                 if request.normalize:
                     means = torch.nn.functional.normalize(means)
@@ -274,16 +273,14 @@ class LocalService:
         embeddings = [vectors[i] for i in range(len(ids))]
         return EmbedResponse(model=self.name, embeddings=embeddings)
 
-    async def _generation_options(
-        self, request: GenerateRequest, deadline: float
-    ) -> GenerationOptions:
+    async def _generation_options(self, request: GenerateRequest, due: float) -> GenerationOptions:
         self._admission.check_new_bytes(request.max_new_bytes, "max_new_bytes")
         if request.sentinels == "pretraining":
             for text in request.inputs:  # refuses too many blanks before any work is done
                 encode_input(text, request.sentinels)
         constraint = None
         if request.constraint:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(due):
                 # Labels are quick and need not wait for grammars.
                 run = asyncio.to_thread if request.constraint.labels else self._compiling.run
                 constraint = await run(requested_constraint, request.constraint)
@@ -294,7 +291,7 @@ class LocalService:
             top_p=request.top_p,
             seed=request.seed,
             stop=tuple(request.stop),
-            deadline=_seconds_until(deadline),
+            deadline=_seconds_until(due),
             sentinels=request.sentinels,
         )
 
@@ -315,8 +312,8 @@ class LocalService:
     async def _write(self, request: GenerateRequest, events: asyncio.Queue[_Written]) -> None:
         """Generates the texts of a streamed request and puts their events in a queue."""
         try:
-            with self._admission.admit(request, request.inputs) as deadline:
-                options = await self._generation_options(request, deadline)
+            with self._admission.admit(request.inputs, request.deadline) as due:
+                options = await self._generation_options(request, due)
                 events.put_nowait(None)
                 async with asyncio.TaskGroup() as group:
                     for index, input in enumerate(request.inputs):
@@ -357,7 +354,7 @@ class LocalService:
         return rows
 
     async def _answers(
-        self, task: Task, windows: Windows, constrained: bool, deadline: float
+        self, task: Task, windows: Windows, constrained: bool, due: float
     ) -> list[str]:
         """Generates texts for all windows and chooses one for each example."""
         constraints: Sequence[Constraint | None] = [None] * len(windows.shown)
@@ -368,7 +365,7 @@ class LocalService:
             GenerationOptions(
                 max_new_bytes=min(task.max_target_bytes(part), self._options.max_new_bytes),
                 constraint=constraint,
-                deadline=_seconds_until(deadline),
+                deadline=_seconds_until(due),
             )
             for part, constraint in zip(windows.shown, constraints, strict=True)
         ]
@@ -388,12 +385,11 @@ def _is_long(input: str, candidates: Sequence[str]) -> bool:
 
 
 def _counts(generated: Generated) -> ByteCounts:
-    names = ByteCounts.model_fields
-    return ByteCounts(**{name: getattr(generated.statistics, name) for name in names})
+    return ByteCounts.model_validate(generated.statistics, from_attributes=True)
 
 
-def _seconds_until(deadline: float) -> float:
-    return max(0.0, deadline - asyncio.get_running_loop().time())
+def _seconds_until(due: float) -> float:
+    return max(0.0, due - asyncio.get_running_loop().time())
 
 
 __all__ = ["LocalService", "TaskAnswer"]

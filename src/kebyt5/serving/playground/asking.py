@@ -17,7 +17,7 @@ from kebyt5.generation.request import encode_input
 from kebyt5.models.configuration_gbswt5 import GBSWT5Config
 from kebyt5.models.tokenization_kebyt5 import Sentinels
 from kebyt5.serving.problems import report
-from kebyt5.serving.schemas import FillRequest, ModelRequest
+from kebyt5.serving.schemas import FillRequest
 from kebyt5.serving.service import LocalService
 from kebyt5.tasks import TASKS, Example, Parsed, Task, get_task
 
@@ -185,7 +185,7 @@ async def _predict(service: LocalService, name: str, fields: dict[str, str]) -> 
     if "words" in fields:
         fields["words"] = _word_rows(fields["sentence"], fields["words"])
     example = task.example(**fields)
-    (said,) = await service.predict(task, [example], ModelRequest(), bool(task.labels))
+    (said,) = await service.predict(task, [example], bool(task.labels))
     likelihoods = said.log_likelihoods
     seeing = partial(look, text=said.inputs[0], output=said.text)
     return Answer(

@@ -3,6 +3,8 @@
 import os
 import signal
 import stat
+import subprocess
+import sys
 
 import pytest
 from datatrove.pipeline.base import PipelineStep
@@ -36,6 +38,31 @@ def test_a_killed_worker_is_an_error_and_no_endless_wait(tmp_path):
     logs = tmp_path / "corpus" / ".work" / "logs"
     with pytest.raises(InputError, match=f"{tmp_path}/corpus: a worker was killed.*fewer"):
         run_stages([Stage("read", [Killed()], 2)], Executor(workers=2), logs)
+
+
+LOOK = """
+import sys
+from pathlib import Path
+from datatrove.pipeline.base import PipelineStep
+from kebyt5.corpus.config import Executor
+from kebyt5.corpus.executors import Stage, run_stages
+
+class Look(PipelineStep):
+    type = name = "look"
+
+    def run(self, data=None, rank=0, world_size=1):
+        has_torch, has_step = (name in sys.modules for name in ("torch", "kebyt5.corpus.build"))
+        Path(f"{rank}.txt").write_text(f"{has_torch} {has_step}")
+
+if __name__ == "__main__":
+    run_stages([Stage("look", [Look()], 2)], Executor(workers=2), Path("logs").absolute())
+"""
+
+
+def test_workers_of_the_command_import_the_pipeline_but_not_pytorch(tmp_path):
+    (tmp_path / "kebyt5").write_text(LOOK)
+    subprocess.run([sys.executable, "kebyt5"], cwd=tmp_path, check=True)
+    assert [(tmp_path / f"{rank}.txt").read_text() for rank in range(2)] == ["False True"] * 2
 
 
 # A task of Ray is a process of its own that imports everything, and MinHash has four more of them.

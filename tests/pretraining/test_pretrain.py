@@ -306,14 +306,21 @@ def test_what_a_stopped_run_does_not_measure_is_measured_when_it_goes_on(config)
     assert measured() == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_run_whose_time_is_up_goes_on_to_the_same_result(config, tmp_path):
+def test_a_run_whose_time_is_up_goes_on_to_the_same_result_without_its_start(
+    config, checkpoint, tiny_model, tmp_path
+):
+    tiny_model(dropout_rate=0.3).save_pretrained(checkpoint)
     config.minutes = 1e-9
     assert pretrain(config).step == 1
+    checkpoint.rename(tmp_path / "away")
     config.minutes, config.resume = None, True
     assert pretrain(config).step == 6
+    (tmp_path / "away").rename(checkpoint)
     config.resume, config.output = False, tmp_path / "whole"
     pretrain(config)
     assert_same_run(tmp_path / "run", tmp_path / "whole")
+    configurations = [(tmp_path / run / "config.json").read_text() for run in ("run", "whole")]
+    assert configurations[0] == configurations[1]
 
 
 def test_two_processes_train_as_one(config, tmp_path):

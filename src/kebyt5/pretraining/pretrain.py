@@ -25,7 +25,7 @@ from kebyt5.pretraining.progress import ShowThroughput
 from kebyt5.pretraining.resume import require_same_sharding, require_unchanged
 from kebyt5.pretraining.salient import SalientSpans
 from kebyt5.pretraining.spans import SpanCorruption
-from kebyt5.pretraining.start import starting_model
+from kebyt5.pretraining.start import resumed_model, starting_model
 from kebyt5.pretraining.stopping import Steer
 from kebyt5.pretraining.trainer import (
     PretrainTrainer,
@@ -34,7 +34,7 @@ from kebyt5.pretraining.trainer import (
 )
 from kebyt5.pretraining.validation import Validation
 from kebyt5.provenance import provenance
-from kebyt5.training.checkpoints import last_checkpoint
+from kebyt5.training.checkpoints import is_sharded, last_checkpoint
 from kebyt5.training.processes import (
     divide_batch,
     own_folder,
@@ -77,7 +77,7 @@ def pretrain(config: PretrainConfig) -> Outcome:
     if is_resumed(config):
         require_unchanged(config, corpus.fingerprints)
     set_seed(config.seed)
-    model = starting_model(config)
+    model = None if is_resumed(config) else starting_model(config)
     with own_folder(config.output, config.resume):
         return _run(config, corpus, examples, model, sizes)
 
@@ -86,7 +86,7 @@ def _run(
     config: PretrainConfig,
     corpus: Corpus,
     examples: Examples,
-    model: PreTrainedModel,
+    model: PreTrainedModel | None,
     sizes: tuple[int, int],
 ) -> Outcome:
     """Trains in an output folder that is this run's own.
@@ -95,7 +95,7 @@ def _run(
         config: The settings.
         corpus: The corpus.
         examples: Examples of it.
-        model: The model to train.
+        model: The model to train; None to resume, from a checkpoint if there is one.
         sizes: Examples that a device computes at a time, and how many such batches make a step.
     """
     state, (size, accumulation) = this_process(), sizes
@@ -104,6 +104,11 @@ def _run(
     history = _begin_output(config, corpus, step) if state.is_main_process else None
     state.wait_for_everyone()
     _require_agreement(config, step, corpus)
+    if model is None:
+        if checkpoint is None or is_sharded(checkpoint):
+            model = starting_model(config)
+        else:
+            model = resumed_model(checkpoint)
     trainer = PretrainTrainer(
         config,
         _validation(config, corpus, size),

@@ -1,4 +1,4 @@
-"""Makes the model that a pretraining run starts with."""
+"""Makes the model that a pretraining run trains, at its start or from a checkpoint of its own."""
 
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,22 @@ def starting_model(config: PretrainConfig) -> PreTrainedModel:
     except ValueError as error:  # blocks that contradict the factor, or GBST on top of GBST
         raise InputError(f"{config.model}: {error}") from error
     model.config.z_loss = config.z_loss
+    return _without_dropout(model)
+
+
+def resumed_model(checkpoint: Path) -> PreTrainedModel:
+    """Loads the model of a run's own checkpoint; what the run started with may be gone.
+
+    Args:
+        checkpoint: The checkpoint, which holds the weights as a whole.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be loaded.
+    """
+    return _without_dropout(load_float(checkpoint))
+
+
+def _without_dropout(model: PreTrainedModel) -> PreTrainedModel:
     set_dropout(model, 0.0)  # the configuration keeps its rate, for fine-tuning
     return model.train()
 
@@ -54,4 +70,4 @@ def _gbst_changes(config: PretrainConfig) -> dict[str, Any]:
     return changes
 
 
-__all__ = ["starting_model"]
+__all__ = ["resumed_model", "starting_model"]

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -122,16 +123,17 @@ def test_files_of_the_users_own(tmp_path):
     assert short_name("x/a", ["x/a", "y/a"]) == "x/a"
 
 
-def test_a_timed_step_is_one_of_the_run(corpus, checkpoint, tmp_path):
+@pytest.mark.parametrize("changes", [{}, {"salient": True, "names": "runs/that-is-gone"}])
+def test_a_timed_step_is_one_of_the_run_but_for_its_names(corpus, checkpoint, tmp_path, changes):
     config = PretrainConfig(
         corpus=corpus, output=tmp_path / "run", batch_size=4, device_batch_size=2, input_length=64,
-        density=0.4, mean_span=5.0, copy=0.5, seed=3,
+        density=0.4, mean_span=5.0, copy=0.5, seed=3, **changes,
     )  # fmt: skip
     model, seen = load(checkpoint), []
     model.register_forward_pre_hook(lambda _, args, kwargs: seen.append(kwargs), with_kwargs=True)
     shards = Shards(corpus / "train")
     training_step(model, config, shards)()
-    expected = training_examples(config, shards).batch(range(4))
+    expected = training_examples(replace(config, names=None), shards).batch(range(4))
     for name, ids in zip(("input_ids", "labels"), expected, strict=True):
         assert torch.cat([part[name] for part in seen]).tolist() == ids.tolist()
 

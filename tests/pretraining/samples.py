@@ -1,8 +1,9 @@
-"""Corpora of random words, and what examples made of them say about their source."""
+"""Corpora of random words, what examples made of them say about their source, and found names."""
 
 import numpy as np
 
 from kebyt5.corpus.shards import Shards, ShardWriter
+from kebyt5.generation.batch import GeneratedTexts
 from kebyt5.models.tokenization_kebyt5 import EOS
 
 WORDS = ("하늘", "이 ", "맑다", ". ", "abc ", "🙂", "é", "\n", "12개 ", "2024년 ")
@@ -34,3 +35,15 @@ def reconstruct(input_ids, labels):
         else:
             source.append(i)
     return bytes(i - 3 for i in source)
+
+
+def marking(kinds):
+    """What stands in for `generate_texts` of a model that marks these words with their kinds."""
+
+    def generate(model, inputs, max_new_bytes, batch_size):
+        texts = [text.removeprefix("task: NER\n\n### 입력\n").rstrip() for text in inputs]
+        for word, kind in kinds.items():
+            texts = [text.replace(word, f"<{word}:{kind}>") for text in texts]
+        return GeneratedTexts(texts, [False] * len(texts), None)
+
+    return generate

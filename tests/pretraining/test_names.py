@@ -5,8 +5,8 @@ import pickle
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kebyt5.generation.batch import GeneratedTexts
 from kebyt5.pretraining.names import MAX_CHARACTERS, NameTagger, sentences_of
+from tests.pretraining.samples import marking
 
 
 @given(st.text(st.sampled_from("가나 .!?\n다"), max_size=400))
@@ -24,13 +24,7 @@ def test_sentences_are_parts_of_the_text(text):
 def test_what_the_model_marks_is_found_where_it_stands(monkeypatch):
     texts = ["서울에 산다.\n어제 김하늘 씨가 서울에서 3시에 왔다. 끝.", "아무 일도 없다"]
 
-    def generate(model, inputs, max_new_bytes, batch_size):
-        sentences = [text.removeprefix("task: NER\n\n### 입력\n").rstrip() for text in inputs]
-        marks = (("서울", "<서울:LC>"), ("김하늘", "<김하늘:PS>"), ("3시", "<3시:TI>"))
-        for word, mark in marks:
-            sentences = [sentence.replace(word, mark) for sentence in sentences]
-        return GeneratedTexts(sentences, [False] * len(sentences), None)
-
+    generate = marking({"서울": "LC", "김하늘": "PS", "3시": "TI"})
     monkeypatch.setattr("kebyt5.pretraining.names.generate_texts", generate)
     tagger = pickle.loads(pickle.dumps(NameTagger(None)))  # as workers that do not fork get it
     found = tagger(texts)

@@ -24,7 +24,6 @@ from transformers import T5Config
 import kebyt5
 from kebyt5.corpus.shards import Shards, ShardWriter
 from kebyt5.errors import InputError
-from kebyt5.generation.batch import GeneratedTexts
 from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
 from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.history import read_history
@@ -36,6 +35,7 @@ from kebyt5.pretraining.validation import Validation
 from kebyt5.training import speed
 from kebyt5.training.checkpoints import last_checkpoint
 from kebyt5.training.settings import to_yaml
+from tests.pretraining.samples import marking
 from tests.processes import command
 
 
@@ -486,12 +486,7 @@ def test_queries_learn_slower_and_copies_come_first(config, checkpoint):
 
 
 def test_names_are_masked_by_the_settings_alone(config, checkpoint, monkeypatch):
-    def generate(model, inputs, max_new_bytes, batch_size):
-        sentences = [text.removeprefix("task: NER\n\n### 입력\n").rstrip() for text in inputs]
-        texts = [sentence.replace("하늘", "<하늘:PS>") for sentence in sentences]
-        return GeneratedTexts(texts, [False] * len(texts), None)
-
-    monkeypatch.setattr("kebyt5.pretraining.names.generate_texts", generate)
+    monkeypatch.setattr("kebyt5.pretraining.names.generate_texts", marking({"하늘": "PS"}))
     config.salient, config.names = True, str(checkpoint)
     examples = training_examples(config, Shards(config.corpus / "train"))
     assert examples.salient.find(["비가 하늘 온다 12개"]) == [[(3, 5), (9, 12)]]

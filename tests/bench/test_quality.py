@@ -73,11 +73,12 @@ def write(recipe, path):
     return path
 
 
-def test_every_run_is_made_once(recipe, tmp_path, capsys):
+def test_every_run_is_made_once(recipe, tmp_path, caplog):
+    caplog.set_level("INFO", "kebyt5")
     path, folder = write(recipe, tmp_path / "recipe.yaml"), tmp_path / "runs"
     command = ("quality", path, "--runs", folder, "--output", tmp_path / "results")
     run(*command, "--jobs", 2)
-    assert "0 runs are done, 8 remain" in capsys.readouterr().out
+    assert "0 runs are done, 8 remain" in caplog.text
     files = sorted((folder / "runs").glob("*.json"))
     # Two rows of two seeds of YNAT and one of NER, and two seeds frozen.
     assert len(files) == 2 * 3 + 2
@@ -91,7 +92,7 @@ def test_every_run_is_made_once(recipe, tmp_path, capsys):
 
     # Again: nothing is left to do, and the page has the same scores.
     run(*command)
-    assert "8 runs are done, 0 remain" in capsys.readouterr().out
+    assert "8 runs are done, 0 remain" in caplog.text
     again = (tmp_path / "results" / "klue-small.md").read_text()
     assert again.split("Runs made")[0] == page.split("Runs made")[0]
 
@@ -103,7 +104,7 @@ def test_every_run_is_made_once(recipe, tmp_path, capsys):
     shutil.rmtree(tmp_path / "results")
     write(recipe, path)
     run(*command, "--jobs", 1)
-    assert "5 runs are done, 3 remain" in capsys.readouterr().out
+    assert "5 runs are done, 3 remain" in caplog.text
     assert not list(folder.glob(".run-*"))
 
 

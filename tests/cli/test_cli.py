@@ -1,6 +1,7 @@
 """The commands end to end; errors are one clear line with exit code 2."""
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -125,13 +126,20 @@ def test_answers_alone_are_printed_however_long_it_takes(run, checkpoint, task, 
     assert all(line.strip() for line in out.splitlines())
 
 
-def test_inputs_come_from_standard_input(run, checkpoint, monkeypatch):
+def test_inputs_come_from_standard_input(run, checkpoint, monkeypatch, caplog):
     lines = "첫 문장이다.\n\n둘째 문장이다.\n"
     monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(lines.encode())))
     code, out, error = run("predict", checkpoint, "--task", "ner", "--input", "-")
     assert code == 0, error
     assert len(out.splitlines()) == 2
-    assert "1 blank inputs were skipped" in error
+    assert "1 blank inputs were skipped" in caplog.text
+
+
+def test_what_the_packages_log_is_shown_alone_on_stderr(run, monkeypatch, capsys):
+    monkeypatch.setattr(logging.root, "handlers", [])  # pytest's
+    run("tasks")
+    logging.getLogger("kebyt5.bench").info("3 runs remain")
+    assert capsys.readouterr() == ("", "3 runs remain\n")
 
 
 def test_answers_do_not_take_the_place_of_inputs_or_of_what_is_no_file(

@@ -176,7 +176,7 @@ def test_several_gpus_without_a_launcher_are_refused_before_anything_is_written(
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt"])
-def test_a_checkpoint_that_was_cut_off_gives_way_to_the_one_before(config, tmp_path, capsys, name):
+def test_a_checkpoint_that_was_cut_off_gives_way_to_the_one_before(config, tmp_path, caplog, name):
     pretrain(replace(config, save_steps=2))
     (config.output / "metrics.json").unlink()
     newest = config.output / "checkpoint-6"
@@ -185,7 +185,7 @@ def test_a_checkpoint_that_was_cut_off_gives_way_to_the_one_before(config, tmp_p
     config.output.rename(tmp_path / "cut")
     cut = replace(config, output=tmp_path / "cut", save_steps=2, resume=True)
     assert last_checkpoint(cut.output)[0] == 4
-    assert f"{cut.output / newest.name}: incomplete, so removed" in capsys.readouterr().err
+    assert f"{cut.output / newest.name}: incomplete, so removed" in caplog.text
     pretrain(cut)
     pretrain(replace(config, output=tmp_path / "whole", save_steps=2))
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
@@ -194,11 +194,11 @@ def test_a_checkpoint_that_was_cut_off_gives_way_to_the_one_before(config, tmp_p
 @pytest.mark.parametrize(
     "name", ["model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth"]
 )
-def test_a_checkpoint_whose_deletion_was_interrupted_does_not_count(config, capsys, name):
+def test_a_checkpoint_whose_deletion_was_interrupted_does_not_count(config, caplog, name):
     pretrain(replace(config, save_steps=3))
     (config.output / "checkpoint-6" / name).unlink()
     assert last_checkpoint(config.output)[0] == 3
-    assert "checkpoint-6: incomplete, so removed" in capsys.readouterr().err
+    assert "checkpoint-6: incomplete, so removed" in caplog.text
     assert not (config.output / "checkpoint-6").exists()
 
 
@@ -277,6 +277,7 @@ def test_a_run_that_is_stopped_saves_its_step_and_says_so(config, tmp_path, numb
     last = entries[-1]["step"]
     assert 3 <= last < 60
     assert f"Stopped after step {last} with a checkpoint" in log
+    assert ("stopping after this step, with a checkpoint" in log) == (number == signal.SIGINT)
     assert [p.name for p in config.output.glob("checkpoint-*")] == [f"checkpoint-{last}"]
     finished(run_in_a_process(config, "--resume"))
     finished(whole)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import multiprocessing
 import os
 import shutil
@@ -29,6 +30,8 @@ from kebyt5.tasks import get_task
 from kebyt5.training.settings import read_settings, to_settings
 from kebyt5.workers import end_with_parent
 from kebyt5.yaml_files import load_yaml
+
+_log = logging.getLogger(__name__)
 
 _FORMAT = (
     "expected `finetune:`, `tasks:` and `tables:`, as in scripts/quality.yaml of the repository"
@@ -195,7 +198,7 @@ def measure_quality(recipe: Recipe, output: Path, jobs: int = 1) -> dict[Cell, d
     for checkpoint in {config.checkpoint for config in todo.values()}:
         if not checkpoint.startswith(RANDOM):
             load(checkpoint)
-    print(f"{len(set(files.values())) - len(todo)} runs are done, {len(todo)} remain")
+    _log.info("%d runs are done, %d remain", len(set(files.values())) - len(todo), len(todo))
     threads = max(1, (os.cpu_count() or 1) // jobs)
     with ProcessPoolExecutor(
         jobs, multiprocessing.get_context("spawn"), _begin_worker, (threads, output)
@@ -203,7 +206,7 @@ def measure_quality(recipe: Recipe, output: Path, jobs: int = 1) -> dict[Cell, d
         try:
             waiting = [pool.submit(_run, config, path) for path, config in todo.items()]
             for number, done in enumerate(as_completed(waiting), 1):
-                print(f"{number}/{len(waiting)}  {done.result()}", flush=True)
+                _log.info("%d/%d  %s", number, len(waiting), done.result())
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -254,7 +257,7 @@ def _pretrained(settings: Mapping[str, Any], output: Path) -> Path:
     values, name = _pretraining(settings)
     folder = output / "pretrained" / name
     if not (folder / "metrics.json").exists():
-        print(f"pretraining {folder}", flush=True)
+        _log.info("pretraining %s", folder)
         paths = {"corpus": Path(values["corpus"]), "output": folder, "resume": True}
         outcome = pretrain(_settings(PretrainConfig, name, values | paths))
         if not outcome.metrics:

@@ -1,5 +1,6 @@
 """The `kebyt5` command line. Each command is one file that parses options, calls and prints."""
 
+import logging
 import os
 import sys
 import warnings
@@ -109,9 +110,20 @@ def _require_section(config: Path, tokens: Sequence[str]) -> None:
         )
 
 
+def _show_notices() -> None:
+    """Shows what the packages log on stderr, where no other handler is set up, as for a server.
+
+    The last resort of `logging` prints the message alone, above a progress bar if there is one.
+    """
+    assert logging.lastResort is not None
+    logging.lastResort.setLevel(logging.INFO)
+    logging.getLogger("kebyt5").setLevel(logging.INFO)
+
+
 def main() -> None:
     """Runs the command line; an error in the input is one line on stderr and exit code 2."""
     source_commit()  # looked up now, since the command may write it hours later
+    _show_notices()
     for talk in _TALK:
         warnings.filterwarnings("ignore", talk)
     try:

@@ -1,6 +1,7 @@
 """Reading new inputs, from the command line or a file, as examples without gold."""
 
 import json
+import logging
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,6 +10,8 @@ from kebyt5.errors import InputError
 from kebyt5.models.offsets import has_surrogate
 from kebyt5.tasks import Example, Task
 from kebyt5.tasks.files import ID_KEYS, Record
+
+_log = logging.getLogger(__name__)
 
 _DATA = (".csv", ".json", ".parquet", ".tsv")
 """Endings of files that are not a text per line."""
@@ -41,7 +44,7 @@ def read_inputs(task: Task, source: Path | Iterable[str]) -> list[Example]:
         _example(task, text, f"{name}:{line}", plain) for line, text in numbered if text.strip()
     ]
     if blank := len(numbered) - len(examples):
-        print(f"{blank} blank inputs were skipped; `id` is the line number.", file=sys.stderr)
+        _log.warning("%d blank inputs were skipped; `id` is the line number.", blank)
     if not examples:
         raise InputError(f"{name}: contains no input; give at least one line of text")
     return examples

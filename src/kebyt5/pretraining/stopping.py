@@ -1,7 +1,7 @@
 """Decides when a pretraining run validates, saves and stops; handles SIGTERM and Ctrl-C."""
 
+import logging
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +13,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.workers import end_with_parent
+
+_log = logging.getLogger(__name__)
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 """Signals on which a run stops with a checkpoint."""
@@ -51,8 +53,7 @@ class Steer(TrainerCallback):
     def _stop(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT:
             signal.signal(number, signal.default_int_handler)
-            text = "stopping after this step, with a checkpoint; Ctrl-C again stops at once"
-            print(text, file=sys.stderr)
+            _log.warning("stopping after this step, with a checkpoint; Ctrl-C again stops at once")
         self.stopped_by = number
 
     def on_train_begin(

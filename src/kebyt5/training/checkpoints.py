@@ -1,8 +1,8 @@
 """Finds the newest complete checkpoint of a run."""
 
 import json
+import logging
 import shutil
-import sys
 import zipfile
 from pathlib import Path
 
@@ -10,6 +10,8 @@ from safetensors import SafetensorError, safe_open
 
 from kebyt5.errors import InputError
 from kebyt5.training.processes import this_process
+
+_log = logging.getLogger(__name__)
 
 
 def last_checkpoint(output: Path) -> tuple[int, Path | None]:
@@ -35,7 +37,7 @@ def last_checkpoint(output: Path) -> tuple[int, Path | None]:
             raise
         except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
             if this_process().is_main_process:
-                print(f"{folder}: incomplete, so removed: {error}", file=sys.stderr)
+                _log.warning("%s: incomplete, so removed: %s", folder, error)
                 _remove(folder)
     return max(complete, default=(0, None))
 

@@ -397,10 +397,10 @@ def test_a_complete_run_is_not_trained_further(config, monkeypatch):
 def test_a_run_that_diverges_keeps_its_best_checkpoint(config, monkeypatch):
     asked = 0
 
-    def diverging(model, task, examples, *rest):
+    def diverging(model, task, examples, *rest, **options):
         nonlocal asked
         asked += 1
-        found = predict(model, task, examples, *rest)
+        found = predict(model, task, examples, *rest, **options)
         table = np.full((len(examples), 2), np.nan if asked == 2 else -1.0)
         return replace(found, log_likelihoods=table)
 

@@ -83,7 +83,6 @@ def evaluate(
             result = read_predictions(the_task, predictions, examples, limit)
         else:
             result = predict(model, the_task, examples[:limit], options, "Predicting")
-            result.require_finite()
         metrics = describe(the_task, result, train) | {
             "checkpoint": checkpoint,
             "predictions": str(predictions) if predictions else None,

@@ -63,7 +63,6 @@ def predict(
     warn_of_another_task(checkpoint, task)
     model = move(load(checkpoint), the_device)
     predictions = prediction.predict(model, the_task, examples, options, progress)
-    predictions.require_finite()
     for line in limit_lines(predictions.truncated, predictions.cut):
         print(line, file=sys.stderr)
     if generation := predictions.generation():

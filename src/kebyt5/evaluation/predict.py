@@ -57,18 +57,6 @@ class Predictions:
         """Whether all log-likelihoods are finite; they are not after training diverged."""
         return self.log_likelihoods is None or bool(np.isfinite(self.log_likelihoods).all())
 
-    def require_finite(self) -> None:
-        """Refuses likelihoods that are not numbers, which would be scored as the first label.
-
-        Raises:
-            InputError: One is infinite or NaN.
-        """
-        if not self.is_finite:
-            raise InputError(
-                "the model's likelihoods are not numbers: its weights are damaged, or training"
-                " diverged; train it with a lower learning rate, into another folder"
-            )
-
     def select(self, indices: Sequence[int]) -> "Predictions":
         """Selects the predictions for some examples; `truncated` and `cut` stay those of all."""
         likelihoods, statistics = self.log_likelihoods, self.statistics
@@ -95,6 +83,7 @@ def predict(
     examples: Sequence[Example],
     options: PredictOptions | None = None,
     progress: str = "",
+    may_diverge: bool = False,
 ) -> Predictions:
     """Answers every example.
 
@@ -104,9 +93,11 @@ def predict(
         examples: Examples with or without gold.
         options: Settings of the predictions.
         progress: Title of the progress bar; an empty one shows none.
+        may_diverge: Whether likelihoods need not be numbers, which would be scored as the first
+            label.
 
     Raises:
-        InputError: With `strict`, an input exceeds the limit.
+        InputError: With `strict`, an input exceeds the limit; or likelihoods are not numbers.
     """
     options = options or PredictOptions()
     windows = Windows(task, examples, options.max_input_bytes, options.stride, options.strict)
@@ -116,7 +107,13 @@ def predict(
         rows = log_likelihoods(model, inputs, labels, options.batch_size, progress)
         table = windows.surest(rows)
         texts = [task.labels[i] for i in table.argmax(1)]
-        return Predictions(examples, texts, truncated, log_likelihoods=table)
+        predictions = Predictions(examples, texts, truncated, log_likelihoods=table)
+        if not (may_diverge or predictions.is_finite):
+            raise InputError(
+                "the model's likelihoods are not numbers: its weights are damaged, or training"
+                " diverged; train it with a lower learning rate, into another folder"
+            )
+        return predictions
     texts, cut, statistics = generate_texts(
         model,
         inputs,

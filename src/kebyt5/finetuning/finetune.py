@@ -172,7 +172,6 @@ def _score(
     for (task, train, dev), file in zip(data, files, strict=True):
         title = f"Predicting validation data ({task.name})"
         predictions = predict(model, task, dev, predict_options(config), title)
-        predictions.require_finite()
         metrics = describe(task, predictions, train) | {"data": file, "training": training}
         results.append((task, metrics))
         place = folder / task.name if len(data) > 1 else folder

@@ -100,7 +100,7 @@ class FinetuneTrainer(ByteModelTrainer):
         results = []
         scores: dict[str, float] = {}
         for task, sample in self.samples:
-            predictions = predict(self.model, task, sample, options)
+            predictions = predict(self.model, task, sample, options, may_diverge=True)
             # Where training diverged, an earlier checkpoint may be the best one.
             found = {task.main_score: math.nan}
             if predictions.is_finite:

@@ -81,9 +81,7 @@ def quantize_checked(
     """
     options = options or PredictOptions()
     model.eval()
-    answers = predict(model, task, examples, options, "Before" if progress else "")
-    answers.require_finite()
-    before = answers.score(task)
+    before = predict(model, task, examples, options, "Before" if progress else "").score(task)
     calibration = examples[:CALIBRATION]
     shown = TaskDataset(
         [(task, calibration)], options.max_input_bytes, _TARGET_BYTES, options.stride,
@@ -92,7 +90,6 @@ def quantize_checked(
     smooth(model, DataLoader(shown, _BATCH, collate_fn=collate))
     quantize(model)
     after = predict(model, task, examples, options, "After" if progress else "")
-    after.require_finite()
     check = Check(
         task.name,
         task.main_score,

@@ -375,6 +375,26 @@ def test_options_without_effect(run, train_file, dev_file, tmp_path, options, pa
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    "option",
+    [("--num-beams", 2), ("--max-new-bytes", 9), ("--constrain",)],
+    ids=lambda option: option[0],
+)
+def test_options_of_generation_where_labels_are_scored(run, tmp_path, option):
+    data = tmp_path / "nsmc.txt"
+    data.write_text("id\tdocument\tlabel\n1\t좋다\t1\n")
+    for arguments in (
+        ("predict", "tiny", "--task", "nsmc", "--text", "좋다"),
+        ("evaluate", "tiny", "--task", "nsmc", "--data", data),
+        ("quantize", "tiny", tmp_path / "int8", "--check", "nsmc", data),
+    ):
+        refused(run(*arguments, *option), option[0], "labels of nsmc are scored", "--decoding")
+    code, *_ = run(
+        "predict", "tiny", "--task", "nsmc", "--text", "좋다", "--decoding", "generation", *option
+    )
+    assert code == 0
+
+
 def test_unusable_block_sizes(run, checkpoint, tmp_path):
     refused(run("convert", checkpoint, tmp_path / "out", "--gbst"), "has GBST already")
     refused(run("convert", checkpoint, tmp_path / "out", "--gbst", "--blocks", "1,x"), "1,x")

@@ -71,6 +71,8 @@ def evaluate(
     if noise is not None and not (noise and all(0 < rate <= 1 for rate in noise)):
         raise InputError("--noise: give rates above 0, at most 1")
     the_task, the_device = get_task(task), require_device(device)
+    if options is not None:
+        options.check_effect(the_task)
     if baseline is not None and not the_task.has_baseline:
         raise InputError(f"--baseline: the task {task} has no trivial baseline; leave it out")
     examples = list(the_task.read(data))

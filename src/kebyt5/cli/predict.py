@@ -51,6 +51,8 @@ def predict(
     from kebyt5.tasks import get_task
 
     the_task, the_device = get_task(task), require_device(device)
+    options = options or PredictOptions()
+    options.check_effect(the_task)
     if (input is None) == (text is None):
         raise InputError("give --text or --input" + (", not both" if text else ""))
     examples = read_inputs(the_task, input if input is not None else (text or []))
@@ -58,7 +60,6 @@ def predict(
         require_writable(output)
         if input is not None and output.exists() and input.exists() and output.samefile(input):
             raise InputError(f"{output}: contains the inputs; give another file for the answers")
-    options = options or PredictOptions()
     progress = "Predicting" if len(examples) > options.batch_size else ""
     warn_of_another_task(checkpoint, task)
     model = move(load(checkpoint), the_device)

@@ -54,6 +54,8 @@ def quantize(
         )
     require_int8_products()
     task = get_task(check[0]) if check else None
+    if task and options:
+        options.check_effect(task)
     examples = list(task.read(check[1]))[:limit] if task and check else []
     with new_folder(output) as folder:
         model = load_float(checkpoint)

@@ -1,9 +1,12 @@
 """Settings of predictions; each field's docstring is its help on the command line."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from kebyt5.errors import InputError, option
+
+if TYPE_CHECKING:  # a command need not wait for it
+    from kebyt5.tasks import Task
 
 Decoding = Literal["likelihood", "generation"]
 
@@ -50,6 +53,21 @@ class PredictOptions:
             if value is not None and value < 1:
                 raise InputError(f"{option(name)} {value}: has to be 1 or more")
         check_stride(self.stride)
+
+    def check_effect(self, task: "Task") -> None:
+        """Refuses options of generation where a task's labels are scored, so nothing is generated.
+
+        Raises:
+            InputError: One is given; the message names it.
+        """
+        if not task.labels or self.decoding != "likelihood":
+            return
+        for name in ("max_new_bytes", "num_beams", "constrain"):
+            if getattr(self, name) != getattr(PredictOptions, name):
+                raise InputError(
+                    f"{option(name)}: the labels of {task.name} are scored, and nothing is"
+                    " generated; leave it out, or give --decoding generation"
+                )
 
 
 def check_stride(stride: int | None) -> None:

@@ -7,6 +7,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 import kebyt5
+from kebyt5.errors import InputError
 from kebyt5.models import merging
 from kebyt5.models.loading import base_of_adapter, load_float
 from kebyt5.models.merging import merge, merge_card
@@ -113,7 +114,7 @@ def test_what_concerns_training_alone_may_differ(save):
     ],
 )
 def test_the_first_difference_of_two_architectures_is_named(save, changes, difference):
-    with pytest.raises(ValueError, match=difference):
+    with pytest.raises(InputError, match=difference):
         merge([save("one"), save("two", **changes)])
 
 
@@ -128,7 +129,7 @@ def test_the_first_difference_of_two_architectures_is_named(save, changes, diffe
     ],
 )
 def test_weights_that_make_no_mean_are_refused_before_anything_loads(weights, problem):
-    with pytest.raises(ValueError, match=problem):
+    with pytest.raises(InputError, match=problem):
         merge(["nowhere", "nowhere"], weights)
 
 
@@ -139,7 +140,7 @@ def test_only_the_ratio_of_weights_counts(save):
 
 
 def test_a_single_whole_checkpoint_is_nothing_to_merge(save):
-    with pytest.raises(ValueError, match="nothing to merge"):
+    with pytest.raises(InputError, match="nothing to merge"):
         merge([save("one")])
 
 

@@ -36,10 +36,7 @@ def merge(*checkpoints: str, output: Path, weights: str | None = None) -> None:
     except ValueError as error:
         raise InputError(f"--weights {weights}: give numbers such as 3,1") from error
     with new_folder(output) as folder:
-        try:
-            model = run(checkpoints, numbers)
-        except ValueError as error:
-            raise InputError(str(error)) from error
+        model = run(checkpoints, numbers)
         save_checkpoint(model, folder)
         write_text(folder / "README.md", merge_card(checkpoints, numbers, provenance()))
     print(f"Written to {output}: {sum(p.numel() for p in model.parameters()):,} parameters")

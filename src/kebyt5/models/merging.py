@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from kebyt5.errors import InputError
+
 from .loading import base_of_adapter, load_float
 
 # Config keys in which checkpoints of one architecture may differ: names, versions, training.
@@ -73,14 +75,14 @@ def merge(
         The merged model in float32 and evaluation mode.
 
     Raises:
-        ValueError: There is nothing to merge, a weight is missing or not positive, or the
+        InputError: There is nothing to merge, a weight is missing or not positive, or the
             checkpoints differ in architecture; the message names the first difference.
         CheckpointError: A checkpoint cannot be loaded, or its weights are int8.
     """
     shares = _shares(checkpoints, weights)
     if len(checkpoints) == 1:
         if base_of_adapter(checkpoints[0]) is None:
-            raise ValueError(
+            raise InputError(
                 f"{checkpoints[0]}: not an adapter, so there is nothing to merge; give an adapter's"
                 " folder or several checkpoints"
             )
@@ -93,7 +95,7 @@ def merge(
         first = first or architecture
         difference = _first_difference(first, architecture)
         if difference:
-            raise ValueError(
+            raise InputError(
                 f"{checkpoint}: not the architecture of {checkpoints[0]}: {difference}"
             )
         _add(total, model, share)
@@ -134,10 +136,10 @@ def _shares(
 ) -> list[float]:
     weights = [1.0] * len(checkpoints) if weights is None else weights
     if len(weights) != len(checkpoints):
-        raise ValueError(f"{len(weights)} weights for {len(checkpoints)} checkpoints; give as many")
+        raise InputError(f"{len(weights)} weights for {len(checkpoints)} checkpoints; give as many")
     for weight in weights:
         if not (math.isfinite(weight) and weight > 0):
-            raise ValueError(f"weight {weight:g}: has to be more than 0; leave the checkpoint out")
+            raise InputError(f"weight {weight:g}: has to be more than 0; leave the checkpoint out")
     largest = max(weights)  # so that the sum is finite
     parts = [weight / largest for weight in weights]
     return [part / sum(parts) for part in parts]

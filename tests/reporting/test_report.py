@@ -6,7 +6,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from kebyt5.reporting.report import elide, write_report
+from kebyt5.reporting.mistakes import ADDED, MISSING, SAME, Piece
+from kebyt5.reporting.report import elide, wdiff, write_report
 from kebyt5.reporting.results import read_runs
 from kebyt5.tasks import Example, get_task
 
@@ -187,6 +188,11 @@ def test_halves_of_surrogate_pairs_do_no_harm(report, write_result, tmp_path):
     path = folder / "predictions.jsonl"
     path.write_text(path.read_text().replace("다", "\\ud800"))
     report(folder)
+
+
+def test_differences_are_marked():
+    pieces = [Piece(SAME, "a "), Piece(MISSING, "{b}"), Piece(ADDED, "c")]
+    assert wdiff(pieces) == "a [-{b}-]{+c+}"
 
 
 def test_long_texts_lose_their_middle():

@@ -4,6 +4,7 @@ import contextlib
 import importlib.metadata
 from collections.abc import Iterable, Sequence
 
+from kebyt5.markdown import row
 from kebyt5.provenance import provenance
 
 GIB = 2**30
@@ -11,7 +12,7 @@ GIB = 2**30
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Formats a Markdown table as lines."""
-    return ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
+    return [row(cells) for cells in (head, ["---"] * len(head), *rows)]
 
 
 def made_with() -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from kebyt5 import markdown
 from kebyt5.corpus.plots import plot_bytes, plot_drops, plot_lengths, plot_scripts
 from kebyt5.corpus.shards import CORPUS_MANIFEST, SPLITS, Shards
 from kebyt5.corpus.statistics import SCRIPTS, Statistics
@@ -270,8 +271,7 @@ def _markdown(parts: Sequence[Section], footer: str) -> str:
             lines += [f"![{part.title}]({part.picture})", ""]
         if part.rows:
             rule = ["---"] + ["---:"] * (len(part.head) - 1)
-            cells = (part.head, rule, *part.rows)
-            lines += ["| " + " | ".join(row) + " |" for row in cells] + [""]
+            lines += [*map(markdown.row, (part.head, rule, *part.rows)), ""]
         else:
             lines += ["Nothing.", ""]
     return "\n".join([*lines, f"`{footer}`", ""])

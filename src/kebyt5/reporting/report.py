@@ -1,27 +1,30 @@
 """Writing the report about some runs, as Markdown and as a single HTML file."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from kebyt5 import markdown
 from kebyt5.evaluation.evaluate import show_score
 from kebyt5.evaluation.plots import learning_curves
 from kebyt5.models.offsets import replace_surrogates
 from kebyt5.output import DPI, png, write_text
 from kebyt5.progress import track
-from kebyt5.reporting import markdown, plots
+from kebyt5.reporting import plots
 from kebyt5.reporting.confusion import Confusion, confusion
-from kebyt5.reporting.mistakes import SAME, Mistakes, Piece, worst_mistakes
+from kebyt5.reporting.mistakes import ADDED, MISSING, SAME, Mistakes, Piece, worst_mistakes
 from kebyt5.reporting.results import Result, Runs, TrainingLog, differences
 from kebyt5.reporting.tables import score_tables
 from kebyt5.tasks.metrics.classification import LabelScore
 
 _MAX_INPUT, _MAX_SAME = 600, 160
 """Characters of an input field, and of text that is right, that are shown without elision."""
+
+_MARKS = {MISSING: "[-{}-]", ADDED: "{{+{}+}}"}
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ def _environment(name: str) -> Environment:
         "row": markdown.row,
         "code": markdown.code,
         "fence": markdown.fence,
-        "wdiff": markdown.wdiff,
+        "wdiff": wdiff,
         "score": lambda value, name: show_score(name, value),
     }
     environment.globals |= {"max_input": _MAX_INPUT, "max_same": _MAX_SAME}
@@ -125,6 +128,11 @@ def elide(text: str, length: int) -> str:
 def abridged(pieces: Sequence[Piece], length: int) -> list[Piece]:
     """Elides the pieces that target and answer share; differences are kept whole."""
     return [Piece(k, elide(text, length)) if k == SAME else Piece(k, text) for k, text in pieces]
+
+
+def wdiff(pieces: Iterable[Piece]) -> str:
+    """Formats differences in the notation of wdiff: `[-missing-]` and `{+added+}`."""
+    return "".join(_MARKS.get(kind, "{}").format(text) for kind, text in pieces)
 
 
 def _section(result: Result, number: int) -> Section:
@@ -213,4 +221,4 @@ def _provenance(made: Mapping[str, Any]) -> dict[str, str]:
     return {key: str(value) for key, value in facts.items() if value}
 
 
-__all__ = ["Picture", "Section", "elide", "write_report"]
+__all__ = ["Picture", "Section", "elide", "wdiff", "write_report"]

@@ -2,8 +2,7 @@
 
 import pytest
 
-from kebyt5.reporting.markdown import code, fence, plain, row, wdiff
-from kebyt5.reporting.mistakes import ADDED, MISSING, SAME, Piece
+from kebyt5.markdown import code, fence, plain, row
 
 
 def test_marks_of_markdown_are_escaped_and_lines_joined():
@@ -25,11 +24,6 @@ def test_code_is_fenced_by_more_backticks_than_it_has(text, expected):
 
 def test_a_block_keeps_its_lines_and_ends_where_it_should():
     assert fence("a\n```\nb") == "````text\na\n```\nb\n````"
-
-
-def test_differences_are_marked():
-    pieces = [Piece(SAME, "a "), Piece(MISSING, "{b}"), Piece(ADDED, "c")]
-    assert wdiff(pieces) == "a [-{b}-]{+c+}"
 
 
 def test_rows():

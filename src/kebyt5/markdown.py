@@ -1,14 +1,12 @@
-"""Escaping text for Markdown, so that it is shown verbatim."""
+"""Markdown that shows text verbatim, and rows of tables."""
 
 import re
 from collections.abc import Iterable
 
 from kebyt5.errors import one_line
-from kebyt5.reporting.mistakes import ADDED, MISSING, Piece
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~#&$])")
 _BACKTICKS = re.compile("`+")
-_MARKS = {MISSING: "[-{}-]", ADDED: "{{+{}+}}"}
 
 
 def plain(text: object) -> str:
@@ -35,13 +33,8 @@ def fence(text: str) -> str:
     return f"{ticks}text\n{text}\n{ticks}"
 
 
-def wdiff(pieces: Iterable[Piece]) -> str:
-    """Formats differences in the notation of wdiff: `[-missing-]` and `{+added+}`."""
-    return "".join(_MARKS.get(kind, "{}").format(text) for kind, text in pieces)
-
-
 def _longest_run(text: str) -> int:
     return max((len(run) for run in _BACKTICKS.findall(text)), default=0)
 
 
-__all__ = ["code", "fence", "plain", "row", "wdiff"]
+__all__ = ["code", "fence", "plain", "row"]

@@ -45,9 +45,7 @@ def test_shards_add_up(tmp_path_factory, documents, max_bytes):
     with ShardWriter(folder, "0", max_bytes) as writer:
         for text in documents:
             writer.write(text)
-    total = Statistics()
-    for shard in Shards(folder):
-        total += Statistics.of(shard)
+    total = sum(map(Statistics.of, Shards(folder)), Statistics())
     sizes = [len(text.encode()) for text in documents]
     assert total.documents == len(documents)
     assert total.bytes == sum(sizes)

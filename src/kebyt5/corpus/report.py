@@ -3,7 +3,8 @@
 import html
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -36,12 +37,11 @@ class CorpusReport:
     @classmethod
     def of_build(cls, work: Path, sources: Sequence[str]) -> Self:
         """Sums the counts of all tasks of a build, with sources in the order of the recipe."""
-        splits: dict[str, dict[str, Statistics]] = {}
+        splits: dict[str, dict[str, Statistics]] = defaultdict(lambda: defaultdict(Statistics))
         for path in sorted((work / "statistics").glob("*.json")):
             for split, found in json.loads(path.read_text(encoding="utf-8")).items():
                 for source, content in found.items():
-                    total = splits.setdefault(split, {}).setdefault(source, Statistics())
-                    total += Statistics.from_json(content)
+                    splits[split][source] += Statistics.from_json(content)
         read = read_tallies(work / "read")
         rejected: Counts = {}
         for filter in ("filters", "exact", "minhash"):
@@ -95,11 +95,12 @@ class CorpusReport:
         with progress_bars() as progress:
             bar = progress.add_task("bytes", total=sum(shards.bytes for shards in found.values()))
             for split, shards in found.items():
+                counted: dict[str, Statistics] = defaultdict(Statistics)
+                report.splits[split] = counted
                 for source, parts in shards.sources.items():
-                    total = report.splits.setdefault(split, {}).setdefault(source, Statistics())
                     for shard in parts:
                         shard.verify()
-                        total += Statistics.of(shard)
+                        counted[source] += Statistics.of(shard)
                         progress.advance(bar, shard.bytes)
         if report._bytes() != expected._bytes():
             raise InputError(f"{folder}: shards are missing or from another corpus; build it again")
@@ -133,20 +134,19 @@ class CorpusReport:
 
     def kept(self) -> dict[str, Statistics]:
         """Returns the statistics of each source, over all splits."""
-        total: dict[str, Statistics] = {}
+        total: dict[str, Statistics] = defaultdict(Statistics)
         for sources in self.splits.values():
             for source, part in sources.items():
-                known = total.setdefault(source, Statistics())
-                known += part
+                total[source] += part
         order = list(self.read) or sorted(total)
         return {source: total[source] for source in order if source in total}
 
     def dropped(self) -> dict[str, int]:
         """Returns the number of dropped documents by reason, the most frequent first."""
-        total: dict[str, int] = {}
+        total: Counter[str] = Counter()
         for reasons in self.rejected.values():
             for reason, (documents, _) in reasons.items():
-                total[reason] = total.get(reason, 0) + documents
+                total[reason] += documents
         return dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
 
     def to_json(self) -> dict[str, Any]:
@@ -174,7 +174,7 @@ class Section:
 def sections(report: CorpusReport) -> list[Section]:
     """Makes the tables of the report."""
     kept = report.kept()
-    total = _together(kept.values())
+    total = sum(kept.values(), Statistics())
     return [_sources(report, kept, total), _lengths(total), _scripts(kept, total), _drops(report)]
 
 
@@ -187,17 +187,10 @@ def _sources(report: CorpusReport, kept: dict[str, Statistics], total: Statistic
         held = validation.get(source, Statistics()).documents
         rows.append([source, *read, f"{part.documents:,}", f"{part.bytes:,}", f"{held:,}"])
     read = [f"{sum(counts[column] for counts in report.read.values()):,}" for column in (0, 1)]
-    held = _together(validation.values()).documents
+    held = sum(part.documents for part in validation.values())
     rows.append(["all", *read, f"{total.documents:,}", f"{total.bytes:,}", f"{held:,}"])
     head = ["source", "documents read", "bytes read", "documents", "bytes", "for validation"]
     return Section("Sources", head, rows, "bytes.png")
-
-
-def _together(parts: Iterable[Statistics]) -> Statistics:
-    total = Statistics()
-    for part in parts:
-        total += part
-    return total
 
 
 def _lengths(total: Statistics) -> Section:

@@ -22,9 +22,9 @@ _BLANKS = ((0x09, 0x0D), (0x20, 0x20), (0xA0, 0xA0), (0x2000, 0x200A), (0x3000, 
 _CHUNK = 1 << 20
 
 
-@dataclass
+@dataclass(frozen=True)
 class Statistics:
-    """Counts of a shard, a source or a split; `+=` adds them.
+    """Counts of a shard, a source or a split; `+` adds them.
 
     Attributes:
         documents: Number of documents.
@@ -52,12 +52,13 @@ class Statistics:
             scripts,
         )
 
-    def __iadd__(self, other: "Statistics") -> Self:
-        self.documents += other.documents
-        self.bytes += other.bytes
-        self.lengths = self.lengths + other.lengths
-        self.scripts = self.scripts + other.scripts
-        return self
+    def __add__(self, other: "Statistics") -> "Statistics":
+        return Statistics(
+            self.documents + other.documents,
+            self.bytes + other.bytes,
+            self.lengths + other.lengths,
+            self.scripts + other.scripts,
+        )
 
     @property
     def script_shares(self) -> dict[str, float]:

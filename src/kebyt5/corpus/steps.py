@@ -158,10 +158,9 @@ class WriteShards(PipelineStep):
         """Counts the shards of this task, by split and source."""
         found: dict[str, dict[str, Any]] = {}
         for (split, source), writer in sorted(writers.items()):
-            statistics = Statistics()
-            for manifest in sorted(writer.folder.glob(f"{rank:05d}-*.manifest.json")):
-                statistics += Statistics.of(Shard(manifest))
-            found.setdefault(split, {})[source] = statistics.to_json()
+            manifests = sorted(writer.folder.glob(f"{rank:05d}-*.manifest.json"))
+            total = sum((Statistics.of(Shard(path)) for path in manifests), Statistics())
+            found.setdefault(split, {})[source] = total.to_json()
         return found
 
 

@@ -99,8 +99,9 @@ def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
     Raises:
         InputError: The folder does not exist or cannot be written to.
     """
+    content = png(figure)
     with _whole_file(Path(path)) as temporary:
-        temporary.write_bytes(png(figure))
+        temporary.write_bytes(content)
 
 
 def png(figure: "Figure") -> bytes:

@@ -194,7 +194,7 @@ class FinetuneConfig:
             raise InputError(
                 "--fresh-decoder with --lora: its weights would stay random; leave one out"
             )
-        if self.lora is not None and self.freeze != "gbst" and not self.resume:
+        if self.lora is not None and self.freeze != "gbst":
             raise InputError(
                 f"--lora with --freeze {self.freeze}: only the adapter is trained in any case;"
                 " leave --freeze out"

@@ -41,9 +41,6 @@ FLOORS = {"floor, plain": plain_config, "floor, GBST": gbst_config}
 
 Generate = Callable[[Batch, int, Callable[[], None]], list[list[int]]]
 
-BATCHES: dict[str, Callable[[int, int, int], Batch]] = {"copy": copying_batch}
-"""Functions that make the inputs of a measure, if they are not random."""
-
 
 class Case(NamedTuple):
     """A case to measure: model size, batch size, and bytes of each input and output."""
@@ -168,7 +165,8 @@ def bench_speed(
 
 def batch_for(measure: str, case: Case) -> Batch:
     """Makes the inputs of a case."""
-    return BATCHES.get(measure, random_batch)(case.batch_size, case.length, case.outputs)
+    make = copying_batch if measure == "copy" else random_batch
+    return make(case.batch_size, case.length, case.outputs)
 
 
 def misfits(speed: Speed, name: str, cases: Sequence[Case], room: float) -> dict[Case, int]:

@@ -35,7 +35,6 @@ from kebyt5.finetuning.resume import relocate_best_checkpoint
 from kebyt5.finetuning.trainer import SetEpoch
 from kebyt5.tasks import get_task
 from kebyt5.tasks.ner import NER
-from kebyt5.training import speed
 from tests.processes import Process
 
 SHORT = {"max_input_bytes": 60, "max_target_bytes": 60, "eval_examples": 2, "epochs": 2.0}
@@ -145,14 +144,6 @@ def test_other_ways_to_train(config, options):
     assert finetune(config)["training"]["steps"] == 3
     card = (config.output / "README.md").read_text()
     assert ("the decoder began anew" in card) == config.fresh_decoder
-
-
-@pytest.mark.parametrize("bf16", [False, True])
-def test_bfloat16_is_told_where_it_is_slow(config, monkeypatch, recwarn, bf16):
-    monkeypatch.setattr(speed, "measured_peak", lambda device, dtype: dtype.itemsize)
-    config.bf16, config.epochs = bf16, 1.0
-    finetune(config)
-    assert any("without --bf16" in str(warning.message) for warning in recwarn) == bf16
 
 
 def test_resumed_epochs_draw_what_they_would_have_drawn(config):

@@ -28,7 +28,6 @@ from kebyt5.provenance import provenance
 from kebyt5.tasks import Task, get_task
 from kebyt5.training.processes import divide_batch, own_folder, this_process
 from kebyt5.training.settings import check_warmup, is_resumed, to_settings, to_yaml
-from kebyt5.training.speed import warn_of_slow_bfloat16
 
 
 def read_data(config: FinetuneConfig) -> list[TaskData]:
@@ -87,8 +86,6 @@ def _run(
         write_text(config.output / "config.yaml", to_yaml("finetune", config))
         write_json(config.output / "data.json", fingerprints(config))
     trainer = FinetuneTrainer(config, model, data, dataset)
-    if config.bf16 and this_process().is_main_process:
-        warn_of_slow_bfloat16(trainer.args.device)
     began = time.monotonic()
     checkpoint = checkpoint_to_resume(config)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

@@ -42,7 +42,7 @@ from kebyt5.training.processes import (
     this_process,
 )
 from kebyt5.training.settings import is_resumed, to_settings, to_yaml
-from kebyt5.training.speed import measured_peak, warn_of_slow_bfloat16
+from kebyt5.training.speed import measured_peak
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,6 @@ def _run(
     )
     require_same_sharding(checkpoint, trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled)
     trainer.add_callback(show_progress(config, trainer, examples))
-    if config.bf16 and state.is_main_process:
-        warn_of_slow_bfloat16(trainer.args.device)
     stopped_by = _train(config, trainer, checkpoint)
     step, metrics = trainer.state.global_step, {}
     if step >= config.steps:

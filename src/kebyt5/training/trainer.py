@@ -11,6 +11,7 @@ from transformers import PrinterCallback, Trainer
 from kebyt5.training.progress import ShowProgress
 from kebyt5.training.schedule import cosine_cycles
 from kebyt5.training.settings import RunSettings
+from kebyt5.training.speed import warn_of_slow_bfloat16
 
 
 class ByteModelTrainer(Trainer):
@@ -31,7 +32,9 @@ class ByteModelTrainer(Trainer):
         self.remove_callback(PrinterCallback)
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        """Trains, and removes the progress bar however that ends."""
+        """Trains, warning of a slow bfloat16, and removes the bar however that ends."""
+        if self.config.bf16 and self.is_world_process_zero():
+            warn_of_slow_bfloat16(self.args.device)
         try:
             return super().train(*args, **kwargs)
         finally:

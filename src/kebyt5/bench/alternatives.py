@@ -45,4 +45,4 @@ ALTERNATIVES: dict[str, type[Alternative]] = {
 """All alternatives by name, in the order of the tables."""
 
 
-__all__ = ["ALTERNATIVES", "Alternative"]
+__all__ = ["ALTERNATIVES"]

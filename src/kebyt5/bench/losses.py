@@ -15,6 +15,7 @@ from kebyt5.bench.alternatives import ALTERNATIVES
 from kebyt5.bench.weights import Weights
 from kebyt5.bench.workload import SENTENCES, Batch
 from kebyt5.errors import InputError
+from kebyt5.models.modeling_kebyt5 import IGNORED
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 from kebyt5.progress import progress_bars
 from kebyt5.tasks import get_task
@@ -93,7 +94,7 @@ def _batches(size: int) -> Iterator[Batch]:
                 tokenizer([text(e) for e in chosen], padding=True, return_tensors="pt")
                 for text in (ner.input_text, ner.target_text)
             )
-            labels = targets.input_ids.masked_fill(targets.attention_mask == 0, -100)
+            labels = targets.input_ids.masked_fill(targets.attention_mask == 0, IGNORED)
             yield Batch(sources.input_ids, sources.attention_mask, labels)
 
 

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import torch
 
-from kebyt5.bench.alternatives import ALTERNATIVES, Alternative
+from kebyt5.bench.alternatives import ALTERNATIVES
 from kebyt5.bench.measure import Ratio, Rounds, interleave_parts, ratio
 from kebyt5.bench.memory import available_memory
+from kebyt5.bench.models import Alternative
 from kebyt5.bench.speed import MEMORY_SHARE, Case, memory_needed
 from kebyt5.bench.weights import Weights
 from kebyt5.bench.workload import SENTENCES, Batch

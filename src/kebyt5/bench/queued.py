@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from kebyt5.bench.alternatives import ALTERNATIVES, Alternative
+from kebyt5.bench.alternatives import ALTERNATIVES
 from kebyt5.bench.engines import EngineAlternative, WithoutEnd
 from kebyt5.bench.measure import interleave, return_freed_memory
+from kebyt5.bench.models import Alternative
 from kebyt5.bench.weights import Weights
 from kebyt5.bench.workload import Batch, hangul
 from kebyt5.generation import GenerationOptions

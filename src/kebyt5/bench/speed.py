@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kebyt5.bench.alternatives import ALTERNATIVES, Alternative
+from kebyt5.bench.alternatives import ALTERNATIVES
 from kebyt5.bench.floor import Machine, floor_parts
 from kebyt5.bench.measure import (
     FreshProcessError,
@@ -28,6 +28,7 @@ from kebyt5.bench.measure import (
     seconds_of,
 )
 from kebyt5.bench.memory import available_memory, rehearse
+from kebyt5.bench.models import Alternative
 from kebyt5.bench.weights import Weights, gbst_config, plain_config
 from kebyt5.bench.workload import Batch, copying_batch, random_batch
 from kebyt5.generation.request import GenerationStatistics

@@ -13,6 +13,7 @@ import numpy as np
 
 from kebyt5.corpus.shards import Shard, Shards
 from kebyt5.errors import InputError
+from kebyt5.models.modeling_kebyt5 import IGNORED
 from kebyt5.models.native import call, is_compiled
 from kebyt5.models.tokenization_kebyt5 import PAD
 from kebyt5.pretraining.lookups import NUMBERS, lookup_example
@@ -20,7 +21,6 @@ from kebyt5.pretraining.mixture import Mixture, shares_by_weight
 from kebyt5.pretraining.randomness import key, mix, uniform
 from kebyt5.pretraining.salient import SalientSpans
 from kebyt5.pretraining.spans import (
-    IGNORED,
     MAX_SPANS,
     Batch,
     SpanCorruption,

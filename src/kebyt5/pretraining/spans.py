@@ -257,7 +257,6 @@ def _mask_row(
 
 
 __all__ = [
-    "IGNORED",
     "MAX_SPANS",
     "Batch",
     "SpanCorruption",

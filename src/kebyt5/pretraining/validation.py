@@ -10,9 +10,10 @@ from accelerate import Accelerator
 
 from kebyt5.corpus.shards import Shards
 from kebyt5.models.mode import evaluating
+from kebyt5.models.modeling_kebyt5 import IGNORED
 from kebyt5.models.tokenization_kebyt5 import LAST_SENTINEL, OFFSET, PAD
 from kebyt5.pretraining.examples import Examples
-from kebyt5.pretraining.spans import IGNORED, SpanCorruption
+from kebyt5.pretraining.spans import SpanCorruption
 
 
 class Validation:

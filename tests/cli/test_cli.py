@@ -389,6 +389,9 @@ def test_options_of_generation_where_labels_are_scored(run, tmp_path, option):
         ("quantize", "tiny", tmp_path / "int8", "--check", "nsmc", data),
     ):
         refused(run(*arguments, *option), option[0], "labels of nsmc are scored", "--decoding")
+    if option[0] != "--num-beams":  # of which fine-tuning has none
+        files = ("--train", data, "--dev", data, "--output", tmp_path / "run")
+        refused(run("finetune", "--task", "nsmc", *files, *option), "labels of nsmc are scored")
     code, *_ = run(
         "predict", "tiny", "--task", "nsmc", "--text", "좋다", "--decoding", "generation", *option
     )

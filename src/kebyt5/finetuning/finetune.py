@@ -34,10 +34,12 @@ def read_data(config: FinetuneConfig) -> list[TaskData]:
     """Reads training and validation examples of every task; with a fold, splits the former.
 
     Raises:
-        InputError: A file is not in its task's format, a task is unknown, or there are too few
-            examples for the folds.
+        InputError: A file is not in its task's format, a task is unknown, there are too few
+            examples for the folds, or options of generation are given where nothing is generated.
     """
     tasks = [get_task(name) for name in config.task]
+    if all(task.labels for task in tasks):
+        predict_options(config).check_effect(tasks[0])
     train = [
         list(task.read(path))[: config.limit]
         for task, path in zip(tasks, config.train, strict=True)

@@ -25,6 +25,8 @@ from datatrove.executor.base import PipelineExecutor
 from datatrove.pipeline.base import PipelineStep
 from datatrove.utils.logging import logger
 from datatrove.utils.stats import PipelineStats
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
 from kebyt5.corpus.config import Executor
 from kebyt5.errors import InputError
@@ -128,10 +130,10 @@ def run_stages(stages: Sequence[Stage], options: Executor, logs: Path) -> bool:
         _submit(stages, options, logs)
         return False
     workers = options.workers or (os.cpu_count() or 1)
-    with _ray(options, workers) if options.kind == "ray" else nullcontext(), _Progress() as bar:
+    with _ray(options, workers) if options.kind == "ray" else nullcontext(), _progress() as bars:
         for number, stage in enumerate(stages, 1):
             folder = logs / stage.name
-            with bar.stage(f"{number}/{len(stages)} {stage.name}", folder, stage.tasks):
+            with _shown(bars, f"{number}/{len(stages)} {stage.name}", folder, stage.tasks):
                 _run(stage, options, workers, folder)
     return True
 
@@ -227,43 +229,34 @@ def _ray(options: Executor, workers: int) -> Iterator[None]:
         ray.shutdown()
 
 
-class _Progress:
-    """A progress bar that counts completed tasks, wherever they run."""
+def _progress() -> Progress:
+    """Makes the progress bars of a build, one for each stage."""
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn())
+    # The stream itself, since `sys.stderr` is redirected while tasks run.
+    return Progress(*columns, console=Console(file=sys.stderr))
 
-    def __enter__(self) -> "_Progress":
-        from rich.console import Console
-        from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
-        columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn())
-        # The stream itself, since `sys.stderr` is redirected while tasks run.
-        self.progress = Progress(*columns, console=Console(file=sys.stderr))
-        self.progress.start()
-        return self
+@contextmanager
+def _shown(progress: Progress, name: str, folder: Path, tasks: int) -> Iterator[None]:
+    """Shows how many tasks of a stage are complete, wherever they run, during the block."""
+    bar = progress.add_task(name, total=tasks)
+    done = threading.Event()
 
-    def __exit__(self, *error: object) -> None:
-        self.progress.stop()
+    def update() -> None:
+        progress.update(bar, completed=sum(1 for _ in (folder / "completions").glob("*")))
 
-    @contextmanager
-    def stage(self, name: str, folder: Path, tasks: int) -> Iterator[None]:
-        """Shows the progress of a stage during the block."""
-        bar = self.progress.add_task(name, total=tasks)
-        done = threading.Event()
+    def follow() -> None:
+        while not done.wait(0.5):
+            update()
 
-        def completed() -> int:
-            return sum(1 for _ in (folder / "completions").glob("*"))
-
-        def follow() -> None:
-            while not done.wait(0.5):
-                self.progress.update(bar, completed=completed())
-
-        follower = threading.Thread(target=follow, daemon=True)
-        follower.start()
-        try:
-            yield
-        finally:
-            done.set()
-            follower.join()
-            self.progress.update(bar, completed=completed())
+    follower = threading.Thread(target=follow, daemon=True)
+    follower.start()
+    try:
+        yield
+    finally:
+        done.set()
+        follower.join()
+        update()
 
 
 __all__ = ["Stage", "run_stages"]

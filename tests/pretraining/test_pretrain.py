@@ -264,6 +264,17 @@ def test_a_checkpoint_that_cannot_be_read_is_not_removed(config, monkeypatch, na
     assert newest.is_dir()
 
 
+def test_a_checkpoint_that_cannot_be_listed_is_not_removed(config, monkeypatch):
+    (config.output / "checkpoint-6").mkdir(parents=True)
+
+    def refuse(folder):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(InputError, match="checkpoint-6: cannot be read: Permission denied; let"):
+        last_checkpoint(config.output)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_run_that_is_stopped_saves_its_step_and_says_so(config, tmp_path, number):
     config.steps, config.save_steps, config.output = 60, 1000, tmp_path / "whole"

@@ -28,13 +28,11 @@ def last_checkpoint(output: Path) -> tuple[int, Path | None]:
     for folder in output.glob("checkpoint-*"):
         if not (folder.is_dir() and folder.name.removeprefix("checkpoint-").isdecimal()):
             continue
+        _require_readable(folder)
         try:
-            _require_readable(folder)
             state = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
             _require_whole(folder)
             complete.append((state["global_step"], folder))
-        except InputError:
-            raise
         except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
             if this_process().is_main_process:
                 _log.warning("%s: incomplete, so removed: %s", folder, error)
@@ -43,14 +41,15 @@ def last_checkpoint(output: Path) -> tuple[int, Path | None]:
 
 
 def _require_readable(folder: Path) -> None:
-    for path in filter(Path.is_file, folder.iterdir()):
-        try:
+    path = folder
+    try:
+        for path in filter(Path.is_file, folder.iterdir()):
             with open(path, "rb") as file:
                 file.read(1)
-        except OSError as error:
-            raise InputError(
-                f"{path}: cannot be read: {error.strerror}; let this user read it, or try again"
-            ) from error
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read: {error.strerror}; let this user read it, or try again"
+        ) from error
 
 
 def _remove(folder: Path) -> None:

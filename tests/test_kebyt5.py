@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+from importlib.machinery import ModuleSpec
+from types import SimpleNamespace
 
 import pytest
 
 import kebyt5
+from kebyt5 import registration
 
 HEAVY = "{'torch', 'transformers', 'matplotlib', 'gradio', 'ray', 'datatrove'} & set(sys.modules)"
 
@@ -75,6 +78,15 @@ def test_the_package_lists_its_names_and_imports_nothing_large():
 def test_the_models_are_registered_in_whatever_order_things_are_imported(imports):
     code = f"{imports}; print(AutoConfig.for_model('gbswt5').model_type)"
     assert python("-c", code) == "gbswt5\n"
+
+
+def test_whichever_finder_has_transformers(monkeypatch):
+    spec = ModuleSpec("transformers", SimpleNamespace(exec_module=None))
+    elsewhere = SimpleNamespace(find_spec=lambda name, path, target: spec)
+    finder = registration._Finder()
+    monkeypatch.setattr(sys, "meta_path", [finder, elsewhere])
+    assert finder.find_spec("transformers", None) is spec
+    assert spec.loader.exec_module is not None
 
 
 def test_code_within_a_command_finds_the_public_names():

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
 
@@ -16,7 +16,7 @@ _REGISTRY = "kebyt5.models.auto"
 
 
 class _Finder(MetaPathFinder):
-    """Finds Transformers and `kebyt5.models` as Python does; once they are there, registers.
+    """Finds Transformers and `kebyt5.models` as other finders do; once they are there, registers.
 
     A module of `kebyt5.models` may be the one that imports Transformers. The registry needs it, so
     it is not imported before that module is complete.
@@ -31,7 +31,9 @@ class _Finder(MetaPathFinder):
         is_ours = name.startswith("kebyt5.models.")
         if not is_ours and name != "transformers":
             return None
-        spec = PathFinder.find_spec(name, path, target)
+        others = (finder for finder in sys.meta_path if finder is not self)
+        specs = (finder.find_spec(name, path, target) for finder in others)
+        spec = next(filter(None, specs), None)
         if spec is None or spec.loader is None:
             return None
         execute = spec.loader.exec_module

@@ -66,7 +66,7 @@ class PredictOptions:
             if getattr(self, name) != getattr(PredictOptions, name):
                 raise InputError(
                     f"{option(name)}: the labels of {task.name} are scored, and nothing is"
-                    " generated; leave it out, or give --decoding generation, which finetune lacks"
+                    " generated; leave it out (predict and evaluate have --decoding generation)"
                 )
 
 

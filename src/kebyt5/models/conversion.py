@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from transformers import PreTrainedModel, T5Config, T5ForConditionalGeneration
+from transformers.dynamic_module_utils import get_relative_import_files
 
 from .configuration_gbswt5 import GBSWT5Config
 from .gbst import GBST
@@ -16,26 +17,6 @@ from .loading import save_checkpoint
 from .modeling_gbswt5 import GBSWT5ForConditionalGeneration
 from .presets import BLOCKS, DOWNSAMPLE
 
-REMOTE_CODE = (
-    "attention.py",
-    "banded.py",
-    "configuration_gbswt5.py",
-    "consensus.py",
-    "encoder_block.py",
-    "feed_forward.py",
-    "folding.py",
-    "fused.py",
-    "gbst.py",
-    "id_arrays.py",
-    "int8.py",
-    "linear.py",
-    "modeling_gbswt5.py",
-    "modeling_kebyt5.py",
-    "native.py",
-    "offsets.py",
-    "stack.py",
-    "tokenization_kebyt5.py",
-)
 AUTO_MAP = {
     "AutoConfig": "configuration_gbswt5.GBSWT5Config",
     "AutoModel": "modeling_gbswt5.GBSWT5Model",
@@ -127,14 +108,23 @@ def export(model: PreTrainedModel, directory: str | os.PathLike[str]) -> None:
     tokenizer_changes: dict[str, Any] = {"tokenizer_class": "ByT5Tokenizer"}
     config_changes: dict[str, Any] = {"architectures": ["T5ForConditionalGeneration"]}
     if isinstance(model.config, GBSWT5Config):
-        for name in REMOTE_CODE:
-            shutil.copy(Path(__file__).parent / name, directory / name)
+        for path in _remote_code():
+            shutil.copy(path, directory)
         tokenizer_changes["auto_map"] = {
             "AutoTokenizer": ["tokenization_kebyt5.ByteTokenizer", None]
         }
         config_changes = {"auto_map": AUTO_MAP}
     _update_json(directory / "tokenizer_config.json", tokenizer_changes)
     _update_json(directory / "config.json", config_changes)
+
+
+def _remote_code() -> set[Path]:
+    """The modules of model and tokenizer, and all that these import from beside them."""
+    entries = [
+        Path(__file__).with_name(name) for name in ("modeling_gbswt5.py", "tokenization_kebyt5.py")
+    ]
+    imported = (path for entry in entries for path in get_relative_import_files(entry))
+    return {*entries, *map(Path, imported)}
 
 
 def _update_json(path: Path, changes: dict[str, Any]) -> None:

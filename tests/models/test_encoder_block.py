@@ -14,7 +14,7 @@ from torch import nn
 from transformers.models.t5.modeling_t5 import T5Block
 
 from kebyt5.models import encoder_block, native
-from kebyt5.models.fused import fast_path
+from kebyt5.models.fast_path import fast_path
 from kebyt5.models.int8 import Int8Linear, quantize_rows
 from kebyt5.models.kernels import ProductKernel
 from kebyt5.models.native import Panels

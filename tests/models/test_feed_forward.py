@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from kebyt5.models.fast_path import fast_path
 from kebyt5.models.feed_forward import gate_values, gated_gelu
-from kebyt5.models.fused import fast_path
 from kebyt5.models.int8 import Int8Linear
 from kebyt5.models.linear import MIN_ONEDNN_ROWS, Linear
 

@@ -14,8 +14,8 @@ from kebyt5.bench.naive_gbst import naive_gbst
 from kebyt5.models import native
 from kebyt5.models.banded import BandedLookup, BandedProduct
 from kebyt5.models.consensus import PolynomialConsensus
+from kebyt5.models.fast_path import fast_path
 from kebyt5.models.folding import TableKernel, Weights
-from kebyt5.models.fused import fast_path
 from kebyt5.models.gbst import GBST
 
 PUBLISHED_BLOCKS = ((1, 0), (2, 0), (3, 0), (6, 0), (9, 0))

@@ -15,8 +15,8 @@ from torch._subclasses import FakeTensorMode
 
 from kebyt5.generation.decoder import PackedDecoder
 from kebyt5.models import kernels, native
+from kebyt5.models.fast_path import fast_path
 from kebyt5.models.feed_forward import gate_values
-from kebyt5.models.fused import fast_path
 from kebyt5.models.int8 import Int8Linear, quantize_rows
 from kebyt5.models.kernels import DecoderKernel, ProductKernel, UnfitError
 from kebyt5.quantization.quantize import quantize

@@ -6,7 +6,7 @@ from torch import nn
 
 from kebyt5 import GBSWT5ForConditionalGeneration
 from kebyt5.models import linear as linear_module
-from kebyt5.models.fused import fast_path
+from kebyt5.models.fast_path import fast_path
 from kebyt5.models.linear import MIN_ONEDNN_ROWS, Linear
 from kebyt5.models.presets import preset_config
 

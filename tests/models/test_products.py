@@ -8,7 +8,7 @@ from transformers import T5Config
 from kebyt5.bench.alternatives import ALTERNATIVES
 from kebyt5.bench.weights import Weights, gbst_config, plain_config
 from kebyt5.bench.workload import random_batch
-from kebyt5.models.fused import fast_path
+from kebyt5.models.fast_path import fast_path
 from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
 from kebyt5.models.products import (
     Gemm,

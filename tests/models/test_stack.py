@@ -8,7 +8,7 @@ import torch
 from transformers import DynamicCache, EncoderDecoderCache, T5ForConditionalGeneration
 from transformers.models.t5.modeling_t5 import T5Stack
 
-from kebyt5.models.fused import fast_path
+from kebyt5.models.fast_path import fast_path
 from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
 from kebyt5.models.presets import preset_config
 from kebyt5.models.stack import CACHES

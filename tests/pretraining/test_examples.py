@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kebyt5.corpus.shards import Shards, ShardWriter
 from kebyt5.errors import InputError
-from kebyt5.models.fused import fast_path
+from kebyt5.models.fast_path import fast_path
 from kebyt5.pretraining.examples import Chunks, Examples, Share
 from kebyt5.pretraining.mixture import BLOCK
 from kebyt5.pretraining.salient import SalientSpans

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kebyt5.models.fused import fast_path
+from kebyt5.models.fast_path import fast_path
 from kebyt5.models.native import is_compiled
 from kebyt5.models.tokenization_kebyt5 import ByteTokenizer
 from kebyt5.pretraining.randomness import mix, permute

@@ -30,8 +30,9 @@ from transformers.models.t5.modeling_t5 import (
 from kebyt5.generation.attention import RelativeBias, SlotAttention
 from kebyt5.generation.cache import SlotCache
 from kebyt5.generation.skinny import SkinnyLinear
+from kebyt5.models.fast_path import fast_path
 from kebyt5.models.feed_forward import gate_values
-from kebyt5.models.fused import changes_output, fast_path
+from kebyt5.models.hooks import changes_output
 from kebyt5.models.kernels import (
     MAX_KERNEL_ROWS,
     DecoderKernel,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from kebyt5.models.fused import is_hooked
+from kebyt5.models.hooks import is_hooked
 from kebyt5.models.int8 import Int8Linear, quantize_rows
 from kebyt5.models.linear import Linear, product
 

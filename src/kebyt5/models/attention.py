@@ -26,7 +26,8 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 from transformers.models.t5.modeling_t5 import T5Attention, eager_attention_forward
 
-from .fused import dropout_mask, dropped_share, without_autocast
+from .autocast import without_autocast
+from .dropout import dropout_mask, dropped_share
 from .int8 import linear_each
 
 BLOCKWISE = "blockwise"

@@ -24,10 +24,11 @@ from transformers.models.t5.modeling_t5 import (
 
 from .attention import ByteAttention, Segments
 from .feed_forward import GatedFeedForward
-from .fused import RMSNorm, is_hooked
+from .hooks import is_hooked
 from .int8 import Int8Linear
 from .linear import Linear
 from .native import Panels, PanelsStructure, call, use_native
+from .norm import RMSNorm
 
 MIN_BLOCK_ROWS = 32
 """Fewest positions for which the float32 kernel, which transposes its weights, is faster."""

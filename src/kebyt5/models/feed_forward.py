@@ -13,7 +13,8 @@ from torch.autograd.function import once_differentiable
 from transformers.activations import NewGELUActivation
 from transformers.models.t5.modeling_t5 import T5DenseGatedActDense
 
-from .fused import FULL, HALF, dropout_mask, dropped_share, fast_path, is_fused
+from .dropout import dropout_mask, dropped_share
+from .fast_path import FULL, HALF, fast_path, is_fused
 from .int8 import linear_each
 from .linear import is_bare
 from .native import gate_rows, use_native

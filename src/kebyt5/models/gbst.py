@@ -27,10 +27,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .autocast import without_autocast
 from .banded import BandedLookup, BandedProduct
 from .consensus import PolynomialConsensus, monomial_count
+from .fast_path import fast_path, is_traced
 from .folding import FoldedTables, TableKernel, Tables, Weights, check_ids, is_constant
-from .fused import fast_path, is_hooked, without_autocast
+from .hooks import is_hooked
 
 TILE_ROWS = 16
 """Output positions per dense tile of the banded product, few enough for tiles to fit in cache."""
@@ -214,8 +216,7 @@ class GBST(nn.Module):
             and all(type(layer) is kind for layer, kind in zip(layers, plain, strict=True))
             and not any(is_hooked(module) for module in self.modules() if module is not self)
             and (convolution.bn is None or not convolution.bn.training)
-            and not torch.compiler.is_compiling()
-            and not torch.jit.is_tracing()
+            and not is_traced()
         )
 
     def _look_up(self, ids: Tensor, mask: Tensor, layout: Layout) -> Tensor:
@@ -369,7 +370,7 @@ class GBST(nn.Module):
 def _is_polynomial_cheaper(weights: Tensor) -> bool:
     """Whether there are enough block weights (B, L, M) for `PolynomialConsensus` to pay off."""
     return (
-        not torch.compiler.is_compiling()  # first: tracing would keep the outcome of the last line
+        not is_traced()  # first: a trace would keep the outcome of the last line
         and fast_path.folded
         and weights.device.type == "cpu"
         and weights.dtype == torch.float32

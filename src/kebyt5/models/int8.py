@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers.models.t5.modeling_t5 import T5Stack
 
 from . import native
-from .fused import is_hooked
+from .hooks import is_hooked
 from .native import Panels, use_native
 
 _ZERO_POINT = 128

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from transformers.activations import GELUTanh, NewGELUActivation
 from transformers.models.t5.modeling_t5 import T5LayerNorm, T5Stack
 
-from .fused import RMSNorm, is_hooked
+from .hooks import is_hooked
 from .int8 import Int8Linear
 from .linear import Linear
 from .native import Panels, call, library
+from .norm import RMSNorm
 
 MAX_KERNEL_ROWS = 12
 """Most rows for which this kernel is faster than PyTorch."""

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from .fused import fast_path, is_hooked, without_autocast
+from .autocast import without_autocast
+from .fast_path import fast_path, is_traced
+from .hooks import is_hooked
 
 MIN_ONEDNN_ROWS = 32
 """With fewer rows, reading the weights dominates and MKL reads them faster."""
@@ -32,8 +34,7 @@ class Linear(nn.Linear):
         """Whether oneDNN should multiply these rows."""
         return (
             # First, as compilers cannot trace all that follows.
-            not torch.compiler.is_compiling()
-            and not torch.jit.is_tracing()
+            not is_traced()
             and fast_path.onednn
             and x.device.type == self.weight.device.type == "cpu"
             and x.dtype == self.weight.dtype == torch.float32

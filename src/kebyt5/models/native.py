@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .fused import fast_path
+from .fast_path import fast_path, is_traced
 
 _AVX2 = {"avx2", "fma", "bmi1", "bmi2", "abm", "movbe", "f16c"}
 _AVX512 = {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"}
@@ -106,8 +106,7 @@ def use_native(*tensors: Tensor) -> bool:
             type(t) is Tensor and t.dtype == torch.float32 and t.device.type == "cpu"
             for t in tensors
         )
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
+        and not is_traced()
         and library() is not None  # last, as torch.compile cannot trace it
     )
 

@@ -8,7 +8,6 @@ they are in Transformers.
 import copy
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers import T5Config
 from transformers.models.t5 import modeling_t5
@@ -20,14 +19,14 @@ from transformers.models.t5.modeling_t5 import (
 )
 
 from .attention import BLOCKWISE, ByteAttention, Pairs, Segments
+from .dropout import Dropout
 from .encoder_block import T5Block
+from .fast_path import fast_path, is_traced
 from .feed_forward import GatedFeedForward
-from .fused import Dropout, RMSNorm, fast_path
+from .hooks import are_watched
 from .int8 import Int8Linear, replace_linears
 from .linear import Linear
-
-_LIBRARIES = {"accelerate", "deepspeed", "kebyt5", "peft", "torch", "transformers"}
-"""Packages whose hooks take states in whatever rows they come."""
+from .norm import RMSNorm
 
 CACHES = ("cache", "past_key_values")
 """Names of the key-value cache in Transformers: since 5.24, and before."""
@@ -172,37 +171,9 @@ class ByteStack(T5InitializationMixin, T5Stack):
             and all(options.get(name) is None for name in CACHES)
             and not (use_cache and self.is_decoder)
             and not attentions
-            and not torch.compiler.is_compiling()
-            and not torch.jit.is_tracing()
-            and not _are_watched(self.block)
+            and not is_traced()
+            and not are_watched(self.block)
         )
-
-
-def _are_watched(blocks: nn.Module) -> bool:
-    """Whether a module within has a hook that may look for a text in each row of what it sees.
-
-    The hooks of libraries that shard, move or adapt modules take rows as they are.
-    """
-    waiting: list[nn.Module | None] = [blocks]  # `modules()` takes longer
-    while waiting:
-        module = waiting.pop()
-        if module is None:
-            continue
-        for hooks in (
-            module._forward_hooks,
-            module._forward_pre_hooks,
-            module._backward_hooks,
-            module._backward_pre_hooks,
-        ):
-            if hooks and any(_home_of(hook) not in _LIBRARIES for hook in hooks.values()):
-                return True
-        waiting += module._modules.values()
-    return False
-
-
-def _home_of(hook: Any) -> str:
-    """The package that a hook is from."""
-    return str(getattr(getattr(hook, "func", hook), "__module__", "")).partition(".")[0]
 
 
 def _is_right_padded(mask: Tensor | None, states: Tensor | None) -> bool:

@@ -1,13 +1,14 @@
-"""The fused element-wise modules are the functions of Transformers, dropout included."""
+"""Fused functions are those of Transformers, and may be switched off."""
 
 import pytest
 import torch
 from transformers import T5Config
 from transformers.models.t5.modeling_t5 import T5DenseGatedActDense, T5LayerNorm
 
-from kebyt5.models import fused
+from kebyt5.models.dropout import Dropout, DropoutFunction
+from kebyt5.models.fast_path import fast_path
 from kebyt5.models.feed_forward import GatedFeedForward, GatedGELU
-from kebyt5.models.fused import Dropout, RMSNorm, RMSNormFunction, dropout_mask
+from kebyt5.models.norm import RMSNorm, RMSNormFunction
 
 
 def config(**changes):
@@ -75,44 +76,13 @@ def test_functions_are_differentiated_exactly():
     assert torch.autograd.gradcheck(dropped, (x, y))
 
 
-@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
-def test_dropout_drops_its_share_and_keeps_the_mean(rate):
-    torch.manual_seed(0)
-    x = torch.ones(500, 999, requires_grad=True)
-    output = Dropout(rate).train()(x)
-    output.sum().backward()
-    output = output.detach()
-    assert (output == 0).float().mean() == pytest.approx(rate, abs=0.004)
-    assert output.mean() == pytest.approx(1, abs=0.01)
-    assert torch.equal(x.grad, output)  # the same mask and scale
-    assert torch.equal(Dropout(rate).eval()(x), x)
-
-
-def test_dropout_bits_are_independent_of_their_neighbours():
-    torch.manual_seed(0)
-    keep = dropout_mask(torch.Size([4000, 128]), 0.25).float()
-    centred = keep - keep.mean()
-    for distance in (1, 2, 3, 4):  # four of them share one random word
-        assert (centred[:, distance:] * centred[:, :-distance]).mean().abs() < 0.002
-
-
-def test_dropout_is_a_function_of_the_seed():
-    x = torch.randn(30, 30)
-    masks = []
-    for seed in (1, 1, 2):
-        torch.manual_seed(seed)
-        masks.append(Dropout(0.3).train()(x))
-    assert torch.equal(masks[0], masks[1])
-    assert not torch.equal(masks[0], masks[2])
-
-
 def test_the_switch_gives_the_modules_of_transformers(monkeypatch):
     def refuse(*_):
         raise AssertionError("fused although switched off")
 
-    for function in (RMSNormFunction, GatedGELU, fused.DropoutFunction):
+    for function in (RMSNormFunction, GatedGELU, DropoutFunction):
         monkeypatch.setattr(function, "apply", refuse)
-    monkeypatch.setattr(fused.fast_path, "fused", False)
+    monkeypatch.setattr(fast_path, "fused", False)
     x = torch.randn(2, 12)
     layer = T5DenseGatedActDense(config()).train()
     layer.__class__ = GatedFeedForward

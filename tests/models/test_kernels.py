@@ -161,7 +161,7 @@ def test_without_kernels_or_with_them_switched_off_the_modules_compute(monkeypat
     monkeypatch.setattr(fast_path, "kernels", False)
     assert PackedDecoder(model)._kernel is None
     monkeypatch.undo()
-    monkeypatch.setattr(kernels, "library", lambda: None)
+    monkeypatch.setattr(native, "library", lambda: None)
     decoder = PackedDecoder(model)
     with torch.inference_mode():
         hidden = decoder.step([[3]], decoder.cross_caches([torch.randn(5, 64)]))

@@ -30,7 +30,6 @@ from transformers.models.t5.modeling_t5 import (
 from kebyt5.generation.attention import RelativeBias, SlotAttention
 from kebyt5.generation.cache import SlotCache
 from kebyt5.generation.skinny import SkinnyLinear
-from kebyt5.models.fast_path import fast_path
 from kebyt5.models.feed_forward import gate_values
 from kebyt5.models.hooks import changes_output
 from kebyt5.models.kernels import (
@@ -194,9 +193,6 @@ def _norm(module: Any, x: Tensor) -> Tensor:
 
 def _kernels(model: Any) -> tuple[DecoderKernel | None, ProductKernel | None]:
     """The kernels of the decoder and of `lm_head`; None unless they support this model."""
-    is_float = model.decoder.embed_tokens.weight.dtype == torch.float32
-    if not fast_path.kernels or not is_float:
-        return None, None
     try:
         return DecoderKernel(model.decoder), ProductKernel(model.lm_head)
     except UnfitError:

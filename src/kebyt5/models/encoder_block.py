@@ -27,7 +27,7 @@ from .feed_forward import GatedFeedForward
 from .hooks import is_hooked
 from .int8 import Int8Linear
 from .linear import Linear
-from .native import Panels, PanelsStructure, call, use_native
+from .native import Panels, PanelsStructure, call, is_readable, use_native
 from .norm import RMSNorm
 
 MIN_BLOCK_ROWS = 32
@@ -133,16 +133,13 @@ class _Parts(NamedTuple):
         return parts if is_fit else None
 
     def _are_fit(self) -> bool:
-        if not all(
-            type(norm) in (T5LayerNorm, RMSNorm) and _is_plain(norm.weight) for norm in self.norms
-        ):
-            return False
-        if self.are_int8:
-            return all(Panels.fit(linear.weight) for linear in self.linears)
-        return all(
-            type(linear) in (nn.Linear, Linear) and linear.bias is None and _is_plain(linear.weight)
-            for linear in self.linears
-        ) and Panels.fit(self.rest[0].weight)
+        """Whether compiled functions may read the norms and linear layers."""
+        return (
+            all(type(norm) in (T5LayerNorm, RMSNorm) for norm in self.norms)
+            and (self.are_int8 or all(map(_is_plain_linear, self.linears)))
+            and all(is_readable(each.weight) and each.weight.is_contiguous() for each in self.read)
+            and all(Panels.fit(linear.weight) for linear in self.linears)
+        )
 
     def _have_shapes(self) -> bool:
         """Whether the shapes agree; the C code checks none."""
@@ -178,6 +175,11 @@ class _Parts(NamedTuple):
         """Whether all linear layers are int8."""
         return all(type(linear) is Int8Linear for linear in self.linears)
 
+    @property
+    def read(self) -> tuple[Any, ...]:
+        """Those whose weights are read where they are, in float32; int8 weights are copied."""
+        return self.norms if self.are_int8 else (*self.norms, *self.linears)
+
 
 def _idle(block: modeling_t5.T5Block) -> list[nn.Module]:
     """Modules that the kernel does not call, but that may have hooks.
@@ -196,20 +198,13 @@ def _state(linear: Int8Linear) -> list[tuple[int, int]]:
     return [(each.data_ptr(), 0 if each.is_inference() else each._version) for each in tensors]
 
 
+def _is_plain_linear(layer: nn.Module) -> bool:
+    return type(layer) in (nn.Linear, Linear) and layer.bias is None
+
+
 def _must_be_called(module: nn.Module) -> bool:
     """Whether calling the module does more than its plain computation: a hook, or dropout."""
     return is_hooked(module) or module.training
-
-
-def _is_plain(weight: Tensor) -> bool:
-    """Whether a compiled function may read the weight: plain, float32, contiguous, on a CPU."""
-    return (
-        type(weight) in (Tensor, nn.Parameter)
-        and weight.dtype == torch.float32
-        and weight.device.type == "cpu"
-        and weight.layout == torch.strided
-        and weight.is_contiguous()
-    )
 
 
 _SIZES = ("width", "heads", "d_kv", "d_ff")
@@ -254,10 +249,9 @@ class _Kernel:
         ]
         self._norms = parts.norms
         self._attention, self._d_kv = parts.attention, parts.d_kv
-        plain = parts.norms if self._is_int8 else (*parts.norms, *parts.linears)
         self._weights = [
             (each._parameters, each.weight, each.weight.data_ptr(), each.weight.shape)
-            for each in plain
+            for each in parts.read
         ]
         norms = [norm.weight.data_ptr() for norm in parts.norms]
         if self._is_int8:
@@ -287,7 +281,8 @@ class _Kernel:
             and all(
                 parameters.get("weight") is weight
                 and (weight.data_ptr(), weight.shape) == (address, shape)
-                and _is_plain(weight)
+                and is_readable(weight)
+                and weight.is_contiguous()
                 and parameters.get("bias") is None
                 for parameters, weight, address, shape in self._weights
             )

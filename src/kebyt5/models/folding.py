@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .native import call, library, use_native
+from .native import call, is_readable, library, use_native
 
 if TYPE_CHECKING:
     from .gbst import GBST
@@ -164,9 +164,7 @@ class TableKernel:
         """Whether the compiled functions take these; all else is left to PyTorch."""
         return (
             use_native(*tables)
-            and type(ids) is Tensor
-            and ids.device.type == "cpu"
-            and ids.dtype in (torch.int32, torch.int64)
+            and (is_readable(ids, torch.int32) or is_readable(ids, torch.int64))
             and hasattr(library(), "mix_blocks")
         )
 

@@ -19,7 +19,7 @@ from transformers.models.t5.modeling_t5 import T5LayerNorm, T5Stack
 from .hooks import is_hooked
 from .int8 import Int8Linear
 from .linear import Linear
-from .native import Panels, call, library
+from .native import Panels, call, is_compiled, is_readable
 from .norm import RMSNorm
 
 MAX_KERNEL_ROWS = 12
@@ -86,12 +86,14 @@ class DecoderKernel:
         max_rows: Most rows of a pass for which the kernel is faster than the modules.
 
     Raises:
-        UnfitError: The kernels do not support this machine or this stack.
+        UnfitError: The kernels do not support this machine or this stack, or are switched off.
     """
 
     def __init__(self, stack: T5Stack) -> None:
-        _require_library()
+        _require_kernels()
         self._held = _Held()
+        if stack.embed_tokens.weight.dtype != torch.float32:
+            raise UnfitError(f"embeddings of {stack.embed_tokens.weight.dtype}")
         config = stack.config
         blocks = stack.block
         first = blocks[0].layer[0].SelfAttention.q
@@ -178,11 +180,11 @@ class ProductKernel:
         layer: A linear layer without a bias.
 
     Raises:
-        UnfitError: The kernels do not support this machine or this layer.
+        UnfitError: The kernels do not support this machine or this layer, or are switched off.
     """
 
     def __init__(self, layer: nn.Module) -> None:
-        _require_library()
+        _require_kernels()
         self._held = _Held()
         self._layer = self._held.linear(layer)
 
@@ -195,9 +197,9 @@ class ProductKernel:
         return out
 
 
-def _require_library() -> None:
-    if library() is None:
-        raise UnfitError("there are no kernels for this machine")
+def _require_kernels() -> None:
+    if not is_compiled():
+        raise UnfitError("there are no kernels for this machine, or they are switched off")
 
 
 def _tensors(module: nn.Module) -> Iterator[Tensor]:
@@ -233,8 +235,7 @@ class _Held:
 
     def tensor(self, tensor: Tensor, dtype: torch.dtype) -> int:
         """The address of a tensor of this type."""
-        is_plain = type(tensor) in (Tensor, nn.Parameter) and tensor.layout == torch.strided
-        if not is_plain or tensor.device.type != "cpu" or tensor.dtype != dtype:
+        if not is_readable(tensor, dtype):
             raise UnfitError(f"a weight of {tensor.dtype} on {tensor.device}")
         if not tensor.is_contiguous():
             raise UnfitError("a weight that is not contiguous")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from .fast_path import fast_path, is_traced
 
@@ -96,18 +96,26 @@ def is_compiled() -> bool:
     return fast_path.kernels and library() is not None
 
 
+def is_readable(tensor: Tensor, dtype: torch.dtype = torch.float32) -> bool:
+    """Whether there is memory for a compiled function to read: strided, of that type, on a CPU.
+
+    Subclasses of tensors, such as FakeTensor, may have none of their own.
+    """
+    return (
+        type(tensor) in (Tensor, nn.Parameter)
+        and tensor.is_cpu
+        and tensor.dtype == dtype
+        and tensor.layout == torch.strided
+    )
+
+
 def use_native(*tensors: Tensor) -> bool:
     """Whether the functions below take these tensors: float32 on a CPU, with gradients disabled."""
     return (
-        fast_path.kernels
+        not is_traced()  # first, as compilers cannot trace all that follows
         and not torch.is_grad_enabled()
-        and all(
-            # Subclasses such as FakeTensor have no memory of their own.
-            type(t) is Tensor and t.dtype == torch.float32 and t.device.type == "cpu"
-            for t in tensors
-        )
-        and not is_traced()
-        and library() is not None  # last, as torch.compile cannot trace it
+        and all(map(is_readable, tensors))
+        and is_compiled()
     )
 
 
@@ -206,6 +214,7 @@ __all__ = [
     "call",
     "gate_rows",
     "is_compiled",
+    "is_readable",
     "library",
     "open_library",
     "round_rows",

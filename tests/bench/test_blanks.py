@@ -5,6 +5,7 @@ import re
 from kebyt5.bench import blanks
 from kebyt5.bench.blanks import KINDS, Blank, Filled, fill_blanks, make_blanks
 from kebyt5.bench.pretrained_report import blanks_table
+from kebyt5.generation import Engine
 from kebyt5.generation.fill import Filling, fill
 
 TEXT = "어제 본 영화는 2시간이나 되었지만, 배우들이 좋아서 재미있었다."
@@ -46,7 +47,7 @@ def test_answers_are_counted_by_their_rank(monkeypatch, tiny_model):
 def test_a_blank_is_filled_as_the_command_does(tiny_model):
     model = tiny_model().eval()
     text = "어제 본 <extra_id_0> 재미있었다."
-    spans = [each.spans[0] for each in fill(model, text)]
+    spans = [each.spans[0] for each in fill(Engine(model), text)]
     made = [Blank("a word", text, answer) for answer in (spans[0], spans[1], "영화는")]
     assert vars(fill_blanks(model, made)["a word"]) == {"blanks": 3, "top1": 1, "top5": 2}
 

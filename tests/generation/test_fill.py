@@ -21,6 +21,17 @@ def target_ids(spans):
     return ByteTokenizer().encode_array(text, sentinels="pretraining").tolist()
 
 
+def input_ids(text):
+    return ByteTokenizer().encode_array(text, sentinels="pretraining")
+
+
+def likelihood(model, inputs, spans):
+    labels = torch.tensor(target_ids(spans))[None]
+    with torch.no_grad():
+        logits = model(input_ids=torch.from_numpy(inputs)[None], labels=labels).logits
+    return logits.log_softmax(-1).gather(-1, labels[..., None]).sum().item()
+
+
 spans = st.lists(
     st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5),
     min_size=1,
@@ -57,37 +68,16 @@ def test_the_grammar_admits_nothing_else(blanks, max_bytes, random):
 
 
 def test_fillings_are_ranked_by_their_likelihood(tiny_model):
-    model = tiny_model().train()
-    fillings = fill(model, TEXT, num_beams=4, results=3, max_bytes=6)
-    assert model.training
-    assert fillings == fill(Engine(model.eval()), TEXT, num_beams=4, results=3, max_bytes=6)
+    model = tiny_model()
+    fillings = fill(Engine(model), TEXT, num_beams=4, results=3, max_bytes=6)
     assert len(fillings) == 3
     scores = [filling.log_likelihood for filling in fillings]
     assert scores == sorted(scores, reverse=True)
-    inputs = ByteTokenizer().encode_array(TEXT, sentinels="pretraining")[None]
     for filling in fillings:
         a, b = filling.spans
         assert filling.text == f"오늘 {a}에 비가 {b}."
-        labels = torch.tensor(target_ids(filling.spans))[None]
-        with torch.no_grad():
-            logits = model.eval()(input_ids=torch.from_numpy(inputs), labels=labels).logits
-        chosen = logits.log_softmax(-1).gather(-1, labels[..., None]).sum()
-        assert filling.log_likelihood == pytest.approx(chosen.item(), abs=1e-3)
-
-
-def test_training_mode_is_left_as_it_was_where_filling_fails(tiny_model):
-    model = tiny_model(vocab_size=200).train()
-    with pytest.raises(ValueError, match="the model has ids from 0 to 199"):
-        fill(model, TEXT)
-    assert model.training
-
-
-def likelihood(model, text, spans):
-    inputs = ByteTokenizer().encode_array(text, sentinels="pretraining")[None]
-    labels = torch.tensor(target_ids(spans))[None]
-    with torch.no_grad():
-        logits = model(input_ids=torch.from_numpy(inputs), labels=labels).logits
-    return logits.log_softmax(-1).gather(-1, labels[..., None]).sum().item()
+        expected = likelihood(model, input_ids(TEXT), filling.spans)
+        assert filling.log_likelihood == pytest.approx(expected, abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -95,23 +85,19 @@ def likelihood(model, text, spans):
 )
 def test_no_simple_filling_is_likelier_than_the_likeliest(text):
     model = kebyt5.load("tiny")
-    best = fill(model, text, results=1)[0].log_likelihood
+    best = fill(Engine(model), text, results=1)[0].log_likelihood
     blanks = text.count("<extra_id_")
     for span in (" ", "이", "을", "다", "\n"):
-        assert likelihood(model, text, [span] * blanks) < best + 1e-3
+        assert likelihood(model, input_ids(text), [span] * blanks) < best + 1e-3
 
 
 def test_text_that_looks_like_a_special_token_is_text():
     model = kebyt5.load("tiny")
     text = "가격은 <s>1000원</s> <extra_id_0>원"
-    (filling,) = fill(model, text, num_beams=1, results=1, max_bytes=6)
+    (filling,) = fill(Engine(model), text, num_beams=1, results=1, max_bytes=6)
     ids = np.array([3 + byte for byte in "가격은 <s>1000원</s> ".encode()] + [258]
                    + [3 + byte for byte in "원".encode()] + [1])  # fmt: skip
-    labels = torch.tensor(target_ids(filling.spans))[None]
-    with torch.no_grad():
-        logits = model(input_ids=torch.from_numpy(ids)[None], labels=labels).logits
-    expected = logits.log_softmax(-1).gather(-1, labels[..., None]).sum().item()
-    assert filling.log_likelihood == pytest.approx(expected, abs=1e-3)
+    assert filling.log_likelihood == pytest.approx(likelihood(model, ids, filling.spans), abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +116,7 @@ def test_text_that_looks_like_a_special_token_is_text():
 )
 def test_what_cannot_be_filled_is_refused(tiny_model, text, options, message):
     with pytest.raises(InputError, match=message):
-        fill(tiny_model(), text, **options)
+        fill(Engine(tiny_model()), text, **options)
 
 
 def test_the_command_prints_texts(checkpoint, capsys):

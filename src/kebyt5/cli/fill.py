@@ -34,11 +34,13 @@ def fill(
             `cuda:1`.
     """
     from kebyt5.devices import move, require_device
+    from kebyt5.generation import Engine
     from kebyt5.generation.fill import fill as run
     from kebyt5.models.loading import load
 
     the_device = require_device(device)
-    for filling in run(move(load(checkpoint), the_device), text, num_beams, results, max_bytes):
+    engine = Engine(move(load(checkpoint), the_device))
+    for filling in run(engine, text, num_beams, results, max_bytes):
         print(f"{filling.log_likelihood:8.2f}  {_in_a_line(filling.text)}")
 
 

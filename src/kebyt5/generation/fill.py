@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from transformers import PreTrainedModel
 
 from kebyt5.errors import InputError
 from kebyt5.generation.constraints import UTF8
 from kebyt5.generation.constraints.constraint import Constraint, byte_ids, mask_of
 from kebyt5.generation.engine import Engine
-from kebyt5.models.mode import evaluating
 from kebyt5.models.tokenization_kebyt5 import EOS, OFFSET, ByteTokenizer
 
 MAX_BLANKS = ByteTokenizer.NUM_PRETRAINING_SENTINELS
@@ -94,7 +92,7 @@ def _character_sizes() -> dict[int, int]:
 
 
 def fill(
-    model: PreTrainedModel | Engine,
+    engine: Engine,
     text: str,
     num_beams: int = 8,
     results: int = 5,
@@ -103,8 +101,7 @@ def fill(
     """Fills the blanks of a text by beam search, the likeliest filling first.
 
     Args:
-        model: A model pretrained by span corruption, or an engine of one, which saves preparing
-            the weights for every call.
+        engine: An engine of a model pretrained by span corruption.
         text: A text with the blanks `<extra_id_0>`, `<extra_id_1>`, … in this order, 11 at most.
         num_beams: Width of the search.
         results: Number of fillings to return, no more than beams.
@@ -115,7 +112,7 @@ def fill(
             or `results` or `max_bytes` is out of range.
 
     Example:
-        >>> fill(kebyt5.load("tiny"), "한국의 수도는 <extra_id_0>이다.")  # doctest: +SKIP
+        >>> fill(Engine(kebyt5.load("tiny")), "한국의 수도는 <extra_id_0>이다.")  # doctest: +SKIP
     """
     for found in _LIKE_A_BLANK.findall(text):
         if not _BLANK.fullmatch(found):
@@ -144,12 +141,9 @@ def fill(
         )
     pieces = _BLANK.split(text)[::2]
     grammar = SpanGrammar(len(numbers), max_bytes)
-    search = (_with_sentinels(pieces), grammar, num_beams, max_bytes + 1, grammar.closing_ids)
-    if isinstance(model, Engine):
-        found = model.search(*search)
-    else:
-        with evaluating(model):
-            found = Engine(model).search(*search)
+    found = engine.search(
+        _with_sentinels(pieces), grammar, num_beams, max_bytes + 1, grammar.closing_ids
+    )
     fillings = []
     for each in found[:results]:
         spans = _spans(each.ids)

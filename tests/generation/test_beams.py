@@ -103,13 +103,12 @@ def test_what_never_ends_is_not_found(model):
     assert Engine(model).search(ids_of(INPUT), Choices([["가나다라마바사"]]), 4, 10) == []
 
 
-def test_requests_have_their_turn_between_passes(model):
+def test_requests_may_have_their_turn_before_each_pass(model):
     alone = Engine(model).search(ids_of(INPUT), UTF8(), 3, 20)
     (text,) = Engine(model).generate([INPUT], GenerationOptions(max_new_bytes=12))
     engine = Engine(model)
     request = engine.submit(INPUT, GenerationOptions(max_new_bytes=12))
-    engine.between_passes = engine.step
-    among = engine.search(ids_of(INPUT), UTF8(), 3, 20)
+    among = engine.search(ids_of(INPUT), UTF8(), 3, 20, before_pass=engine.step)
     assert request.done
     assert request.result().ids == text.ids
     assert [each.ids for each in among] == [each.ids for each in alone]
@@ -123,9 +122,8 @@ def test_a_search_can_be_given_up(model):
         if len(passes) == 3:
             raise TimeoutError
 
-    engine.between_passes = give_up
     with pytest.raises(TimeoutError):
-        engine.search(ids_of(INPUT), UTF8(), 3, 20)
+        engine.search(ids_of(INPUT), UTF8(), 3, 20, before_pass=give_up)
     assert len(passes) == 3
 
 

@@ -11,9 +11,10 @@ from kebyt5.quantization.quantize import quantize
 from kebyt5.serving.constraints import requested_constraint
 from kebyt5.serving.options import ServeOptions
 from kebyt5.serving.registry import share_equal_weights
-from kebyt5.serving.schemas import GenerateRequest
+from kebyt5.serving.schemas import FillRequest, GenerateRequest
 from kebyt5.serving.service import COMPILERS, LocalService
 from kebyt5.tasks import get_task
+from tests.serving.servers import LONG, SENTENCES
 
 
 @pytest.fixture
@@ -54,6 +55,24 @@ def test_inputs_and_constraints_are_made_while_others_are_answered(
     assert task.parse(said.text, example).reason is None
     assert threads
     assert threading.current_thread() not in threads
+
+
+def test_texts_do_not_wait_for_fillings(service):
+    async def check():
+        order = []
+
+        async def note(answering, name):
+            await answering
+            order.append(name)
+
+        blank = FillRequest(text=f"{LONG}<extra_id_0>", beams=8, results=1, max_bytes=200)
+        filling = asyncio.create_task(note(service.fill(blank), "filled"))
+        await asyncio.sleep(0.05)
+        text = GenerateRequest(input=SENTENCES[0], max_new_bytes=30)
+        await asyncio.gather(filling, note(service.generate(text), "generated"))
+        return order
+
+    assert asyncio.run(check()) == ["generated", "filled"]
 
 
 def test_labels_do_not_wait_for_grammars(service, monkeypatch):

@@ -38,6 +38,11 @@ def run(model, scenario, slots=4):
     return asyncio.run(session())
 
 
+def filled(worker, text, *sizes):
+    """Fills blanks as the service does."""
+    return fill(worker.engine, text, *sizes, worker.take_turns)
+
+
 def test_cancelling_frees_the_slot(model, greedy):
     async def scenario(worker):
         endless = [asyncio.ensure_future(worker.generate(LONG, ENDLESS)) for _ in range(2)]
@@ -70,7 +75,7 @@ def test_a_byte_in_doubt_is_read_again_also_while_other_work_is_under_way(model,
     async def scenario(worker):
         working = [
             worker.call(lambda m: log_likelihoods(m, [LONG], [["가" * 60] * 30]), True),
-            worker.call(lambda _: fill(worker.engine, f"{LONG}<extra_id_0>", 4, 1, 60), True),
+            worker.call(lambda _: filled(worker, f"{LONG}<extra_id_0>", 4, 1, 60), True),
         ]
         texts = [worker.generate(each, SHORT) for each in SENTENCES[:3]]
         return await asyncio.wait_for(asyncio.gather(*working, *texts), 60)
@@ -82,28 +87,6 @@ def test_a_byte_in_doubt_is_read_again_also_while_other_work_is_under_way(model,
     ]
 
 
-def test_other_work_takes_turns_with_texts(model):
-    """A search for fillings runs during the whole generation of a text, and ends after it."""
-
-    async def scenario(worker):
-        order = []
-
-        async def filling():
-            await worker.call(lambda _: fill(worker.engine, f"{LONG}<extra_id_0>", 8, 1, 200), True)
-            order.append("filled")
-
-        async def generating():
-            await worker.generate(SENTENCES[0], SHORT)
-            order.append("generated")
-
-        filled = asyncio.ensure_future(filling())
-        await asyncio.sleep(0.05)
-        await asyncio.gather(filled, generating())
-        return order
-
-    assert run(model, scenario) == ["generated", "filled"]
-
-
 def test_short_calls_do_not_wait_for_long_ones(model):
     async def scenario(worker):
         order = []
@@ -113,7 +96,7 @@ def test_short_calls_do_not_wait_for_long_ones(model):
             order.append(is_long)
 
         def search(_):
-            fill(worker.engine, f"{LONG}<extra_id_0>", 8, 1, 200)
+            filled(worker, f"{LONG}<extra_id_0>", 8, 1, 200)
 
         def score(model):
             log_likelihoods(model, [LONG], [["가", "나"]])
@@ -136,7 +119,7 @@ def test_whoever_else_has_the_model_does_not_drive_the_engine(model, monkeypatch
 
         def search(_):
             begun.set()
-            fill(worker.engine, f"{LONG}<extra_id_0>", 8, 1, 200)
+            filled(worker, f"{LONG}<extra_id_0>", 8, 1, 200)
 
         def elsewhere():
             begun.wait()
@@ -179,12 +162,12 @@ def test_results_do_not_depend_on_what_runs_in_between(model):
     async def scenario(worker):
         texts = asyncio.gather(*(worker.generate(LONG, SHORT) for _ in range(3)))
         among, (likelihood,) = await asyncio.gather(
-            worker.call(lambda _: fill(worker.engine, "가<extra_id_0>나", 4, 2, 8), is_long=True),
+            worker.call(lambda _: filled(worker, "가<extra_id_0>나", 4, 2, 8), is_long=True),
             worker.call(lambda model: log_likelihoods(model, [LONG], [["가"]])),
         )
         await texts
         np.testing.assert_allclose(likelihood, log_likelihoods(model, [LONG], [["가"]])[0], 1e-4)
-        alone = await worker.call(lambda _: fill(worker.engine, "가<extra_id_0>나", 4, 2, 8))
+        alone = await worker.call(lambda _: filled(worker, "가<extra_id_0>나", 4, 2, 8))
         return among, alone
 
     among, alone = run(model, scenario)

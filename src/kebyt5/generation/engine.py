@@ -59,7 +59,6 @@ class Engine:
 
     Attributes:
         statistics: Statistics of all finished requests together.
-        between_passes: Called by `search` before each pass; it may raise to end the search.
 
     Example:
         >>> engine = Engine(kebyt5.load("runs/ner"))  # fine-tuned to mark names
@@ -72,7 +71,6 @@ class Engine:
             raise ValueError(f"max_slots is {max_slots}; it has to be at least 1")
         require_supported(model)
         self.statistics = GenerationStatistics()
-        self.between_passes: Callable[[], None] | None = None
         self._model = model
         self._decoder: PackedDecoder | None = None
         self._max_slots = max_slots
@@ -160,10 +158,9 @@ class Engine:
         num_beams: int,
         max_new_ids: int,
         closing_ids: Sequence[int] = (EOS,),
+        before_pass: Callable[[], object] | None = None,
     ) -> list[Hypothesis]:
         """Finds the likeliest outputs for one input by beam search, in the caller's thread.
-
-        Between its passes the engine may `step`, in this thread or in another.
 
         Args:
             input_ids: Ids of the input, (n,), ending with the end of sequence.
@@ -171,6 +168,7 @@ class Engine:
             num_beams: Width of the search.
             max_new_ids: Maximum number of ids of a part, including the id that closes it.
             closing_ids: Id that closes each part; see `beam_search`.
+            before_pass: Called before each pass; it may `step`, or raise to end the search.
 
         Returns:
             At most `num_beams` outputs, the likeliest first.
@@ -184,8 +182,8 @@ class Engine:
             (cache,) = decoder.cross_caches(encode(self._model, [ids]))
 
         def run_pass(new: list[list[int]], caches: list[SlotCache]) -> Tensor:
-            if self.between_passes:
-                self.between_passes()
+            if before_pass:
+                before_pass()
             with self._stepping:
                 return decoder.logits(decoder.step(new, caches))
 

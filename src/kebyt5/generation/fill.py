@@ -1,7 +1,7 @@
 """Fills the blanks of a text, as the model was pretrained to do."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -97,6 +97,7 @@ def fill(
     num_beams: int = 8,
     results: int = 5,
     max_bytes: int = 48,
+    before_pass: Callable[[], object] | None = None,
 ) -> list[Filling]:
     """Fills the blanks of a text by beam search, the likeliest filling first.
 
@@ -106,6 +107,7 @@ def fill(
         num_beams: Width of the search.
         results: Number of fillings to return, no more than beams.
         max_bytes: Maximum bytes of a filled span.
+        before_pass: As for `Engine.search`.
 
     Raises:
         InputError: The text has no blanks, more than 11 of them, or blanks that are out of order;
@@ -141,9 +143,8 @@ def fill(
         )
     pieces = _BLANK.split(text)[::2]
     grammar = SpanGrammar(len(numbers), max_bytes)
-    found = engine.search(
-        _with_sentinels(pieces), grammar, num_beams, max_bytes + 1, grammar.closing_ids
-    )
+    ids, closing_ids = _with_sentinels(pieces), grammar.closing_ids
+    found = engine.search(ids, grammar, num_beams, max_bytes + 1, closing_ids, before_pass)
     fillings = []
     for each in found[:results]:
         spans = _spans(each.ids)

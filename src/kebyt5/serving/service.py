@@ -226,10 +226,11 @@ class LocalService:
         """Fills blanks."""
         with self._admission.admit([request.text], request.deadline) as due:
             self._admission.check_new_bytes(request.max_bytes, "max_bytes")
-            engine, sizes = self.worker.engine, (request.beams, request.results, request.max_bytes)
+            sizes = (request.beams, request.results, request.max_bytes)
+            engine, take_turns = self.worker.engine, self.worker.take_turns
             async with asyncio.timeout_at(due):
                 found = await self.worker.call(
-                    lambda _: fill(engine, request.text, *sizes), is_long=True
+                    lambda _: fill(engine, request.text, *sizes, take_turns), is_long=True
                 )
         fillings = [
             FilledText(spans=list(each.spans), text=each.text, log_likelihood=each.log_likelihood)

@@ -158,6 +158,7 @@ class Worker:
         self._wake.set()
 
     def _run(self) -> None:
+        hook = self._model.decoder.register_forward_pre_hook(self.take_turns)
         try:
             torch.set_num_threads(self._threads)  # for this thread, and threads that start later
             give_way()
@@ -183,6 +184,8 @@ class Worker:
                 self._prepared.set_exception(error)
         else:
             self._end(RuntimeError("the worker is stopped"))
+        finally:
+            hook.remove()
 
     def _end(self, error: BaseException) -> None:
         """Fails all unanswered work; from now on `_hand_over` raises `error`."""
@@ -210,21 +213,27 @@ class Worker:
             self._open = [ticket for ticket in self._open if not ticket.is_done]
         return is_busy or bool(self._open)
 
-    def _answer(self, call: "_Call[Any]") -> None:
-        def between_passes(*_: Any) -> None:
-            if self._running is not call or threading.current_thread() is not self._thread:
-                return  # the pass belongs to another call, or to another user of the model
-            if self._is_stepping:
-                return  # the pass is the engine's own: it reads again where a byte is in doubt
-            self._turn()
-            if call.is_long and (short := _next(self._short)):
-                self._answer(short)
-            if not call.is_wanted:
-                raise Abandoned
+    def take_turns(self, *_: Any) -> None:
+        """Lets the engine and short calls have their turn before a decoder pass of a call.
 
-        outer, self._running = (self._running, self.engine.between_passes), call
-        hook = self._model.decoder.register_forward_pre_hook(between_passes)
-        self.engine.between_passes = between_passes
+        Passes of the model's decoder bring it about themselves; other functions have to call it.
+
+        Raises:
+            Abandoned: Nobody waits for the call any more.
+        """
+        call = self._running
+        if call is None or threading.current_thread() is not self._thread:
+            return  # the pass belongs to another user of the model
+        if self._is_stepping:
+            return  # the pass is the engine's own: it reads again where a byte is in doubt
+        self._turn()
+        if call.is_long and (short := _next(self._short)):
+            self._answer(short)
+        if not call.is_wanted:
+            raise Abandoned
+
+    def _answer(self, call: "_Call[Any]") -> None:
+        outer, self._running = self._running, call
         try:
             with torch.inference_mode():
                 result = call.function(self._model)
@@ -235,8 +244,7 @@ class Worker:
         else:
             call.succeed(result)
         finally:
-            hook.remove()
-            self._running, self.engine.between_passes = outer
+            self._running = outer
 
 
 class _Ticket:

@@ -212,8 +212,17 @@ def test_tied_tensors_that_differ_are_refused(checkpoint):
     folder, _ = checkpoint
     content = tensors(folder)
     write_tensors(folder, content | {"decoder.embed_tokens.weight": content["shared.weight"] + 1})
-    with pytest.raises(CheckpointError, match=r"decoder.embed_tokens.weight and shared.weight dif"):
+    message = r"decoder.embed_tokens.weight and shared.weight differ"
+    with pytest.raises(CheckpointError, match=message):
         kebyt5.load(folder)
+    with pytest.raises(ValueError, match=message):
+        AutoModelForSeq2SeqLM.from_pretrained(folder)
+
+
+def test_a_head_that_the_checkpoint_has_is_not_left_untied_in_a_tied_model(checkpoint):
+    folder, _ = checkpoint
+    with pytest.raises(ValueError, match=r"lm_head.weight and shared.weight differ"):
+        AutoModelForSeq2SeqLM.from_pretrained(folder, tie_word_embeddings=True)
 
 
 def test_a_t5_that_reads_subwords_is_refused(tmp_path):

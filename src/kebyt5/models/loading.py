@@ -169,12 +169,6 @@ def _load_model(
         [name for name in kwargs if hasattr(model.config, name)]
     )
     _require_all_tensors(source, info, blame)
-    for name, shared_name in model.get_expanded_tied_weights_keys().items():
-        if model.get_parameter(name) is not model.get_parameter(shared_name):
-            raise CheckpointError(
-                f"{source}: {name} and {shared_name} differ, but config.json says they are one;"
-                f" {blame}"
-            )
     return model.eval()
 
 

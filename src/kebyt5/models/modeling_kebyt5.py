@@ -23,6 +23,7 @@ class ByteModelMixin(T5InitializationMixin):
 
     config: T5Config
     _tied_weights_keys: ClassVar[dict[str, str] | None]
+    all_tied_weights_keys: dict[str, str]
 
     def get_expanded_tied_weights_keys(self, all_submodels: bool = False) -> dict[str, str]:
         """Ties the byte embedding everywhere, but to `lm_head` only if the config says so.
@@ -35,6 +36,24 @@ class ByteModelMixin(T5InitializationMixin):
         if not self.config.tie_word_embeddings:
             keys.pop("lm_head.weight", None)
         return keys
+
+    def tie_weights(
+        self, missing_keys: set[str] | None = None, recompute_mapping: bool = True
+    ) -> None:
+        """Ties weights; refuses a checkpoint that Transformers would leave partly untied.
+
+        Raises:
+            ValueError: It has different tensors where its config says that they are one.
+        """
+        super().tie_weights(missing_keys, recompute_mapping)  # type: ignore[misc]
+        if missing_keys is None:  # no checkpoint is being loaded
+            return
+        tied = self.get_expanded_tied_weights_keys()
+        for name in tied.keys() - self.all_tied_weights_keys:
+            raise ValueError(
+                f"{name} and {tied[name]} differ, but are one by the config; it belongs to another"
+                " checkpoint, or an argument such as tie_word_embeddings has changed it"
+            )
 
     def get_correct_attn_implementation(
         self, requested_attention: str | None, is_init_check: bool = False

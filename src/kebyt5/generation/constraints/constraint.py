@@ -1,12 +1,12 @@
 """The interface of constraints: automata over byte ids."""
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from kebyt5.models.offsets import replace_surrogates
 from kebyt5.models.tokenization_kebyt5 import OFFSET, VOCABULARY
 
 MAX_GUESS = 31
@@ -82,7 +82,7 @@ def mask_of(ids: Sequence[int]) -> np.ndarray:
 
 def byte_ids(text: str) -> list[int]:
     """The ids of a text's bytes, without `</s>`; lone surrogates become U+FFFD."""
-    return [byte + OFFSET for byte in re.sub("[\ud800-\udfff]", "\ufffd", text).encode()]
+    return [byte + OFFSET for byte in replace_surrogates(text).encode()]
 
 
 __all__ = ["MAX_GUESS", "Constraint", "ConstraintError", "byte_ids", "mask_of"]

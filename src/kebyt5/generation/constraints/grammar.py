@@ -26,6 +26,7 @@ from kebyt5.generation.constraints.trial import (
     require_compilable,
     require_no_error,
 )
+from kebyt5.models.offsets import has_surrogate
 from kebyt5.models.tokenization_kebyt5 import EOS, LAST_BYTE, OFFSET, VOCABULARY
 
 if TYPE_CHECKING:
@@ -270,7 +271,7 @@ class _Bytes:
 
 def _characters(text: str) -> str:
     """Returns the text, or refuses one that UTF-8 cannot encode."""
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if has_surrogate(text):
         raise ConstraintError("the grammar holds a lone surrogate, which no text has")
     return text
 

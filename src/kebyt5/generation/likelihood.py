@@ -74,14 +74,14 @@ def _score_batch(
     encoded = shared_tokenizer()(inputs, padding=True, return_tensors="pt").to(model.device)
     states = model.get_encoder()(**encoded).last_hidden_state
     counts = [len(texts) for texts in candidates]
-    texts = list(chain.from_iterable(candidates))
+    # Bytes even where a text looks like a special token, as everywhere in generation.
+    targets = [[*byte_ids(text), EOS] for text in chain.from_iterable(candidates)]
     rows = torch.arange(len(inputs), device=model.device).repeat_interleave(
         torch.tensor(counts, device=model.device)
     )
-    sizes = [len(byte_ids(text)) + 1 for text in texts]
     found = [
-        _score(model, states[rows[part]], encoded.attention_mask[rows[part]], texts[part])
-        for part in _passes(sizes, states.shape[1], most)
+        _score(model, states[rows[part]], encoded.attention_mask[rows[part]], targets[part])
+        for part in _passes([len(ids) for ids in targets], states.shape[1], most)
     ]
     values = torch.cat(found).double().cpu().numpy()
     return np.split(values, np.cumsum(counts)[:-1])
@@ -106,11 +106,11 @@ def _passes(sizes: Sequence[int], states: int, most: int) -> Iterator[slice]:
         yield slice(start, len(sizes))
 
 
-def _score(model: PreTrainedModel, states: Tensor, mask: Tensor, targets: list[str]) -> Tensor:
+def _score(
+    model: PreTrainedModel, states: Tensor, mask: Tensor, targets: list[list[int]]
+) -> Tensor:
     """The log probability (targets,) of each target given its encoder states (targets, n, D)."""
-    # Bytes even where a text looks like a special token, as everywhere in generation.
-    ids = [[*byte_ids(text), EOS] for text in targets]
-    labels = shared_tokenizer().pad({"input_ids": ids}, return_tensors="pt").to(model.device)
+    labels = shared_tokenizer().pad({"input_ids": targets}, return_tensors="pt").to(model.device)
     logits = model(
         encoder_outputs=BaseModelOutput(states),
         attention_mask=mask,

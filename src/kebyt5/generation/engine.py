@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from itertools import accumulate, chain, pairwise
 
 import numpy as np
@@ -72,7 +72,6 @@ class Engine:
         require_supported(model)
         self.statistics = GenerationStatistics()
         self._model = model
-        self._decoder: PackedDecoder | None = None
         self._max_slots = max_slots
         # The only state that threads share without holding `_stepping`.
         self._inbox: deque[Request] = deque()
@@ -178,14 +177,13 @@ class Engine:
         """
         ids = self._checked(input_ids)
         with self._stepping:
-            decoder = self._packed()
-            (cache,) = decoder.cross_caches(encode(self._model, [ids]))
+            (cache,) = self._decoder.cross_caches(encode(self._model, [ids]))
 
         def run_pass(new: list[list[int]], caches: list[SlotCache]) -> Tensor:
             if before_pass:
                 before_pass()
             with self._stepping:
-                return decoder.logits(decoder.step(new, caches))
+                return self._decoder.logits(self._decoder.step(new, caches))
 
         start_id = self._model.config.decoder_start_token_id
         return beam_search(
@@ -318,12 +316,11 @@ class Engine:
 
     def _encode(self, batch: Sequence[Request]) -> None:
         states = encode(self._model, [request.input_ids for request in batch])
-        self._encoded.update(zip(batch, self._packed().cross_caches(states), strict=True))
+        self._encoded.update(zip(batch, self._decoder.cross_caches(states), strict=True))
 
-    def _packed(self) -> PackedDecoder:
-        if self._decoder is None:
-            self._decoder = PackedDecoder(self._model)
-        return self._decoder
+    @cached_property
+    def _decoder(self) -> PackedDecoder:
+        return PackedDecoder(self._model)
 
     def _decode(self) -> None:
         """Runs one pass over what each request plans, and hands each its logits."""
@@ -335,13 +332,12 @@ class Engine:
                 plans[slot] = slot.plan(price)
         if not plans:
             return
-        decoder = self._packed()
-        hidden = decoder.step(list(plans.values()), [slot.cache for slot in plans])
+        hidden = self._decoder.step(list(plans.values()), [slot.cache for slot in plans])
         ends = accumulate(map(len, plans.values()))
         wanted = [range(end - slot.choices, end) for slot, end in zip(plans, ends, strict=True)]
         if sum(map(len, wanted)) < len(hidden):
             hidden = hidden[list(chain.from_iterable(wanted))]
-        scores = Scores.of(decoder.logits(hidden).cpu().numpy())
+        scores = Scores.of(self._decoder.logits(hidden).cpu().numpy())
         bounds = pairwise(accumulate(map(len, wanted), initial=0))
         for slot, (first, end) in zip(plans, bounds, strict=True):
             with self._failing_alone(slot):

@@ -7,7 +7,13 @@ from transformers import T5Config
 from transformers.models.t5.modeling_t5 import T5Attention, eager_attention_forward
 
 from kebyt5.models import attention
-from kebyt5.models.attention import BlockwiseAttention, ByteAttention, Pairs, flex_attention
+from kebyt5.models.attention import (
+    BlockwiseAttention,
+    ByteAttention,
+    Pairs,
+    bias_table,
+    flex_attention,
+)
 
 HEADS, DIM = 3, 4
 
@@ -108,7 +114,7 @@ def test_the_table_holds_the_bias_of_transformers(is_decoder):
     torch.nn.init.normal_(layer.relative_attention_bias.weight)
     expected = layer.compute_bias(300, 300)[0]
     layer.__class__ = ByteAttention
-    table = layer.bias_table(300, torch.device("cpu"))
+    table = bias_table(layer, 300, torch.device("cpu"))
     distance = torch.arange(300)[None] - torch.arange(300)[:, None]
     bias = table[:, 299 - distance]
     seen = distance <= 0 if is_decoder else torch.ones_like(distance, dtype=torch.bool)

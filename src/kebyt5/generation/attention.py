@@ -5,10 +5,10 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from kebyt5.generation.cache import SlotCache
+from kebyt5.models.attention import bias_table
 
 _POSITIONS = 256  # of a new table of the relative bias
 
@@ -21,7 +21,7 @@ class RelativeBias:
 
     Attributes:
         middle: Column of distance zero.
-        table: (heads, 2 * middle); column `middle + key - query`, minus infinity for later keys.
+        table: (heads, 2 * middle + 1); column `middle + key - query`, -inf for later keys.
     """
 
     def __init__(self, attention: Any) -> None:
@@ -35,16 +35,8 @@ class RelativeBias:
         if positions <= self.middle:
             return
         self.middle = max(positions, 2 * self.middle)
-        attention = self._attention
-        weight = attention.relative_attention_bias.weight
-        bucket = attention._relative_position_bucket(
-            torch.arange(-self.middle, 1, device=weight.device),
-            bidirectional=False,
-            num_buckets=attention.relative_attention_num_buckets,
-            max_distance=attention.relative_attention_max_distance,
-        )
-        bias = attention.relative_attention_bias(bucket).t()
-        self.table = F.pad(bias, (0, self.middle - 1), value=-torch.inf).contiguous()
+        device = self._attention.relative_attention_bias.weight.device
+        self.table = bias_table(self._attention, self.middle + 1, device).flip(1)
 
     def of(self, position: int, rows: int) -> Tensor:
         """The bias (heads, rows, keys) of queries from `position` on, over keys up to the last."""

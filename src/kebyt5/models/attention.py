@@ -334,7 +334,7 @@ class ByteAttention(T5Attention):
             assert segments.encoder is not None
             states, pairs = key_value_states, segments.encoder
         if position_bias is None and self.has_relative_attention_bias:
-            position_bias = self.bias_table(max(pairs.queries, default=1), states.device)
+            position_bias = bias_table(self, max(pairs.queries, default=1), states.device)
         heads = (-1, self.n_heads, self.key_value_proj_dim)
         if key_value_states is None:
             projected = linear_each((self.q, self.k, self.v), states)
@@ -345,19 +345,20 @@ class ByteAttention(T5Attention):
         output = attend(query, key, value, position_bias, pairs, rate)
         return self.o(output.reshape(1, -1, self.inner_dim)), position_bias, None
 
-    def bias_table(self, n: int, device: torch.device) -> Tensor:
-        """The bias (H, 2n - 1) by distance, from n - 1 positions after a query to n - 1 before."""
-        distance = torch.arange(n - 1, -n, -1, device=device)
-        buckets = self._relative_position_bucket(
-            distance,
-            bidirectional=not self.is_decoder,
-            num_buckets=self.relative_attention_num_buckets,
-            max_distance=self.relative_attention_max_distance,
-        )
-        table = self.relative_attention_bias(buckets).t()
-        if self.is_causal:
-            table = table.masked_fill(distance > 0, -torch.inf)
-        return table.contiguous()
+
+def bias_table(attention: T5Attention, n: int, device: torch.device) -> Tensor:
+    """The bias (H, 2n - 1) by distance, from n - 1 positions after a query to n - 1 before."""
+    distance = torch.arange(n - 1, -n, -1, device=device)
+    buckets = attention._relative_position_bucket(
+        distance,
+        bidirectional=not attention.is_decoder,
+        num_buckets=attention.relative_attention_num_buckets,
+        max_distance=attention.relative_attention_max_distance,
+    )
+    table = attention.relative_attention_bias(buckets).t()
+    if attention.is_causal:
+        table = table.masked_fill(distance > 0, -torch.inf)
+    return table.contiguous()
 
 
 def blockwise_attention_forward(

@@ -22,7 +22,7 @@ from transformers.models.t5.modeling_t5 import (
     T5LayerSelfAttention,
 )
 
-from .attention import ByteAttention, Segments
+from .attention import ByteAttention, Segments, bias_table
 from .feed_forward import GatedFeedForward
 from .hooks import is_hooked
 from .int8 import Int8Linear
@@ -58,10 +58,8 @@ class T5Block(modeling_t5.T5Block):
                 hidden_states, attention_mask, position_bias, *others, segments=segments, **options
             )
         if position_bias is None:
-            attention = self.layer[0].SelfAttention
-            position_bias = attention.bias_table(
-                max(segments.own.queries, default=1), hidden_states.device
-            )
+            longest = max(segments.own.queries, default=1)
+            position_bias = bias_table(self.layer[0].SelfAttention, longest, hidden_states.device)
         return kernel(hidden_states, position_bias, segments), position_bias, None
 
     def __getstate__(self) -> dict[str, Any]:

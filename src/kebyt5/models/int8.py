@@ -51,8 +51,7 @@ class Int8Linear(nn.Module):
     weight: Tensor
     scale: Tensor
     _panels: Panels | None = None
-    _packed: Tensor | None = None
-    _zero_points: Tensor | None = None
+    _packed: tuple[Tensor, Tensor] | None = None  # with the zero points of the weight
 
     def __init__(self, weight: Tensor, scale: Tensor) -> None:
         super().__init__()
@@ -65,7 +64,7 @@ class Int8Linear(nn.Module):
         super()._apply(fn, recurse)
         if self.scale.dtype != scale.dtype:
             self.scale = scale.to(self.scale.device)
-        self._panels = self._packed = self._zero_points = None  # they depend on where the weight is
+        self._panels = self._packed = None  # they depend on where the weight is
         return self
 
     @classmethod
@@ -119,15 +118,16 @@ class Int8Linear(nn.Module):
 
     def _onednn(self, values: Tensor, zero_point: int) -> Tensor:
         if self._packed is None:
-            self._zero_points = torch.zeros(len(self.scale), dtype=torch.long)
-            self._packed = torch.ops.onednn.qlinear_prepack(self.weight, None)
+            zero_points = torch.zeros(len(self.scale), dtype=torch.long)
+            self._packed = torch.ops.onednn.qlinear_prepack(self.weight, None), zero_points
+        weight, zero_points = self._packed
         return torch.ops.onednn.qlinear_pointwise(
             values,
             1.0,  # the rows' scales come afterwards
             zero_point,
-            self._packed,
+            weight,
             self.scale,
-            self._zero_points,
+            zero_points,
             None,
             1.0,
             0,
@@ -144,7 +144,7 @@ class Int8Linear(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves out the packed weights, which are bound to this process; a copy makes its own."""
-        made = ("_panels", "_packed", "_zero_points")
+        made = ("_panels", "_packed")
         return {name: value for name, value in self.__dict__.items() if name not in made}
 
     def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:

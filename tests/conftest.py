@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import settings
+from transformers import T5Config
 
-from kebyt5 import GBSWT5Config, GBSWT5ForConditionalGeneration
+from kebyt5 import GBSWT5Config, GBSWT5ForConditionalGeneration, KEByT5ForConditionalGeneration
 from kebyt5.cli import app, main
 
 # A time limit for one example fails by chance on a busy machine.
@@ -44,6 +45,7 @@ def golden_folder(request: pytest.FixtureRequest) -> Path:
 
 
 TINY = {
+    "vocab_size": 384,
     "d_model": 32,
     "d_ff": 48,
     "d_kv": 8,
@@ -52,19 +54,22 @@ TINY = {
     "num_decoder_layers": 2,
     "feed_forward_proj": "gated-gelu",
     "tie_word_embeddings": False,
-    "subword_blocks": [1, 2, 3, 6, 9],
-    "downsample_factor": 3,
     "dropout_rate": 0.0,
+    "decoder_start_token_id": 0,
 }
+GBST = {"subword_blocks": [1, 2, 3, 6, 9], "downsample_factor": 3}
 
 
 @pytest.fixture
-def tiny_model() -> Callable[..., GBSWT5ForConditionalGeneration]:
-    """Makes a small random GBST model; arguments change its configuration."""
+def tiny_model() -> Callable[..., KEByT5ForConditionalGeneration]:
+    """Makes a small random model, with GBST or plain; arguments change its configuration."""
 
-    def make(**changes: object) -> GBSWT5ForConditionalGeneration:
+    def make(gbst: bool = True, **changes: object) -> KEByT5ForConditionalGeneration:
         torch.manual_seed(0)
-        return GBSWT5ForConditionalGeneration(GBSWT5Config(**(TINY | changes))).eval()
+        if not gbst:
+            return KEByT5ForConditionalGeneration(T5Config(**(TINY | changes))).eval()
+        config = GBSWT5Config(**(TINY | GBST | changes))
+        return GBSWT5ForConditionalGeneration(config).eval()
 
     return make
 
@@ -92,7 +97,7 @@ def dev_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def checkpoint(tiny_model: Callable[..., GBSWT5ForConditionalGeneration], tmp_path: Path) -> Path:
+def checkpoint(tiny_model: Callable[..., KEByT5ForConditionalGeneration], tmp_path: Path) -> Path:
     """A folder with a small random GBST checkpoint."""
     tiny_model().save_pretrained(tmp_path / "checkpoint")
     return tmp_path / "checkpoint"

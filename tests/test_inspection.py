@@ -8,7 +8,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from transformers import T5Config
 
 from kebyt5 import ByteTokenizer, inspection
 from kebyt5.bench.naive_gbst import naive_blocks
@@ -23,7 +22,6 @@ from kebyt5.inspection import (
     sum_over_units,
     units,
 )
-from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
 
 TEXT = "김하늘 씨는 ABC에 간다. 🙂\n"
 IDS = ByteTokenizer().encode_array(TEXT).tolist()
@@ -96,11 +94,9 @@ def test_weights_leave_the_model_as_it_was(tiny_model):
     assert torch.equal(before, after)
 
 
-def test_a_model_without_gbst_has_no_blocks():
-    config = T5Config(vocab_size=384, d_model=16, d_ff=16, d_kv=4, num_heads=4, num_layers=1)
-    model = KEByT5ForConditionalGeneration(config).eval()
+def test_a_model_without_gbst_has_no_blocks(tiny_model):
     with pytest.raises(ValueError, match="no GBST"):
-        block_choice(model, IDS)
+        block_choice(tiny_model(gbst=False), IDS)
 
 
 def test_an_input_needs_ids(tiny_model):

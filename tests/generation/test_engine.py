@@ -11,7 +11,6 @@ import pytest
 import torch
 from scipy.stats import chisquare
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import T5Config
 
 import kebyt5
 from kebyt5 import ByteTokenizer
@@ -20,40 +19,22 @@ from kebyt5.generation.constraints.constraint import Constraint
 from kebyt5.generation.constraints.grammar import _Walk
 from kebyt5.generation.engine import Engine
 from kebyt5.generation.request import GenerationError, GenerationOptions, Request
-from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
 
-SHAPE = {
-    "vocab_size": 384,
-    "d_model": 32,
-    "d_ff": 48,
-    "d_kv": 8,
-    "num_heads": 4,
-    "num_layers": 2,
-    "num_decoder_layers": 2,
-    "decoder_start_token_id": 0,
-}
 TEXTS = "가나다라마바사아자차 ab<>:"
 
 
-def plain_model(**changes):
-    torch.manual_seed(0)
-    gated = {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
-    return KEByT5ForConditionalGeneration(T5Config(**(SHAPE | gated | changes))).eval()
-
-
 MODELS = {
-    "gbst": None,
-    "plain": {},
-    "tied": {"tie_word_embeddings": True},
-    "t5": {"tie_word_embeddings": True, "feed_forward_proj": "relu"},
+    "gbst": {},
+    "plain": {"gbst": False},
+    "tied": {"gbst": False, "tie_word_embeddings": True},
+    "t5": {"gbst": False, "tie_word_embeddings": True, "feed_forward_proj": "relu"},
 }
 
 
 @pytest.fixture(params=MODELS)
 def model(request, tiny_model):
     """A random model whose texts are no constant."""
-    changes = MODELS[request.param]
-    made = tiny_model() if changes is None else plain_model(**changes)
+    made = tiny_model(**MODELS[request.param])
     with torch.no_grad():
         made.shared.weight.mul_(2)
         if made.lm_head.weight is not made.shared.weight:
@@ -511,8 +492,8 @@ def test_a_model_in_training_is_refused(tiny_model):
 
 
 @pytest.mark.parametrize("size", [259, 512])
-def test_constraints_on_models_of_other_vocabularies(size):
-    model = plain_model(vocab_size=size)
+def test_constraints_on_models_of_other_vocabularies(tiny_model, size):
+    model = tiny_model(gbst=False, vocab_size=size)
     inputs = texts(4, 30)
     options = [
         GenerationOptions(max_new_bytes=20, constraint=each)

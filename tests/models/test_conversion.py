@@ -12,19 +12,14 @@ from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration, T5
 import kebyt5
 from kebyt5 import ByteTokenizer
 from kebyt5.models.conversion import add_gbst, export
-from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
 from kebyt5.quantization.quantize import quantize
 
 IDS = torch.randint(3, 259, (1, 30), generator=torch.Generator().manual_seed(0))
 
 
 @pytest.fixture
-def plain():
-    torch.manual_seed(0)
-    config = T5Config(vocab_size=384, d_model=32, d_ff=48, d_kv=8, num_heads=4, num_layers=2,
-                      feed_forward_proj="gated-gelu", tie_word_embeddings=False,
-                      decoder_start_token_id=0)  # fmt: skip
-    return KEByT5ForConditionalGeneration(config).eval()
+def plain(tiny_model):
+    return tiny_model(gbst=False)
 
 
 def test_warm_start_copies_every_tensor_and_begins_as_mean_pooling(plain):

@@ -9,22 +9,17 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForSeq2SeqLM, BertConfig, BertModel, T5Config
+from transformers import AutoModelForSeq2SeqLM, BertConfig, BertModel
 
 import kebyt5
 from kebyt5 import GBSWT5ForConditionalGeneration
 from kebyt5.errors import CheckpointError
 from kebyt5.models.loading import save_checkpoint
-from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
 
 TIED = {
     "encoder.embed_tokens.embeds.weight": "shared.weight",
     "decoder.embed_tokens.weight": "shared.weight",
 }
-PLAIN = {
-    "vocab_size": 384, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_heads": 2, "num_layers": 1,
-    "num_decoder_layers": 1, "feed_forward_proj": "gated-gelu", "decoder_start_token_id": 0,
-}  # fmt: skip
 
 
 @pytest.fixture
@@ -92,10 +87,8 @@ def test_weights_in_half_precision_are_loaded_in_float32_unless_asked_otherwise(
     assert kebyt5.load(folder, dtype=torch.bfloat16).shared.weight.dtype == torch.bfloat16
 
 
-def test_plain_model_keeps_its_own_lm_head(tmp_path):
-    config = T5Config(vocab_size=384, d_model=16, d_ff=16, d_kv=4, num_heads=4, num_layers=1,
-                      tie_word_embeddings=False, decoder_start_token_id=0)  # fmt: skip
-    model = KEByT5ForConditionalGeneration(config)
+def test_plain_model_keeps_its_own_lm_head(tiny_model, tmp_path):
+    model = tiny_model(gbst=False)
     model.save_pretrained(tmp_path)
     loaded = kebyt5.load(tmp_path)
     assert same_weights(loaded, model)
@@ -375,13 +368,10 @@ def test_so_is_one_that_trains_it_as_a_whole(tiny_model, tmp_path, module):
         kebyt5.load(tmp_path / "adapter")
 
 
-@pytest.mark.parametrize("is_plain", [True, False])
-def test_weights_may_be_offloaded(checkpoint, tmp_path, is_plain):
-    folder, model = checkpoint
-    if is_plain:
-        folder = tmp_path / "plain"
-        model = KEByT5ForConditionalGeneration(T5Config(**PLAIN)).eval()
-        model.save_pretrained(folder)
+@pytest.mark.parametrize("gbst", [True, False])
+def test_weights_may_be_offloaded(tiny_model, tmp_path, gbst):
+    model, folder = tiny_model(gbst), tmp_path / "checkpoint"
+    model.save_pretrained(folder)
     text = kebyt5.ByteTokenizer()(["서울", "부산 바다"], return_tensors="pt", padding=True)
     offloaded = kebyt5.load(folder, device_map={"": "disk"}, offload_folder=tmp_path / "disk")
     expected = model.generate(**text, max_new_tokens=5)
@@ -426,16 +416,10 @@ def test_an_adapter_of_prompts_is_left_to_peft(checkpoint, tmp_path):
         kebyt5.load(tmp_path / "prompts")
 
 
-@pytest.mark.parametrize("is_plain", [True, False])
+@pytest.mark.parametrize("gbst", [True, False])
 @pytest.mark.parametrize("was_tied", [True, False])
-def test_a_head_that_is_tied_or_not_by_an_override_stays_so(
-    tiny_model, tmp_path, is_plain, was_tied
-):
-    if is_plain:
-        config = T5Config(**PLAIN, tie_word_embeddings=was_tied)
-        model = KEByT5ForConditionalGeneration(config)
-    else:
-        model = tiny_model(tie_word_embeddings=was_tied)
+def test_a_head_that_is_tied_or_not_by_an_override_stays_so(tiny_model, tmp_path, gbst, was_tied):
+    model = tiny_model(gbst, tie_word_embeddings=was_tied)
     model.save_pretrained(tmp_path / "first")
     overridden = type(model).from_pretrained(tmp_path / "first", tie_word_embeddings=False).eval()
     overridden.save_pretrained(tmp_path / "second")

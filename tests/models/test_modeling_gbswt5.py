@@ -25,10 +25,6 @@ from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
 IDS = torch.randint(3, 259, (2, 40), generator=torch.Generator().manual_seed(0))
 MASK = (torch.arange(40) < torch.tensor([[40], [25]])).long()
 LABELS = torch.randint(3, 259, (2, 9), generator=torch.Generator().manual_seed(1))
-SHAPE_OF_T5 = {
-    "vocab_size": 384, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_heads": 2, "num_layers": 1,
-    "num_decoder_layers": 1, "feed_forward_proj": "gated-gelu", "decoder_start_token_id": 0,
-}  # fmt: skip
 
 
 def close(ours, expected, tolerance=1e-5):
@@ -57,12 +53,8 @@ def test_a_tied_model_scales_what_lm_head_reads(tiny_model):
 
 
 @pytest.mark.parametrize("tied", [False, True])
-def test_a_plain_model_ties_as_its_config_says(tied, tmp_path):
-    config = T5Config(
-        vocab_size=384, d_model=32, d_ff=48, d_kv=8, num_heads=4, num_layers=1,
-        tie_word_embeddings=tied, decoder_start_token_id=0,
-    )  # fmt: skip
-    KEByT5ForConditionalGeneration(config).save_pretrained(tmp_path)
+def test_a_plain_model_ties_as_its_config_says(tiny_model, tied, tmp_path):
+    tiny_model(gbst=False, tie_word_embeddings=tied).save_pretrained(tmp_path)
     model = KEByT5ForConditionalGeneration.from_pretrained(tmp_path)
     model.tie_weights()
     assert (model.lm_head.weight is model.shared.weight) == tied
@@ -70,15 +62,15 @@ def test_a_plain_model_ties_as_its_config_says(tied, tmp_path):
     close(model.eval()(IDS, MASK, labels=LABELS).logits, vanilla(IDS, MASK, labels=LABELS).logits)
 
 
-@pytest.mark.parametrize("is_plain", [True, False])
-def test_what_t5_has_elsewhere_is_taken_by_name_alone(tiny_model, is_plain):
-    model = KEByT5ForConditionalGeneration(T5Config(**SHAPE_OF_T5)) if is_plain else tiny_model()
+@pytest.mark.parametrize("gbst", [True, False])
+def test_what_t5_has_elsewhere_is_taken_by_name_alone(tiny_model, gbst):
+    model = tiny_model(gbst)
     with pytest.raises(TypeError, match="positional arguments"):
         model(IDS, MASK, LABELS, torch.ones_like(LABELS))  # T5's mask of the decoder
 
 
 def test_a_config_is_not_changed_by_a_model_of_it():
-    config = T5Config(**SHAPE_OF_T5, tie_word_embeddings=False)
+    config = T5Config(d_model=16, d_ff=32, num_layers=1, tie_word_embeddings=False)
     before = config.to_dict()
     KEByT5ForConditionalGeneration(config)
     assert config.to_dict() == before
@@ -112,9 +104,11 @@ def test_return_dict_none_means_what_the_configuration_says(tiny_model):
     encoder = GBSWT5EncoderModel(model.config).eval()
     assert encoder(IDS, MASK, return_dict=None).attention_mask.shape == (2, 14)
     assert model.encoder(IDS, MASK, return_dict=None).attention_mask.shape == (2, 14)
-    shape = {"vocab_size": 384, "d_model": 32, "d_ff": 48, "d_kv": 8, "num_heads": 4}
-    plain = KEByT5ForConditionalGeneration(T5Config(**shape, num_layers=2)).eval()
-    assert plain.encoder(IDS, MASK, return_dict=None).last_hidden_state.shape == (2, 40, 32)
+    assert tiny_model(gbst=False).encoder(IDS, MASK, return_dict=None).last_hidden_state.shape == (
+        2,
+        40,
+        32,
+    )
 
 
 def test_an_exported_model_takes_other_lengths(tiny_model):
@@ -147,12 +141,9 @@ def test_given_encoder_outputs_decode_as_fresh_ones(tiny_model, downsample):
         close(model(encoder_outputs=outputs, attention_mask=MASK, labels=LABELS).logits, expected)
 
 
-@pytest.mark.parametrize("kind", [GBSWT5ForConditionalGeneration, KEByT5ForConditionalGeneration])
-def test_given_encoder_outputs_generate_as_fresh_ones(tiny_model, kind):
-    model = tiny_model()
-    if kind is KEByT5ForConditionalGeneration:
-        shape = {"vocab_size": 384, "d_model": 32, "d_ff": 48, "d_kv": 8, "num_heads": 4}
-        model = kind(T5Config(**shape, num_layers=2, decoder_start_token_id=0)).eval()
+@pytest.mark.parametrize("gbst", [True, False])
+def test_given_encoder_outputs_generate_as_fresh_ones(tiny_model, gbst):
+    model = tiny_model(gbst)
     options = {"max_new_tokens": 8, "do_sample": False}
     expected = model.generate(IDS, attention_mask=MASK, **options)
     encoded = model.get_encoder()(IDS, attention_mask=MASK, return_dict=True)

@@ -3,13 +3,11 @@
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import T5Config
 
 from kebyt5.bench.alternatives import ALTERNATIVES
 from kebyt5.bench.weights import Weights, gbst_config, plain_config
 from kebyt5.bench.workload import random_batch
 from kebyt5.models.fast_path import fast_path
-from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
 from kebyt5.models.products import (
     Gemm,
     Product,
@@ -60,15 +58,7 @@ def test_operations_are_those_that_pytorch_counts_in_transformers(backward):
 @pytest.mark.parametrize("gbst", [False, True])
 def test_operations_are_those_that_pytorch_counts_in_our_models(tiny_model, gbst, monkeypatch):
     monkeypatch.setattr(fast_path, "onednn", False)  # whose products the counter does not know
-    if gbst:
-        model = tiny_model(d_model=128, d_kv=32, d_ff=256, attn_implementation="eager")
-    else:
-        config = T5Config(
-            vocab_size=384, d_model=128, d_kv=32, d_ff=256, num_heads=4, num_layers=2,
-            num_decoder_layers=2, feed_forward_proj="gated-gelu", tie_word_embeddings=False,
-            attn_implementation="eager", decoder_start_token_id=0,
-        )  # fmt: skip
-        model = KEByT5ForConditionalGeneration(config)
+    model = tiny_model(gbst, d_model=128, d_kv=32, d_ff=256, attn_implementation="eager")
     inputs, labels = torch.full((1, 240), 5), torch.full((1, 60), 5)
     with FlopCounterMode(display=False) as counter:
         model(input_ids=inputs, labels=labels).loss.backward()

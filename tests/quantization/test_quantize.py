@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from transformers import AutoModel, AutoModelForSeq2SeqLM, AutoModelForTextEncoding, T5Config
+from transformers import AutoModel, AutoModelForSeq2SeqLM, AutoModelForTextEncoding
 
 import kebyt5
 from kebyt5.generation.engine import Engine
@@ -12,7 +12,6 @@ from kebyt5.generation.request import GenerationOptions
 from kebyt5.models import int8
 from kebyt5.models.conversion import export
 from kebyt5.models.int8 import Int8Linear, linear_each, quantize_rows
-from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
 from kebyt5.quantization.quantize import quantize
 
 
@@ -134,12 +133,8 @@ def test_products_keep_their_scales_whatever_the_rest_is_cast_to(quantized, dtyp
     torch.testing.assert_close(cast(x), expected, rtol=0, atol=0)
 
 
-def test_a_plain_model_is_loaded_as_it_was_and_not_exported(tmp_path):
-    config = T5Config(
-        vocab_size=384, d_model=32, d_ff=48, d_kv=8, num_heads=4, num_layers=2,
-        feed_forward_proj="gated-gelu", tie_word_embeddings=False, decoder_start_token_id=0,
-    )  # fmt: skip
-    plain = quantize(KEByT5ForConditionalGeneration(config))
+def test_a_plain_model_is_loaded_as_it_was_and_not_exported(tiny_model, tmp_path):
+    plain = quantize(tiny_model(gbst=False))
     plain.save_pretrained(tmp_path / "plain")
     loaded = kebyt5.load(tmp_path / "plain").state_dict()
     assert loaded.keys() == plain.state_dict().keys()

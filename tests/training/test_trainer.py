@@ -3,28 +3,22 @@
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import T5Config, TrainingArguments
+from transformers import TrainingArguments
 from transformers.trainer import logger
 
 from kebyt5.finetuning.config import FinetuneConfig
 from kebyt5.finetuning.trainer import FinetuneTrainer
-from kebyt5.models.modeling_kebyt5 import KEByT5ForConditionalGeneration
 from kebyt5.pretraining.config import PretrainConfig
 from kebyt5.pretraining.trainer import PretrainTrainer
 from kebyt5.training.schedule import constant, cosine_cycles, inverse_square_root
 from kebyt5.training.trainer import ByteModelTrainer
 
-SHAPE = {
-    "vocab_size": 384, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_heads": 2, "num_layers": 1,
-    "num_decoder_layers": 1, "feed_forward_proj": "gated-gelu", "decoder_start_token_id": 0,
-}  # fmt: skip
 
-
-@pytest.mark.parametrize("is_plain", [True, False])
+@pytest.mark.parametrize("gbst", [True, False])
 def test_only_weights_that_are_really_missing_are_warned_of(
-    tiny_model, tmp_path, monkeypatch, is_plain
+    tiny_model, tmp_path, monkeypatch, gbst
 ):
-    model = KEByT5ForConditionalGeneration(T5Config(**SHAPE)) if is_plain else tiny_model()
+    model = tiny_model(gbst)
     model.save_pretrained(tmp_path / "checkpoint-1")
     told = []
     monkeypatch.setattr(logger, "warning", told.append)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kebyt5.models import folding, native
+from kebyt5.models import native
 
 
 @pytest.fixture(params=["amx", "avx512", "avxvnni", "avx2"])
@@ -17,6 +17,5 @@ def variant(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     loaded = ctypes.CDLL(str(Path(native.__file__).with_name(f"kernels-{name}.so")))
     if name == "amx":
         assert loaded.allow_tiles()
-    for module in (folding, native):
-        monkeypatch.setattr(module, "library", lambda: loaded)
+    monkeypatch.setattr(native, "library", lambda: loaded)
     return name

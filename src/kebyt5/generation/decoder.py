@@ -30,14 +30,14 @@ from transformers.models.t5.modeling_t5 import (
 from kebyt5.generation.attention import RelativeBias, SlotAttention
 from kebyt5.generation.cache import SlotCache
 from kebyt5.generation.skinny import SkinnyLinear
-from kebyt5.models.feed_forward import gate_values
-from kebyt5.models.hooks import changes_output
-from kebyt5.models.kernels import (
+from kebyt5.models.decoder_kernel import (
     MAX_KERNEL_ROWS,
     DecoderKernel,
     ProductKernel,
     UnfitError,
 )
+from kebyt5.models.feed_forward import gate_values
+from kebyt5.models.hooks import changes_output
 
 _COMPUTED = (
     nn.Dropout,

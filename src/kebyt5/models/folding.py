@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .native import call, is_readable, library, use_native
+from .native import call, is_readable, use_native
 
 if TYPE_CHECKING:
     from .gbst import GBST
@@ -162,10 +162,8 @@ class TableKernel:
     @staticmethod
     def fits(tables: Tables, ids: Tensor) -> bool:
         """Whether the compiled functions take these; all else is left to PyTorch."""
-        return (
-            use_native(*tables)
-            and (is_readable(ids, torch.int32) or is_readable(ids, torch.int64))
-            and hasattr(library(), "mix_blocks")
+        return use_native(*tables) and (
+            is_readable(ids, torch.int32) or is_readable(ids, torch.int64)
         )
 
     def choose(self) -> Tensor:

@@ -1,24 +1,18 @@
 """A pass by the compiled kernels says what the modules say, whatever its shape."""
 
-import ctypes
 import os
-import shutil
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torch._subclasses import FakeTensorMode
 
 from kebyt5.generation.decoder import PackedDecoder
-from kebyt5.models import kernels, native
+from kebyt5.models import decoder_kernel, native
+from kebyt5.models.decoder_kernel import DecoderKernel, ProductKernel, UnfitError
 from kebyt5.models.fast_path import fast_path
-from kebyt5.models.feed_forward import gate_values
-from kebyt5.models.int8 import Int8Linear, quantize_rows
-from kebyt5.models.kernels import DecoderKernel, ProductKernel, UnfitError
+from kebyt5.models.int8 import Int8Linear
 from kebyt5.quantization.quantize import quantize
 from tests.models.samples import plain_model
 
@@ -84,7 +78,7 @@ def test_states_are_those_of_the_modules(shape, requests, threads, data):
 @pytest.mark.parametrize("is_int8", [False, True])
 @pytest.mark.parametrize("cache", [0, 2**20])
 def test_all_variants_compute_both_kinds_of_weights(variant, is_int8, cache, monkeypatch):
-    monkeypatch.setattr(kernels, "_CACHE", cache)  # with room in it, many rows have panels
+    monkeypatch.setattr(decoder_kernel, "_CACHE", cache)  # with room in it, many rows have panels
     model = model_of(d_model=192, d_kv=40, d_ff=200)
     fast, slow = decoders_of(quantize(model) if is_int8 else model)
     with torch.inference_mode():
@@ -166,73 +160,3 @@ def test_without_kernels_or_with_them_switched_off_the_modules_compute(monkeypat
     with torch.inference_mode():
         hidden = decoder.step([[3]], decoder.cross_caches([torch.randn(5, 64)]))
         assert decoder.logits(hidden).shape == (1, 384)
-
-
-def test_a_library_that_cannot_be_loaded_is_none(monkeypatch):
-    def fail(path):
-        raise OSError("libgomp.so.1: cannot open shared object file")
-
-    monkeypatch.setattr(ctypes, "CDLL", fail)
-    assert native.library.__wrapped__() is None
-
-
-@pytest.mark.parametrize("amx", [None, SimpleNamespace(allow_tiles=lambda: 0)])
-def test_where_compiler_or_system_do_not_have_amx_vectors_compute(amx, monkeypatch):
-    monkeypatch.setattr(native, "_processor_flags", lambda: native._VARIANTS["amx"])
-    monkeypatch.setattr(native, "open_library", lambda p: amx if "amx" in p.name else p.name)
-    assert native.library.__wrapped__() == "kernels-avx512.so"
-    monkeypatch.setattr(native, "open_library", lambda p: p.name if "avx2" in p.name else None)
-    flags = native._VARIANTS["amx"] | native._VARIANTS["avx2"]
-    monkeypatch.setattr(native, "_processor_flags", lambda: flags)
-    assert native.library.__wrapped__() == "kernels-avx2.so"
-
-
-def test_one_variant_can_be_asked_for(monkeypatch):
-    monkeypatch.setattr(native, "_processor_flags", lambda: native._VARIANTS["amx"])
-    monkeypatch.setattr(native, "open_library", lambda p: SimpleNamespace(name=p.name))
-    monkeypatch.setenv("KEBYT5_KERNELS", "avx512")
-    assert native.library.__wrapped__().name == "kernels-avx512.so"
-    monkeypatch.setenv("KEBYT5_KERNELS", "avx2")
-    with pytest.warns(UserWarning, match="KEBYT5_KERNELS=avx2: this processor runs amx, avx512$"):
-        assert native.library.__wrapped__() is None
-
-
-def test_the_kernels_are_there_where_there_is_a_compiler():
-    if shutil.which("gcc") or "CI" in os.environ:
-        compiled = {path.stem for path in Path(native.__file__).parent.glob("kernels-*.so")}
-        assert compiled == {f"kernels-{variant}" for variant in native._VARIANTS}
-
-
-def test_rounding_is_that_of_pytorch_to_the_last_digit(variant, monkeypatch):
-    x = torch.randn(9, 203) * torch.logspace(-3, 3, 9)[:, None]
-    x[4] = 0
-    with torch.inference_mode():
-        found = quantize_rows(x)
-        monkeypatch.setattr(fast_path, "kernels", False)
-        expected = quantize_rows(x)
-    assert torch.equal(found.values, expected.values)
-    assert torch.equal(found.scale, expected.scale)
-
-
-def test_gates(variant, monkeypatch):
-    gate = torch.cat([torch.linspace(-20, 20, 300), torch.tensor([-1e4, -90.0, 0.0, 90.0, 1e4])])
-    value = torch.randn(2, 5, 305)
-    with torch.inference_mode():
-        found = gate_values(gate.expand(2, 5, -1), value)
-        monkeypatch.setattr(fast_path, "fused", False)
-        expected = gate_values(gate.expand(2, 5, -1), value)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
-
-
-@torch.no_grad()
-def test_compilers_trace_what_pytorch_does_in_its_place():
-    gate = torch.randn(3, 8)
-    compiled = torch.compile(gate_values, backend="eager", fullgraph=True)
-    torch.testing.assert_close(compiled(gate, gate), gate_values(gate, gate))
-
-
-def test_tensors_without_memory_are_left_to_pytorch():
-    with FakeTensorMode(), torch.inference_mode():
-        gate = torch.empty(3, 8)
-        assert gate_values(gate, gate).shape == (3, 8)
-        assert quantize_rows(gate).scale.shape == (3, 1)

@@ -15,9 +15,8 @@ import torch
 from torch import Tensor, nn
 from transformers.models.t5.modeling_t5 import T5Stack
 
-from . import native
 from .hooks import is_hooked
-from .native import Panels, use_native
+from .native import Panels, round_rows, scale_rows, use_native
 
 _ZERO_POINT = 128
 """Zero of the unsigned rows; processors multiply unsigned by signed bytes."""
@@ -34,7 +33,7 @@ def quantize_rows(x: Tensor) -> Rows:
     """Quantizes rows (M, K), each to 127 steps up and down."""
     x = x.float()
     if use_native(x):
-        return Rows(*native.round_rows(x))
+        return Rows(*round_rows(x))
     largest = x.abs().amax(dim=1, keepdim=True).clamp_(min=1e-12)
     steps = (x * (127 / largest)).round_().to(torch.int8)  # nine times as fast as to uint8
     return Rows(steps.view(torch.uint8).add_(_ZERO_POINT), largest / 127)
@@ -105,7 +104,7 @@ class Int8Linear(nn.Module):
             return self.panels().multiply(*rows)
         product = self._product(rows.values)
         if use_native(product):
-            return native.scale_rows(product, rows.scale)
+            return scale_rows(product, rows.scale)
         return product.mul_(rows.scale)
 
     def _product(self, values: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import pytest
 
 PRODUCTS = """
 import torch
-from kebyt5.models.fused import fast_path
+from kebyt5.models.fast_path import fast_path
 from kebyt5.models.int8 import Int8Linear, quantize_rows
 
 fast_path.kernels = False

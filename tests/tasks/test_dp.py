@@ -341,7 +341,7 @@ TWO = "1\t가\t가\tNNG\t0\tNP\n\n"  # a good sentence first, so that the line o
         (TWO + "1\t나\t나\tNNG\t0\tNP\n1\t나\t나\tNNG\t0\tNP\n", 4, "index '1'; expected 2"),
         (TWO + "1\t\t나\tNNG\t0\tNP\n", 3, "the word is empty"),
         (TWO + "1\t나\t나\tNNG\t0\tNP\n## two\t나\n", 4, "comment inside a sentence"),
-        (TWO.encode() + "1\t나".encode("cp949"), 3, "not UTF-8 (invalid"),
+        (TWO.encode() + "1\t나".encode("cp949"), 3, "CP949, but expected UTF-8"),
     ],
 )
 def test_bad_input_names_file_line_and_problem(

@@ -87,7 +87,7 @@ def test_only_line_feeds_end_a_line(tmp_path: Path) -> None:
         ("a.tsv", "id\n" + "가\n", 2, ""),
         ("a.tsv", "\nid\tlabel\tlabel\n1\t2\t3\n", 2, "two columns are named 'label'"),
         ("a.csv", "label,id,label\n1,2,3\n", 1, "two columns are named 'label'"),
-        ("a.tsv", "id\n가\n".encode("cp949"), 2, "not UTF-8 (invalid"),
+        ("a.tsv", "id\n가\n".encode("cp949"), 2, "CP949, but expected UTF-8"),
         ("a.json", "", 1, "not JSON (Expecting value at column 1)"),
         ("a.json", '[\n{"a": 1},\n{"a" 2}]', 3, "not JSON (Expecting ':' delimiter at column 6)"),
         ("a.json", '[\n{"a": 1},\n', 3, "not JSON"),

@@ -368,9 +368,9 @@ TWO = "가\tO\n\n"  # a good sentence first, so that the line of the next is 3
         (TWO + "## two\t나다\n나\tO\n", 4, "the file ends here; expected the other rows of two"),
         (TWO + "나\tB-", 3, "expected 'character<TAB>tag'; the file seems to be cut off here"),
         (TWO + "## tw", 3, "the file seems to be cut off here"),
-        (TWO.encode() + "나".encode("cp949") + b"\tO\n", 3, "not UTF-8 (invalid"),
+        (TWO.encode() + "나".encode("cp949") + b"\tO\n", 3, "CP949, but expected UTF-8"),
         (TWO.encode() + "나".encode()[:2], 3, "not UTF-8 (unexpected end of data"),
-        (TWO.encode("utf-16"), 1, "not UTF-8"),
+        (TWO.encode("utf-16"), 1, "UTF-16, but expected UTF-8"),
     ],
 )
 def test_bad_input_names_file_line_and_problem(

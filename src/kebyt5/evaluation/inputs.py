@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from kebyt5.encodings import decode_utf8
 from kebyt5.errors import InputError
 from kebyt5.models.offsets import has_surrogate
 from kebyt5.tasks import Example, Task
@@ -60,11 +61,7 @@ def _read_text(source: Path, name: str) -> str:
         data = sys.stdin.buffer.read() if str(source) == "-" else source.read_bytes()
     except OSError as error:
         raise InputError(f"{source}: cannot be read: {error.strerror}") from error
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{name}:{line}: not UTF-8; convert the file first") from error
+    return decode_utf8(data, name)
 
 
 def _example(task: Task, text: str, place: str, plain: bool) -> Example:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from kebyt5.encodings import decode_utf8
 from kebyt5.errors import InputError, one_line
 from kebyt5.models.offsets import has_surrogate
 
@@ -125,13 +126,7 @@ def read_text(path: str | Path) -> str:
     Raises:
         InputError: The file cannot be read, or is not UTF-8.
     """
-    data = _read_bytes(path)
-    try:
-        return data.decode().removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        problem = f"not UTF-8 ({error.reason} {data[error.start]:#04x})"
-        raise InputError(f"{path}:{line}: {problem}; expected a text file in UTF-8") from error
+    return decode_utf8(_read_bytes(path), str(path))
 
 
 def read_lines(path: str | Path) -> list[tuple[int, str]]:

@@ -2,13 +2,8 @@
 
 import codecs
 
+from kebyt5.encodings import conversion, is_cp949, wide_encoding
 from kebyt5.errors import InputError
-
-_WIDE = {
-    "UTF-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
-    "UTF-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
-}
-"""Encodings that are not read, by how their files begin; the longer marks first."""
 
 
 class NotText(ValueError):
@@ -25,11 +20,9 @@ def decode(data: bytes, encoding: str, place: str) -> str:
     try:
         return data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        for wide, marks in _WIDE.items():
-            if data.startswith(marks):
-                remedy = f"convert it first (iconv -f {wide.lower()} -t utf-8)"
-                raise InputError(f"{place}: {wide}, not {encoding}; {remedy}") from error
-        if _name(encoding) == "utf-8" and _is_cp949(data):
+        if wide := wide_encoding(data):
+            raise InputError(f"{place}: {wide}, not {encoding}; {conversion(wide)}") from error
+        if _name(encoding) == "utf-8" and is_cp949(data):
             raise InputError(
                 f"{place}: not UTF-8 but CP949 (EUC-KR); set `encoding: cp949` for this source"
             ) from error
@@ -61,25 +54,6 @@ def shows_encoding(text: str, data: bytes, encoding: str) -> bool:
     chance.
     """
     return not text.isascii() and (_name(encoding) == "utf-8" or not reads_as_utf8(data))
-
-
-def _is_cp949(data: bytes) -> bool:
-    """Tells whether bytes that are not UTF-8 make sense in CP949: mostly the Hangul of KS X 1001.
-
-    Damaged UTF-8 often decodes as CP949 too, but then most of it is still valid as UTF-8, and CP949
-    gives hanja and syllables that do not occur in words.
-    """
-    try:
-        text = codecs.getincrementaldecoder("cp949")().decode(data)  # May end within a character.
-    except UnicodeDecodeError:
-        return False
-    foreign = [character for character in text if character > "\x7f"]
-    common = sum(
-        "가" <= character <= "힣" and len(character.encode("euc_kr", "ignore")) == 2
-        for character in foreign
-    )
-    kept = [character for character in data.decode("utf-8", "replace") if character > "\x7f"]
-    return common > len(foreign) / 2 and kept.count("\ufffd") > len(kept) / 2
 
 
 __all__ = ["NotText", "decode", "reads_as_utf8", "shows_encoding"]

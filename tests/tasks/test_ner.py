@@ -332,6 +332,13 @@ def test_harmless_variants_read_the_same(tmp_path: Path, content: str) -> None:
     assert contents(ner.read(write(tmp_path, content))) == ONE
 
 
+def test_tags_that_mark_no_entity_are_warned_of(tmp_path: Path) -> None:
+    path = write(tmp_path, "가\tB-PS\n나\tI-PS\n\n다\tI-LC\n\n라\tB-PS\n마\tI-LC\n")
+    with pytest.warns(UserWarning, match=rf"{path}:4: I- tags here, and in 1 more sentences.*B-"):
+        examples = ner.read(path)
+    assert [ner.target_text(example) for example in examples] == ["<가나:PS>", "다", "<라:PS>마"]
+
+
 def test_without_comments_an_example_is_named_by_its_line(tmp_path: Path) -> None:
     path = write(tmp_path, "가\tO\n\n나\tO\n")
     assert [example.id for example in ner.read(path)] == ["1", "3"]

@@ -5,6 +5,7 @@ generated text is always read against its sentence, never by itself.
 """
 
 import re
+import warnings
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -76,15 +77,9 @@ class NER(Task):
         with `##` are comments; the comment `## name<TAB>marked sentence` names the sentence below
         it. A BOM, CRLF, several blank lines, no comments and no last newline are all accepted.
         """
-        if Path(path).suffix.lower() == ".parquet":
-            return _read_parquet(path)
-        lines = read_lines(path)
-        examples = []
-        for blank, block in groupby(lines, key=lambda line: not line[1].strip()):
-            if not blank and (example := _read_block(path, list(block), len(lines))):
-                examples.append(example)
-        if not examples:
-            raise InputError(f"{path}:1: no sentence here; expected rows {_ROW}")
+        is_table = Path(path).suffix.lower() == ".parquet"
+        examples = _read_parquet(path) if is_table else _read_rows(path)
+        _warn_of_lost_entities(examples)
         return examples
 
     def input_text(self, example: Example) -> str:
@@ -167,6 +162,32 @@ class NER(Task):
         lexicon = Lexicon([(example.inputs["sentence"], self.gold(example)) for example in train])
         sentences = [example.inputs["sentence"] for example in examples]
         return [_mark(sentence, lexicon.find(sentence)) for sentence in sentences]
+
+
+def _warn_of_lost_entities(examples: Sequence[Example]) -> None:
+    """Warns of I- tags that continue nothing: a file in IO or IOB1 would lose its entities."""
+    places = []
+    for example in examples:
+        tagged = sum(tag != "O" for tag in example.gold)
+        if tagged > sum(entity.end - entity.start for entity in entities(example.gold)):
+            places.append(example.place)
+    if places:
+        warnings.warn(
+            f"{places[0]}: I- tags here, and in {len(places) - 1} more sentences, continue nothing"
+            " and mark no entity; begin each entity with a B- tag (IOB2)",
+            stacklevel=3,
+        )
+
+
+def _read_rows(path: str | Path) -> list[Example]:
+    lines = read_lines(path)
+    examples = []
+    for blank, block in groupby(lines, key=lambda line: not line[1].strip()):
+        if not blank and (example := _read_block(path, list(block), len(lines))):
+            examples.append(example)
+    if not examples:
+        raise InputError(f"{path}:1: no sentence here; expected rows {_ROW}")
+    return examples
 
 
 def _read_parquet(path: str | Path) -> list[Example]:

@@ -273,6 +273,13 @@ def test_offsets_map_bytes_to_characters_and_back(text):
         assert len(TOKENIZER.encode_array(text, add_eos=False)) == len(characters)
 
 
+@pytest.mark.parametrize("text", ["가a", ["가", "a"]])
+def test_an_offset_mapping_is_refused_in_favour_of_offsets(text):
+    assert "offset_mapping" not in REFERENCE(text, return_offsets_mapping=True)
+    with pytest.raises(NotImplementedError, match="byte_to_char"):
+        TOKENIZER(text, return_offsets_mapping=True)
+
+
 @given(st.text(st.characters(codec=None)), st.integers(0, 40))
 @thoroughly
 def test_truncation_keeps_the_most_whole_characters(text, limit):

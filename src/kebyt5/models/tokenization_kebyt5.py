@@ -290,6 +290,11 @@ class ByteTokenizer(ByT5Tokenizer):
 
     def _encode_plus(self, text: Any, text_pair: Any = None, **options: Any) -> BatchEncoding:
         get = options.get
+        if get("return_offsets_mapping"):  # Transformers would leave it out without a word
+            raise NotImplementedError(
+                "there is no offset_mapping, as id i is byte i of the text: use "
+                "tokenizer.byte_to_char(text), the character of each byte"
+            )
         is_batch = isinstance(text, (list, tuple))
         texts = text if is_batch else [text]
         add_eos = get("add_special_tokens", True)

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from kebyt5.serving.logs import JSONFormatter
+from kebyt5.serving.problems import Problem
 from tests.serving.servers import LONG, SENTENCES, served
 
 
@@ -65,6 +66,13 @@ def post(client, content, path="/v1/generate"):
 )  # fmt: skip
 def test_malformed_requests(client, content, status, part):
     refused(post(client, content), status, part)
+
+
+def test_a_refusal_quotes_korean_as_it_was_written(client):
+    response = post(client, b"{}", "/v1/tasks/감정")
+    refused(response, 404, "unknown task '감정'")
+    assert "감정" in response.content.decode()
+    assert json.loads(Problem(422, "감정\ud800").body())["detail"] == "감정\ud800"
 
 
 def nested(depth):

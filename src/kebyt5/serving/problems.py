@@ -80,7 +80,7 @@ class Problem(Exception):
         return f"{self.status}: {self.detail}"
 
     def body(self) -> bytes:
-        """Encodes the problem as JSON; in ASCII, since a detail may quote lone surrogates."""
+        """Encodes the problem as JSON; lone surrogates, which a detail may quote, are escaped."""
         content: dict[str, Any] = {
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,
@@ -89,7 +89,7 @@ class Problem(Exception):
         }
         if self.errors:
             content["errors"] = self.errors
-        return json.dumps(content).encode()
+        return json.dumps(content, ensure_ascii=False).encode(errors="backslashreplace")
 
     def response(self) -> Response:
         """Makes an HTTP response of the problem."""

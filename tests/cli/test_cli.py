@@ -142,6 +142,17 @@ def test_what_the_packages_log_is_shown_alone_on_stderr(run, monkeypatch, capsys
     assert capsys.readouterr() == ("", "3 runs remain\n")
 
 
+def test_a_pipe_gets_a_line_of_json_for_each_input(run, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    question = json.dumps({"question": "어디에 사나?", "context": "서울에 산다."})
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(f"{question}\n\n{question}\n".encode())))
+    options = ("--task", "mrc", "--input", "-", "--output", "-", "--max-new-bytes", 8)
+    code, out, error = run("predict", checkpoint, *options)
+    assert code == 0, error
+    assert [json.loads(line)["id"] for line in out.splitlines()] == ["1", "3"]
+    assert not list(tmp_path.glob("-"))
+
+
 def test_answers_do_not_take_the_place_of_inputs_or_of_what_is_no_file(
     run, checkpoint, tmp_path, monkeypatch
 ):

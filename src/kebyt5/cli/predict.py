@@ -16,7 +16,7 @@ def predict(
     task: str,
     text: Annotated[list[str] | None, Parameter(negative="", allow_leading_hyphen=True)] = None,
     input: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,
-    output: Path | None = None,
+    output: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,
     device: str = "cpu",
     options: Annotated[PredictOptions | None, Parameter(name="*")] = None,
 ) -> None:
@@ -26,7 +26,7 @@ def predict(
     kebyt5 predict runs/ner --task ner --text "김하늘 씨는 서울에 산다."
     kebyt5 predict runs/ner --task ner --input sentences.txt --output \
       predictions.jsonl
-    cat sentences.txt | kebyt5 predict runs/ner --task ner --input -
+    cat sentences.txt | kebyt5 predict runs/ner --task ner --input - --output -
     ```
 
     Args:
@@ -36,7 +36,8 @@ def predict(
         input: A UTF-8 file with one input per line, `-` for standard input. Tasks whose input has
             several parts take one JSON object per line.
         output: A JSONL file for the answers, each with the `id` of its input, or else its line
-            number; by default they are printed.
+            number; `-` for standard output. By default they are printed as text, which may take
+            several lines.
         device: Device to compute on: `cpu`, or a GPU by its name in PyTorch, such as `cuda` or
             `cuda:1`.
         options: Settings of the predictions.
@@ -45,7 +46,7 @@ def predict(
     from kebyt5.devices import move, require_device
     from kebyt5.evaluation import predict as prediction
     from kebyt5.evaluation.inputs import read_inputs
-    from kebyt5.evaluation.predictions import write_predictions
+    from kebyt5.evaluation.predictions import prediction_lines, write_predictions
     from kebyt5.models.loading import load
     from kebyt5.output import require_writable
     from kebyt5.tasks import get_task
@@ -56,10 +57,11 @@ def predict(
     if (input is None) == (text is None):
         raise InputError("give --text or --input" + (", not both" if text else ""))
     examples = read_inputs(the_task, input if input is not None else (text or []))
-    if output:
-        require_writable(output)
-        if input is not None and output.exists() and input.exists() and output.samefile(input):
-            raise InputError(f"{output}: contains the inputs; give another file for the answers")
+    to_file = None if str(output) == "-" else output
+    if to_file:
+        require_writable(to_file)
+        if input is not None and to_file.exists() and input.exists() and to_file.samefile(input):
+            raise InputError(f"{to_file}: contains the inputs; give another file for the answers")
     progress = "Predicting" if len(examples) > options.batch_size else ""
     warn_of_another_task(checkpoint, task)
     model = move(load(checkpoint), the_device)
@@ -68,8 +70,10 @@ def predict(
         print(line, file=sys.stderr)
     if generation := predictions.generation():
         print(generation_line(generation), file=sys.stderr)
-    if output:
-        write_predictions(output, the_task, predictions)
-        return
-    for example, generated in zip(examples, predictions.texts, strict=True):
-        print(the_task.show(the_task.parse(generated, example), example))
+    if to_file:
+        write_predictions(to_file, the_task, predictions)
+    elif output:
+        sys.stdout.writelines(prediction_lines(the_task, predictions))
+    else:
+        for example, generated in zip(examples, predictions.texts, strict=True):
+            print(the_task.show(the_task.parse(generated, example), example))

@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -152,15 +152,14 @@ def _check_ids(predictions: Sequence[_Prediction], examples: Sequence[Example]) 
             )
 
 
-def write_predictions(path: str | os.PathLike[str], task: Task, predictions: Predictions) -> None:
-    """Writes one JSON object per line.
+def prediction_lines(task: Task, predictions: Predictions) -> Iterator[str]:
+    """Yields one JSON object per line.
 
     Its keys are `id`, `input` (the fields), `text`, `answer` (the text as the task reads it) and
     `unparsed` (why the text is malformed). There is also `target` if the example has gold,
     `log_likelihoods` by label if they were compared, and `generation` (counts of how the text was
     generated) if the engine generated it.
     """
-    lines = []
     for row, (example, text) in enumerate(
         zip(predictions.examples, predictions.texts, strict=True)
     ):
@@ -179,8 +178,12 @@ def write_predictions(path: str | os.PathLike[str], task: Task, predictions: Pre
             record["log_likelihoods"] = dict(zip(task.labels, values, strict=True))
         if predictions.statistics is not None:
             record["generation"] = asdict(predictions.statistics[row])
-        lines.append(json.dumps(record, ensure_ascii=False) + "\n")
-    write_text(path, "".join(lines))
+        yield json.dumps(record, ensure_ascii=False) + "\n"
 
 
-__all__ = ["read_predictions", "write_predictions"]
+def write_predictions(path: str | os.PathLike[str], task: Task, predictions: Predictions) -> None:
+    """Writes the lines of `prediction_lines` to a file."""
+    write_text(path, "".join(prediction_lines(task, predictions)))
+
+
+__all__ = ["prediction_lines", "read_predictions", "write_predictions"]

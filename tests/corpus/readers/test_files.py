@@ -10,6 +10,7 @@ import stat
 import sys
 import tarfile
 import tracemalloc
+import unicodedata
 import zipfile
 
 import fsspec
@@ -314,6 +315,23 @@ def test_names_may_be_cp949(tmp_path):
     documents = list(get_reader("text")().read(found))
     assert [each.text for each in documents] == SENTENCES.split("\n\n")
     assert documents[0].id == f"{tmp_path}/원천.txt:1"
+
+
+@pytest.mark.parametrize("pattern", ["자료/원천.txt", "자료/*천*.txt", "자료"])
+def test_names_match_in_any_normal_form(tmp_path, monkeypatch, pattern):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / unicodedata.normalize("NFD", "자료")).mkdir()
+    path = tmp_path / unicodedata.normalize("NFD", "자료/원천.txt")
+    path.write_text(SENTENCES)
+    for form in ("NFC", "NFD"):
+        assert find_files(unicodedata.normalize(form, pattern)) == [str(path)]
+
+
+def test_a_pattern_finds_names_of_both_normal_forms(tmp_path):
+    paths = {tmp_path / unicodedata.normalize(form, f"원천 {form}.txt") for form in ("NFC", "NFD")}
+    for path in paths:
+        path.write_text(SENTENCES)
+    assert set(find_files(f"{tmp_path}/원천*")) == set(map(str, paths))
 
 
 def test_a_damaged_xz_file_is_named(tmp_path):

@@ -8,6 +8,7 @@ import os
 import re
 import stat
 import tarfile
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -39,14 +40,16 @@ _DAMAGED = (
 def find_files(path: str) -> list[str]:
     """Lists the files at a path, in a folder or matching a pattern, sorted; also on S3 or the hub.
 
-    A folder that matches a pattern stands for all files in it. Hidden files are left out.
+    A folder that matches a pattern stands for all files in it. Hidden files are left out. Names
+    match in composed and decomposed form (NFD, as macOS may write Korean).
 
     Raises:
         InputError: There are no such files, or the path cannot be reached.
     """
     try:
-        filesystem, name = located(path)
-        names = _names_at(filesystem, name)
+        filesystem, _ = located(path)
+        forms = {path, *(unicodedata.normalize(form, path) for form in ("NFC", "NFD"))}
+        names = [name for form in forms for name in _names_at(*located(form))]
     except ImportError as error:
         remedy = "pip install s3fs for s3://, gcsfs for gs://"
         raise InputError(f"{path}: {_cause(error)}; {remedy}") from error

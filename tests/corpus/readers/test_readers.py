@@ -5,6 +5,7 @@ import gzip
 import inspect
 import io
 import json
+import re
 import tarfile
 import zipfile
 from dataclasses import fields
@@ -12,6 +13,7 @@ from itertools import pairwise
 
 import pyarrow
 import pytest
+import yaml
 from pyarrow import parquet
 
 from kebyt5.corpus.readers import READERS, get_reader
@@ -401,6 +403,19 @@ def test_what_is_no_json_counts_with_its_bytes_in_the_file(tmp_path):
 
 
 # Tables
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "head"), [("\t", "id,본문"), (",", "id\t본문"), ("\t", "id;본문")]
+)
+def test_a_table_with_another_delimiter_is_refused_with_that(tmp_path, delimiter, head):
+    path = tmp_path / "a.csv"
+    path.write_text(f"{head}\n1{head[2]}가나다\n")
+    with pytest.raises(InputError, match=r"a.csv:1: only one column.*set `delimiter: ") as refused:
+        read("table", path, column="본문", delimiter=delimiter)
+    (remedy,) = re.findall("`(.*)`", str(refused.value))
+    documents, _ = read("table", path, column="본문", **yaml.safe_load(remedy))
+    assert documents == ["가나다"]
 
 
 def test_tables_have_a_line_of_column_names(tmp_path):

@@ -1,6 +1,7 @@
 """Reading tables with a header: tab-separated like NSMC, or CSV."""
 
 import csv
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -26,7 +27,7 @@ class TableReader(LinesReader):
     """Name of the column with the text."""
 
     delimiter: str = "\t"
-    """Separator of the columns. Quotes have no meaning in a table separated by tabs."""
+    """Separator of the columns, "," for CSV; between tabs, quotes have no meaning."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -41,6 +42,7 @@ class TableReader(LinesReader):
             if line.defect is not None:
                 yield line.defect
             elif not columns:
+                self._require_separation(row, line.place)
                 require_column(self.column, row, line.place)
                 columns, wanted = len(row), row.index(self.column)
             elif not line.text.strip():
@@ -50,6 +52,13 @@ class TableReader(LinesReader):
                 yield defect(reason, line.place, str(len(row)), line.text)
             else:
                 yield document(row[wanted], line.place)
+
+    def _require_separation(self, head: list[str], place: str) -> None:
+        """Refuses a head of one cell that another delimiter would divide."""
+        found = next((mark for mark in ",\t;|" if mark in "".join(head)), None)
+        if len(head) == 1 and found and head != [self.column]:
+            remedy = f"set `delimiter: {json.dumps(found)}` for this source"
+            raise InputError(f"{place}: only one column, {head[0][:100]!r}; {remedy}")
 
     def _split_at_tabs(self, lines: Iterator[Line]) -> Iterator[Row]:
         return ((line, line.text.split("\t")) for line in lines)

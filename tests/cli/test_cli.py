@@ -409,6 +409,12 @@ def test_options_of_generation_where_labels_are_scored(run, tmp_path, option):
     assert code == 0
 
 
+def test_examples_to_validate_on_are_given_or_held_out(run, train_file, dev_file, tmp_path):
+    asked = ("finetune", "--task", "ner", "--train", train_file, "--output", tmp_path / "run")
+    refused(run(*asked), "0 --dev; give one for each --task, or --folds")
+    refused(run(*asked, "--dev", dev_file, "--folds", 2), "1 --dev; give none with --folds")
+
+
 def test_unusable_block_sizes(run, checkpoint, tmp_path):
     refused(run("convert", checkpoint, tmp_path / "out", "--gbst"), "has GBST already")
     refused(run("convert", checkpoint, tmp_path / "out", "--gbst", "--blocks", "1,x"), "1,x")

@@ -179,7 +179,7 @@ class FinetuneConfig:
         if self.fold is not None and self.folds is None:
             raise InputError(f"--fold {self.fold}: of how many? give --folds as well")
         if len(self.dev) != (0 if self.folds else len(self.task)):
-            wanted = "none with --folds" if self.folds else "one for each --task"
+            wanted = "none with --folds" if self.folds else "one for each --task, or --folds"
             raise InputError(f"{len(self.dev)} --dev; give {wanted}")
         if self.folds is not None and self.folds < 2:
             raise InputError(f"--folds {self.folds}: has to be 2 or more")

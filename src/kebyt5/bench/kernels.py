@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from kebyt5.bench.measure import interleave
 from kebyt5.bench.weights import gbst_config
-from kebyt5.models.int8 import Int8Linear, quantize_rows
 from kebyt5.models.decoder_kernel import ProductKernel
+from kebyt5.models.int8 import Int8Linear, quantize_rows
 from kebyt5.models.linear import product
 from kebyt5.models.native import library
 from kebyt5.progress import progress_bars

@@ -1,4 +1,4 @@
-"""A package imports only those above it in the table of docs/architecture.md."""
+"""Packages import only those above them in docs/architecture.md; interfaces list their names."""
 
 import ast
 import re
@@ -35,3 +35,14 @@ def test_a_package_imports_only_those_above_it(name):
     below = set(PACKAGES[PACKAGES.index(name) + 1 :])
     for file in (SOURCE / name).rglob("*.py"):
         assert not imported(file) & below, file
+
+
+def test_interfaces_alone_list_their_names():
+    pages = "\n".join(path.read_text(encoding="utf-8") for path in PAGE.parent.glob("api/*.md"))
+    shown = set(re.findall(r"^::: ([\w.]+)$", pages, re.MULTILINE))
+    for file in SOURCE.rglob("*.py"):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        module = ".".join(file.relative_to(SOURCE.parent).with_suffix("").parts)
+        is_interface = module in shown or (file.name == "__init__.py" and len(tree.body) > 1)
+        lists = any(ast.unparse(node).startswith("__all__ = ") for node in tree.body)
+        assert lists == is_interface, file

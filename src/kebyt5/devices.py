@@ -36,6 +36,3 @@ def move(model: PreTrainedModel, device: torch.device) -> PreTrainedModel:
             " give the checkpoint that it was made of, named in its quantization.json"
         )
     return model.to(device)
-
-
-__all__ = ["move", "require_device"]

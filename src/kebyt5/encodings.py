@@ -63,6 +63,3 @@ def is_cp949(data: bytes) -> bool:
     )
     kept = [character for character in data.decode("utf-8", "replace") if character > "\x7f"]
     return common > len(foreign) / 2 and kept.count("\ufffd") > len(kept) / 2
-
-
-__all__ = ["conversion", "decode_utf8", "is_cp949", "wide_encoding"]

@@ -35,6 +35,3 @@ def fence(text: str) -> str:
 
 def _longest_run(text: str) -> int:
     return max((len(run) for run in _BACKTICKS.findall(text)), default=0)
-
-
-__all__ = ["code", "fence", "plain", "row"]

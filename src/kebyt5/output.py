@@ -240,17 +240,3 @@ def _set_default_permissions(folder: Path) -> None:
         if file.is_file() and not file.is_symlink():
             with suppress(OSError):  # some file systems have no permissions
                 file.chmod(permissions)
-
-
-__all__ = [
-    "is_disk_full",
-    "make_output_folder",
-    "new_folder",
-    "only_process",
-    "require_writable",
-    "save_figure",
-    "whole_folder",
-    "write_json",
-    "write_text",
-    "writing",
-]

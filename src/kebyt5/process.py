@@ -69,6 +69,3 @@ def limit_kernel_caches() -> None:
     """
     for name in KERNEL_CACHES:
         os.environ.setdefault(name, CACHED_KERNELS)
-
-
-__all__ = ["keep_memory", "limit_kernel_caches", "prepare_process"]

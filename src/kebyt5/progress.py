@@ -20,6 +20,3 @@ def track(items: Sequence[T], title: str) -> Iterable[T]:
     """Yields items under a progress bar; an empty title shows none."""
     with progress_bars(bool(title)) as bars:
         yield from bars.track(items, description=title)
-
-
-__all__ = ["progress_bars", "track"]

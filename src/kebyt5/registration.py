@@ -57,6 +57,3 @@ def register_with_transformers() -> None:
         import_module(_REGISTRY)
     elif find_spec("torch"):  # without it there is nothing to register
         sys.meta_path.insert(0, _Finder())
-
-
-__all__ = ["register_with_transformers"]

@@ -46,6 +46,3 @@ def _inner(kind: Any, path: Sequence[int | str]) -> Any:
             return kind
         kind = found
     return kind
-
-
-__all__ = ["STRICT", "validated"]

@@ -18,6 +18,3 @@ def end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()
-
-
-__all__ = ["end_with_parent"]

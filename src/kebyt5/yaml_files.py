@@ -59,6 +59,3 @@ def _with_variables(value: Any, path: Path) -> Any:
     if isinstance(value, list):
         return [_with_variables(item, path) for item in value]
     return _VARIABLE.sub(variable, value) if isinstance(value, str) else value
-
-
-__all__ = ["load_yaml"]

@@ -43,6 +43,3 @@ ALTERNATIVES: dict[str, type[Alternative]] = {
     )
 }
 """All alternatives by name, in the order of the tables."""
-
-
-__all__ = ["ALTERNATIVES"]

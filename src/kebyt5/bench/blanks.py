@@ -82,6 +82,3 @@ def fill_blanks(
         counts.top1 += spans[:1] == [blank.answer]
         counts.top5 += blank.answer in spans
     return found
-
-
-__all__ = ["BEAMS", "KINDS", "TOP", "Blank", "Filled", "fill_blanks", "make_blanks"]

@@ -149,14 +149,3 @@ def training_step(
         optimizer.step()
 
     return step
-
-
-__all__ = [
-    "Curve",
-    "comparable",
-    "measure_steps",
-    "read_config",
-    "read_curves",
-    "reference",
-    "training_step",
-]

@@ -158,14 +158,3 @@ class ConstrainedEngineInt8(ConstrainedEngineFloat32):
     name = "kebyt5-gbst-engine-int8-constrained"
     title = "kebyt5 engine, GBST, int8, constrained"
     int8 = True
-
-
-__all__ = [
-    "ConstrainedEngineFloat32",
-    "ConstrainedEngineInt8",
-    "EngineFloat32",
-    "EngineInt8",
-    "PlainEngineFloat32",
-    "PlainEngineInt8",
-    "WithoutEnd",
-]

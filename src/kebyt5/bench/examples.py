@@ -64,6 +64,3 @@ def bench_examples(corpus: Path | None, rounds: int) -> dict[str, list[float]]:
 def _make(examples: Examples, indices: np.ndarray) -> None:
     for batch in indices:
         examples.batch(batch)
-
-
-__all__ = ["KINDS", "bench_examples"]

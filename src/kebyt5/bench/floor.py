@@ -132,6 +132,3 @@ def floor_parts(
     byte = machine.floor(step, backward=False)
     first = encode + machine.floor(cross_products(config, batch, n), backward=False)
     return {"encode": first, "byte": byte, "total": first + outputs * byte}
-
-
-__all__ = ["Machine", "floor_parts", "measure_bandwidth", "measure_gemm"]

@@ -98,6 +98,3 @@ def bench_kernels(size: str, rows: int, rounds: int) -> dict[str, list[float]]:
     with progress_bars() as progress:
         task = progress.add_task(f"{rows} rows", total=(rounds + 1) * len(cases))
         return interleave(cases, rounds, lambda name: progress.advance(task))
-
-
-__all__ = ["KERNELS", "bench_kernels", "shapes"]

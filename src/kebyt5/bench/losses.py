@@ -96,6 +96,3 @@ def _batches(size: int) -> Iterator[Batch]:
             )
             labels = targets.input_ids.masked_fill(targets.attention_mask == 0, IGNORED)
             yield Batch(sources.input_ids, sources.attention_mask, labels)
-
-
-__all__ = ["LossCurves", "train_alternatives"]

@@ -56,6 +56,3 @@ def plot_losses(curves: LossCurves, path: Path) -> None:
     for axes in (above, below):
         axes.grid(alpha=0.3)
     save_figure(figure, path)
-
-
-__all__ = ["plot_losses", "report_losses"]

@@ -158,20 +158,3 @@ def _status(field: str, process_id: int | None = None) -> int:
     lines = Path(f"/proc/{process_id or 'self'}/status").read_text().splitlines()
     (line,) = [line for line in lines if line.startswith(f"{field}:")]
     return int(line.split()[1]) * 1024
-
-
-__all__ = [
-    "FreshProcessError",
-    "Ratio",
-    "Rounds",
-    "in_fresh_process",
-    "interleave",
-    "interleave_parts",
-    "memory_of",
-    "peak_memory_of",
-    "processor_seconds",
-    "ratio",
-    "resident_memory",
-    "return_freed_memory",
-    "seconds_of",
-]

@@ -118,6 +118,3 @@ def _room_in_control_group(folder: Path = Path("/sys/fs/cgroup")) -> int:
     except (OSError, ValueError):
         return 2**62
     return 2**62 if limit == "max" else int(limit) - used
-
-
-__all__ = ["available_memory", "rehearse"]

@@ -342,16 +342,3 @@ def convert_to_ctranslate2(weights: Weights, tokenizer: ByT5Tokenizer, folder: P
 
     plain_config(weights.size).save_pretrained(folder)
     InMemory(str(folder)).convert(str(folder), force=True)
-
-
-__all__ = [
-    "Alternative",
-    "CTranslate2Float32",
-    "CTranslate2Int8",
-    "GBSTKEByT5",
-    "KEByT5",
-    "NaiveGBST",
-    "TransformersEager",
-    "TransformersLookup",
-    "TransformersSDPA",
-]

@@ -180,6 +180,3 @@ def run_texts(runner: Alternative, texts: Texts) -> dict[str, float]:
     for batch in texts.batches:
         runner.generate(batch, batch.labels.shape[1], lambda: None)
     return {"training": trained - began, "inference": time.perf_counter() - trained}
-
-
-__all__ = ["PUBLISHED", "Efficiency", "bench_mrc", "real_texts", "synthetic_text"]

@@ -34,6 +34,3 @@ def report_mrc(size: str, results: Sequence[Efficiency], rounds: int) -> str:
         head = ["", *(f"{part}, samples/s" for part in PUBLISHED)]
         lines += [f"## {result.texts.title}", "", *table(head, rows), ""]
     return "\n".join([*lines, made_with(), ""])
-
-
-__all__ = ["report_mrc"]

@@ -125,6 +125,3 @@ def encoder_ratio(passes: Sequence[Passes]) -> Ratio:
 def milliseconds(seconds: Sequence[float]) -> str:
     """Formats the median in milliseconds."""
     return f"{1000 * median(seconds):.3g}"
-
-
-__all__ = ["Passes", "bench_passes", "bytes_read", "encoder_ratio", "milliseconds"]

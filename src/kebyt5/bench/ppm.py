@@ -134,6 +134,3 @@ def _count(texts: Iterable[np.ndarray], order: int) -> tuple[np.ndarray, np.ndar
             counts = np.bincount(place, np.concatenate([counts, times])).astype(np.int64)
             rows = merged
     return rows, counts
-
-
-__all__ = ["PPM"]

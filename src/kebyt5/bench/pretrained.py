@@ -212,18 +212,3 @@ def masked_text(inputs: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.
         masks += [np.ones(len(masked), bool), np.zeros(len(kept) - 1, bool)]
     text = np.concatenate(parts) - OFFSET
     return text.astype(np.uint8), np.flatnonzero(np.concatenate(masks))
-
-
-__all__ = [
-    "LENGTHS",
-    "Infilling",
-    "Pretrained",
-    "compare_pretrained",
-    "infill",
-    "masked_text",
-    "ppm_bits_per_byte",
-    "spans_of",
-    "texts_of",
-    "train_ppm",
-    "unseen_text",
-]

@@ -183,6 +183,3 @@ def _draw_infilling(axes: "Axes", infilling: dict[str, Infilling]) -> None:
 
 def _percent(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %" if whole else ""
-
-
-__all__ = ["plot_pretrained", "report_pretrained"]

@@ -309,14 +309,3 @@ def _start(checkpoint: str) -> str:
 def _hash(content: Any) -> str:
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
-
-
-__all__ = [
-    "Cell",
-    "Recipe",
-    "Table",
-    "available_rows",
-    "measure_quality",
-    "read_recipe",
-    "select_tables",
-]

@@ -158,6 +158,3 @@ def _seconds(part: Table, row: str, task: str, results: Results) -> float:
 
 def _deviation(scores: Sequence[float]) -> float:
     return float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0
-
-
-__all__ = ["plot_quality", "report_quality"]

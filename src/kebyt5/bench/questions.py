@@ -78,6 +78,3 @@ def _greedy(model: PreTrainedModel, request: GenerateRequest) -> str:
     ends = generated[-1] == model.generation_config.eos_token_id
     # An incomplete character at the limit is dropped; elsewhere it becomes U+FFFD.
     return codecs.getincrementaldecoder("utf-8")("replace").decode(data, ends)
-
-
-__all__ = ["Question", "make_questions"]

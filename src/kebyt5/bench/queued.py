@@ -120,6 +120,3 @@ def answer(runner: Alternative, queue: Queue) -> list[list[int]]:
     for batch, length in queue.batches():
         outputs += runner.generate(batch, length, lambda: None)
     return [ids[: request.size] for ids, request in zip(outputs, queue.requests, strict=True)]
-
-
-__all__ = ["Queue", "answer", "bench_queue"]

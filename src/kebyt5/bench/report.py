@@ -26,6 +26,3 @@ def made_with() -> str:
         f" {machine['cores']} cores, "
         + ", ".join(f"{name} {version}" for name, version in versions.items())
     )
-
-
-__all__ = ["GIB", "made_with", "table"]

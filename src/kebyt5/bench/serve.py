@@ -333,13 +333,3 @@ async def _watching(process_id: int) -> AsyncIterator[list[tuple[float, int]]]:
         yield memory
     finally:
         watching.cancel()
-
-
-__all__ = [
-    "Answers",
-    "Endurance",
-    "Load",
-    "bench_serve",
-    "enlarged",
-    "seconds_to_refuse",
-]

@@ -116,6 +116,3 @@ def _cells(answers: Answers) -> list[str]:
         ", ".join(f"{count} {reason}" for reason, count in answers.failed.items()) or "0",
         str(answers.wrong),
     ]
-
-
-__all__ = ["plot_serve", "report_serve"]

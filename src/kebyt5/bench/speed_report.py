@@ -290,14 +290,3 @@ def _title(case: Case) -> str:
 
 def _seconds(seconds: float, part: str = "") -> str:
     return f"{1000 * seconds:.1f}" if part == "byte" else f"{seconds:.3g}"
-
-
-__all__ = [
-    "MAIN_PART",
-    "case_table",
-    "cost_curves",
-    "exponent",
-    "exponent_table",
-    "plot_speed",
-    "report_speed",
-]

@@ -59,6 +59,3 @@ def bench_tokenizer(rounds: int) -> list[Compared]:
         medians = 1000 * statistics.median(theirs), 1000 * statistics.median(ours)
         rows.append(Compared(name, *medians, ratio(theirs, ours)))
     return rows
-
-
-__all__ = ["Compared", "bench_tokenizer"]

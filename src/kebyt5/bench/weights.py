@@ -132,6 +132,3 @@ def gbst_config(size: str, **changes: Any) -> GBSWT5Config:
     """Makes the configuration of a size with the GBST layer of the published base model."""
     shape = PRESETS[f"kebyt5-{size}"] | {"z_loss": 0.0}
     return preset_config("gbst-kebyt5-base", **(shape | changes))
-
-
-__all__ = ["SIZES", "Weights", "gbst_config", "plain_config"]

@@ -67,6 +67,3 @@ def _widen(name: str, value: Tensor, added: Tensor, d_model: int) -> Tensor:
         result = torch.zeros_like(added)
     result[corner] = value
     return result
-
-
-__all__ = ["widened"]

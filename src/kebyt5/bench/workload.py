@@ -78,6 +78,3 @@ def copying_batch(batch_size: int, length: int, output_bytes: int) -> Batch:
 def sentence_of(prompt: str) -> str:
     """Extracts the sentence from a prompt of `copying_batch`."""
     return prompt.rpartition("### 입력\n")[2].removesuffix("\n")
-
-
-__all__ = ["SENTENCES", "Batch", "copying_batch", "hangul", "random_batch", "sentence_of"]

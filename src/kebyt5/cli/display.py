@@ -86,12 +86,3 @@ def print_summary(summary: Mapping[str, Any]) -> None:
         for name, value in scores.items():
             table.add_row(task, name, f"{value['mean']:.2f} ± {value['std']:.2f}")
     Console().print(table)
-
-
-__all__ = [
-    "generation_line",
-    "limit_lines",
-    "print_scores",
-    "print_summary",
-    "warn_of_another_task",
-]

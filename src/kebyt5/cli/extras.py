@@ -18,6 +18,3 @@ def require_extra(extra: str, *packages: str) -> None:
     for package in packages:
         if find_spec(package) is None:
             raise InputError(f"{package} is not installed; pip install 'kebyt5[{extra}]'")
-
-
-__all__ = ["require_extra"]

@@ -52,6 +52,3 @@ def _in_a_line(text: str) -> str:
         else character.encode("unicode_escape").decode()
         for character in text
     )
-
-
-__all__ = ["fill"]

@@ -54,6 +54,3 @@ def playground(
         models = load_models(named, the_device)
         options = ServeOptions(deadline=_DEADLINE)
         run(models, options, sockets, playground=True, threads=threads, on_ready=tell)
-
-
-__all__ = ["playground"]

@@ -23,6 +23,3 @@ class Preset(Yaml):
         for argument, tokens in given:
             known = {(), *(token.keys for token in tokens)}
             argument.tokens = [*tokens, *(t for t in argument.tokens if t.keys not in known)]
-
-
-__all__ = ["Preset"]

@@ -39,6 +39,3 @@ def pretrain(config: Annotated[PretrainConfig, Parameter(name="*")]) -> None:
         sys.exit(128 + outcome.stopped_by if outcome.stopped_by else 0)
     if outcome.metrics:
         print(f"Written to {config.output}")
-
-
-__all__ = ["pretrain"]

@@ -83,6 +83,3 @@ def serve(
     models = load_models(named, the_device)
     configure()
     run(models, options, sockets, playground=has_playground, threads=threads)
-
-
-__all__ = ["serve"]

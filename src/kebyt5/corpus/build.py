@@ -229,6 +229,3 @@ def _size(file: str) -> int | None:
     except FileNotFoundError:
         return None
     return None if size is None else int(size)
-
-
-__all__ = ["build_corpus", "make_stages", "source_files"]

@@ -53,6 +53,3 @@ class Clean(BaseFormatter):
     def format(self, text: str) -> str:
         """Cleans a text."""
         return clean(text, self.options)
-
-
-__all__ = ["Clean", "clean"]

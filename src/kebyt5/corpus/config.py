@@ -270,15 +270,3 @@ def _check(config: CorpusConfig, path: Path) -> None:
             refuse(f"{name} {number}", "1 or more")
     if config.executor.kind == "slurm" and not config.executor.partition:
         refuse("executor.kind slurm without executor.partition", "the partition jobs run in")
-
-
-__all__ = [
-    "Cleaning",
-    "CorpusConfig",
-    "Dedup",
-    "Executor",
-    "Filters",
-    "Source",
-    "dump_config",
-    "load_config",
-]

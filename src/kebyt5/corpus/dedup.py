@@ -88,6 +88,3 @@ class CharacterSignature(MinhashDedupSignature):
         least >>= np.uint64(3)  # datatrove takes hashes of 61 bits.
         signature: list[list[int]] = least.reshape(self.config.num_buckets, -1).tolist()
         return signature
-
-
-__all__ = ["CharacterSignature", "exact_config", "minhash_config"]

@@ -257,6 +257,3 @@ def _shown(progress: Progress, name: str, folder: Path, tasks: int) -> Iterator[
         done.set()
         follower.join()
         update()
-
-
-__all__ = ["Stage", "run_stages"]

@@ -61,6 +61,3 @@ class Keep(BaseFilter):
             if reason := rule(doc.text, self.filters):
                 return False, reason
         return True
-
-
-__all__ = ["RULES", "Keep"]

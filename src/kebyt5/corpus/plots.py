@@ -95,6 +95,3 @@ def _short(number: int) -> str:
         if number >= 1 << power:
             return f"{number >> power} {unit}"
     return str(number)
-
-
-__all__ = ["plot_bytes", "plot_drops", "plot_lengths", "plot_scripts"]

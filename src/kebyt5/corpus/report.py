@@ -298,6 +298,3 @@ def _html(parts: Sequence[Section], footer: str) -> str:
             body.append(f"<tr>{cells}</tr>")
         body.append("</table>")
     return _PAGE.format(body="\n".join(body), footer=html.escape(footer))
-
-
-__all__ = ["CorpusReport", "Section", "sections", "write_report"]

@@ -133,6 +133,3 @@ def _script_of() -> np.ndarray:
         for first, last in ranges:
             table[first : last + 1] = SCRIPTS.index(name)
     return table
-
-
-__all__ = ["LENGTH_CLASSES", "SCRIPTS", "Statistics", "count_scripts", "hangul_share"]

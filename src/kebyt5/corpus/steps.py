@@ -169,6 +169,3 @@ def split_of(text: str, validation: float) -> str:
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     is_held_out = int.from_bytes(digest) < validation * 2**64
     return "validation" if is_held_out else "train"
-
-
-__all__ = ["ReadSources", "SourceFile", "StoredDocuments", "WriteShards", "split_of"]

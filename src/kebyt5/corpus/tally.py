@@ -101,6 +101,3 @@ class Rejects:
     def _close(self) -> None:
         if self.writer is not None:
             self.writer.close()
-
-
-__all__ = ["Counts", "Rejects", "Tally", "read_tallies"]

@@ -121,13 +121,3 @@ def mean_main_score(results: Sequence[tuple[Task, dict[str, float]]]) -> float:
 def show_score(name: str, value: float) -> str:
     """Formats a score: percent with two decimals; `unparsed`, a number of answers, with none."""
     return f"{value:.0f}" if name == "unparsed" else f"{value:.2f}"
-
-
-__all__ = [
-    "describe",
-    "mean_main_score",
-    "scores_by_length",
-    "scores_under_noise",
-    "show_score",
-    "write_result",
-]

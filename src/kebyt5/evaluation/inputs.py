@@ -85,6 +85,3 @@ def _example(task: Task, text: str, place: str, plain: bool) -> Example:
     if any(map(has_surrogate, inputs.values())):
         raise InputError(f"{place}: not UTF-8; the text contains bytes that are not characters")
     return Example(id=name, inputs=inputs, place=place)
-
-
-__all__ = ["read_inputs"]

@@ -81,6 +81,3 @@ def _neighbours(jamo: str, index: int) -> list[int]:
             beside = row[max(0, place - 1) : place] + row[place + 1 : place + 2]
             return [jamo.index(key) for key in beside if key in jamo]
     return []
-
-
-__all__ = ["add_noise"]

@@ -122,13 +122,3 @@ def _curve(axes: "Axes", history: Sequence[Mapping[str, Any]], key: str, label: 
     if points:
         marker = "o" if len(points) < 30 else ""
         axes.plot(*zip(*points, strict=True), label=label, marker=marker, markersize=3)
-
-
-__all__ = [
-    "add_legend",
-    "draw_by_length",
-    "draw_by_noise",
-    "learning_curves",
-    "panels",
-    "robustness_curves",
-]

@@ -184,6 +184,3 @@ def prediction_lines(task: Task, predictions: Predictions) -> Iterator[str]:
 def write_predictions(path: str | os.PathLike[str], task: Task, predictions: Predictions) -> None:
     """Writes the lines of `prediction_lines` to a file."""
     write_text(path, "".join(prediction_lines(task, predictions)))
-
-
-__all__ = ["prediction_lines", "read_predictions", "write_predictions"]

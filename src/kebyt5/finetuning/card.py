@@ -110,6 +110,3 @@ def _score_table(task: Task, metrics: Mapping[str, Any]) -> str:
         baseline_rule="---|" if baseline else "",
         rows="\n".join(rows),
     )
-
-
-__all__ = ["model_card"]

@@ -235,13 +235,3 @@ class LengthGroupedSampler(Sampler[int]):
         incomplete = [batch for batch in batches if len(batch) < self.batch_size]
         for batch in [complete[i] for i in rng.permutation(len(complete))] + incomplete:
             yield from batch.tolist()
-
-
-__all__ = [
-    "LengthGroupedSampler",
-    "TaskData",
-    "TaskDataset",
-    "collate",
-    "hold_out",
-    "mixture_counts",
-]

@@ -36,6 +36,3 @@ def freeze(model: PreTrainedModel, what: Freeze) -> list[str]:
     for name in frozen:
         parameters[name].requires_grad = False
     return frozen
-
-
-__all__ = ["GBST_PARAMETERS", "freeze"]

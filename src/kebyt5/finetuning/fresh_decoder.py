@@ -35,6 +35,3 @@ def renew_decoder(model: PreTrainedModel, seed: int) -> list[str]:
         for name in renewed:
             parameters[name].copy_(drawn[name])
     return renewed
-
-
-__all__ = ["renew_decoder"]

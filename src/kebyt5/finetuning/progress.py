@@ -39,6 +39,3 @@ class ShowScores(ShowProgress):
             prefix = f"{task.name}_" if len(self.tasks) > 1 else ""
             line += f"  {task.name} {name} {show_score(name, logs[f'eval_{prefix}{name}'])}"
         self.console.print(line, highlight=False, soft_wrap=True)
-
-
-__all__ = ["ShowScores"]

@@ -103,6 +103,3 @@ def _scores(path: Path) -> dict[str, dict[str, float]]:
     metrics = json.loads(path.read_text(encoding="utf-8"))
     results = metrics["tasks"].values() if "tasks" in metrics else [metrics]
     return {result["task"]: result["scores"] for result in results}
-
-
-__all__ = ["finetune_repeatedly", "summarize"]

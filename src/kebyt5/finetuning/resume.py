@@ -70,11 +70,3 @@ def relocate_best_checkpoint(checkpoint: Path) -> None:
         changes = dict.fromkeys(("best_model_checkpoint", "best_metric", "best_global_step"))
     if state != state | changes:
         write_json(path, state | changes)
-
-
-__all__ = [
-    "checkpoint_to_resume",
-    "fingerprints",
-    "relocate_best_checkpoint",
-    "require_unchanged",
-]

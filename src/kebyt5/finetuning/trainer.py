@@ -214,12 +214,3 @@ def prepare_model(config: FinetuneConfig) -> PreTrainedModel:
         target_modules=LORA_TARGETS,
     )
     return get_peft_model(model, lora).train()
-
-
-__all__ = [
-    "FinetuneTrainer",
-    "SetEpoch",
-    "device_count",
-    "predict_options",
-    "prepare_model",
-]

@@ -99,6 +99,3 @@ def _attend(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None = N
         scores = scores + bias
     weights = scores.softmax(dim=-1, dtype=torch.float32).to(values.dtype)
     return torch.matmul(weights, values).transpose(0, 1)
-
-
-__all__ = ["RelativeBias", "SlotAttention"]

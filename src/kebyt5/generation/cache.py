@@ -63,6 +63,3 @@ class SlotCache:
         cached[0, :, self.length :] = keys.transpose(0, 1)
         cached[1, :, self.length :] = values.transpose(0, 1)
         return cached[0], cached[1]
-
-
-__all__ = ["SlotCache"]

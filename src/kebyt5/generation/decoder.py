@@ -207,6 +207,3 @@ def _slots(counts: Sequence[int], memories: Sequence[Tensor], lengths: Sequence[
         for memory, length, first, count in zip(memories, lengths, firsts, counts, strict=False)
     ]
     return np.array(rows, np.int64)
-
-
-__all__ = ["PackedDecoder", "require_supported"]

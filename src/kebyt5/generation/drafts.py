@@ -192,6 +192,3 @@ class CopyDraft:
 
 def _as_bytes(ids: list[int]) -> bytes:
     return bytes(i - OFFSET if OFFSET <= i < LAST_BYTE else _NOT_TEXT for i in ids)
-
-
-__all__ = ["CopyDraft", "Habits", "Price"]

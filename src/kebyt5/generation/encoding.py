@@ -72,6 +72,3 @@ def encode(model: PreTrainedModel, inputs: Sequence[np.ndarray]) -> list[Tensor]
     sizes = lengths if pooled_mask is None else pooled_mask.sum(dim=1).tolist()
     pairs = zip(encoded.last_hidden_state, sizes, strict=True)
     return [states[:size] for states, size in pairs]
-
-
-__all__ = ["batch_of_like_length", "batches_by_length", "encode"]

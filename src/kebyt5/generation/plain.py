@@ -44,6 +44,3 @@ def plain_logits(
         if not cache:
             raise ValueError("the model returns no cache, without which a pass forgets the others")
         yield passed.logits[0, -1].float().cpu().numpy()
-
-
-__all__ = ["plain_logits"]

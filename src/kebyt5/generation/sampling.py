@@ -111,6 +111,3 @@ def _nucleus(scaled: np.ndarray, top_p: float, doubt: float) -> tuple[np.ndarray
     if least - scaled[~inside].max(initial=-np.inf) < doubt:
         edge |= abs(scaled - least) < doubt
     return inside, edge
-
-
-__all__ = ["DOUBT", "TIE", "Scores", "best", "draw"]

@@ -70,6 +70,3 @@ class SkinnyLinear:
             and 1 < x.shape[0] <= MAX_SKINNY_ROWS
             and torch.backends.mkldnn.is_available()
         )
-
-
-__all__ = ["SkinnyLinear"]

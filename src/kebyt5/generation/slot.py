@@ -294,6 +294,3 @@ class Slot:
         self._said = self.request.size = len(self._output)
         self.request.emit(self._piece)
         self._piece = ""
-
-
-__all__ = ["Slot"]

@@ -246,6 +246,3 @@ class _Held:
         """The address of a structure, or an array of them."""
         self._objects.append(structure)
         return ctypes.addressof(structure)
-
-
-__all__ = ["MAX_KERNEL_ROWS", "DecoderKernel", "ProductKernel", "UnfitError"]

@@ -303,6 +303,3 @@ class _Kernel:
         if not call(function, self._block, *texts, bias, *sizes):
             raise MemoryError(f"no memory for {states.shape[1]} encoder positions")
         return states
-
-
-__all__ = ["T5Block"]

@@ -100,6 +100,3 @@ def gate_values(gate: Tensor, value: Tensor) -> Tensor:
         return gate_rows(gate, value)
     inner = gate.square().mul_(_CUBIC).add_(_LINEAR).mul_(gate)
     return inner.sigmoid_().mul_(gate).mul_(value)
-
-
-__all__ = ["GatedFeedForward", "GatedGELU", "gate_values", "gated_gelu"]

@@ -393,3 +393,6 @@ def _block_sum(values: Tensor, size: int, offset: int) -> Tensor:
     values = F.pad(values, (shift, -(shift + length) % size))
     sums = values.unflatten(1, (-1, size)).sum(dim=2)
     return sums[:, (torch.arange(length, device=values.device) + shift) // size]
+
+
+__all__ = ["GBST"]

@@ -46,6 +46,3 @@ def raise_mmap_threshold() -> None:
     From then on, glibc reuses freed blocks up to that size instead of unmapping them.
     """
     np.empty(16 << 20, np.uint8)
-
-
-__all__ = ["narrow", "pad_rows", "raise_mmap_threshold"]

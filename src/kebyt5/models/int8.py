@@ -183,6 +183,3 @@ def replace_linears(stack: T5Stack, make: Callable[[nn.Linear], nn.Module]) -> N
     for name, module in list(stack.block.named_modules()):
         if isinstance(module, nn.Linear):
             stack.block.set_submodule(name, make(module))
-
-
-__all__ = ["Int8Linear", "linear_each", "quantize_rows", "replace_linears"]

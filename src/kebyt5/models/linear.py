@@ -89,6 +89,3 @@ def is_bare(layer: nn.Module, x: Tensor) -> TypeGuard[Linear]:
     Its product may then be fused with what follows it.
     """
     return type(layer) is Linear and layer.is_onednn(x) and not is_hooked(layer)
-
-
-__all__ = ["Linear", "LinearFunction", "is_bare", "product"]

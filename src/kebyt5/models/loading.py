@@ -288,13 +288,3 @@ def _require_untied(folder: Path, model: PreTrainedModel, tied: set[str]) -> Non
                 f"{folder}: adapts {name}, whose weight other modules share, so it cannot be"
                 " merged; load it by PEFT, or train an adapter of other modules"
             )
-
-
-__all__ = [
-    "ARCHITECTURES",
-    "base_of_adapter",
-    "load",
-    "load_float",
-    "local_folder",
-    "save_checkpoint",
-]

@@ -176,6 +176,3 @@ def _first_difference(one: _Architecture, other: _Architecture) -> str | None:
         if setting != other_setting:
             return f"{name} of config.json is {other_setting!r} here and {setting!r} there"
     return None
-
-
-__all__ = ["merge", "merge_card"]

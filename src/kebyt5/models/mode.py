@@ -16,6 +16,3 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, was_training in modes:
             module.training = was_training
-
-
-__all__ = ["evaluating"]

@@ -206,19 +206,3 @@ def _as_argument(value: Tensor | np.ndarray | ctypes.Structure | int) -> Any:
     if isinstance(value, np.ndarray):
         return c_void_p(value.__array_interface__["data"][0])  # `.ctypes` takes longer
     return byref(value) if isinstance(value, ctypes.Structure) else c_int64(value)
-
-
-__all__ = [
-    "Panels",
-    "PanelsStructure",
-    "call",
-    "gate_rows",
-    "is_compiled",
-    "is_readable",
-    "library",
-    "open_library",
-    "round_rows",
-    "runnable_variants",
-    "scale_rows",
-    "use_native",
-]

@@ -60,13 +60,3 @@ def _begins_character(text: str) -> np.ndarray:
     # A surrogate passes as three bytes, as many as the U+FFFD that replaces it in encoding.
     raw = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
     return (raw & 0xC0) != 0x80
-
-
-__all__ = [
-    "byte_length",
-    "byte_to_char",
-    "char_to_byte",
-    "has_surrogate",
-    "replace_surrogates",
-    "truncate",
-]

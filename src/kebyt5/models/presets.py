@@ -59,6 +59,3 @@ def preset_config(name: str, **changes: Any) -> Any:
         "decoder_start_token_id": 0,
     }
     return config_class(**(common | shape | changes))
-
-
-__all__ = ["PRESETS", "preset_config"]

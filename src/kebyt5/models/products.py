@@ -169,16 +169,3 @@ def _feed_forward(name: str, layers: int, rows: int, config: T5Config) -> list[P
 def flops(products: Sequence[Product], backward: bool) -> int:
     """Counts the operations of a forward pass, or of forward and backward."""
     return sum(p.count * gemm.flops for p in products for gemm in p.passes(backward))
-
-
-__all__ = [
-    "FLOAT_BYTES",
-    "Gemm",
-    "Product",
-    "cross_products",
-    "decoder_products",
-    "encoder_products",
-    "flops",
-    "positions",
-    "training_products",
-]

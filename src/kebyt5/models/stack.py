@@ -195,6 +195,3 @@ FAST: dict[type[nn.Module], type[nn.Module]] = {
     nn.Linear: Linear,
 }
 """Replacements for the modules of Transformers; none has state of its own."""
-
-
-__all__ = ["ByteStack", "cache_of"]

@@ -389,6 +389,3 @@ def _decode_with_names(ids: np.ndarray, names: Mapping[int, bytes]) -> str:
         parts += [raw[start:i], names[int(ids[i])]]
         start = i + 1
     return b"".join([*parts, raw[start:]]).decode(errors="replace")
-
-
-__all__ = ["EOS", "LAST_BYTE", "LAST_SENTINEL", "OFFSET", "PAD", "VOCABULARY", "ByteTokenizer"]

@@ -82,6 +82,3 @@ def model_card(name: str, config: Mapping[str, Any], metrics: Mapping[str, Any])
             )
         },
     )
-
-
-__all__ = ["model_card"]

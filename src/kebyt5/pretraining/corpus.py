@@ -119,6 +119,3 @@ def require_documents(
                     f"{path.parent / split / name}: {found:,} documents, but {path.name} has"
                     f" {stated['documents']:,}; copy the corpus once more, or build it anew"
                 )
-
-
-__all__ = ["Corpus", "open_corpus", "read_manifest", "require_documents", "weights_of"]

@@ -86,6 +86,3 @@ def _is_entry(entry: Any) -> bool:
         and isinstance(entry.get("step"), int)
         and isinstance(entry.get("seconds"), int | float)
     )
-
-
-__all__ = ["History", "read_history"]

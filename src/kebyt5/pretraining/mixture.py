@@ -79,6 +79,3 @@ def _apportion(shares: np.ndarray) -> Uint64:
     while slots.sum() > BLOCK:
         slots[slots.argmax()] -= 1
     return slots.astype(np.uint64)
-
-
-__all__ = ["BLOCK", "Mixture", "shares_by_weight"]

@@ -60,6 +60,3 @@ class NameTagger:
 def sentences_of(text: str) -> Iterator[tuple[int, str]]:
     """Yields the offset and the text of each sentence; long ones come in pieces."""
     return ((match.start(), match[0].rstrip()) for match in _SENTENCE.finditer(text))
-
-
-__all__ = ["NAMES", "NameTagger", "sentences_of"]

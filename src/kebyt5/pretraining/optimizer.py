@@ -28,6 +28,3 @@ def slow_down_queries(optimizer: torch.optim.Optimizer, model: PreTrainedModel) 
         if moved:
             group["params"] = [weight for weight in group["params"] if id(weight) not in queries]
             optimizer.add_param_group(group | {"params": moved, "lr": share * group["lr"]})
-
-
-__all__ = ["slow_down_queries"]

@@ -39,6 +39,3 @@ def plot_history(history: Sequence[dict[str, Any]], path: str | os.PathLike[str]
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize="x-small")
     save_figure(figure, path)
-
-
-__all__ = ["plot_history"]

@@ -37,6 +37,3 @@ class ShowThroughput(ShowProgress):
             f"loss {self.loss:.3f}  {self.bytes_per_step / seconds / 1e3:,.1f} kB/s"
             f"  MFU {utilization:.0%}  {self.time_left(steps_left)} left"
         )
-
-
-__all__ = ["ShowThroughput"]

@@ -69,6 +69,3 @@ def permute(indices: Uint64, sizes: Uint64, keys: Uint64) -> Uint64:
         result[waiting] = x * columns + y
         waiting = waiting[result[waiting] >= sizes[waiting]]
     return result
-
-
-__all__ = ["Uint64", "key", "mix", "permute", "uniform"]

@@ -46,6 +46,3 @@ def require_same_sharding(checkpoint: Path | None, is_sharding: bool) -> None:
     if checkpoint is not None and is_sharded(checkpoint) != is_sharding:
         began = "without FSDP and DeepSpeed" if is_sharding else "by FSDP or DeepSpeed"
         raise InputError(f"{checkpoint}: written {began}; launch the run as it began")
-
-
-__all__ = ["require_same_sharding", "require_unchanged"]

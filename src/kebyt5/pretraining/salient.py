@@ -145,6 +145,3 @@ def _choose(candidates: Iterable[tuple[int, int]], budget: float) -> list[tuple[
         if len(chosen) == MAX_SPANS:
             break
     return sorted(chosen)
-
-
-__all__ = ["RULES", "NameFinder", "SalientSpans", "find_by_rule"]

@@ -68,6 +68,3 @@ def _gbst_changes(config: PretrainConfig) -> dict[str, Any]:
     if config.downsample is not None:
         changes["downsample_factor"] = config.downsample
     return changes
-
-
-__all__ = ["resumed_model", "starting_model"]

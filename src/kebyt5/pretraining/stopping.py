@@ -102,6 +102,3 @@ def begin_worker(begin: Callable[[int], None] | None, number: int) -> None:
         signal.signal(stopping, signal.SIG_IGN)
     if begin is not None:
         begin(number)
-
-
-__all__ = ["Steer", "begin_worker"]

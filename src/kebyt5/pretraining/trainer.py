@@ -205,10 +205,3 @@ def cannot_be_written(path: Path, error: Exception) -> InputError:
         f"{path}: the model cannot be written: {one_line(error)}{free}; make room if there is too"
         " little, and continue from the last checkpoint with --resume"
     )
-
-
-__all__ = [
-    "PretrainTrainer",
-    "TrainingData",
-    "training_arguments",
-]

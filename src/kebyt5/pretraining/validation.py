@@ -107,6 +107,3 @@ def validation_shards(corpus: Path) -> Shards | None:
     """The validation shards of a corpus, or None where it has none."""
     folder = corpus / "validation"
     return Shards(folder) if folder.is_dir() else None
-
-
-__all__ = ["Validation", "validation_shards"]

@@ -41,6 +41,3 @@ def require_int8_products() -> None:
     """
     if not torch.backends.mkldnn.is_available():
         raise InputError("int8 weights need a torch with oneDNN, and this one has none")
-
-
-__all__ = ["quantize", "require_int8_products"]

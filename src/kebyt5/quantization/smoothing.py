@@ -90,6 +90,3 @@ def smooth(model: PreTrainedModel, batches: Iterable[dict[str, Tensor]]) -> None
         each.writer.div_(scale if each.writer.dim() == 1 else scale[:, None])
         for reader in each.readers:
             reader.weight.mul_(scale)
-
-
-__all__ = ["Channels", "channels_of", "smooth"]

@@ -53,6 +53,3 @@ def confusion(result: Result) -> Confusion | None:
         rows.append([Cell(counts[gold, a], counts[gold, a] / max(1, total)) for a in labels])
     mixed_up = [(*pair, n) for pair, n in counts.most_common() if pair[0] != pair[1]]
     return Confusion(labels, rows, mixed_up[:_MOST])
-
-
-__all__ = ["Cell", "Confusion", "confusion"]

@@ -137,16 +137,3 @@ def _joined(pieces: Sequence[Piece]) -> Iterator[Piece]:
         for kind in kinds:
             if text := "".join(piece.text for piece in found if piece.kind == kind):
                 yield Piece(kind, text)
-
-
-__all__ = [
-    "ADDED",
-    "MISSING",
-    "MOST",
-    "SAME",
-    "Mistake",
-    "Mistakes",
-    "Piece",
-    "compare",
-    "worst_mistakes",
-]

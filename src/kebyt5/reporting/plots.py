@@ -33,6 +33,3 @@ def numbers_against_gold(gold: Sequence[float], answers: Sequence[float]) -> byt
     axes.set(xlabel="gold", ylabel="answer", aspect="equal")
     add_legend(axes)
     return png(figure)
-
-
-__all__ = ["numbers_against_gold", "score_by_length", "score_by_noise"]

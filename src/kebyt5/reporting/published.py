@@ -110,5 +110,3 @@ PUBLISHED = (
     ),
     *_klue(),
 )
-
-__all__ = ["PUBLISHED", "PublishedScores", "Source", "published_scores"]

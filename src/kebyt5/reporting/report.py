@@ -219,6 +219,3 @@ def _provenance(made: Mapping[str, Any]) -> dict[str, str]:
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
     }
     return {key: str(value) for key, value in facts.items() if value}
-
-
-__all__ = ["Picture", "Section", "elide", "wdiff", "write_report"]

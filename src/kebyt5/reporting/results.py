@@ -230,14 +230,3 @@ def _read_predicted(path: Path, task: Task) -> list[PredictionLine] | None:
         likelihoods = record.get("log_likelihoods") or {}
         predicted.append(PredictionLine(example, text, target, likelihoods))
     return predicted
-
-
-__all__ = [
-    "PredictionLine",
-    "Result",
-    "Runs",
-    "Summary",
-    "TrainingLog",
-    "differences",
-    "read_runs",
-]

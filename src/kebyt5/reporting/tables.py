@@ -98,6 +98,3 @@ def _notes(results: Sequence[Result], sources: Sequence[Source]) -> list[str]:
         if truncated := result.metrics.get("truncated"):
             notes.append(f"{result.name} shortened {truncated:,} inputs to its length limit.")
     return notes
-
-
-__all__ = ["Row", "ScoreTable", "score_tables"]

@@ -167,6 +167,3 @@ class Admission:
         limit = self._options.max_new_bytes
         if size > limit:
             raise Problem(422, f"{field}: {size} bytes; ask for at most {limit}")
-
-
-__all__ = ["Admission", "Places"]

@@ -112,6 +112,3 @@ class TimeoutProtocol(H11Protocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
-
-
-__all__ = ["TimeoutProtocol"]

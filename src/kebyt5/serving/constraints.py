@@ -38,6 +38,3 @@ def requested_constraint(spec: ConstraintSpec) -> Constraint:
             "this server does not support grammars; its owner has to pip install"
             " kebyt5[constraints]",
         ) from error
-
-
-__all__ = ["requested_constraint"]

@@ -55,6 +55,3 @@ def configure() -> None:
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     logging.captureWarnings(True)
     logging.getLogger("httpx2").setLevel(logging.WARNING)
-
-
-__all__ = ["JSONFormatter", "configure", "log"]

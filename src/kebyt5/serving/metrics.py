@@ -101,6 +101,3 @@ class Engines(Collector):
             for how in ("decided", "copied", "forced"):
                 ids.add_metric([name, how], getattr(statistics, how))
         return [queue, batch, passes, rows, ids]
-
-
-__all__ = ["Engines", "Metrics"]

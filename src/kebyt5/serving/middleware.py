@@ -210,6 +210,3 @@ def replayed(body: bytes, receive: Receive) -> Receive:
         return left.pop() if left else await receive()
 
     return receive_again
-
-
-__all__ = ["CLIENT_LEFT", "BodyLimit", "RefuseWhenFull", "RequestLog", "RequireKey", "replayed"]

@@ -129,6 +129,3 @@ def _log_exception() -> None:
 
 async def _to_documentation() -> Response:
     return RedirectResponse("docs")
-
-
-__all__ = ["mount_playground"]

@@ -190,15 +190,3 @@ def _plain_message(error: Mapping[str, Any]) -> str:
         "missing": "this required field is missing",
         "model_attributes_type": f"expected a JSON object{remedy}",
     }.get(error["type"], str(error["msg"]).removeprefix("Value error, "))
-
-
-__all__ = [
-    "MEDIA_TYPE",
-    "FieldProblem",
-    "Problem",
-    "ProblemDetails",
-    "install_handlers",
-    "internal_problem",
-    "problem_of",
-    "report",
-]

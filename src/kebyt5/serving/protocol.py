@@ -58,6 +58,3 @@ class Service(Protocol):
     @property
     def is_alive(self) -> bool:
         """Whether the service is able to work."""
-
-
-__all__ = ["Event", "Service"]

@@ -335,6 +335,3 @@ def run(
     log("stopping")
     withdraw(named)
     ray.shutdown()  # stops Ray if it was started here; otherwise only disconnects
-
-
-__all__ = ["APPLICATION", "RemoteService", "deploy", "run", "withdraw"]

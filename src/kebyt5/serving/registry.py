@@ -76,6 +76,3 @@ def share_equal_weights(model: PreTrainedModel, other: PreTrainedModel) -> None:
         mine = weights.get(name)
         if mine is not None and mine.dtype == weight.dtype and torch.equal(mine, weight):
             weight.data = mine.data
-
-
-__all__ = ["DEFAULT", "load_models", "parse_checkpoints", "share_equal_weights"]

@@ -97,6 +97,3 @@ class Replica:
                     keys: Any = tuple(labels)  # Ray Serve's annotation allows only one key
                     self._gauges[name] = Gauge(name, family.documentation, keys)
                 self._gauges[name].set(value, dict(labels))
-
-
-__all__ = ["Replica"]

@@ -154,6 +154,3 @@ def _open_files() -> int:
         resource.RLIMIT_NOFILE, (most, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     )
     return most
-
-
-__all__ = ["bind", "run"]

@@ -391,6 +391,3 @@ def _counts(generated: Generated) -> ByteCounts:
 
 def _seconds_until(due: float) -> float:
     return max(0.0, due - asyncio.get_running_loop().time())
-
-
-__all__ = ["LocalService", "TaskAnswer"]

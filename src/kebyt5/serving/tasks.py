@@ -384,14 +384,3 @@ def answered(
             content["log_likelihoods"] = dict(zip(task.labels, values.tolist(), strict=True))
             content["probabilities"] = dict(zip(task.labels, shares, strict=True))
     return output(text=text, unparsed=parsed.reason, shortened=shortened, **content)
-
-
-__all__ = [
-    "MESSAGES",
-    "REQUESTS",
-    "RESPONSES",
-    "TaskRequest",
-    "TaskResponse",
-    "answered",
-    "examples_of",
-]

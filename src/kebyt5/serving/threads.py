@@ -109,6 +109,3 @@ class DaemonThreads:
             if not done.cancelled():  # or `finish` would still ask for it
                 # Its error holds this frame: a cycle that would keep what the function left.
                 del done
-
-
-__all__ = ["DaemonThreads", "give_way", "leave_cores_to_workers"]

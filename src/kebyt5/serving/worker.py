@@ -319,6 +319,3 @@ def _next(calls: deque[_Call[Any]]) -> _Call[Any] | None:
         if (call := calls.popleft()).is_wanted:
             return call
     return None
-
-
-__all__ = ["Worker"]

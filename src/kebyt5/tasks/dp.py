@@ -292,3 +292,6 @@ def _example(name: str, sentence: str, rows: Sequence[Row], places: Sequence[str
         raise InputError(f"{place}: {problem}")
     words = "\n".join("\t".join(row[1:4]) for row in rows)
     return Example(name, {"sentence": sentence, "words": words}, tuple(gold), places[0])
+
+
+__all__ = ["DP"]

@@ -59,6 +59,3 @@ def _arcs(labels: Sequence[str]) -> Iterator[Arc]:
         later = range(number, len(labels))
         nearest = next((i + 1 for i in later if labels[i].split("_")[0] in kinds), number + 1)
         yield Arc(nearest if later else 0, label)
-
-
-__all__ = ["guess_arcs"]

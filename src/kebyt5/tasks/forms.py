@@ -35,5 +35,3 @@ class Parts:
 
 
 Form = Marked | Parts
-
-__all__ = ["Form", "Marked", "Parts"]

@@ -49,3 +49,6 @@ class KorQuAD(QuestionTask):
     def max_target_bytes(self, example: Example) -> int:
         """Returns more than any sensible answer needs."""
         return 384
+
+
+__all__ = ["KorQuAD"]

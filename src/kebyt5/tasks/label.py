@@ -137,3 +137,6 @@ def _number(value: Any) -> int | None:
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 5:
         return int(value)
     return None
+
+
+__all__ = ["LabelTask"]

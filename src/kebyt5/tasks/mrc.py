@@ -183,3 +183,6 @@ def _corrupt(gold: Answers, rng: random.Random) -> str | None:
     # Sorted, since the order of a set differs from run to run.
     wrong = sorted(texts - {*gold.texts, ""})
     return rng.choice(wrong) if wrong else None
+
+
+__all__ = ["MRC", "UNKNOWN"]

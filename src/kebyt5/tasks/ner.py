@@ -375,3 +375,6 @@ def _strip(text: str) -> tuple[str, list[Entity]]:
             removed += 1 + len(match[0])
         opened = None
     return "".join([*pieces, text[copied:]]), marked
+
+
+__all__ = ["NER"]

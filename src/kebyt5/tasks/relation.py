@@ -112,3 +112,6 @@ class RE(LabelTask):
             "auprc": auprc(probabilities, gold),
             "auprc_present": auprc(probabilities, gold, only_present=True),
         }
+
+
+__all__ = ["RE", "RELATIONS"]

@@ -91,3 +91,6 @@ def _dataset(name: str) -> Iterator[Record]:
         ) from error
     for number, fields in enumerate(rows, 1):
         yield Record(fields, f"{name}:{number}", number)
+
+
+__all__ = ["Seq2Seq"]

@@ -197,3 +197,6 @@ def _answers(answers: Any) -> dict[str, tuple[int, ...]] | None:
             known = (start,) if isinstance(start, int) and start >= 0 else ()
             found[text] = found.get(text, ()) + known
     return found
+
+
+__all__ = ["Answers", "Question", "QuestionTask", "read_questions"]

@@ -96,3 +96,6 @@ def _gold(record: Record) -> float:
             f"{record.place}: score {str(value)[:40]!r}; expected a number from 0 to {_MAX:.0f}"
         )
     return round(score, 1)
+
+
+__all__ = ["STS"]

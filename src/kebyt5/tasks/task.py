@@ -248,3 +248,6 @@ class Task(ABC):
                 f"; missing: {missing}, unknown: {unknown}"
             )
         return Example(id="", inputs=inputs)
+
+
+__all__ = ["Example", "Parsed", "Task"]

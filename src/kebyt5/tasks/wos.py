@@ -169,3 +169,6 @@ def _state(turn: Record) -> frozenset[str]:
 
 def _write(state: frozenset[str]) -> str:
     return _BETWEEN.join(sorted(state)) or _NOTHING
+
+
+__all__ = ["SPEAKERS", "WOS"]

@@ -30,6 +30,3 @@ def shared_arguments(config: RunSettings, size: int, accumulation: int) -> dict[
         "dataloader_pin_memory": torch.cuda.is_available(),
         "seed": config.seed,
     }
-
-
-__all__ = ["shared_arguments"]

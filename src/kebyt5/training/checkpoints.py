@@ -93,6 +93,3 @@ def is_sharded(checkpoint: Path) -> bool:
     """Whether FSDP or DeepSpeed wrote a checkpoint, which then has files of their own."""
     patterns = ("pytorch_model_fsdp*", "optimizer_*", "optimizer.bin", "global_step*")
     return any(any(checkpoint.glob(pattern)) for pattern in patterns)
-
-
-__all__ = ["is_sharded", "last_checkpoint"]

@@ -71,6 +71,3 @@ def set_dropout(model: PreTrainedModel, rate: float) -> None:
             module.p = rate
         elif isinstance(getattr(module, "dropout", None), float):
             module.dropout = rate  # the attention's, applied as a function
-
-
-__all__ = ["near_first", "random_model", "set_dropout"]

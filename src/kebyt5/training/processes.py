@@ -113,13 +113,3 @@ def keep_tied_embeddings_together(model: PreTrainedModel) -> None:
     and decoder, which share its weight. Hiding it leaves all of them to the whole model.
     """
     model.get_input_embeddings = lambda: None
-
-
-__all__ = [
-    "divide_batch",
-    "keep_tied_embeddings_together",
-    "make_run_folder",
-    "own_folder",
-    "require_one_device_each",
-    "this_process",
-]

@@ -100,6 +100,3 @@ class ShowProgress(TrainerCallback):
     def stop(self) -> None:
         """Removes the bar, and shows the cursor again."""
         self.progress.stop()
-
-
-__all__ = ["ShowProgress"]

@@ -42,6 +42,3 @@ def inverse_square_root(step: int, warmup: int = 0) -> float:
     if step < warmup:
         return (step + 1) / (warmup + 1)
     return math.sqrt((warmup + 1) / (step + 1))
-
-
-__all__ = ["constant", "cosine_cycles", "inverse_square_root"]

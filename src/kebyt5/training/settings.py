@@ -155,18 +155,3 @@ def require_same_settings(command: Command, config: RunSettings, free: Collectio
             f"{output}: --resume with other settings than the run began with:"
             f" {', '.join(changed)}; begin a new run for these"
         )
-
-
-__all__ = [
-    "BEGINNING",
-    "Command",
-    "RunSettings",
-    "check_ranges",
-    "check_schedule",
-    "check_warmup",
-    "is_resumed",
-    "read_settings",
-    "require_same_settings",
-    "to_settings",
-    "to_yaml",
-]

@@ -36,6 +36,3 @@ def warn_of_slow_bfloat16(device: torch.device) -> None:
             " a run without --bf16 is faster here",
             100 * share,
         )
-
-
-__all__ = ["measured_peak", "warn_of_slow_bfloat16"]

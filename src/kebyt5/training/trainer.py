@@ -73,6 +73,3 @@ class ByteModelTrainer(Trainer):
         tied = self.model.get_expanded_tied_weights_keys()
         missing = [name for name in load_result.missing_keys if name not in tied]
         super()._issue_warnings_after_load(load_result._replace(missing_keys=missing))
-
-
-__all__ = ["ByteModelTrainer"]

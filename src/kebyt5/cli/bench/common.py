@@ -71,6 +71,3 @@ def publish_in(
     if plot and picture:
         plot(folder / picture)
     publish(text, folder / f"{name}.md", picture)
-
-
-__all__ = ["Several", "Size", "chosen_alternatives", "publish", "publish_in", "report"]

@@ -204,6 +204,3 @@ def kernels(
     head = ["size", "M weights", "rows", *(f"{name}, ms" for name in KERNELS),
             "oneDNN, GFLOP/s", "int8, GOP/s"]  # fmt: skip
     report("Products of the decoder's linear layers, best round", head, cells, output)
-
-
-__all__ = ["gbst", "kernels", "make_examples", "passes", "queue", "tokenizer"]

@@ -193,6 +193,3 @@ def serve(
     text = report_serve(endurance, shown)
     name = f"bench-serve-{preset}" if preset else "bench-serve"
     publish_in(folder, name, text, partial(plot_serve, endurance))
-
-
-__all__ = ["losses", "pretrained", "quality", "serve"]

@@ -126,6 +126,3 @@ def _speed(
     has_plot = MAIN_PART[measure] == "total" or len({case.length for case in cases}) > 1
     plot = partial(plot_speed, speed) if has_plot else None
     publish_in(folder, f"bench-{measure}", text, plot)
-
-
-__all__ = ["Choice", "copy", "encode", "generate", "train"]

@@ -54,6 +54,3 @@ def shows_encoding(text: str, data: bytes, encoding: str) -> bool:
     chance.
     """
     return not text.isascii() and (_name(encoding) == "utf-8" or not reads_as_utf8(data))
-
-
-__all__ = ["NotText", "decode", "reads_as_utf8", "shows_encoding"]

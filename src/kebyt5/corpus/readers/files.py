@@ -241,13 +241,3 @@ def legible(name: str) -> str:
     """Returns the name of a file as text; a name that is not UTF-8 is decoded as CP949."""
     data = name.encode("utf-8", "surrogateescape")
     return name if reads_as_utf8(data) else data.decode("cp949", "backslashreplace")
-
-
-__all__ = [
-    "find_files",
-    "is_archive",
-    "legible",
-    "located",
-    "open_members",
-    "readable",
-]

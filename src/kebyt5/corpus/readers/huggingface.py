@@ -69,6 +69,3 @@ class HuggingFaceReader(Reader):
         if hasattr(rows, "__len__") and shard >= len(rows):
             return []
         return split_dataset_by_node(rows, rank=shard, world_size=self.shards)
-
-
-__all__ = ["HuggingFaceReader"]

@@ -83,6 +83,3 @@ class JSONReader(Reader):
             return defect(f"not {self.encoding}", f"{name}:1", str(error), shown, len(data))
         except json.JSONDecodeError as error:
             return defect("not JSON", f"{name}:{error.lineno}", error.msg, shown, len(data))
-
-
-__all__ = ["JSONReader"]

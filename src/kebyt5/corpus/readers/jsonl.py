@@ -39,6 +39,3 @@ class JSONLinesReader(LinesReader):
             yield defect("not JSON", line.place, str(error), line.text, line.size)
         else:
             yield from text_at(self.text, value, line.place)
-
-
-__all__ = ["JSONLinesReader"]

@@ -16,6 +16,3 @@ class KcBERTReader(TextReader):
 
     documents: Literal["paragraph", "line", "file"] = "line"
     """What a document is: a paragraph, a line, or the whole file."""
-
-
-__all__ = ["KcBERTReader"]

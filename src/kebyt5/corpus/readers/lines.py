@@ -183,6 +183,3 @@ def _next_character(data: bytes) -> int:
 
 def _begin(data: bytes, encoding: str) -> str:
     return data[:1000].decode(encoding, "replace")
-
-
-__all__ = ["Line", "LinesReader", "Part", "read_lines"]

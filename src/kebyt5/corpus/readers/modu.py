@@ -18,6 +18,3 @@ class ModuReader(JSONReader):
 
     text: str = "(paragraph || utterance)[].form"
     """JMESPath from a document to its text; `utterance[].original_form` has the exact wording."""
-
-
-__all__ = ["ModuReader"]

@@ -46,6 +46,3 @@ class ParquetReader(Reader):
         except UnicodeDecodeError as error:  # Parquet does not check that strings are UTF-8
             return defect("not utf-8", place, str(error))
         return defect(f"no text at {self.column}", place) if text is None else document(text, place)
-
-
-__all__ = ["ParquetReader"]

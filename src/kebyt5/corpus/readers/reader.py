@@ -108,6 +108,3 @@ def require_column(column: str, columns: Collection[str], place: str) -> None:
     """
     if column not in columns:
         raise InputError(f"{place}: no column {column!r} among {', '.join(columns)[:100]}")
-
-
-__all__ = ["Reader", "defect", "document", "require_column"]

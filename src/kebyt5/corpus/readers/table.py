@@ -107,6 +107,3 @@ class TableReader(LinesReader):
 def _no_row(line: Line, cause: str = "in a cell of several lines") -> Row:
     bad = line.defect or defect("not CSV", line.place, cause, line.text)
     return replace(line, defect=bad), []
-
-
-__all__ = ["TableReader"]

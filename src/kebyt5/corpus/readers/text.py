@@ -87,6 +87,3 @@ class TextReader(LinesReader):
             return line
         match = re.search(self.pattern, line)  # `re` keeps what it has compiled
         return match and ((match[1] if match.re.groups else match[0]) or "")
-
-
-__all__ = ["Gathering", "TextReader"]

@@ -136,6 +136,3 @@ def as_text(value: Any) -> str | None:
     if isinstance(value, list) and all(isinstance(part, str) for part in value):
         return "\n".join(value)
     return None
-
-
-__all__ = ["as_text", "check_path", "find", "parse", "text_at"]

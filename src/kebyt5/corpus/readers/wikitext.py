@@ -41,6 +41,3 @@ class WikitextReader(LinesReader):
             elif line.text.strip():
                 yield defect("before the first title ` = … =`", line.place, text=line.text)
         yield from gathering.finish()
-
-
-__all__ = ["WikitextReader"]

@@ -81,6 +81,3 @@ def _trie(texts: tuple[str, ...], ends: bool) -> Trie:
     """The trie of some texts, each followed by the end of sequence if `ends`."""
     end = [EOS] if ends else []
     return Trie(byte_ids(text) + end for text in texts)
-
-
-__all__ = ["Choices"]

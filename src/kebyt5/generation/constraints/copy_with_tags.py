@@ -89,6 +89,3 @@ class CopyWithTags(Constraint):
             elif where == _INSIDE:
                 steps += [(close[0], (copied, tag, 1)) for tag, close in enumerate(self._closes)]
         return steps
-
-
-__all__ = ["CopyWithTags"]

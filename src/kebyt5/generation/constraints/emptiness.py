@@ -141,6 +141,3 @@ def _listed(part: dict[str, Any], key: str) -> list[Any]:
 
 def _is_positive(count: Any) -> bool:
     return isinstance(count, int) and count > 0
-
-
-__all__ = ["is_empty_schema", "require_no_tokens", "with_optional_terminals"]

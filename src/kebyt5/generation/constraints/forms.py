@@ -30,6 +30,3 @@ def task_constraints(task: Task, examples: Sequence[Example]) -> list[Constraint
     forms = [task.form(example) for example in examples]
     made = {form: constraint_of(form) for form in dict.fromkeys(forms)}
     return [made[form] for form in forms]
-
-
-__all__ = ["constraint_of", "task_constraints"]

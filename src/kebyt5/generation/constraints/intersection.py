@@ -41,6 +41,3 @@ class Intersection(Constraint):
         """What the first constraint expects; if nothing, what the second does."""
         first, second = self._parts
         return first.likely(state[0]) or second.likely(state[1])
-
-
-__all__ = ["Intersection"]

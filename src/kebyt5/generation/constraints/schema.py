@@ -87,6 +87,3 @@ def _require_exact(value: Any) -> None:
             f"the integer {str(value)[:30]} would be rounded: numbers in a schema are doubles;"
             " for a long identifier, write a string or a pattern"
         )
-
-
-__all__ = ["objects", "read_schema", "require_whole_pattern", "values"]

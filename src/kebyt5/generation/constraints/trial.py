@@ -114,12 +114,3 @@ def require_no_error(message: str) -> None:
         )
     if message:
         raise ConstraintError(f"the grammar is refused: {' '.join(message.split())[:300]}")
-
-
-__all__ = [
-    "LIMITS",
-    "MAX_UNTRIED",
-    "MAX_UNTRIED_PATTERNS",
-    "require_compilable",
-    "require_no_error",
-]

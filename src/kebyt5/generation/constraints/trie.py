@@ -72,6 +72,3 @@ class Trie:
             byte_id, node = next(iter(self._next[node].items()))
             rest.append(byte_id)
         return rest
-
-
-__all__ = ["Trie"]

@@ -56,6 +56,3 @@ class UTF8(Constraint):
     def advance(self, state: str, byte_id: int) -> str:
         """The state after one more id."""
         return self._next[state][byte_id]
-
-
-__all__ = ["UTF8"]

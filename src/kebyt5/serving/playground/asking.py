@@ -245,6 +245,3 @@ def _word_rows(sentence: str, words: str) -> str:
 def _without_surrogates(text: str) -> str:
     """Replaces lone surrogates, which a browser may send, by U+FFFD."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-__all__ = ["FILL", "Answer", "Look", "Refusal", "ask", "fields_of", "look", "tasks_of"]

@@ -181,6 +181,3 @@ _DRAWINGS: dict[str, Callable[[Answer, Language], str]] = {
     "wos": _state,
 }
 """Tasks with a drawing of their own; other tasks show bars for labels, or plain text."""
-
-
-__all__ = ["draw_answer", "note"]

@@ -233,6 +233,3 @@ def symbol(text: str) -> str:
     if len(text) == 1 and ord(text) < 32:
         return chr(0x2400 + ord(text))
     return text if text.strip() else "␣"
-
-
-__all__ = ["draw_attention", "draw_blocks", "lines_of", "symbol"]

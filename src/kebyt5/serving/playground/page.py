@@ -234,6 +234,3 @@ def _language_of(request: gr.Request) -> Language:
 
 def _asset(name: str) -> str:
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
-__all__ = ["build"]

@@ -51,5 +51,3 @@ SAMPLES: Mapping[str, Mapping[str, str]] = {
     "ynat": {"title": "새 반도체 공장, 내년 봄부터 시험 생산"},
     "seq2seq": {"text": "어제는날씨가참좋아서공원에갔다."},
 }
-
-__all__ = ["SAMPLES"]

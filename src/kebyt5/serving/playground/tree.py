@@ -114,6 +114,3 @@ def _width(text: str, size: int) -> float:
     """Estimates the width of a text in pixels: Hangul is square, Latin letters about half that."""
     wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
     return size * (wide * 0.96 + (len(text) - wide) * 0.62)
-
-
-__all__ = ["arc_levels", "draw_tree"]

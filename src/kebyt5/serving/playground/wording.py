@@ -345,16 +345,3 @@ def answer_label(label: str, language: Language) -> str:
 def entity_label(entity_type: str, language: Language) -> str:
     """Returns the label of an entity type."""
     return _ENTITY_TYPES.get(entity_type, (entity_type, entity_type))[LANGUAGES.index(language)]
-
-
-__all__ = [
-    "LANGUAGES",
-    "Language",
-    "answer_label",
-    "entity_label",
-    "field_label",
-    "message",
-    "reason_message",
-    "refusal_message",
-    "task_label",
-]

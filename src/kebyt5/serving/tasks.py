@@ -315,7 +315,8 @@ _OUTPUTS: dict[str, type[Answered]] = {
 def _messages_of(task: str) -> TaskMessages:
     """Returns the form of a task; by default texts in, and a label or the task's answer out."""
     output = _OUTPUTS.get(task) or (Label if TASKS[task].labels else Output)
-    return TaskMessages(_INPUTS.get(task) or _input_of(task), output, _EXAMPLES[task])
+    example = _EXAMPLES.get(task) or dict.fromkeys(TASKS[task].input_fields, "예문")
+    return TaskMessages(_INPUTS.get(task) or _input_of(task), output, example)
 
 
 MESSAGES = {task: _messages_of(task) for task in TASKS}

@@ -1,9 +1,13 @@
 """The downstream tasks, one file each, and the registry that finds them by name."""
 
 import re
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from itertools import chain
 
-from kebyt5.errors import InputError
+from kebyt5.errors import InputError, one_line
 from kebyt5.tasks.dp import DP
 from kebyt5.tasks.korquad import KorQuAD
 from kebyt5.tasks.mrc import MRC
@@ -18,9 +22,12 @@ from kebyt5.tasks.task import Example, Parsed, Task
 from kebyt5.tasks.wos import WOS
 from kebyt5.tasks.ynat import YNAT
 
+ENTRY_POINTS = "kebyt5.tasks"
+"""Group of entry points by which another package declares tasks."""
+
 _WORD = re.compile("[a-z0-9-]+")
 
-TASKS: dict[str, type[Task]] = {
+_OWN: dict[str, type[Task]] = {
     "ynat": YNAT,
     "ner": NER,
     "dp": DP,
@@ -36,11 +43,57 @@ TASKS: dict[str, type[Task]] = {
 }
 
 
+class _Tasks(Mapping[str, type[Task]]):
+    """The tasks of this package, and those that other packages declare as entry points.
+
+    The latter are imported when they are asked for, as they import this package.
+    """
+
+    def __getitem__(self, name: str) -> type[Task]:
+        return _OWN[name] if name in _OWN else _load(_declared()[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return chain(_OWN, _declared())
+
+    def __len__(self) -> int:
+        return len(_OWN) + len(_declared())
+
+    def __contains__(self, name: object) -> bool:
+        return name in _OWN or name in _declared()
+
+
+@cache
+def _declared() -> dict[str, EntryPoint]:
+    found = {each.name: each for each in entry_points(group=ENTRY_POINTS)}
+    return {name: found[name] for name in sorted(found.keys() - _OWN.keys())}
+
+
+def _load(declared: EntryPoint) -> type[Task]:
+    """Imports the task of another package.
+
+    Raises:
+        InputError: The import fails, or finds something else than a task of that name.
+    """
+    place = f"task {declared.name} ({declared.value})"
+    try:
+        task = declared.load()
+    except Exception as error:  # whatever the module does
+        raise InputError(f"{place}: cannot be imported: {one_line(error)}") from error
+    if not (isinstance(task, type) and issubclass(task, Task) and task.name == declared.name):
+        raise InputError(f"{place}: has to be a subclass of Task whose `name` is {declared.name!r}")
+    return task
+
+
+TASKS: Mapping[str, type[Task]] = _Tasks()
+"""All tasks by name."""
+
+
 def get_task(name: str) -> Task:
     """Returns the task of that name.
 
     Raises:
-        InputError: There is no such task; the message suggests the nearest name.
+        InputError: There is no such task, and the message suggests the nearest name; or it is of
+            another package and cannot be imported.
     """
     if name not in TASKS:
         raise InputError(

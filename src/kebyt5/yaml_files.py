@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from kebyt5.encodings import decode_utf8
 from kebyt5.errors import InputError
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
@@ -39,7 +40,9 @@ def load_yaml(path: Path, holding: str, variables: bool = False) -> Any:
         InputError: The file cannot be read, repeats a key, or names a variable that is not set.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
+        content = yaml.load(decode_utf8(path.read_bytes(), str(path)), _UniqueKeys)
+    except InputError:
+        raise
     except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: an impossible date
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}" if mark else str(path)

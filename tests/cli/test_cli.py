@@ -153,6 +153,14 @@ def test_a_pipe_gets_a_line_of_json_for_each_input(run, checkpoint, tmp_path, mo
     assert not list(tmp_path.glob("-"))
 
 
+@pytest.mark.parametrize("option", ["--input", "--output"])
+def test_an_option_is_no_file(run, tmp_path, monkeypatch, option):
+    monkeypatch.chdir(tmp_path)
+    texts = ("--text", "가") if option == "--output" else ()
+    refused(run("predict", "tiny", "--task", "ner", *texts, option, "--strict"), "--strict: an opt")
+    assert not list(tmp_path.iterdir())
+
+
 def test_answers_do_not_take_the_place_of_inputs_or_of_what_is_no_file(
     run, checkpoint, tmp_path, monkeypatch
 ):

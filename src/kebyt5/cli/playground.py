@@ -1,5 +1,6 @@
 """`kebyt5 playground`."""
 
+import logging
 from contextlib import suppress
 from typing import Annotated
 
@@ -35,6 +36,7 @@ def playground(
             `cuda:1`.
     """
     limit_kernel_caches()
+    logging.getLogger("kebyt5.serving").setLevel(logging.WARNING)  # a person reads what is printed
     require_extra("serve", "gradio", "uvicorn")
     from kebyt5.devices import require_device
     from kebyt5.serving.options import ServeOptions

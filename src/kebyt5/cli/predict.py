@@ -56,6 +56,9 @@ def predict(
     options.check_effect(the_task)
     if (input is None) == (text is None):
         raise InputError("give --text or --input" + (", not both" if text else ""))
+    for path in filter(None, (input, output)):
+        if str(path).startswith("-") and str(path) != "-":
+            raise InputError(f"{path}: an option, but a file has to be named first; or ./{path}")
     examples = read_inputs(the_task, input if input is not None else (text or []))
     to_file = None if str(output) == "-" else output
     if to_file:

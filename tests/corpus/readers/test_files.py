@@ -327,6 +327,14 @@ def test_names_match_in_any_normal_form(tmp_path, monkeypatch, pattern):
         assert find_files(unicodedata.normalize(form, pattern)) == [str(path)]
 
 
+def test_folders_and_files_may_have_different_normal_forms(tmp_path):
+    folder, file = unicodedata.normalize("NFC", "자료"), unicodedata.normalize("NFD", "원천.txt")
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / file).write_text(SENTENCES)
+    for name in ("원천.txt", "원*.txt"):
+        assert find_files(f"{tmp_path}/자료/{name}") == [f"{tmp_path}/{folder}/{file}"]
+
+
 def test_a_pattern_finds_names_of_both_normal_forms(tmp_path):
     paths = {tmp_path / unicodedata.normalize(form, f"원천 {form}.txt") for form in ("NFC", "NFD")}
     for path in paths:

@@ -65,8 +65,8 @@ def test_what_cannot_be_asked_is_said_in_the_language_of_the_page(handlers):
         ("nsmc", ["가" * 10**6], "입력이 3,000,000바이트입니다. 16,384바이트까지"),
         ("mrc", ["왜? " * 2000, "그래서."], "질문을 줄이세요"),
         ("korquad", ["왜?", "가" * 5000], r"지문이 길어 \d+개 구간으로 .* 128개까지만"),
-        (FILL, ["__ <extra_id_0>"], "‘&lt;extra_id_’로 시작하는 표시를 지우세요"),
-        (FILL, ["__ <extra_id_x>"], "‘&lt;extra_id_’로 시작하는 표시를 지우세요"),
+        (FILL, ["__ <extra_id_0>"], "‘&lt;extra_id_’로 시작하는 표시는 지우세요"),
+        (FILL, ["__ <extra_id_x>"], "‘&lt;extra_id_’로 시작하는 표시는 지우세요"),
     ],
 )
 def test_what_the_server_refuses_is_said_in_the_language_of_the_page(

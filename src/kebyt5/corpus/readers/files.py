@@ -13,6 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import product
 from typing import Any, BinaryIO, Self, cast
 
 from fsspec import AbstractFileSystem
@@ -48,8 +49,7 @@ def find_files(path: str) -> list[str]:
     """
     try:
         filesystem, _ = located(path)
-        forms = {path, *(unicodedata.normalize(form, path) for form in ("NFC", "NFD"))}
-        names = [name for form in forms for name in _names_at(*located(form))]
+        names = [name for spelled in _spellings(path) for name in _names_at(*located(spelled))]
     except ImportError as error:
         remedy = "pip install s3fs for s3://, gcsfs for gs://"
         raise InputError(f"{path}: {_cause(error)}; {remedy}") from error
@@ -60,6 +60,15 @@ def find_files(path: str) -> list[str]:
         raise InputError(f"{path}: no such file, or a pattern that matches none")
     local = "file" in filesystem.protocol
     return [found if local else filesystem.unstrip_protocol(found) for found in sorted(set(names))]
+
+
+def _spellings(path: str) -> Iterator[str]:
+    """Yields the path with each name in it as given, composed or decomposed."""
+    names = (
+        {name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))}
+        for name in path.split("/")
+    )
+    return map("/".join, product(*names))
 
 
 def located(path: str) -> tuple[AbstractFileSystem, str]:

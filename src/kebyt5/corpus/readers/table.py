@@ -55,7 +55,8 @@ class TableReader(LinesReader):
 
     def _require_separation(self, head: list[str], place: str) -> None:
         """Refuses a head of one cell that another delimiter would divide."""
-        found = next((mark for mark in ",\t;|" if mark in "".join(head)), None)
+        others = ",\t;|".replace(self.delimiter, "")
+        found = next((mark for mark in others if mark in "".join(head)), None)
         if len(head) == 1 and found and head != [self.column]:
             remedy = f"set `delimiter: {json.dumps(found)}` for this source"
             raise InputError(f"{place}: only one column, {head[0][:100]!r}; {remedy}")

@@ -274,7 +274,7 @@ _REFUSALS: dict[str, str] = {
         "질문이 길어 지문을 읽을 자리가 모자랍니다. 질문을 줄이세요."
     ),
     "is not a blank|the text has blanks": (
-        "빈칸은 밑줄 두 개(__)로만 표시합니다. ‘<extra_id_’로 시작하는 표시를 지우세요."
+        "빈칸은 밑줄 두 개(__)로만 표시할 수 있습니다. ‘<extra_id_’로 시작하는 표시는 지우세요."
     ),
 }
 """What the server says of questions that a person can mend, and the same in Korean."""

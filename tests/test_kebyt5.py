@@ -1,14 +1,11 @@
-"""`import kebyt5` is quick; the models are registered with Transformers once that is imported."""
+"""`import kebyt5` registers the models; the command line imports them only when it needs them."""
 
 import subprocess
 import sys
-from importlib.machinery import ModuleSpec
-from types import SimpleNamespace
 
 import pytest
 
 import kebyt5
-from kebyt5 import registration
 
 HEAVY = "{'torch', 'transformers', 'matplotlib', 'gradio', 'ray', 'datatrove'} & set(sys.modules)"
 
@@ -63,30 +60,22 @@ def test_python_m_imports_as_little(options):
     assert not imported & {"torch", "transformers"}
 
 
-def test_the_package_lists_its_names_and_imports_nothing_large():
-    code = "import sys, kebyt5; print({*kebyt5.__all__} <= {*dir(kebyt5)})"
-    assert python("-c", f"{code}; print({HEAVY})") == "True\nset()\n"
+def test_a_session_without_a_script_lists_and_has_the_public_names():
+    code = "import sys; sys.argv = []; import kebyt5; print({*kebyt5.__all__} <= {*dir(kebyt5)})"
+    assert python("-c", code + "; print(kebyt5.models.loading.load is kebyt5.load)") == (
+        "True\nTrue\n"
+    )
+    lazy = code.replace("[]", "['kebyt5']")
+    assert python("-c", lazy) == "True\n"
 
 
-@pytest.mark.parametrize("imports", [
-    "import kebyt5; from transformers import AutoConfig",
-    "from transformers import AutoConfig; import kebyt5",
-    "import kebyt5.models.stack; from transformers import AutoConfig",  # which imports it itself
-    "import kebyt5.models.auto; from transformers import AutoConfig",
-    "import kebyt5.errors; from transformers.models.auto.configuration_auto import AutoConfig",
-])  # fmt: skip
-def test_the_models_are_registered_in_whatever_order_things_are_imported(imports):
-    code = f"{imports}; print(AutoConfig.for_model('gbswt5').model_type)"
-    assert python("-c", code) == "gbswt5\n"
-
-
-def test_whichever_finder_has_transformers(monkeypatch):
-    spec = ModuleSpec("transformers", SimpleNamespace(exec_module=None))
-    elsewhere = SimpleNamespace(find_spec=lambda name, path, target: spec)
-    finder = registration._Finder()
-    monkeypatch.setattr(sys, "meta_path", [finder, elsewhere])
-    assert finder.find_spec("transformers", None) is spec
-    assert spec.loader.exec_module is not None
+def test_a_script_whose_first_argument_is_kebyt5_registers_the_models(tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import kebyt5\nfrom transformers import AutoConfig\n"
+        "print(AutoConfig.for_model('gbswt5').model_type)\n"
+    )
+    assert python(str(script), "kebyt5") == "gbswt5\n"
 
 
 def test_code_within_a_command_finds_the_public_names():

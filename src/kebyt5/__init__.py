@@ -6,10 +6,11 @@ checkpoints are T5 to the Auto classes; `kebyt5.load` makes a `KEByT5ForConditio
 them, which adds the z-loss and refuses damaged files.
 """
 
+import os
+import sys
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from kebyt5.registration import register_with_transformers
 
 if TYPE_CHECKING:
     from kebyt5.errors import CheckpointError
@@ -41,14 +42,19 @@ _HOMES = {
 """Where each public name is defined."""
 
 
+def _import(name: str) -> Any:
+    """Imports a public name from the module that defines it."""
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value
+
+
 if not TYPE_CHECKING:  # else every name would seem to exist
 
     def __getattr__(name: str) -> Any:
         """Imports a public name when it is first asked for (PEP 562)."""
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(import_module(_HOMES[name]), name)
-        return value
+        return _import(name)
 
 
 def __dir__() -> list[str]:
@@ -56,7 +62,28 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_HOMES})
 
 
-register_with_transformers()
+_COMMAND = "KEBYT5_COMMAND"
+"""Environment variable by which the processes that the command line starts know what they are."""
+
+
+def _is_command() -> bool:
+    """Whether this process is `kebyt5` or `python -m kebyt5`, or one that these have started."""
+    if _COMMAND in os.environ:
+        return True
+    script = sys.argv[0] if sys.argv else ""
+    if script == "-m":  # as long as Python looks for the module
+        return not {"kebyt5", "-mkebyt5"}.isdisjoint(sys.orig_argv)
+    return Path(script).stem == "kebyt5"
+
+
+# The command line imports models when a command needs them, as importing Transformers' takes
+# seconds, which is long for `kebyt5 --help`, and memory in every worker of `corpus build`.
+if _is_command():
+    os.environ[_COMMAND] = "1"
+else:
+    import_module("kebyt5.models.auto")
+    for _name in _HOMES:
+        _import(_name)
 
 __all__ = [
     "ByteTokenizer",

@@ -1,6 +1,5 @@
 """The compiled variants of the kernels."""
 
-import ctypes
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,8 @@ def variant(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     name: str = request.param
     if name not in native.runnable_variants():
         pytest.skip(f"this processor does not run the variant {name}")
-    loaded = ctypes.CDLL(str(Path(native.__file__).with_name(f"kernels-{name}.so")))
+    loaded = native.open_library(Path(native.__file__).with_name(f"kernels-{name}.so"))
+    assert loaded is not None
     if name == "amx":
         assert loaded.allow_tiles()
     monkeypatch.setattr(native, "library", lambda: loaded)

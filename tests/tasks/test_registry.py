@@ -84,12 +84,17 @@ def test_a_package_may_import_this_one_or_be_imported_first(package):
     ("module", "problem"),
     [
         ("import no_such_module", "cannot be imported: No module named 'no_such_module'"),
-        ("Hate = int", "has to be a subclass of Task whose `name` is 'hate'"),
-        (MODULE.replace('name = "hate"', 'name = "ner"'), "has to be a subclass of Task whose"),
+        ("Hate = int", "has to be a subclass of Task"),
+        (MODULE.replace('name = "hate"', 'name = "ner"'), "its `name` is 'ner'; both have to be"),
+        (MODULE.replace("    title", "    heading"), "has no title; define them"),
+        (MODULE.replace("input_text", "text"), "has no input_text; define them"),
     ],
 )
-def test_what_cannot_be_such_a_task_is_refused(package, module, problem):
+def test_what_cannot_be_such_a_task_is_refused_and_left_out_of_the_list(package, module, problem):
     (package / "hate_speech.py").write_text(module)
     done = python(package, "-m", "kebyt5", "predict", "tiny", "--task", "hate", "--text", "좋다")
     assert done.returncode == 2
     assert f"task hate (hate_speech:Hate): {problem}" in done.stderr
+    done = python(package, "-m", "kebyt5", "tasks")
+    assert f"left out: task hate (hate_speech:Hate): {problem}" in done.stderr
+    assert "seq2seq" in done.stdout

@@ -43,7 +43,7 @@ class Int8Linear(nn.Module):
     """A linear layer with an int8 weight and no bias, on a CPU.
 
     Args:
-        weight: (N, K), int8.
+        weight: (N, K), int8 in ±127.
         scale: (N,), float32: size of one step of each output channel.
     """
 

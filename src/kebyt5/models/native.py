@@ -49,8 +49,8 @@ def runnable_variants() -> list[str]:
     """
     names = [name for name, needed in _VARIANTS.items() if needed <= _processor_flags()]
     wanted = os.environ.get("KEBYT5_KERNELS")
-    if wanted is None or wanted in names:
-        return names if wanted is None else [wanted]
+    if not wanted or wanted in names:
+        return [wanted] if wanted else names
     warnings.warn(f"KEBYT5_KERNELS={wanted}: this processor runs {', '.join(names)}", stacklevel=2)
     return []
 
@@ -139,7 +139,7 @@ class Panels:
     """A copy of a weight in the panel layout in which `csrc` multiplies it with many rows.
 
     Args:
-        weight: (N, K), float32; or int8, with K a multiple of four.
+        weight: (N, K), float32; or int8 in ±127, with K a multiple of four.
         scale: (N,), float32: size of one step of each output channel, for an int8 weight.
     """
 

@@ -13,9 +13,8 @@ from pydantic import (
     model_validator,
 )
 
-Finish = Literal["eos", "length", "stop", "cancelled", "deadline"]
-Sentinels = Literal["huggingface", "pretraining"]
-"""As in the engine, from which they are not imported: a client needs no PyTorch."""
+from kebyt5.generation.request import Finish
+from kebyt5.models.tokenization_kebyt5 import Sentinels
 
 Text = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")]

@@ -1,6 +1,7 @@
 """The downstream tasks, one file each, and the registry that finds them by name."""
 
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
@@ -46,17 +47,18 @@ _OWN: dict[str, type[Task]] = {
 class _Tasks(Mapping[str, type[Task]]):
     """The tasks of this package, and those that other packages declare as entry points.
 
-    The latter are imported when they are asked for, as they import this package.
+    The latter are imported when they are asked for, as they import this package. One that cannot be
+    used is left out of the list, with a warning, and refused by its name.
     """
 
     def __getitem__(self, name: str) -> type[Task]:
         return _OWN[name] if name in _OWN else _load(_declared()[name])
 
     def __iter__(self) -> Iterator[str]:
-        return chain(_OWN, _declared())
+        return chain(_OWN, _usable())
 
     def __len__(self) -> int:
-        return len(_OWN) + len(_declared())
+        return len(_OWN) + len(_usable())
 
     def __contains__(self, name: object) -> bool:
         return name in _OWN or name in _declared()
@@ -68,19 +70,38 @@ def _declared() -> dict[str, EntryPoint]:
     return {name: found[name] for name in sorted(found.keys() - _OWN.keys())}
 
 
+@cache
+def _usable() -> list[str]:
+    names = []
+    for name, declared in _declared().items():
+        try:
+            _load(declared)
+        except InputError as error:
+            warnings.warn(f"left out: {error}", stacklevel=2)
+        else:
+            names.append(name)
+    return names
+
+
 def _load(declared: EntryPoint) -> type[Task]:
     """Imports the task of another package.
 
     Raises:
-        InputError: The import fails, or finds something else than a task of that name.
+        InputError: The import fails, or finds something else than a whole task of that name.
     """
     place = f"task {declared.name} ({declared.value})"
     try:
         task = declared.load()
     except Exception as error:  # whatever the module does
         raise InputError(f"{place}: cannot be imported: {one_line(error)}") from error
-    if not (isinstance(task, type) and issubclass(task, Task) and task.name == declared.name):
-        raise InputError(f"{place}: has to be a subclass of Task whose `name` is {declared.name!r}")
+    if not (isinstance(task, type) and issubclass(task, Task)):
+        raise InputError(f"{place}: has to be a subclass of Task")
+    needed = ("name", "title", "input_fields", "main_score")
+    missing = [attribute for attribute in needed if not hasattr(task, attribute)]
+    if missing := missing + sorted(task.__abstractmethods__):
+        raise InputError(f"{place}: has no {', '.join(missing)}; define them")
+    if task.name != declared.name:
+        raise InputError(f"{place}: its `name` is {task.name!r}; both have to be the same")
     return task
 
 

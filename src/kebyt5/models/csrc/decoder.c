@@ -1,7 +1,7 @@
 /* A pass of T5's decoder over a few rows of float32, with float32 or int8 weights.
  *
  * A pass is bound by reading its weights and, for a small model, by the overhead of about a hundred
- * small operations; here it is one call. kernels.py and native.py describe the arguments,
+ * small operations; here it is one call. decoder_kernel.py and native.py describe the arguments,
  * hatch_build.py compiles the code. Arrays do not overlap.
  */
 #include <omp.h>

@@ -33,8 +33,8 @@ typedef struct {
 
 /* Writes or adds A B for A (rows, depth) and COLUMNS columns of B (depth, ...). */
 ALWAYS_INLINE void multiply_columns(const float* a, int64_t a_stride, const float* b,
-                                   int64_t b_stride, int64_t depth, const int rows, float* out,
-                                   int64_t out_stride, int add) {
+                                    int64_t b_stride, int64_t depth, const int rows, float* out,
+                                    int64_t out_stride, int add) {
     Floats sums[GROUP][PARTS];
     UNROLL_FOR (int row = 0; row < rows; row++)
         UNROLL_FOR (int part = 0; part < PARTS; part++) sums[row][part] = broadcast(0);

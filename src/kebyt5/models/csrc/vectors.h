@@ -53,7 +53,7 @@ ALWAYS_INLINE Floats floats_of(Integers x) { return _mm256_cvtepi32_ps(x); }
 #endif
 #else
 #define ZERO_POINT 0
-/* Pairs are added in 16 bits, which two products of a magnitude with seven bits never exceed. */
+/* Pairs are added in 16 bits, which two products of numbers in ±127 never exceed. */
 #define ADD_PRODUCTS(sums, x, weight) sums = add_products(sums, x, weight)
 ALWAYS_INLINE Integers add_products(Integers sums, Integers x, Integers weight) {
     const Integers centred = _mm256_xor_si256(x, _mm256_set1_epi8(-128));

@@ -418,6 +418,13 @@ def test_a_table_with_another_delimiter_is_refused_with_that(tmp_path, delimiter
     assert documents == ["가나다"]
 
 
+def test_a_quoted_name_is_no_reason_to_change_the_delimiter(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('"본문, 전체"\n가나다\n')
+    with pytest.raises(InputError, match="no column '본문'"):
+        read("table", path, column="본문", delimiter=",")
+
+
 def test_tables_have_a_line_of_column_names(tmp_path):
     path = tmp_path / "ratings.txt"
     path.write_text('id\tdocument\tlabel\n1\t"정말" 좋다\t1\n2\t\t0\n3\t별로\n')

@@ -31,3 +31,10 @@ def test_damaged_utf8_is_not_taken_for_another_encoding():
     damaged = TABLE.encode()[:-2] + b"\n"
     with pytest.raises(InputError, match=r"^a:4: not UTF-8 \(.*\); expected a text file in UTF-8$"):
         decode_utf8(damaged, "a")
+
+
+@pytest.mark.parametrize("text", ["これはひらがなです。", "Ça coûte 3 €, déjà !"])
+def test_other_languages_are_not_taken_for_korean(text):
+    data = text.encode("euc_jp" if "な" in text else "cp1252")
+    with pytest.raises(InputError, match=r"^a:1: not UTF-8 \(.*\); expected"):
+        decode_utf8(data, "a")

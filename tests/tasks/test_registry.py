@@ -2,10 +2,17 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 
 import pytest
+
+from kebyt5 import tasks
+from kebyt5.errors import InputError
+from kebyt5.tasks import TASKS, get_task
+from kebyt5.tasks.ner import NER
 
 MODULE = """
 from kebyt5.tasks import Example
@@ -80,6 +87,26 @@ def test_a_package_may_import_this_one_or_be_imported_first(package):
     assert python(package, "-c", code).stdout == "True\n"
 
 
+@pytest.fixture
+def declare(tmp_path, monkeypatch):
+    """Declares the task of a module in this process."""
+
+    def declare(module):
+        (tmp_path / "hate_speech.py").write_text(module)
+        monkeypatch.syspath_prepend(tmp_path)
+        found = [EntryPoint("hate", "hate_speech:Hate", tasks.ENTRY_POINTS)]
+        monkeypatch.setattr(tasks, "entry_points", lambda group: found)
+        forget()
+
+    def forget():
+        sys.modules.pop("hate_speech", None)
+        tasks._declared.cache_clear()
+        tasks._usable.cache_clear()
+
+    yield declare
+    forget()
+
+
 @pytest.mark.parametrize(
     ("module", "problem"),
     [
@@ -90,11 +117,22 @@ def test_a_package_may_import_this_one_or_be_imported_first(package):
         (MODULE.replace("input_text", "text"), "has no input_text; define them"),
     ],
 )
-def test_what_cannot_be_such_a_task_is_refused_and_left_out_of_the_list(package, module, problem):
-    (package / "hate_speech.py").write_text(module)
-    done = python(package, "-m", "kebyt5", "predict", "tiny", "--task", "hate", "--text", "좋다")
-    assert done.returncode == 2
-    assert f"task hate (hate_speech:Hate): {problem}" in done.stderr
-    done = python(package, "-m", "kebyt5", "tasks")
-    assert f"left out: task hate (hate_speech:Hate): {problem}" in done.stderr
-    assert "seq2seq" in done.stdout
+def test_what_cannot_be_such_a_task_is_refused_and_left_out_of_the_list(declare, module, problem):
+    declare(module)
+    said = re.escape(f"task hate (hate_speech:Hate): {problem}")
+    with pytest.raises(InputError, match=f"^{said}"):
+        get_task("hate")
+    with pytest.warns(UserWarning, match=f"^left out: {said}"):
+        assert "hate" not in list(TASKS)
+    with pytest.raises(InputError, match="unknown task 'hat', did you mean"):
+        get_task("hat")
+
+
+def test_it_is_listed_last_and_has_no_name_of_ours(declare, monkeypatch):
+    declare(MODULE)
+    assert list(TASKS)[-1] == "hate"
+    assert len(TASKS) == len(list(TASKS))
+    ours = EntryPoint("ner", "hate_speech:Hate", tasks.ENTRY_POINTS)
+    monkeypatch.setattr(tasks, "entry_points", lambda group: [ours])
+    tasks._declared.cache_clear()
+    assert type(get_task("ner")) is NER

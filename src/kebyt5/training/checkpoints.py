@@ -41,14 +41,14 @@ def last_checkpoint(output: Path) -> tuple[int, Path | None]:
 
 
 def _require_readable(folder: Path) -> None:
+    path = folder
     try:
-        for path in filter(Path.is_file, folder.iterdir()):
+        for path in list(filter(Path.is_file, folder.iterdir())):
             with open(path, "rb") as file:
                 file.read(1)
     except OSError as error:
         raise InputError(
-            f"{error.filename or folder}: cannot be read: {error.strerror}; let this user read it,"
-            " or try again"
+            f"{path}: cannot be read: {error.strerror}; let this user read it, or try again"
         ) from error
 
 

@@ -79,11 +79,11 @@ def test_states_are_those_of_the_modules(shape, requests, threads, data):
 @pytest.mark.parametrize("cache", [0, 2**20])
 def test_all_variants_compute_both_kinds_of_weights(variant, is_int8, cache, monkeypatch):
     monkeypatch.setattr(decoder_kernel, "_CACHE", cache)  # with room in it, many rows have panels
-    model = model_of(d_model=192, d_kv=40, d_ff=200)
+    model = model_of(d_model=192, d_kv=40, d_ff=600)
     fast, slow = decoders_of(quantize(model) if is_int8 else model)
     with torch.inference_mode():
         states = [torch.randn(30, 192), torch.randn(7, 192)]
-        for counts in ([1, 1], [4, 3], [1, 9]):
+        for counts in ([1, 1], [4, 3], [1, 9], [30, 29]):
             ids = [list(range(10, 10 + count)) for count in counts]
             found = fast.step(ids, fast.cross_caches(states))
             expected = slow.step(ids, slow.cross_caches(states))
@@ -101,7 +101,7 @@ def test_rows_of_eight_bits_do_not_depend_on_each_other(variant):
     assert torch.equal(together, alone.expand(7, -1))
 
 
-@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 11])
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 11, 50])
 def test_a_single_product(variant, rows):
     layer, x = nn.Linear(100, 384, bias=False), torch.randn(rows, 100)
     with torch.inference_mode():

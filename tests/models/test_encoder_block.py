@@ -93,8 +93,9 @@ def test_states_are_those_of_the_modules(kind, shape, lengths, threads):
     expected = states_of(encoder, embedded, lengths, by_modules=True)
     torch.set_num_threads(before)
     error = (found - expected).norm(dim=1) / expected.norm(dim=1)
-    # Where a number lies between two steps, its last digit decides about a step, of 1/127.
-    assert error.max() < (0.02 if kind == "int8" else 1e-5)
+    # Where a number lies between two steps, its last digit decides about a step: 1/127 of the
+    # largest of a row, which may be multiplied with the largest of the weights.
+    assert error.max() < (0.06 if kind == "int8" else 1e-5)
     assert len(error) < 10 or error.median() < 1e-4
 
 
@@ -362,10 +363,11 @@ def test_products_in_panels_are_those_of_onednn(rows, outs, monkeypatch):
         torch.testing.assert_close(found, layer.multiply(x), rtol=1e-6, atol=1e-6)
 
 
-# Tiles have 16 rows, two of them are multiplied at a time, and the cache holds 512 of the widest.
+# Vectors multiply up to 6 rows at a time and 48 with a piece of a panel, which has up to 1,024
+# inputs; tiles two times 16; and the cache holds 238 of the widest.
 @VARIANTS
-@pytest.mark.parametrize("rows", [31, 32, 33, 38, 39, 64, 700])
-@pytest.mark.parametrize("width", [60, 64, 1024])
+@pytest.mark.parametrize("rows", [5, 31, 32, 33, 39, 48, 50, 700])
+@pytest.mark.parametrize("width", [60, 64, 1024, 2200])
 @pytest.mark.parametrize("outs", [64, 90])
 def test_sums_of_integers_are_exact_however_rows_are_grouped(rows, width, outs):
     layer = Int8Linear.of(nn.Linear(width, outs, bias=False))

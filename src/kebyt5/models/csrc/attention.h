@@ -10,7 +10,8 @@ ALWAYS_INLINE void score(const float* query, int64_t stride, const float* keys, 
     int64_t key = 0;
     for (; key + OUTS <= size; key += OUTS) {
         __m128 products[ROWS];
-        float_products(query, stride, keys + key * d_kv, d_kv, rows, products);
+        float_products(query, stride, keys + key * d_kv, d_kv, rows,
+                       share_of(keys + (key + OUTS) * d_kv, OUTS, 1), products);
         for (int row = 0; row < rows; row++)
             _mm_storeu_ps(scores + row * longest + key, products[row]);
     }

@@ -124,6 +124,16 @@ static void make_panel(const float* weight, int64_t stride, int64_t columns, int
             panel[i * PANEL + column] = weight[column * stride + i];
 }
 
+/* Writes or adds A B in pieces, so that rounding does not grow with the number of inputs. */
+ALWAYS_INLINE void multiply_pieces(const float* a, int64_t a_stride, const float* panel,
+                                   int64_t depth, const int rows, float* out, int64_t out_stride,
+                                   int add) {
+    for (int64_t from = 0; from < depth; from += PIECE)
+        multiply_floats(a + from, a_stride, panel + from * PANEL, PANEL,
+                        depth - from < PIECE ? depth - from : PIECE, rows, out, out_stride,
+                        add || from);
+}
+
 /* Calls multiply_pieces with a constant number of rows, so that its loops unroll. */
 static void multiply_few(const float* a, int64_t stride, const float* panel, int64_t depth,
                          int64_t rows, float* to, int64_t to_stride, int add) {

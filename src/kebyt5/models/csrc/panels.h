@@ -1,11 +1,10 @@
 /* Products of many rows with float32 or int8 weights, at the speed of the processor.
  *
  * A weight is stored in panels of PANEL outputs. A panel contains the first inputs of all its
- * outputs, then the next ones, and so on: one float at a time, or four int8 values, which one
- * instruction multiplies with four values of a row. */
+ * outputs, then the next ones, and so on: one float at a time, or four int8 values, which VNNI
+ * multiplies with four values of a row in one instruction. */
 #pragma once
-#include <string.h>
-
+#include "pieces.h"
 #include "rows.h"
 #include "tiles.h"
 
@@ -19,131 +18,26 @@ typedef struct {
     int64_t outs, width;
 } Panels;
 
-#define PANEL 64 /* outputs */
-#define GROUP 6  /* rows that are computed at a time, ... */
-#ifdef __AVX512VNNI__
-#define PARTS 4 /* ... and vectors of outputs: as many as there are registers for */
-#else
-#define PARTS 2
-#endif
-#define COLUMNS (PARTS * LANES)
-#define PIECE 256 /* inputs whose products of floats are added up before they are added */
-#define AHEAD 8   /* how many steps ahead weights are prefetched */
-#define CACHED (512 << 10) /* bytes of rows that stay in the cache beside a panel */
+#define MOST_ROWS (8 * GROUP) /* that a piece of a panel is multiplied with at a time */
+#define CACHED (512 << 10)    /* bytes of rows that stay in the cache beside a panel */
 
-/* Writes or adds A B for A (rows, depth) and COLUMNS columns of B (depth, ...). */
-ALWAYS_INLINE void multiply_columns(const float* a, int64_t a_stride, const float* b,
-                                    int64_t b_stride, int64_t depth, const int rows, float* out,
-                                    int64_t out_stride, int add) {
-    Floats sums[GROUP][PARTS];
-    UNROLL_FOR (int row = 0; row < rows; row++)
-        UNROLL_FOR (int part = 0; part < PARTS; part++) sums[row][part] = broadcast(0);
-    for (int64_t i = 0; i < depth; i++, b += b_stride) {
-        Floats factors[PARTS];
-        UNROLL_FOR (int part = 0; part < PARTS; part++) {
-            _mm_prefetch((const char*)(b + AHEAD * b_stride + LANES * part), _MM_HINT_T0);
-            factors[part] = load(b + LANES * part);
-        }
-        UNROLL_FOR (int row = 0; row < rows; row++) {
-            Floats input = broadcast(a[row * a_stride + i]);
-            UNROLL_FOR (int part = 0; part < PARTS; part++)
-                sums[row][part] = multiply_add(input, factors[part], sums[row][part]);
-        }
-    }
-    UNROLL_FOR (int row = 0; row < rows; row++)
-        UNROLL_FOR (int part = 0; part < PARTS; part++) {
-            float* at = out + row * out_stride + LANES * part;
-            Floats sum = sums[row][part];
-            if (add) sum += load(at);
-            store(at, sum);
-        }
-}
-
-/* The same for PANEL columns of B. */
-ALWAYS_INLINE void multiply_floats(const float* a, int64_t a_stride, const float* b,
-                                   int64_t b_stride, int64_t depth, const int rows, float* out,
-                                   int64_t out_stride, int add) {
-    for (int64_t column = 0; column < PANEL; column += COLUMNS)
-        multiply_columns(a, a_stride, b + column, b_stride, depth, rows, out + column, out_stride,
-                         add);
-}
-
-/* Writes or adds A B in pieces, so that rounding does not grow with the number of inputs. */
-ALWAYS_INLINE void multiply_pieces(const float* a, int64_t a_stride, const float* panel,
-                                   int64_t depth, const int rows, float* out, int64_t out_stride,
-                                   int add) {
-    for (int64_t from = 0; from < depth; from += PIECE)
-        multiply_floats(a + from, a_stride, panel + from * PANEL, PANEL,
-                        depth - from < PIECE ? depth - from : PIECE, rows, out, out_stride,
-                        add || from);
-}
-
-/* Writes or adds sums of products in units of their output's scale and their row's step. */
-ALWAYS_INLINE void scale_sums(Integers sums, const float* scales, float step, float* to, int add) {
-    Floats product = floats_of(sums) * load(scales) * broadcast(step);
-    if (add) product += load(to);
-    store(to, product);
-}
-
-/* Writes or adds COLUMNS of a panel's outputs, from `first` on, for `rows` <= GROUP quantized rows
- * from `top` on. */
-ALWAYS_INLINE void multiply_int8(const Panels* linear, int64_t first, const Rounded* rounded,
-                                 int64_t top, const int rows, float* to, int64_t stride, int add) {
-    const int64_t width = linear->width;
-    const int8_t* weight =
-        (const int8_t*)linear->panels + first / PANEL * PANEL * width + 4 * (first % PANEL);
-    const uint8_t* x = rounded->values + top * width;
-    Integers sums[GROUP][PARTS];
-    UNROLL_FOR (int row = 0; row < rows; row++)
-        UNROLL_FOR (int part = 0; part < PARTS; part++) {
-            sums[row][part] = ZERO_POINT ? load_integers(linear->starts + first + LANES * part)
-                                         : broadcast_integer(0);
-            __builtin_prefetch(to + row * stride + LANES * part, 1);
-        }
-    for (int64_t i = 0; i < width; i += 4, weight += 4 * PANEL) {
-        Integers factors[PARTS];
-        UNROLL_FOR (int part = 0; part < PARTS; part++) {
-            _mm_prefetch(weight + AHEAD * 4 * PANEL + 4 * LANES * part, _MM_HINT_T0);
-            factors[part] = load_integers(weight + 4 * LANES * part);
-        }
-        UNROLL_FOR (int row = 0; row < rows; row++) {
-            int32_t four;
-            memcpy(&four, x + row * width + i, 4);
-            Integers inputs = broadcast_integer(four);
-            UNROLL_FOR (int part = 0; part < PARTS; part++)
-                ADD_PRODUCTS(sums[row][part], inputs, factors[part]);
-        }
-    }
-    UNROLL_FOR (int row = 0; row < rows; row++)
-        UNROLL_FOR (int part = 0; part < PARTS; part++)
-            scale_sums(sums[row][part], linear->scales + first + LANES * part,
-                       rounded->scales[top + row], to + row * stride + LANES * part, add);
-}
-
-/* Writes or adds a panel's outputs for rows of x, or quantized rows if the weight is int8. */
-ALWAYS_INLINE void multiply_group(const Panels* linear, int64_t panel, const float* x,
-                                  const Rounded* rounded, int64_t top, const int rows, float* to,
-                                  int64_t stride, int add) {
-    const int64_t width = linear->width;
-    if (linear->scales)
-        for (int64_t column = 0; column < PANEL; column += COLUMNS)
-            multiply_int8(linear, panel * PANEL + column, rounded, top, rows, to + column, stride,
-                          add);
-    else
-        multiply_pieces(x + top * width, width,
-                        (const float*)linear->panels + panel * PANEL * width, width, rows, to,
-                        stride, add);
+/* Writes sums (rows, PANEL) of products in units of their output's scale and their row's step. */
+static void scale_sums(const int32_t* sums, int64_t rows, const float* scales, const float* steps,
+                       float* to) {
+    for (int64_t row = 0; row < rows; row++)
+        for (int64_t i = row * PANEL; i < (row + 1) * PANEL; i += LANES)
+            store(to + i, floats_of(load_integers(sums + i)) * load(scales + i % PANEL) *
+                              broadcast(steps[row]));
 }
 
 #ifdef __AMX_INT8__
 #define TILED_ROWS (2 * TILE_ROWS) /* rows and outputs that tiles multiply at a time */
-#define MAX_GROUP TILED_ROWS
 
-/* Does what `multiply_int8` does, by tiles. They read TILED_ROWS rows in any case: if there are
- * fewer from `top` on, also some before it, whose results are not used; top + rows has to be at
- * least TILED_ROWS. */
+/* Writes a panel's outputs for some of many quantized rows. Tiles read TILED_ROWS rows in any case:
+ * if there are fewer from `top` on, also some before it, whose results are not used; top + rows has
+ * to be at least TILED_ROWS. */
 static void multiply_tiles(const Panels* linear, int64_t panel, const Rounded* rounded, int64_t top,
-                           int64_t rows, float* to, int64_t stride, int add) {
+                           int64_t rows, float* to) {
     const int64_t width = linear->width, unused = TILED_ROWS - rows;
     const int8_t* weight = (const int8_t*)linear->panels + panel * PANEL * width;
     const uint8_t* upper = rounded->values + (top - unused) * width;
@@ -172,44 +66,78 @@ static void multiply_tiles(const Panels* linear, int64_t panel, const Rounded* r
         _tile_stored(2, sums + column + TILE_ROWS * PANEL, stride_of_sums);
         _tile_stored(3, sums + column + TILE_ROWS * PANEL + TILE_ROWS, stride_of_sums);
     }
-    for (int64_t row = 0; row < rows; row++)
-        for (int part = 0; part < 4; part++)
-            scale_sums(_mm512_load_si512(sums + (unused + row) * PANEL + 16 * part),
-                       linear->scales + panel * PANEL + 16 * part, rounded->scales[top + row],
-                       to + row * stride + 16 * part, add);
+    scale_sums(sums + unused * PANEL, rows, linear->scales + panel * PANEL, rounded->scales + top,
+               to);
 }
-#else
-#define MAX_GROUP GROUP
 #endif
 
-/* How many rows of so many are computed at a time. */
-static int64_t group_of(const Panels* linear, int64_t rows) {
+/* How many rows of so many are multiplied with a panel at a time. */
+static int64_t most_of(const Panels* linear, int64_t rows) {
 #ifdef __AMX_INT8__
     if (linear->scales && linear->width % TILE_BYTES == 0 && rows >= TILED_ROWS) return TILED_ROWS;
 #endif
-    return (void)linear, (void)rows, GROUP;
+    return (void)linear, (void)rows, MOST_ROWS;
 }
 
-/* Writes or adds a panel's outputs for a group; calls multiply_group with a constant number of
- * rows, so that its loops unroll. */
-static void multiply_panel(const Panels* linear, int64_t panel, const float* x,
-                           const Rounded* rounded, int64_t top, int64_t rows, float* to,
-                           int64_t stride, int add) {
-#define MULTIPLY_GROUP(rows)                                                   \
-    case rows:                                                                 \
-        multiply_group(linear, panel, x, rounded, top, rows, to, stride, add); \
+/* Adds the products of a group of rows from `top` on with inputs of a panel, from `from` on. */
+ALWAYS_INLINE void add_group(const Panels* linear, const void* piece, int64_t from, int64_t depth,
+                             const float* x, const Rounded* rounded, int64_t top, const int rows,
+                             float* sums, Ahead ahead) {
+    const int64_t width = linear->width, first = top * width + from;
+    if (linear->scales)
+        add_bytes(rounded->values + first, width, piece, depth, rows, (int32_t*)sums, ahead);
+    else
+        add_floats(x + first, width, piece, depth, rows, sums, ahead);
+}
+
+/* Calls add_group for all rows, with a constant number of them, so that its loops unroll. The next
+ * piece comes from memory meanwhile. */
+static void add_piece(const Panels* linear, const char* piece, int64_t from, int64_t depth,
+                      const float* x, const Rounded* rounded, int64_t top, int64_t rows,
+                      float* sums) {
+    const int64_t bytes = depth * PANEL * (linear->scales ? 1 : sizeof(float));
+    const int64_t groups = (rows + GROUP - 1) / GROUP;
+    Ahead ahead = share_of(piece + bytes, linear->scales ? INT8_PARTS : PARTS, groups);
+    for (int64_t first = 0; first < rows; first += GROUP, ahead.from += bytes / groups) {
+#define ADD_GROUP(rows)                                                                     \
+    case rows:                                                                              \
+        add_group(linear, piece, from, depth, x, rounded, top + first, rows,                \
+                  sums + first * PANEL, ahead);                                             \
         break;
-#ifdef __AMX_INT8__
-    if (rows > GROUP) multiply_tiles(linear, panel, rounded, top, rows, to, stride, add);
-#endif
-    switch (rows) {
-        MULTIPLY_GROUP(1)
-        MULTIPLY_GROUP(2)
-        MULTIPLY_GROUP(3)
-        MULTIPLY_GROUP(4)
-        MULTIPLY_GROUP(5)
-        MULTIPLY_GROUP(6)
+        switch (rows - first) {
+            ADD_GROUP(1)
+            ADD_GROUP(2)
+            ADD_GROUP(3)
+            ADD_GROUP(4)
+            ADD_GROUP(5)
+            default:
+                ADD_GROUP(6)
+        }
     }
+}
+
+/* Writes a panel's outputs (rows, PANEL) for `rows` rows from `top` on. */
+static void multiply_panel(const Panels* linear, int64_t panel, const float* x,
+                           const Rounded* rounded, int64_t top, int64_t rows, float* to) {
+    const int64_t width = linear->width, first = panel * PANEL;
+    const int64_t most = linear->scales ? INT8_PIECE : PIECE;
+    const int64_t bytes = PANEL * (linear->scales ? 1 : sizeof(float)); /* of an input */
+    const char* weight = (const char*)linear->panels + panel * width * bytes;
+#ifdef __AMX_INT8__
+    if (rows > GROUP && most_of(linear, top + rows) == TILED_ROWS) {
+        multiply_tiles(linear, panel, rounded, top, rows, to);
+        return;
+    }
+#endif
+    memset(to, 0, rows * PANEL * sizeof(float));
+    if (linear->scales && ZERO_POINT)
+        for (int64_t row = 0; row < rows; row++)
+            memcpy(to + row * PANEL, linear->starts + first, PANEL * sizeof(int32_t));
+    for (int64_t from = 0; from < width; from += most)
+        add_piece(linear, weight + from * bytes, from, width - from < most ? width - from : most, x,
+                  rounded, top, rows, to);
+    if (linear->scales)
+        scale_sums((const int32_t*)to, rows, linear->scales + first, rounded->scales + top, to);
 }
 
 /* Copies or adds the outputs of a panel to where they belong, without its padding. */
@@ -222,11 +150,11 @@ static void copy_panel(const float* from, int64_t rows, int64_t columns, float* 
         }
 }
 
-/* Rows that stay in the cache while all panels are multiplied with them; whole groups. */
-static int64_t rows_in_cache(const Panels* linear, int64_t group) {
+/* Rows that stay in the cache while all panels are multiplied with them; a multiple of `most`. */
+static int64_t rows_in_cache(const Panels* linear, int64_t most) {
     const int64_t bytes = linear->width * (linear->scales ? 1 : sizeof(float));
-    const int64_t groups = CACHED / (group * bytes);
-    return group * (groups > 1 ? groups : 1);
+    const int64_t times = CACHED / (most * bytes);
+    return most * (times > 1 ? times : 1);
 }
 
 /* Writes or adds x Wᵀ for `rows` rows of x, or quantized rows; gelu(x W_gateᵀ) * x Wᵀ if there is a
@@ -235,7 +163,7 @@ static void multiply_panels(const Panels* linear, const Panels* gate, const floa
                             const Rounded* rounded, int64_t rows, float* out, int add,
                             int threads) {
     const int64_t outs = linear->outs, work = rows * outs * linear->width;
-    const int64_t most = group_of(linear, rows), cached = rows_in_cache(linear, most);
+    const int64_t most = most_of(linear, rows), cached = rows_in_cache(linear, most);
 #pragma omp parallel num_threads(threads) if (work > MIN_WORK)
     {
         start_tiles();
@@ -243,19 +171,16 @@ static void multiply_panels(const Panels* linear, const Panels* gate, const floa
 #pragma omp for schedule(static) nowait
             for (int64_t first = 0; first < outs; first += PANEL) {
                 const int64_t end = from + cached < rows ? from + cached : rows;
-                const int64_t panel = first / PANEL, left = outs - first;
-                const int direct = left >= PANEL && !gate;
+                const int64_t columns = outs - first < PANEL ? outs - first : PANEL;
                 for (int64_t top = from; top < end; top += most) {
-                    const int64_t group = end - top < most ? end - top : most;
-                    float *to = out + top * outs + first, own[2][MAX_GROUP * PANEL];
-                    multiply_panel(linear, panel, x, rounded, top, group, direct ? to : own[0],
-                                   direct ? outs : PANEL, direct && add);
-                    if (direct) continue;
+                    const int64_t some = end - top < most ? end - top : most;
+                    float own[2][MOST_ROWS * PANEL];
+                    multiply_panel(linear, first / PANEL, x, rounded, top, some, own[0]);
                     if (gate) {
-                        multiply_panel(gate, panel, x, rounded, top, group, own[1], PANEL, 0);
-                        open_gate(own[1], own[0], group * PANEL, own[0]);
+                        multiply_panel(gate, first / PANEL, x, rounded, top, some, own[1]);
+                        open_gate(own[1], own[0], some * PANEL, own[0]);
                     }
-                    copy_panel(own[0], group, left < PANEL ? left : PANEL, to, outs, add);
+                    copy_panel(own[0], some, columns, out + top * outs + first, outs, add);
                 }
             }
         end_tiles();

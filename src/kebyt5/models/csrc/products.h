@@ -3,7 +3,7 @@
 
 #include "panels.h"
 
-#define STRETCH 32 /* outputs whose weights stay in the cache for many rows */
+#define STRETCH (64 << 10) /* bytes of weights that stay in the cache for many rows */
 
 /* A layer x Wᵀ with W (outs, width), float32, or int8 with a scale and a sum for each output.
  * `panels` are a copy for many rows; NULL where reading from memory dominates for any number. */
@@ -19,7 +19,8 @@ typedef struct {
  * constants, so that loops over rows unroll and sums stay in registers. Weights are prefetched,
  * since rows are too short for the processor to detect the sequence. */
 ALWAYS_INLINE void float_products(const float* x, int64_t stride, const float* weight,
-                                  int64_t width, const int rows, __m128 products[ROWS]) {
+                                  int64_t width, const int rows, Ahead ahead,
+                                  __m128 products[ROWS]) {
     Floats parts[ROWS][OUTS];
     UNROLL_FOR (int row = 0; row < rows; row++)
         UNROLL_FOR (int out = 0; out < OUTS; out++) parts[row][out] = broadcast(0);
@@ -28,9 +29,8 @@ ALWAYS_INLINE void float_products(const float* x, int64_t stride, const float* w
         Floats inputs[ROWS];
         for (int row = 0; row < rows; row++) inputs[row] = load(x + row * stride + i);
         for (int out = 0; out < OUTS; out++) {
-            const float* from = weight + out * width + i;
-            _mm_prefetch((const char*)(from + OUTS * width), _MM_HINT_T0);
-            Floats factors = load(from);
+            if (out * LANES * sizeof(float) % LINE == 0) prefetch(&ahead, i / LANES, out);
+            Floats factors = load(weight + out * width + i);
             for (int row = 0; row < rows; row++)
                 parts[row][out] = multiply_add(inputs[row], factors, parts[row][out]);
         }
@@ -99,7 +99,8 @@ ALWAYS_INLINE void int8_products(const uint8_t* x, const int8_t* weight, int64_t
 
 /* Computes OUTS outputs from `first` on, of `rows` <= ROWS rows from `top` on. */
 ALWAYS_INLINE void multiply_block(const Linear* linear, const float* x, const Rounded* rounded,
-                                  int64_t top, const int rows, int64_t first, float* out, int add) {
+                                  int64_t top, const int rows, int64_t first, float* out, int add,
+                                  Ahead ahead) {
     const int64_t width = linear->width;
     __m128 products[ROWS];
     if (linear->scales) {
@@ -116,7 +117,7 @@ ALWAYS_INLINE void multiply_block(const Linear* linear, const float* x, const Ro
         }
     } else {
         const float* weight = (const float*)linear->weight + first * width;
-        float_products(x + top * width, width, weight, width, rows, products);
+        float_products(x + top * width, width, weight, width, rows, ahead, products);
     }
     for (int row = 0; row < rows; row++) {
         float* to = out + (top + row) * linear->outs + first;
@@ -125,14 +126,18 @@ ALWAYS_INLINE void multiply_block(const Linear* linear, const float* x, const Ro
 }
 
 /* Computes the outputs from `first` to `end` of all rows, for a few rows at a time, so that these
- * rows stay in the nearest cache and the weights in the next one. */
+ * rows stay in the nearest cache and the weights in the next one. The next stretch of weights comes
+ * from memory meanwhile. */
 static void multiply_stretch(const Linear* linear, const float* x, int64_t rows,
                              const Rounded* rounded, int64_t first, int64_t end, float* out,
                              int add) {
+    const int64_t times = (rows + ROWS - 1) / ROWS, row = linear->width * sizeof(float);
+    Ahead ahead = share_of((const char*)linear->weight + end * row, OUTS, times);
     for (int64_t top = 0; top < rows; top += ROWS)
         for (int64_t j = first; j < end; j += OUTS) {
-#define MULTIPLY(rows) multiply_block(linear, x, rounded, top, rows, j, out, add)
+#define MULTIPLY(rows) multiply_block(linear, x, rounded, top, rows, j, out, add, ahead)
             SWITCH_ROWS(rows - top, MULTIPLY)
+            ahead.from += OUTS * row / times;
         }
 }
 
@@ -145,10 +150,15 @@ static void round_few(const Linear* linear, const float* x, int64_t rows, Rounde
 
 static int uses_panels(const Linear* linear, int64_t rows) { return linear->panels && rows > ROWS; }
 
+static int64_t stretch_of(const Linear* linear, int64_t rows) {
+    const int64_t outs = STRETCH / (linear->width * sizeof(float)) / OUTS * OUTS;
+    return rows > ROWS && outs > OUTS ? outs : OUTS;
+}
+
 /* Computes x Wᵀ of several layers with the same input; writes it to outs or adds it. */
 static void multiply(const Linear* const* linears, int count, const float* x, int64_t rows,
                      Rounded* rounded, float* const* outs, int add, int threads) {
-    const int64_t width = linears[0]->width, stretch = rows > ROWS ? STRETCH : OUTS;
+    const int64_t width = linears[0]->width, stretch = stretch_of(linears[0], rows);
     int64_t work = 0;
     for (int i = 0; i < count; i++) work += linears[i]->outs * width * rows;
     round_few(linears[0], x, rows, rounded);

@@ -22,8 +22,11 @@ ALWAYS_INLINE Floats multiply_add(Floats a, Floats b, Floats c) { return _mm512_
 ALWAYS_INLINE Integers load_integers(const void* from) { return _mm512_loadu_si512(from); }
 ALWAYS_INLINE Integers broadcast_integer(int32_t x) { return _mm512_set1_epi32(x); }
 ALWAYS_INLINE Floats floats_of(Integers x) { return _mm512_cvtepi32_ps(x); }
+ALWAYS_INLINE void add_integers(Integers x, int32_t* to) {
+    _mm512_storeu_si512(to, _mm512_add_epi32(_mm512_loadu_si512(to), x));
+}
 #else
-#define ROWS 2
+#define ROWS 3
 #define LANES 8
 typedef __m256 Floats;
 typedef __m256i Integers;
@@ -36,6 +39,9 @@ ALWAYS_INLINE Integers load_integers(const void* from) {
 }
 ALWAYS_INLINE Integers broadcast_integer(int32_t x) { return _mm256_set1_epi32(x); }
 ALWAYS_INLINE Floats floats_of(Integers x) { return _mm256_cvtepi32_ps(x); }
+ALWAYS_INLINE void add_integers(Integers x, int32_t* to) {
+    _mm256_storeu_si256((__m256i*)to, _mm256_add_epi32(load_integers(to), x));
+}
 #endif
 
 /* ADD_PRODUCTS(sums, x, weight) adds the products of bytes to sums, by fours. Values x of a row are
@@ -61,6 +67,14 @@ ALWAYS_INLINE Integers add_products(Integers sums, Integers x, Integers weight) 
         _mm256_maddubs_epi16(_mm256_abs_epi8(centred), _mm256_sign_epi8(weight, centred));
     return _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
+/* Adds the products of 16-bit integers to sums, by twos; also keeps to the registers there are. */
+#define ADD_PAIRS(sums, x, weight)                          \
+    do {                                                    \
+        Integers pairs;                                     \
+        __asm__("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0"  \
+                : "+x"(sums), "=&x"(pairs)                  \
+                : "x"(x), "x"(weight));                     \
+    } while (0)
 #endif
 
 /* Calls a function or macro with a constant number of rows, at most ROWS. */
@@ -83,8 +97,10 @@ ALWAYS_INLINE Integers add_products(Integers sums, Integers x, Integers weight) 
 #define SWITCH_ROWS(rows, call) \
     if ((rows) == 1)            \
         call(1);                \
+    else if ((rows) == 2)       \
+        call(2);                \
     else                        \
-        call(2);
+        call(3);
 #endif
 
 ALWAYS_INLINE float dot(const float* a, const float* b, int64_t size) {

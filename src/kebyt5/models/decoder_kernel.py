@@ -22,7 +22,7 @@ from .linear import Linear
 from .native import Panels, call, is_compiled, is_readable
 from .norm import RMSNorm
 
-MAX_KERNEL_ROWS = 48
+MAX_KERNEL_ROWS = 32
 """Most rows for which this kernel is faster than PyTorch."""
 
 _MAX_ROWS_CACHED = 128

@@ -63,12 +63,10 @@ def open_library(path: Path) -> ctypes.CDLL | None:
     try:
         # It shares PyTorch's threads: both ask for the OpenMP library of the same name.
         opened = ctypes.CDLL(str(path))
-        sources = [each for each in path.parent.glob("csrc/*.[ch]") if each.name[0] != "."]
-        content = b"".join(source.read_bytes() for source in sorted(sources))
+        digest = digest_of(path.parent)
     except OSError:  # not compiled, or a library that it was linked with is missing
         return None
-    digest = hashlib.sha256(content).hexdigest()
-    if not sources or (hasattr(opened, "digest") and digest == _digest(opened)):
+    if digest is None or (hasattr(opened, "digest") and digest == _digest(opened)):
         return opened
     warnings.warn(
         f"{path} was compiled from other sources than those beside it, so it is not used;"
@@ -76,6 +74,13 @@ def open_library(path: Path) -> ctypes.CDLL | None:
         stacklevel=2,
     )
     return None
+
+
+def digest_of(folder: Path) -> str | None:
+    """The digest of the sources in a folder, which libraries contain; None if there are none."""
+    sources = sorted(each for each in folder.glob("csrc/*.[ch]") if each.name[0] != ".")
+    content = b"".join(source.read_bytes() for source in sources)
+    return hashlib.sha256(content).hexdigest() if sources else None
 
 
 def _digest(opened: ctypes.CDLL) -> str:

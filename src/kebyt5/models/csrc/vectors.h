@@ -50,7 +50,8 @@ ALWAYS_INLINE void add_integers(Integers x, int32_t* to) {
 #if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
 #define ZERO_POINT 128
 /* The compiler's intrinsics take up registers that sums need. */
-#ifdef __AVX512VNNI__
+#if defined(ADD_PRODUCTS) /* by tests on a processor without VNNI */
+#elif defined(__AVX512VNNI__)
 #define ADD_PRODUCTS(sums, x, weight) \
     __asm__("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(x), "v"(weight))
 #else

@@ -54,14 +54,17 @@ LOADING(load_integers8, Integers8)
 #define _mm512_castps_pd(x) ((Doubles8)(x))
 #define _mm512_castpd_ps(x) ((Floats16)(x))
 
+/* A half of 256 bits. */
+#define HALF(type, x, half) (*(const type*)((const char*)&(x) + 32 * (half)))
+
 EMULATED Floats16 multiply_add16(Floats16 a, Floats16 b, Floats16 c) {
-    for (int i = 0; i < 16; i++) c[i] = __builtin_fmaf(a[i], b[i], c[i]);
-    return c;
+    __m256 halves[2];
+    for (int i = 0; i < 2; i++)
+        halves[i] = _mm256_fmadd_ps(HALF(__m256, a, i), HALF(__m256, b, i), HALF(__m256, c, i));
+    return load_floats16(halves);
 }
 #define _mm512_fmadd_ps multiply_add16
 
-/* A half of 256 bits. */
-#define HALF(type, x, half) (*(const type*)((const char*)&(x) + 32 * (half)))
 #undef _mm512_extractf32x8_ps
 #undef _mm512_extracti64x4_epi64
 #define _mm512_castps512_ps256(x) HALF(__m256, x, 0)

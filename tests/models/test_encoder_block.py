@@ -366,7 +366,7 @@ def test_products_in_panels_are_those_of_onednn(rows, outs, monkeypatch):
 # Vectors multiply up to 6 rows at a time and 48 with a piece of a panel, which has up to 1,024
 # inputs; tiles two times 16; and the cache holds 238 of the widest.
 @VARIANTS
-@pytest.mark.parametrize("rows", [5, 31, 32, 33, 39, 48, 50, 700])
+@pytest.mark.parametrize("rows", [5, 32, 38, 39, 50, 700])
 @pytest.mark.parametrize("width", [60, 64, 1024, 2200])
 @pytest.mark.parametrize("outs", [64, 90])
 def test_sums_of_integers_are_exact_however_rows_are_grouped(rows, width, outs):

@@ -19,6 +19,14 @@ def test_variables_are_put_into_texts_and_nowhere_else(path, monkeypatch):
     assert load_yaml(path, "a recipe")["a"]["x"] == "${FOLDER}/d"
 
 
+def test_a_path_may_begin_at_home(path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/김")
+    monkeypatch.setenv("FOLDER", "~/b")
+    path.write_text("[~/a, '${FOLDER}', a~/b, ~c/d]")
+    read = load_yaml(path, "a recipe", variables=True)
+    assert read == ["/home/김/a", "/home/김/b", "a~/b", "~c/d"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

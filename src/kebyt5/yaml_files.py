@@ -34,7 +34,8 @@ def load_yaml(path: Path, holding: str, variables: bool = False) -> Any:
     Args:
         path: The file.
         holding: What the file should contain, for messages, such as "a recipe".
-        variables: Whether to replace `${NAME}` in strings by the environment variable NAME.
+        variables: Whether to replace `${NAME}` in strings by the environment variable NAME, and
+            `~/` at their beginning by the home folder, as a shell does.
 
     Raises:
         InputError: The file cannot be read, repeats a key, or names a variable that is not set.
@@ -61,4 +62,9 @@ def _with_variables(value: Any, path: Path) -> Any:
         return {key: _with_variables(item, path) for key, item in value.items()}
     if isinstance(value, list):
         return [_with_variables(item, path) for item in value]
-    return _VARIABLE.sub(variable, value) if isinstance(value, str) else value
+    return at_home(_VARIABLE.sub(variable, value)) if isinstance(value, str) else value
+
+
+def at_home(text: str) -> str:
+    """Replaces `~/` at the beginning of a path by the home folder, as a shell does."""
+    return os.path.expanduser(text) if text.startswith("~/") else text

@@ -47,6 +47,16 @@ def test_a_weight_on_the_command_line_leaves_the_others_of_a_preset(run, options
     assert "weight of law: no such source; there are film" in error
 
 
+def test_a_path_of_a_preset_may_begin_at_home(run, options, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    preset = tmp_path / "preset.yaml"
+    preset.write_text("pretrain: {corpus: ~/nowhere}")
+    del options["--corpus"]
+    code, _, error = run("--config", preset, *chain(*options.items()))
+    assert code == 2
+    assert f"error: {tmp_path / 'nowhere'}/" in error
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

@@ -115,6 +115,7 @@ def declare(tmp_path, monkeypatch):
         (MODULE.replace('name = "hate"', 'name = "ner"'), "its `name` is 'ner'; both have to be"),
         (MODULE.replace("    title", "    heading"), "has no title; define them"),
         (MODULE.replace("input_text", "text"), "has no input_text; define them"),
+        (MODULE.replace("    labels", "    classes"), "has no labels; define them"),
     ],
 )
 def test_what_cannot_be_such_a_task_is_refused_and_left_out_of_the_list(declare, module, problem):

@@ -1,9 +1,12 @@
+from contextlib import suppress
+
 import pytest
 
 from kebyt5.errors import InputError
 from kebyt5.training.processes import (
     divide_batch,
     make_run_folder,
+    own_folder,
     require_one_device_each,
     this_process,
 )
@@ -45,3 +48,13 @@ def test_a_folder_with_a_stopped_run_is_not_to_be_emptied(tmp_path):
         with pytest.raises(InputError, match="name another one or empty it"):
             make_run_folder(run, may_continue=False)
     make_run_folder(runs[0], may_continue=True)
+
+
+def test_an_interrupted_run_says_how_it_goes_on(tmp_path, caplog):
+    caplog.set_level("INFO", "kebyt5")
+    for written, said in (("other", []), ("checkpoint-2", ["--resume continues"])):
+        run = tmp_path / written
+        with suppress(KeyboardInterrupt), own_folder(run, may_continue=False):
+            (run / written).mkdir()
+            raise KeyboardInterrupt
+        assert [record.message.removeprefix(f"{run}: ")[:18] for record in caplog.records] == said

@@ -11,6 +11,7 @@ from itertools import chain
 from kebyt5.errors import InputError, one_line
 from kebyt5.tasks.dp import DP
 from kebyt5.tasks.korquad import KorQuAD
+from kebyt5.tasks.label import LabelTask
 from kebyt5.tasks.mrc import MRC
 from kebyt5.tasks.ner import NER
 from kebyt5.tasks.nli import NLI
@@ -98,6 +99,8 @@ def _load(declared: EntryPoint) -> type[Task]:
         raise InputError(f"{place}: has to be a subclass of Task")
     needed = ("name", "title", "input_fields", "main_score")
     missing = [attribute for attribute in needed if not hasattr(task, attribute)]
+    if issubclass(task, LabelTask) and not task.labels:
+        missing.append("labels")
     if missing := missing + sorted(task.__abstractmethods__):
         raise InputError(f"{place}: has no {', '.join(missing)}; define them")
     if task.name != declared.name:

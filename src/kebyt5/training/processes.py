@@ -1,5 +1,6 @@
 """Divides a training run among processes and devices."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from transformers import PreTrainedModel
 
 from kebyt5.errors import InputError
 from kebyt5.output import make_output_folder, only_process
+
+_log = logging.getLogger(__name__)
 
 
 def this_process() -> PartialState:
@@ -50,6 +53,8 @@ def require_one_device_each() -> None:
 def own_folder(output: Path, may_continue: bool) -> Iterator[None]:
     """Makes the output folder of a run, and keeps other runs out of it.
 
+    A run that Ctrl-C stops says how it goes on.
+
     Args:
         output: The folder.
         may_continue: Whether it may hold a run already.
@@ -63,7 +68,12 @@ def own_folder(output: Path, may_continue: bool) -> Iterator[None]:
     make_output_folder(output, may_continue=True)
     with only_process(output, "run"):
         make_run_folder(output, may_continue)
-        yield
+        try:
+            yield
+        except KeyboardInterrupt:
+            if _has_checkpoint(output):
+                _log.info("%s: --resume continues from the last checkpoint", output)
+            raise
 
 
 def make_run_folder(output: Path, may_continue: bool) -> None:
@@ -76,13 +86,18 @@ def make_run_folder(output: Path, may_continue: bool) -> None:
     Raises:
         InputError: The folder holds something; of a stopped run the message says how it goes on.
     """
-    is_run = any([*output.glob("checkpoint-*"), *output.glob("*/checkpoint-*")])
-    if is_run and not may_continue and not (output / "metrics.json").exists():
+    is_stopped = _has_checkpoint(output) and not (output / "metrics.json").exists()
+    if is_stopped and not may_continue:
         raise InputError(
             f"{output}: the output folder holds a training run that was stopped; --resume"
             " continues it"
         )
     make_output_folder(output, may_continue)
+
+
+def _has_checkpoint(output: Path) -> bool:
+    """Tells whether a run, or one of several, has written a checkpoint into its folder."""
+    return any([*output.glob("checkpoint-*"), *output.glob("*/checkpoint-*")])
 
 
 def divide_batch(batch_size: int, largest: int, world: int) -> tuple[int, int]:

@@ -1,22 +1,38 @@
 """Fixtures for all tests."""
 
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from hypothesis import settings
 from transformers import T5Config
 
-from kebyt5 import GBSWT5Config, GBSWT5ForConditionalGeneration, KEByT5ForConditionalGeneration
+from kebyt5 import (
+    GBSWT5Config,
+    GBSWT5ForConditionalGeneration,
+    KEByT5ForConditionalGeneration,
+    output,
+)
 from kebyt5.cli import app, main
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # A time limit for one example fails by chance on a busy machine.
 settings.register_profile("kebyt5", deadline=None)
 settings.load_profile("kebyt5")
 
 PROJECT = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_finish() -> None:
+    """Keeps what is imported out of garbage collection, which takes a second with it."""
+    gc.collect()
+    gc.freeze()
 
 
 def shared_folder(folder: Path, what: str) -> Path:
@@ -42,6 +58,25 @@ def klue_data() -> Path:
 def golden_folder(request: pytest.FixtureRequest) -> Path:
     """A checkpoint with outputs of the published implementation."""
     return shared_folder(PROJECT.parent / "shared" / "golden" / request.param, "golden vectors")
+
+
+@pytest.fixture
+def blank_figures(monkeypatch: pytest.MonkeyPatch) -> Callable[["Figure"], bytes]:
+    """Leaves the figures of runs empty, since each takes a second; plots have tests of their own.
+
+    Returns what draws them.
+    """
+    png = output.png
+    monkeypatch.setattr(output, "png", lambda figure: b"")
+    return png
+
+
+@pytest.fixture
+def real_figures(
+    blank_figures: Callable[["Figure"], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Draws the figures of runs in a module that leaves them empty."""
+    monkeypatch.setattr(output, "png", blank_figures)
 
 
 TINY = {

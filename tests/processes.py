@@ -19,8 +19,8 @@ import torch
 
 from kebyt5.cli import main
 
-_CONTEXT: ForkServerContext = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
+CONTEXT: ForkServerContext = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(
     [
         "kebyt5.cli",
         "kebyt5.finetuning.finetune",
@@ -50,7 +50,7 @@ class Process:
         session: bool = False,
     ) -> None:
         self.log = log or Path(_LOGS.name, f"{next(_NUMBERS)}.log")
-        self._process = _CONTEXT.Process(target=_begin, args=(target, arguments, self.log, session))
+        self._process = CONTEXT.Process(target=_begin, args=(target, arguments, self.log, session))
         self._process.start()
         atexit.register(self._process.kill)  # or pytest would wait for it
         assert self._process.pid is not None

@@ -11,6 +11,7 @@ import psutil
 import pytest
 import yaml
 
+from kebyt5.bench import quality
 from kebyt5.bench.quality import (
     Cell,
     Recipe,
@@ -29,6 +30,7 @@ from kebyt5.bench.quality_report import (
 from kebyt5.corpus.shards import ShardWriter
 from kebyt5.errors import CheckpointError, InputError
 from tests.bench.commands import run
+from tests.processes import CONTEXT
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -73,8 +75,9 @@ def write(recipe, path):
     return path
 
 
-def test_every_run_is_made_once(recipe, tmp_path, caplog):
+def test_every_run_is_made_once(recipe, tmp_path, caplog, monkeypatch):
     caplog.set_level("INFO", "kebyt5")
+    monkeypatch.setattr(quality.multiprocessing, "get_context", lambda method: CONTEXT)
     path, folder = write(recipe, tmp_path / "recipe.yaml"), tmp_path / "runs"
     command = ("quality", path, "--runs", folder, "--output", tmp_path / "results")
     run(*command, "--jobs", 2)

@@ -40,6 +40,9 @@ from tests.processes import Process
 SHORT = {"max_input_bytes": 60, "max_target_bytes": 60, "eval_examples": 2, "epochs": 2.0}
 
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
+
 @pytest.fixture(autouse=True)
 def short_answers(monkeypatch):
     """An untrained model never ends its answer; a low bound keeps the tests fast."""
@@ -54,6 +57,7 @@ def config(checkpoint, train_file, dev_file, tmp_path):
     )  # fmt: skip
 
 
+@pytest.mark.usefixtures("real_figures")
 def test_the_folder_holds_checkpoint_scores_curves_and_card(config, tmp_path):
     metrics = finetune(config)
     output = tmp_path / "run"

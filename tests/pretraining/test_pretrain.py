@@ -38,6 +38,8 @@ from kebyt5.training.settings import to_yaml
 from tests.pretraining.samples import marking
 from tests.processes import command
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 
 @pytest.fixture
 def corpus(tmp_path):
@@ -64,6 +66,7 @@ def config(corpus, checkpoint, tmp_path):
     )  # fmt: skip
 
 
+@pytest.mark.usefixtures("real_figures")
 def test_the_folder_holds_checkpoint_history_curves_and_card(config, tmp_path):
     outcome = pretrain(config)
     output = config.output

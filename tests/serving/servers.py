@@ -1,5 +1,6 @@
 """Servers for tests, in this process or in their own."""
 
+import codecs
 import json
 import random
 import socket
@@ -13,6 +14,7 @@ import httpx2
 from starlette.testclient import TestClient
 from transformers import PreTrainedModel
 
+from kebyt5 import ByteTokenizer
 from kebyt5.serving.app import create_app
 from kebyt5.serving.options import ServeOptions
 from kebyt5.serving.service import LocalService
@@ -31,6 +33,19 @@ def texts(count: int, seed: int = 0) -> list[str]:
     """Texts of one to eight sentences."""
     rng = random.Random(seed)
     return [" ".join(rng.choices(SENTENCES, k=rng.choice([1, 1, 2, 3, 8]))) for _ in range(count)]
+
+
+def plain_greedy(model: PreTrainedModel, inputs: list[str], limit: int) -> list[str]:
+    """Plain greedy generation by Transformers, of all texts together."""
+    encoded = ByteTokenizer()(inputs, padding=True, return_tensors="pt")
+    rows = model.generate(**encoded, max_new_tokens=limit, do_sample=False)[:, 1:].tolist()
+    return [_text_of(ids[: ids.index(1) + 1] if 1 in ids else ids) for ids in rows]
+
+
+def _text_of(ids: list[int]) -> str:
+    """The text of ids, without half a character at the limit; elsewhere it stands as U+FFFD."""
+    data = bytes(i - 3 for i in ids if i >= 3)
+    return codecs.getincrementaldecoder("utf-8")("replace").decode(data, ids[-1] == 1)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from kebyt5.serving import ray_serve
 from kebyt5.serving.options import ServeOptions
 from kebyt5.serving.problems import Problem
 from kebyt5.serving.ray_serve import RemoteService, _Attempts, deploy
-from tests.serving.servers import LONG, running, texts
+from tests.serving.servers import LONG, plain_greedy, running, texts
 
 
 def test_what_was_accepted_waits_for_busy_replicas(monkeypatch):
@@ -81,10 +81,13 @@ def client(server):
         yield client
 
 
+def is_healthy():
+    """Whether both replicas of the model run."""
+    return serve.status().applications["kebyt5-tiny"].deployments["tiny"].status == "HEALTHY"
+
+
 def replica_processes():
     """The process ids of the model's replicas."""
-    details = serve.status().applications["kebyt5-tiny"].deployments["tiny"]
-    assert details.status == "HEALTHY"
     title = b"ray::ServeReplica:kebyt5-tiny:tiny"
     found = []
     for file in Path("/proc").glob("[0-9]*/cmdline"):
@@ -161,7 +164,7 @@ def test_ray_is_told_how_busy_engines_are(client, server):
     assert any(line.startswith("ray_kebyt5_queue{") for line in lines)
 
 
-def test_a_replica_dies_under_load_and_no_request_is_lost(server, greedy):
+def test_a_replica_dies_under_load_and_no_request_is_lost(server, model):
     inputs = texts(40, seed=5)
     answers = {}
 
@@ -175,6 +178,7 @@ def test_a_replica_dies_under_load_and_no_request_is_lost(server, greedy):
                 assert isinstance(end, TextEnd)
                 answers[number] = "".join(piece.text for piece in pieces)
 
+    server.wait_for(is_healthy)
     first, _ = replica_processes()
     asking = [threading.Thread(target=ask, args=(number,)) for number in range(40)]
     for each in asking:
@@ -185,8 +189,10 @@ def test_a_replica_dies_under_load_and_no_request_is_lost(server, greedy):
     assert len(answers) < 35
     for each in asking:
         each.join()
-    assert answers == {number: greedy(text, 200) for number, text in enumerate(inputs)}
+    assert answers == dict(enumerate(plain_greedy(model, inputs, 200)))
+    server.wait_for(is_healthy)
     assert first not in replica_processes()
+    assert len(replica_processes()) == 2
 
 
 def test_sigterm_answers_what_is_accepted_and_leaves_what_others_serve(server, greedy):

@@ -153,8 +153,8 @@ def test_sigterm_finishes_what_is_accepted(tmp_path, greedy):
                 each.join()
             server.process.wait()
         assert taken + done > 5
-        expected = {n: greedy(SENTENCES[n % 3] * 3, 300) for n in range(10)}
-        assert answers == expected
+        expected = [greedy(sentence * 3, 300) for sentence in SENTENCES]
+        assert answers == {n: expected[n % 3] for n in range(10)}
         logged = [line for line in server.log() if line.get("route") == "/v1/generate"]
         assert [line["status"] for line in logged] == [200] * 10
         assert not [line for line in server.log() if line["level"] == "error"]

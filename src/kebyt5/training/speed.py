@@ -7,20 +7,34 @@ from functools import cache
 import torch
 
 _log = logging.getLogger(__name__)
+_LONG = 0.2
+"""Seconds after which a product is not repeated."""
 
 
 @cache
 def measured_peak(device: torch.device, dtype: torch.dtype) -> float:
-    """Measures operations per second of a large square matrix product, the best of several."""
-    size = 1024 if device.type == "cpu" else 8192
-    a = torch.ones(size, size, device=device, dtype=dtype)
-    best = float("inf")
-    for _ in range(8):
-        began = time.perf_counter()
-        product = a @ a
-        product[0, 0].item()  # waits for the device
-        best = min(best, time.perf_counter() - began)
-    return 2 * size**3 / best
+    """Measures operations per second of square matrix products, the best of several.
+
+    A size whose product takes long is the last one, since a processor may emulate the type.
+    """
+    best = 0.0
+    for size in (256, 512, 1024) if device.type == "cpu" else (1024, 8192):
+        a = torch.ones(size, size, device=device, dtype=dtype)
+        _seconds(a)  # to set up the product
+        times = [_seconds(a)]
+        while times[-1] < _LONG and len(times) < 8:
+            times.append(_seconds(a))
+        best = max(best, 2 * size**3 / min(times))
+        if times[-1] >= _LONG:
+            break
+    return best
+
+
+def _seconds(a: torch.Tensor) -> float:
+    """How long a product of a matrix with itself takes."""
+    began = time.perf_counter()
+    (a @ a)[0, 0].item()  # waits for the device
+    return time.perf_counter() - began
 
 
 def warn_of_slow_bfloat16(device: torch.device) -> None:

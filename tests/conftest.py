@@ -29,6 +29,16 @@ settings.load_profile("kebyt5")
 PROJECT = Path(__file__).resolve().parents[1]
 
 
+LONG = ("serving/test_ray_serve", "corpus/test_executors", "pretraining/test_pretrain",
+        "finetuning/test_finetune", "test_hatch_build", "bench/test_quality")  # fmt: skip
+"""Modules that take minutes: they begin first, so that no worker ends long after the others."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the modules that take minutes first."""
+    items.sort(key=lambda item: not item.nodeid.startswith(tuple(f"tests/{each}" for each in LONG)))
+
+
 def pytest_collection_finish() -> None:
     """Keeps what is imported out of garbage collection, which takes a second with it."""
     gc.collect()
@@ -58,6 +68,12 @@ def klue_data() -> Path:
 def golden_folder(request: pytest.FixtureRequest) -> Path:
     """A checkpoint with outputs of the published implementation."""
     return shared_folder(PROJECT.parent / "shared" / "golden" / request.param, "golden vectors")
+
+
+@pytest.fixture
+def lazy_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """New interpreters import kebyt5 as those of the command line do: its parts when needed."""
+    monkeypatch.setenv("KEBYT5_COMMAND", "1")
 
 
 @pytest.fixture

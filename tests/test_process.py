@@ -37,7 +37,7 @@ print(multiply(range(1000, 900, -1)), multiply(range(899, 599, -1)))
 def output(program, *arguments, **environment):
     process = subprocess.run(
         [sys.executable, "-c", program, *arguments],
-        env=environment | {"PATH": "", "PYTHONPATH": ":".join(sys.path)},
+        env=environment | {"PATH": "", "PYTHONPATH": ":".join(sys.path), "KEBYT5_COMMAND": "1"},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     return process.stdout.split()

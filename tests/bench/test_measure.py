@@ -69,7 +69,7 @@ print(json.dumps([memory_of(case), peak_memory_of(case), resident_memory()]))
 
 
 @pytest.fixture
-def write_module(tmp_path, monkeypatch):
+def write_module(tmp_path, monkeypatch, lazy_imports):
     """Writes a module that a fresh process finds."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *filter(None, sys.path)]))
     return lambda name, text: (tmp_path / f"{name}.py").write_text(text)

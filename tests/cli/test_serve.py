@@ -98,6 +98,7 @@ def test_without_the_extra_it_says_what_to_install(run, monkeypatch):
     refused(run("serve"), "pip install 'kebyt5[serve]'")
 
 
+@pytest.mark.usefixtures("lazy_imports")
 def test_other_commands_do_not_load_the_server():
     code = "import sys, kebyt5.cli; print({'fastapi', 'uvicorn', 'ray'} & sys.modules.keys())"
     command = [sys.executable, "-c", code]

@@ -66,9 +66,9 @@ def test_workers_of_the_command_import_the_pipeline_but_not_pytorch(tmp_path):
 
 
 # A task of Ray is a process of its own, and MinHash has four more of them.
+@pytest.mark.usefixtures("lazy_imports")
 @pytest.mark.parametrize("dedup", [{"minhash": False}, pytest.param(SMALL, marks=pytest.mark.slow)])
-def test_two_workers_of_ray_write_what_one_process_writes(build, files, dedup, monkeypatch):
-    monkeypatch.setenv("KEBYT5_COMMAND", "1")  # as by `kebyt5 corpus`: PyTorch is not imported
+def test_two_workers_of_ray_write_what_one_process_writes(build, files, dedup):
     local = build("local", dedup=dedup, executor={"workers": 1, "tasks": 2})
     options = {"kind": "ray", "workers": 2, "tasks": 2, "memory": 0.5}
     assert shard_files(build("ray", dedup=dedup, executor=options)) == shard_files(local)

@@ -10,6 +10,8 @@ import platform
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,8 @@ class KernelsBuildHook(BuildHookInterface):
         folder = Path(self.root, "src", "kebyt5", "models")
         if self.target_name != "wheel" or not is_supported():
             return
-        tried = [compile_kernels(folder, name) for name in VARIANTS]
+        with ThreadPoolExecutor() as compilers:
+            tried = list(compilers.map(partial(compile_kernels, folder), VARIANTS))
         if libraries := [path for path in tried if path is not None]:
             build_data["artifacts"] += [f"/{path.relative_to(self.root)}" for path in libraries]
             build_data["pure_python"] = False

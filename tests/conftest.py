@@ -1,6 +1,7 @@
 """Fixtures for all tests."""
 
 import gc
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -172,6 +173,7 @@ def run(
             code = int(stop.code or 0)
         finally:
             # As other tests expect of their process.
+            logging.getLogger("kebyt5.serving").setLevel(logging.NOTSET)
             torch.set_flush_denormal(False)
             torch.set_num_threads(threads)
         captured = capsys.readouterr()

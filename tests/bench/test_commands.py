@@ -38,6 +38,7 @@ def test_train_writes_a_page_and_a_plot(tmp_path, capsys, known_start):
     assert "Training step" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_generate_compares_with_ctranslate2(tmp_path):
     run("generate", "--presets", "tiny", "--lengths", 16, "--batch-sizes", 2, "--output-bytes", 4,
         "--rounds", 1, "--alternatives", "ctranslate2-int8", "kebyt5", "--output",

@@ -1,5 +1,6 @@
 """Cases that do not fit in memory are found without running them."""
 
+import pytest
 import torch
 
 from kebyt5.bench import memory, speed
@@ -55,6 +56,7 @@ def test_nothing_is_allocated(monkeypatch):
     assert rehearse(lambda: lambda: torch.zeros(huge)) > 4 * huge
 
 
+@pytest.mark.slow
 def test_attention_scores_make_training_quadratic_in_the_length():
     def needed(length):
         return memory_needed("train", "transformers-eager", Case("tiny", 1, length, 128), 0.0)

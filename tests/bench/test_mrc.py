@@ -58,6 +58,7 @@ def test_a_length_without_room_for_a_context_is_refused():
         synthetic_text(100)
 
 
+@pytest.mark.slow
 def test_both_models_train_and_answer(questions):
     (result,) = bench_mrc("tiny", [real_texts(questions, 2)], rounds=1)
     for name in ("kebyt5", "kebyt5-gbst"):

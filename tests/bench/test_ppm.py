@@ -5,7 +5,7 @@ from math import log2
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kebyt5.bench.ppm import PPM
@@ -81,6 +81,7 @@ def test_any_order_is_what_the_definition_says(texts, order, text):
     assert found == pytest.approx(expected)
 
 
+@settings(max_examples=30)
 @given(few_symbols, st.binary(max_size=6))
 def test_the_next_byte_is_some_byte(text, context):
     model = PPM([array(text)], order=min(3, len(text) - 1))

@@ -125,6 +125,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_a_killed_call_leaves_no_worker(tmp_path):
     (tmp_path / "logs").mkdir()
     (tmp_path / "call.py").write_text(CALL)

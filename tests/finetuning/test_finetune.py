@@ -315,6 +315,7 @@ def finetune_on_two_processes(config: FinetuneConfig, rank: int, port: int) -> N
     assert bool(finetune_repeatedly(config)) == (rank == 0)
 
 
+@pytest.mark.slow
 def test_other_processes_wait_for_the_scores_of_a_run_as_long_as_they_take(config):
     config = replace(config, seeds=2, epochs=1.0)
     with socket.create_server(("localhost", 0)) as server:

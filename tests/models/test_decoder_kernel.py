@@ -52,7 +52,7 @@ REQUESTS = st.lists(  # positions of the input, and rows of each pass
 
 
 # Finding a smaller example takes minutes, as each has models of its own.
-@settings(max_examples=40, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=25, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(shape=SHAPES, requests=REQUESTS, threads=st.sampled_from([1, 2]), data=st.data())
 def test_states_are_those_of_the_modules(shape, requests, threads, data):
     model, before = model_of(**shape), torch.get_num_threads()

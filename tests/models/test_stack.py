@@ -197,8 +197,7 @@ def test_a_hook_on_a_block_sees_texts_in_rows(tiny_model, gbst, stack):
     torch.testing.assert_close(model(**batch).logits, before)
 
 
-@pytest.mark.parametrize("is_learning", [True, False])
-@pytest.mark.parametrize("gbst", [True, False])
+@pytest.mark.parametrize(("gbst", "is_learning"), [(True, True), (False, False)])
 def test_long_inputs_compile_as_one_graph(tiny_model, gbst, is_learning):
     model = tiny_model(gbst)
     batch = {

@@ -278,7 +278,9 @@ def test_a_checkpoint_that_cannot_be_listed_is_not_removed(config, monkeypatch):
         last_checkpoint(config.output)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_run_that_is_stopped_saves_its_step_and_says_so(config, tmp_path, number):
     config.steps, config.save_steps, config.output = 60, 1000, tmp_path / "whole"
     whole = run_in_a_process(config)
@@ -356,6 +358,7 @@ def test_two_processes_train_as_one(config, tmp_path):
     assert bits[1] == pytest.approx(bits[0], abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", ["gbst", pytest.param("plain", marks=pytest.mark.slow)])
 def test_sharded_over_two_processes_a_run_is_the_same(config, tmp_path, shape):
     config.steps, config.save_steps = 3, 2

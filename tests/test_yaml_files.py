@@ -22,9 +22,9 @@ def test_variables_are_put_into_texts_and_nowhere_else(path, monkeypatch):
 def test_a_path_may_begin_at_home(path, monkeypatch):
     monkeypatch.setenv("HOME", "/home/김")
     monkeypatch.setenv("FOLDER", "~/b")
-    path.write_text("[~/a, '${FOLDER}', a~/b, ~c/d]")
+    path.write_text("[~/a, '${FOLDER}', a~/b, ~root/d]")
     read = load_yaml(path, "a recipe", variables=True)
-    assert read == ["/home/김/a", "/home/김/b", "a~/b", "~c/d"]
+    assert read == ["/home/김/a", "/home/김/b", "a~/b", "~root/d"]
 
 
 @pytest.mark.parametrize(

@@ -398,7 +398,7 @@ def test_compiled_functions_say_what_pytorch_says(configuration, lengths, dim, t
                 found.append(gbst(ids, mask)[0])
         finally:
             torch.set_num_threads(before)
-    assert len(chosen) == hasattr(native.library(), "mix_blocks")
+    assert len(chosen) == (native.library() is not None)
     torch.testing.assert_close(*found, atol=2e-6, rtol=2e-5)
 
 

@@ -59,6 +59,7 @@ def test_large_blocks_are_faulted_in_once():
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.slow
 def test_kernels_of_a_few_shapes_are_kept():
     def growth(which):
         before, after = map(int, output(SHAPES, which))

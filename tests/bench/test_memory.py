@@ -81,6 +81,7 @@ def test_smaller_cases_than_one_that_fits_are_not_rehearsed(monkeypatch):
     assert rehearsed == [(4, 40), (4, 20), (1, 40)]
 
 
+@pytest.mark.slow
 def test_weights_and_gradients_are_part_of_a_step():
     parameters = 4 * 581_653_248
     step = memory_needed("train", "kebyt5", Case("base", 1, 16, 8), 0.0)

@@ -21,7 +21,7 @@ torch.testing.assert_close(layer.multiply(rows), sums * layer.scale * rows.scale
 
 
 @pytest.mark.usefixtures("lazy_imports")
-@pytest.mark.parametrize("instructions", ["AVX2", "DEFAULT"])
+@pytest.mark.parametrize("instructions", ["AVX2", pytest.param("DEFAULT", marks=pytest.mark.slow)])
 def test_products_are_right_whatever_instructions_onednn_has(instructions):
     environment = os.environ | {"ONEDNN_MAX_CPU_ISA": instructions}
     subprocess.run([sys.executable, "-c", PRODUCTS], env=environment, check=True)

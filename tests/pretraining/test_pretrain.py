@@ -428,6 +428,7 @@ def save_plain(folder):
     KEByT5ForConditionalGeneration(shape).save_pretrained(folder)
 
 
+@pytest.mark.slow
 def test_each_setting_changes_the_losses_or_only_how_they_are_computed(config, tmp_path):
     def losses(**options):
         output = tmp_path / f"with {options}"

@@ -79,6 +79,7 @@ def test_commands_server_and_playground_know_it(package, tmp_path):
     assert set(json.loads(done.stdout.splitlines()[0])) <= {"none", "hate"}
 
 
+@pytest.mark.slow
 def test_a_package_may_import_this_one_or_be_imported_first(package):
     code = "import hate_speech, kebyt5.tasks as t; print(t.TASKS['hate'] is hate_speech.Hate)"
     assert python(package, "-c", code).stdout == "True\n"

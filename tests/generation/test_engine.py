@@ -102,10 +102,10 @@ def assert_as_plain_greedy(model, inputs, options, max_slots):
 
 
 def test_greedy_texts_are_those_of_plain_generation(model):
-    inputs = texts(20, 300)
+    inputs = texts(30, 300)
     found = assert_as_plain_greedy(model, inputs, mixed_options(inputs), max_slots=7)
     assert sum(each.statistics.copied for each in found) > 0
-    assert len({each.text for each in found}) > 6
+    assert len({each.text for each in found}) > 10
 
 
 def test_where_rounding_would_decide_plain_generation_does(model):

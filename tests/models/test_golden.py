@@ -72,14 +72,13 @@ def test_right_padding_of_any_size_changes_nothing(golden):
         ids = expected[f"{i}.input_ids"]
         labels = expected[f"{i}.labels"]
         alone = model(input_ids=ids, labels=labels)
-        few = (1, 2, 3, 7, 23, 40)
-        for padding in few if i else range(1, 41):
+        for padding in range(1, 41):
             padded = F.pad(ids, (0, padding))
             mask = F.pad(torch.ones_like(ids), (0, padding))
             n = alone.encoder_last_hidden_state.shape[1]
             states = model.get_encoder()(input_ids=padded, attention_mask=mask)[0][:, :n]
             assert relative_error(states, alone.encoder_last_hidden_state) <= 1e-5
-            if padding in few:  # the decoder reads these states
+            if padding in (1, 2, 3, 7, 23, 40):  # the decoder reads these states
                 logits = model(input_ids=padded, attention_mask=mask, labels=labels).logits
                 assert relative_error(logits, alone.logits) <= 1e-5
 

@@ -149,14 +149,14 @@ def test_losses_overlay_those_of_transformers():
     for model in models(d_model=24, num_layers=1):
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
         losses = []
-        for _ in range(120):
+        for _ in range(200):
             loss = model(input_ids=IDS, attention_mask=MASK, labels=LABELS).loss
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
             losses.append(loss.item())
         curves.append(torch.tensor(losses))
-    assert curves[0][-1] < 0.7 * curves[0][0]
+    assert curves[0][-1] < 0.5 * curves[0][0]
     assert (curves[0] - curves[1]).abs().max() < 0.01 * curves[0][0]
 
 
